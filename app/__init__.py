@@ -1,0 +1,1 @@
+"""Passline's service: pictures of manufactured surfaces in, verdicts out."""

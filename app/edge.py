@@ -1,0 +1,110 @@
+"""The outermost layer of every request: its id, its log line, its metrics, and the last resort for errors."""
+
+import asyncio
+import logging
+import re
+import time
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.problems import respond
+from app.telemetry import REQUEST_ID, Metrics
+
+HEADER = "X-Request-ID"
+CLIENT_LEFT = 499  # nginx's number for it; only logs and metrics see it
+QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+DRAIN_BYTES = 64 * 1024 * 1024
+DRAIN_S = 5.0
+_VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+log = logging.getLogger(__name__)
+
+
+class Edge:
+    """ASGI middleware; give it to `add_middleware`."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; anything but HTTP is passed on untouched."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        exchange = _Exchange(scope, receive, send)
+        token = REQUEST_ID.set(exchange.request_id)
+        started = time.perf_counter()
+        try:
+            await self._serve(scope, exchange)
+        finally:
+            self._report(scope, exchange, time.perf_counter() - started)
+            REQUEST_ID.reset(token)
+
+    async def _serve(self, scope: Scope, exchange: "_Exchange") -> None:
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+        except ClientDisconnect:
+            exchange.status = CLIENT_LEFT  # nobody is there to answer
+        except Exception as error:  # noqa: BLE001  # the web edge: whatever happens, the client gets a problem
+            response = respond(error, self._metrics)
+            if exchange.status is None:
+                await response(scope, exchange.receive, exchange.send)
+
+    def _report(self, scope: Scope, exchange: "_Exchange", seconds: float) -> None:
+        status = exchange.status or CLIENT_LEFT
+        self._metrics.answered(getattr(scope.get("route"), "path", "none"), status, seconds)
+        level = logging.DEBUG if scope["path"] in QUIET and status < 500 else logging.INFO
+        about = {
+            "method": scope["method"],
+            "path": scope["path"],
+            "status": status,
+            "ms": round(seconds * 1000, 1),
+        }
+        log.log(level, "request", extra=about | {"bytes": exchange.received})
+
+
+class _Exchange:
+    """One request's channels, watched: what came in, and what status went out."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        given = headers.get(HEADER, "")
+        # An id that could garble a log is replaced; refusing the picture for it would help nobody.
+        self.request_id = given if _VALID_ID.fullmatch(given) else uuid4().hex
+        self.status: int | None = None
+        self.received = 0
+        self._receive = receive
+        self._send = send
+        self._awaits_consent = headers.get("expect", "").lower() == "100-continue"
+        self._body_over: bool = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self.received += len(message.get("body", b""))
+        self._body_over = self._body_over or not message.get("more_body", False)
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await self._drain()
+            self.status = message["status"]
+            MutableHeaders(scope=message)[HEADER] = self.request_id
+        await self._send(message)
+
+    async def _drain(self) -> None:
+        """Read on to the body's end, within bounds, before an early refusal is sent.
+
+        A client that is still writing when the connection closes sees a reset and never the problem. One that
+        asked for consent first (`Expect: 100-continue`) has not begun, and is answered at once.
+        """
+        if self._body_over or (self._awaits_consent and not self.received):
+            return
+        limit = self.received + DRAIN_BYTES
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                while not self._body_over and self.received < limit:
+                    await self.receive()
+        except TimeoutError:
+            log.debug("the rest of a refused body did not arrive")

@@ -1,0 +1,247 @@
+"""From the bytes of an upload to upright 8-bit pixels, or to a named error; never to a half-read picture.
+
+Pillow decodes, not OpenCV: OpenCV fills what a cut file lacks with grey and says nothing, and grey has no
+cracks.
+"""
+
+import re
+import struct
+import zlib
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from app.inspection.errors import (
+    ImageAnimated,
+    ImageEmpty,
+    ImageError,
+    ImageTooLarge,
+    ImageTooSmall,
+    ImageTruncated,
+    ImageUndecodable,
+    ImageUnsupported,
+    ReferenceMaskInvalid,
+    ReferenceMaskSizeMismatch,
+    ReferenceMaskUnreadable,
+)
+
+# Both are switches of the whole process. Pillow's own limit would warn, or fail, at a number of pixels that
+# is not ours, and a truncated picture must stay an error whatever another library would like.
+Image.MAX_IMAGE_PIXELS = None
+ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+LOSSLESS = ("PNG", "BMP", "TIFF")
+FORMATS = ("JPEG", *LOSSLESS)
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+GREY_MODES = ("L", "1")
+GREY16_MODES = ("I;16", "I;16L", "I;16B")
+COLOUR_MODES = ("RGB", "P", "CMYK", "YCbCr")
+ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
+
+# What Pillow raises on broken files, found by mutating some. A Warning arrives as an exception only where the
+# process asked for that, as tests do.
+BROKEN = (
+    OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, OverflowError, struct.error, zlib.error,
+    Warning,
+)  # fmt: skip
+
+# A marker that ends a JPEG's scan: not a stuffed byte, not a fill byte, not a restart.
+SCAN_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+ONE_BITS = b"\xff\x00" * 8
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeLimits:
+    """How large an upload may be: bytes as uploaded, pixels once decoded; and its shortest side in pixels."""
+
+    max_bytes: int = 32 * 1024 * 1024
+    max_pixels: int = 64_000_000
+    min_side_px: int = 1
+
+
+def decode(data: bytes, limits: DecodeLimits) -> NDArray[np.uint8]:
+    """Decode JPEG, PNG, BMP or TIFF to uint8 [H, W] (grey) or [H, W, 3] (RGB), upright as its EXIF says.
+
+    Limits are checked on the header, before a pixel is allocated. 16 bits become 8 by dropping the low byte,
+    for every picture alike: a scale chosen per picture would make scores incomparable. Raises an ImageError.
+    """
+    if not data:
+        raise ImageEmpty("the picture has no bytes; send a JPEG, PNG, BMP or TIFF file")
+    if len(data) > limits.max_bytes:
+        raise ImageTooLarge(f"the picture has {len(data)} bytes; at most {limits.max_bytes} are accepted")
+    image = _open(data, FORMATS)
+    _check_size(image.size, limits)
+    return _pixels(_load(image, data))
+
+
+def decode_reference_mask(
+    data: bytes, shape: tuple[int, int], n_classes: int
+) -> tuple[NDArray[np.uint8], bool]:
+    """Decode a reference mask to (label map uint8 [H, W], whether it tells classes apart).
+
+    Values 0..n_classes are class ids (of a palette picture: its indices). A mask of nothing but 0 and 255,
+    with some 255, marks defects without a class: its label map holds 0 and 1. `shape` is the picture's
+    (H, W). Raises a ReferenceMaskError.
+    """
+    try:
+        image = _open(data, LOSSLESS)
+        _check_size(image.size, DecodeLimits(max_pixels=shape[0] * shape[1]))
+        values = _mask_values(_load(image, data))
+    except ImageTooLarge as error:
+        raise ReferenceMaskSizeMismatch(f"the reference mask is larger than the picture: {error}") from error
+    except ImageError as error:
+        raise ReferenceMaskUnreadable(
+            f"the reference mask must be a PNG, BMP or TIFF file: {error}"
+        ) from error
+    if values.shape != shape:
+        raise ReferenceMaskSizeMismatch(
+            f"the reference mask is {values.shape[1]} x {values.shape[0]} pixels; "
+            f"the picture is {shape[1]} x {shape[0]}"
+        )
+    found = set(np.unique(values).tolist())
+    if found == {255} or found == {0, 255}:
+        return (values > 0).astype(np.uint8), False
+    if max(found) > n_classes:
+        wrong = sorted(value for value in found if value > n_classes)[:5]
+        raise ReferenceMaskInvalid(
+            f"the reference mask holds {wrong}; right are class ids 0..{n_classes}, or only 0 and 255"
+        )
+    return values.astype(np.uint8), True
+
+
+def _open(data: bytes, formats: tuple[str, ...]) -> Image.Image:
+    """Read the header only, and refuse what is plainly not one complete picture."""
+    try:
+        if data.startswith(b"\x89PNG") and "PNG" in formats:
+            Image.open(BytesIO(data), formats=formats).verify()  # checksums, which loading leaves unread
+        image = Image.open(BytesIO(_without_end(data)), formats=formats)
+        if image.format in ("TIFF", "PNG") and getattr(image, "is_animated", False):
+            raise ImageAnimated("the file holds several frames or pages; send each as a picture of its own")
+    except UnidentifiedImageError as error:
+        if data.startswith(SIGNATURES):
+            raise _broken(data, error) from error
+        raise ImageUnsupported(f"the file is none of {', '.join(formats)}") from error
+    except BROKEN as error:
+        raise _broken(data, error) from error
+    return image
+
+
+def _check_size(size: tuple[int, int], limits: DecodeLimits) -> None:
+    width, height = size
+    if width * height > limits.max_pixels:
+        raise ImageTooLarge(
+            f"the picture is {width} x {height} = {width * height} pixels; "
+            f"at most {limits.max_pixels} are accepted"
+        )
+    if min(width, height) < limits.min_side_px:
+        raise ImageTooSmall(
+            f"the picture is {width} x {height} pixels; each side must be {limits.min_side_px} or more"
+        )
+
+
+def _load(image: Image.Image, data: bytes) -> Image.Image:
+    try:
+        image.load()
+    except BROKEN as error:
+        raise _broken(data, error) from error
+    return image
+
+
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+    return _upright(_to_8_bit(image), _orientation(image))
+
+
+def _to_8_bit(image: Image.Image) -> NDArray[np.uint8]:
+    """The picture's stored pixels as uint8, grey or RGB."""
+    see_through = "transparency" in image.info
+    if image.mode in GREY16_MODES and not see_through:
+        return np.asarray(np.asarray(image) >> 8, dtype=np.uint8)
+    if image.mode in ALPHA_MODES or (see_through and image.mode in (*GREY_MODES, "RGB", "P")):
+        image = image.convert("LA" if image.mode in (*GREY_MODES, "LA", "La") else "RGBA")
+        if image.getchannel("A").getextrema() != (255, 255):
+            raise ImageUnsupported("the picture has transparent pixels; send it without an alpha channel")
+        return np.asarray(image)[..., 0] if image.mode == "LA" else np.asarray(image)[..., :3]
+    if image.mode in GREY_MODES:
+        return np.asarray(image.convert("L"))
+    if image.mode in COLOUR_MODES:
+        return np.asarray(image.convert("RGB"))
+    raise ImageUnsupported(f"pixel format {image.mode} is not read; send 8 or 16 bit grey or RGB")
+
+
+def _mask_values(image: Image.Image) -> NDArray[np.integer[Any]]:
+    """The values of a reference mask [H, W], unscaled: a class id must not be read as a brightness."""
+    if image.mode in ("P", *GREY16_MODES):
+        return _upright(np.asarray(image), _orientation(image))
+    pixels = _pixels(image)
+    if pixels.ndim == 2:
+        return pixels
+    if np.ptp(pixels, axis=2).any():
+        raise ReferenceMaskInvalid("the reference mask is in colour; send grey values or a palette picture")
+    return pixels[..., 0]
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation 1..8; a picture whose EXIF cannot be read is taken as stored, like viewers do."""
+    try:
+        return int(image.getexif().get(0x0112, 1))
+    except BROKEN:
+        return 1
+
+
+def _upright(pixels: NDArray[Scalar], orientation: int) -> NDArray[Scalar]:
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _without_end(data: bytes) -> bytes:
+    """A baseline JPEG with its end marker replaced by a few one-bits; anything else as it is.
+
+    libjpeg fills a scan that meets the end marker too early with grey, and succeeds. Without the marker it
+    asks for more bytes instead, and Pillow raises. A whole scan never uses the bits in its place, which are
+    no valid code; the decoder only wants some to look ahead at.
+    """
+    at, baseline = 2, False
+    while data.startswith(b"\xff\xd8") and at + 4 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        baseline = baseline or marker in (0xC0, 0xC1)
+        at += 2 + length
+        if marker == 0xDA:
+            end = SCAN_END.search(data, at)
+            whole = baseline and end is not None and end.group() == b"\xff\xd9"
+            return data[: end.start()] + ONE_BITS if whole and end else data
+    return data
+
+
+def _broken(data: bytes, error: Exception) -> ImageError:
+    """Name what a supported file suffers from: an early end, which a sender can repair, or anything else."""
+    if isinstance(error, EOFError) or "truncat" in str(error).lower() or _ends_early(data):
+        return ImageTruncated(f"the file ends before the picture does ({error}); send it whole")
+    return ImageUndecodable(f"the file is broken and cannot be decoded ({error}); export it anew")
+
+
+def _ends_early(data: bytes) -> bool:
+    """Whether the file's own structure says that more should follow."""
+    if data.startswith(b"\xff\xd8"):
+        return b"\xff\xd9" not in data
+    if data.startswith(b"\x89PNG"):
+        return b"IEND" not in data
+    if len(data) < 8:
+        return True
+    if data.startswith(b"BM"):
+        return int.from_bytes(data[2:6], "little") > len(data)  # its own size
+    return int.from_bytes(data[4:8], "little" if data.startswith(b"II") else "big") >= len(
+        data
+    )  # its directory

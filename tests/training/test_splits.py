@@ -1,0 +1,43 @@
+"""Splits never separate a group, and say the same for the same seed."""
+
+from collections import Counter
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.datasets.sample import Blob, Sample
+from training.splits import split_samples
+
+SHARES = {"train": 0.55, "validation": 0.1, "calibration": 0.15, "test": 0.2}
+
+
+def _sample(number: int, group: int, defective: bool) -> Sample:
+    picture_class = "crack" if defective else "good"
+    return Sample(f"p{number}", f"g{group}", "set", picture_class, defective, Blob(Path("unread")))
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.booleans()), min_size=1, max_size=120), st.integers(0, 99))
+def test_groups_stay_whole_and_nothing_is_lost(parts: list[tuple[int, bool]], seed: int) -> None:
+    samples = [_sample(number, *part) for number, part in enumerate(parts)]
+    splits = split_samples(samples, SHARES, seed)
+    assert sorted(each.name for members in splits.values() for each in members) == sorted(
+        each.name for each in samples
+    )
+    home = {each.group: name for name, members in splits.items() for each in members}
+    assert all(home[each.group] == name for name, members in splits.items() for each in members)
+    assert splits == split_samples(samples, SHARES, seed)
+
+
+def test_classes_are_spread_by_share() -> None:
+    samples = [_sample(number, number // 6, number // 6 % 3 == 0) for number in range(1200)]
+    for members, share in zip(split_samples(samples, SHARES, 1).values(), SHARES.values(), strict=True):
+        counts = Counter(each.picture_class for each in members)
+        assert abs(counts["crack"] - share * 402) <= 12
+        assert abs(counts["good"] - share * 798) <= 12
+
+
+def test_by_picture_divides_groups() -> None:
+    samples = [_sample(number, 0, defective=False) for number in range(100)]
+    assert len(split_samples(samples, SHARES, 1)["train"]) == 100
+    assert len(split_samples(samples, SHARES, 1, "picture")["train"]) == 55

@@ -1,0 +1,1 @@
+"""Offline training: from labelled pictures to a published bundle."""

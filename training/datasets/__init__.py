@@ -1,0 +1,1 @@
+"""Readers of public data layouts; each yields `Sample`s."""

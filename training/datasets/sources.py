@@ -1,0 +1,41 @@
+"""Where the public pictures come from: what a model card must say of them."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from app.inspection.bundle import DataSource
+from training.datasets.sample import Sample
+
+NO_LICENCE = "none stated by its authors"
+
+# source name -> (licence, citation)
+_FACTS = {
+    "magnetic-tile": (
+        NO_LICENCE + " (free to use, citation asked for)",
+        "Huang, Qiu, Guo, Wang, Yuan: Surface defect saliency of magnetic tile, The Visual Computer 2020; "
+        "github.com/abin24/Magnetic-tile-defect-datasets.",
+    ),
+    "generated": ("Apache-2.0 (made by this project)", "training/datasets/generated.py"),
+    "NEU_Seg": (NO_LICENCE, "github.com/DHW-Master/NEU_Seg"),
+    "CRACK500": (
+        NO_LICENCE,
+        "Yang et al.: Feature pyramid and hierarchical boosting network, 2019 (CRACK500)",
+    ),
+    "DeepPCB": ("MIT", "github.com/tangsanli5201/DeepPCB"),
+    "pv_vision": ("BSD-3-Clause", "github.com/hackingmaterials/pv_vision"),
+    "BSData": ("CC BY-SA 4.0", "github.com/2Obe/BSData"),
+    "teng2023": (NO_LICENCE, "github.com/teng2023/Crack-segmentation"),
+    "X-SDD": ("Apache-2.0", "github.com/Fighter20092392/X-SDD-A-New-benchmark"),
+}
+
+
+def data_sources(samples: Iterable[Sample], generated: int) -> tuple[DataSource, ...]:
+    """Count the pictures of each source, with licence and citation; an unknown source says so."""
+    counts = Counter(sample.source for sample in samples)
+    if generated:
+        counts["generated"] = generated
+    return tuple(
+        DataSource(name=name, pictures=count, licence=licence, citation=citation)
+        for name, count in sorted(counts.items())
+        for licence, citation in [_FACTS.get(name, ("unknown", "unknown"))]
+    )

@@ -1,0 +1,144 @@
+"""Evaluation: a bundle, run through the inspection core, held against labels it has never seen."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from app.inspection.inspector import Inspector
+from app.inspection.mask_metrics import dice
+from app.inspection.results import Verdict
+from training.datasets.sample import Sample
+from training.operating_point import interval
+
+# Marked defect pixels of a picture, upper bound excluded: from a pin hole to a region.
+SIZE_BINS_PX = ((1, 100), (100, 1_000), (1_000, 10_000), (10_000, 10**9))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One labelled picture and what the bundle answered; Dice is None for good and for unmarked pictures."""
+
+    name: str
+    group: str
+    picture_class: str
+    defective: bool
+    verdict: Verdict
+    image_probability: float
+    dice: float | None
+    class_dice: float | None
+    defect_px: int
+
+
+def judge_samples(inspector: Inspector, samples: Iterable[Sample]) -> list[Judged]:
+    """Inspect samples from their own bytes, as the service does."""
+    return [judge_picture(inspector, sample, sample.image.read(), sample.label_map()) for sample in samples]
+
+
+def judge_picture(
+    inspector: Inspector, sample: Sample, data: bytes, label_map: NDArray[np.uint8] | None
+) -> Judged:
+    """Inspect one encoded picture with the bundle's default recipe."""
+    inspection = inspector.inspect(data)
+    overlap = class_overlap = None
+    defect_px = 0 if label_map is None else int((label_map > 0).sum())
+    if label_map is not None and defect_px:
+        overlap = dice(inspection.label_map > 0, label_map > 0)
+        number = int(label_map.max())
+        class_overlap = dice(inspection.label_map == number, label_map == number)
+    return Judged(
+        sample.name,
+        sample.group,
+        sample.picture_class,
+        sample.defective,
+        inspection.verdict,
+        inspection.image_probability,
+        overlap,
+        class_overlap,
+        defect_px,
+    )
+
+
+def summarise(judged: Sequence[Judged], confidence: float) -> dict[str, Any]:
+    """Return the figures of evaluation.json for one set of judged pictures.
+
+    A picture counts as called defective when its verdict is not `pass`: `review` stops a part as `fail`
+    does. Dice is that of the label map the service returns, 0 where a defective picture was passed.
+    """
+    defective = [each for each in judged if each.defective]
+    good = [each for each in judged if not each.defective]
+    hits = sum(each.verdict != "pass" for each in defective)
+    alarms = sum(each.verdict != "pass" for each in good)
+    correct = hits + len(good) - alarms
+    return {
+        "pictures": len(judged),
+        "defective": len(defective),
+        "good": len(good),
+        "groups": len({each.group for each in judged}),
+        "accuracy": _rate(correct, len(judged), confidence),
+        "precision": _rate(hits, hits + alarms, confidence),
+        "recall": _rate(hits, len(defective), confidence),
+        "auroc": _auroc(judged),
+        "escape_rate": _rate(len(defective) - hits, len(defective), confidence),
+        "overkill_rate": _rate(alarms, len(good), confidence),
+        "verdicts": {kind: _verdicts(rows) for kind, rows in (("good", good), ("defective", defective))},
+        "dice": _dice_figures(defective),
+    }
+
+
+def _rate(count: int, total: int, confidence: float) -> dict[str, Any] | None:
+    """A rate with its exact interval; None where there is nothing to count."""
+    if total == 0:
+        return None
+    low, high = interval(count, total, confidence)
+    return {
+        "value": round(count / total, 4),
+        "interval": [round(low, 4), round(high, 4)],
+        "count": count,
+        "of": total,
+    }
+
+
+def _auroc(judged: Sequence[Judged]) -> float | None:
+    defective = [each.defective for each in judged]
+    if len(set(defective)) < 2:
+        return None
+    return round(float(roc_auc_score(defective, [each.image_probability for each in judged])), 4)
+
+
+def _verdicts(rows: Sequence[Judged]) -> dict[str, int]:
+    return {verdict: sum(each.verdict == verdict for each in rows) for verdict in ("pass", "fail", "review")}
+
+
+def _dice_figures(defective: Sequence[Judged]) -> dict[str, Any]:
+    marked = [each for each in defective if each.dice is not None]
+    classes = sorted({each.picture_class for each in marked})
+    sizes = {
+        f"{low}-{high - 1} px" if high < SIZE_BINS_PX[-1][1] else f"{low} px and more": [
+            each for each in marked if low <= each.defect_px < high
+        ]
+        for low, high in SIZE_BINS_PX
+    }
+    return {
+        "per_defective_picture": _mean([each.dice for each in marked]),
+        "pictures": len(marked),
+        "per_class": {
+            name: {
+                "pictures": sum(each.picture_class == name for each in marked),
+                "any_defect": _mean([each.dice for each in marked if each.picture_class == name]),
+                "of_its_class": _mean([each.class_dice for each in marked if each.picture_class == name]),
+            }
+            for name in classes
+        },
+        "by_defect_size": {
+            name: {"pictures": len(rows), "any_defect": _mean([each.dice for each in rows])}
+            for name, rows in sizes.items()
+        },
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    return round(float(np.mean(np.array(values, float))), 4) if values else None

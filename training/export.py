@@ -1,0 +1,129 @@
+"""Export: the segmenter as an ONNX graph that takes pixels and gives probabilities, checked against torch."""
+
+import hashlib
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import nn
+
+from app.inspection.bundle import Artifact, Bundle, DefectClass, OperatingPoint, TrainingSummary
+from app.inspection.recipe import Limits, Recipe
+from training.bundle_files import sha256_of, write_manifest, write_recipe
+from training.config import Config
+from training.datamodule import input_contract
+from training.segmenter import Segmenter
+
+GRAPH = "model.onnx"
+PROVIDERS = (
+    "TensorrtExecutionProvider",
+    "CUDAExecutionProvider",
+    "OpenVINOExecutionProvider",
+    "CPUExecutionProvider",
+)
+# One level of the 8-bit probability, plus what float rounding may tip over its edge.
+MAX_LEVEL_DIFFERENCE = 2
+MAX_IMAGE_DIFFERENCE = 1e-3
+
+
+class ParityError(RuntimeError):
+    """The exported graph does not reproduce the torch model."""
+
+
+class ServingGraph(nn.Module):
+    """The segmenter as the service runs it: uint8 [n, h, w, 1] -> uint8 [n, k, h, w] and float32 [n]."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        super().__init__()
+        self.segmenter = segmenter
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return mask probabilities as levels of 255 and image-level probabilities."""
+        mask_logits, image_logits = self.segmenter(pixels.squeeze(-1))
+        levels = (mask_logits.sigmoid() * 255).round().to(torch.uint8)
+        return levels, image_logits.sigmoid()
+
+
+def export_graph(segmenter: Segmenter, weights: Path, tile: int, path: Path) -> ServingGraph:
+    """Write the ONNX graph of the weights; the batch is dynamic, the tile fixed. Returns the torch graph."""
+    segmenter.load_state_dict(load_file(weights))
+    graph = ServingGraph(segmenter).eval()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.onnx.export(
+        graph,
+        (torch.zeros(2, tile, tile, 1, dtype=torch.uint8),),
+        path,
+        input_names=["pixels"],
+        output_names=["mask_probability", "image_probability"],
+        dynamic_shapes={"pixels": {0: torch.export.Dim("batch")}},
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    return graph
+
+
+def check_parity(graph: ServingGraph, path: Path, tiles: NDArray[np.uint8]) -> dict[str, float]:
+    """Compare torch and ONNX on real tiles uint8 [n, h, w, 1]; raises ParityError beyond the tolerance."""
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    level_difference, image_difference, differing = 0, 0.0, 0
+    for tile in tiles:
+        levels, image = session.run(None, {"pixels": tile[None]})
+        with torch.inference_mode():
+            torch_levels, torch_image = graph(torch.from_numpy(tile[None].copy()))
+        difference = np.abs(levels.astype(np.int16) - torch_levels.numpy().astype(np.int16))
+        level_difference = max(level_difference, int(difference.max()))
+        differing += int((difference > 0).sum())
+        image_difference = max(image_difference, float(np.abs(image - torch_image.numpy()).max()))
+    if level_difference > MAX_LEVEL_DIFFERENCE or image_difference > MAX_IMAGE_DIFFERENCE:
+        raise ParityError(
+            f"ONNX differs from torch by {level_difference} levels of 255 (at most {MAX_LEVEL_DIFFERENCE}) "
+            f"and {image_difference:.5f} in the image-level probability (at most {MAX_IMAGE_DIFFERENCE})"
+        )
+    return {
+        "tiles": len(tiles),
+        "max_mask_level_difference": level_difference,
+        "differing_pixel_share": differing / max(1, tiles.size),
+        "max_image_probability_difference": image_difference,
+    }
+
+
+def draft_bundle(
+    directory: Path, config: Config, classes: tuple[DefectClass, ...], made: TrainingSummary
+) -> None:
+    """Write the manifest and default recipe beside an exported graph, with thresholds yet to be chosen."""
+    recipe = Recipe(
+        name="default",
+        description="Any defect of any class fails the part.",
+        limits={each.name: Limits(max_count=0) for each in classes},
+    )
+    artifact = Artifact(
+        name="fp32",
+        file=GRAPH,
+        sha256=sha256_of(directory / GRAPH),
+        providers=PROVIDERS,
+        operating_point=OperatingPoint(image_threshold=0.5, pixel_threshold=0.5, min_area_px=0),
+    )
+    bundle = Bundle(
+        schema_version=1,
+        name=config.name,
+        version=config.version,
+        created=datetime.now(UTC).replace(microsecond=0),
+        description=config.description,
+        classes=classes,
+        input=input_contract(config),
+        artifacts=(artifact,),
+        recipe="recipe.yaml",
+        recipe_sha256=hashlib.sha256(write_recipe(directory / "recipe.yaml", recipe)).hexdigest(),
+        golden=(),
+        training=made,
+        tools={"python": platform.python_version()}
+        | {name: version(name) for name in ("torch", "onnx", "onnxruntime", "segmentation-models-pytorch")},
+    )
+    write_manifest(directory, bundle)

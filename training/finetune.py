@@ -1,0 +1,132 @@
+"""One stage of fine-tuning with Lightning: fit, keep the best averaged weights by validation."""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    EMAWeightAveraging,
+    LearningRateMonitor,
+    ModelCheckpoint,
+)
+from lightning.pytorch.loggers import TensorBoardLogger
+from safetensors.torch import save_file
+from sklearn.metrics import roc_auc_score
+
+from app.inspection.mask_metrics import dice
+from training.config import Config, StageConfig
+from training.datamodule import Batch, SurfaceDataModule
+from training.losses import segmentation_loss
+from training.segmenter import Segmenter
+
+
+class FineTuning(L.LightningModule):
+    """Trains a segmenter; validates Dice per defective picture and the head's AUROC over whole pictures."""
+
+    def __init__(self, segmenter: Segmenter, stage: StageConfig) -> None:
+        super().__init__()
+        self.segmenter = segmenter
+        self.stage = stage
+        self._seen: list[tuple[int, float, bool, bool, Any, Any]] = []
+
+    def training_step(self, batch: Batch, _: int) -> torch.Tensor:
+        """Return the loss of one batch."""
+        mask_logits, image_logits = self.segmenter(batch["pixels"])
+        parts = segmentation_loss(
+            mask_logits,
+            image_logits,
+            batch["label_map"],
+            batch["mask_known"],
+            batch["defective"],
+            self.stage.image_loss_weight,
+        )
+        self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, prog_bar=True)
+        return parts["total"]
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        """Keep what the pictures need; a picture may span several batches."""
+        mask_logits, image_logits = self.segmenter(batch["pixels"])
+        predicted = (mask_logits > 0).any(dim=1).cpu().numpy()
+        reference = (batch["label_map"] > 0).cpu().numpy()
+        scores = image_logits.float().cpu().tolist()
+        for row, number in enumerate(batch["picture"].tolist()):
+            defective, known = bool(batch["defective"][row]), bool(batch["mask_known"][row])
+            self._seen.append((number, scores[row], defective, known, predicted[row], reference[row]))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log Dice per defective picture, AUROC of the head and their mean, the score checkpoints go by."""
+        pictures = defaultdict(list)
+        for tile in self._seen:
+            pictures[tile[0]].append(tile)
+        self._seen.clear()
+        defective = [tiles[0][2] for tiles in pictures.values()]
+        head = [max(tile[1] for tile in tiles) for tiles in pictures.values()]
+        overlaps = [
+            dice(np.stack([tile[4] for tile in tiles]), np.stack([tile[5] for tile in tiles]))
+            for tiles in pictures.values()
+            if tiles[0][2] and tiles[0][3]
+        ]
+        mean_dice = float(np.mean(overlaps)) if overlaps else 0.0
+        auroc = float(roc_auc_score(defective, head)) if len(set(defective)) == 2 else 0.5
+        self.log_dict(
+            {
+                "validation/dice": mean_dice,
+                "validation/auroc": auroc,
+                "validation/score": (mean_dice + auroc) / 2,
+            },
+            prog_bar=True,
+        )
+
+    def configure_optimizers(self) -> Any:
+        """AdamW on all layers with a one-cycle learning rate."""
+        optimizer = torch.optim.AdamW(
+            self.segmenter.parameters(),
+            lr=self.stage.learning_rate,
+            weight_decay=self.stage.weight_decay,
+            fused=True,
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.stage.learning_rate, self.stage.steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def fit(
+    segmenter: Segmenter, data: SurfaceDataModule, config: Config, stage: StageConfig, directory: Path
+) -> Path:
+    """Fine-tune and write the best averaged weights to `directory/weights.safetensors`; return that path.
+
+    A killed fit goes on from its last finished epoch when called again with the same directory.
+    """
+    L.seed_everything(config.seed, workers=True)
+    module = FineTuning(segmenter.to(memory_format=torch.channels_last), stage)
+    best = ModelCheckpoint(directory, "best", monitor="validation/score", mode="max", save_last=True)
+    trainer = L.Trainer(
+        max_steps=stage.steps,
+        precision=config.precision,
+        logger=TensorBoardLogger(directory, name=None, version="logs"),
+        callbacks=[
+            EMAWeightAveraging(decay=stage.ema_decay),
+            EarlyStopping("validation/score", mode="max", patience=stage.patience),
+            LearningRateMonitor("step"),
+            best,
+        ],
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        enable_model_summary=False,
+    )
+    last = directory / "last.ckpt"
+    trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=False)
+    checkpoint = torch.load(best.best_model_path, map_location="cpu", weights_only=False)
+    prefix = "segmenter."
+    weights = {
+        key.removeprefix(prefix): value.contiguous()
+        for key, value in checkpoint["state_dict"].items()
+        if key.startswith(prefix)
+    }
+    path = directory / "weights.safetensors"
+    save_file(weights, path)
+    return path

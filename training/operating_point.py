@@ -1,0 +1,159 @@
+"""The operating point: thresholds and probability calibration, chosen on the calibration split only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, logit
+from scipy.stats import binomtest
+
+from app.inspection.bundle import ExpectedRates, OperatingPoint, ProbabilityCalibration
+from app.inspection.inspector import Inspector
+from app.inspection.mask import to_label_map
+from app.inspection.mask_metrics import dice
+from training.config import OperatingPointConfig
+from training.datasets.sample import Sample
+
+PIXEL_THRESHOLDS = tuple(np.round(np.arange(0.10, 0.91, 0.05), 2).tolist())
+MIN_AREAS_PX = (0, 8, 16, 32)
+TEMPERATURES = (0.1, 10.0)
+Weights = NDArray[np.float64]
+
+
+class OperatingPointError(RuntimeError):
+    """No usable threshold exists on the calibration split."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A calibration picture with what the shipped graph says of it.
+
+    `probability` is uint8 [classes, height, width]; `label_map` is None where pixels are unlabelled.
+    """
+
+    probability: NDArray[np.uint8]
+    image_probability: float
+    label_map: NDArray[np.uint8] | None
+    defective: bool
+
+
+def score(inspector: Inspector, samples: Sequence[Sample]) -> list[Scored]:
+    """Run the bundle's graph over samples."""
+    scored = []
+    for sample in samples:
+        prediction = inspector.predict(sample.pixels())
+        scored.append(
+            Scored(prediction.probability, prediction.image_probability, sample.label_map(), sample.defective)
+        )
+    return scored
+
+
+def choose(scored: Sequence[Scored], config: OperatingPointConfig) -> OperatingPoint:
+    """Return the thresholds with the best Dice (pixel, smallest area) and the best F-beta (image).
+
+    The expected rates are those of the same split and therefore somewhat hopeful; the test split's are in
+    evaluation.json. Raises OperatingPointError where a split holds only one kind of picture or where the
+    best threshold would call everything the same.
+    """
+    pixel_threshold, min_area = _best_mask_thresholds(scored)
+    image_threshold = _best_image_threshold(scored, config.beta)
+    called = [each.image_probability >= image_threshold for each in scored]
+    if len(set(called)) == 1:
+        raise OperatingPointError(
+            "the best image threshold calls every calibration picture the same; train longer"
+        )
+    escapes = sum(each.defective and not positive for each, positive in zip(scored, called, strict=True))
+    overkills = sum(not each.defective and positive for each, positive in zip(scored, called, strict=True))
+    defective = sum(each.defective for each in scored)
+    good = len(scored) - defective
+    return OperatingPoint(
+        image_threshold=image_threshold,
+        pixel_threshold=pixel_threshold,
+        min_area_px=min_area,
+        expected=ExpectedRates(
+            split="calibration",
+            confidence=config.confidence,
+            defective=defective,
+            good=good,
+            escape_rate=escapes / defective,
+            escape_interval=interval(escapes, defective, config.confidence),
+            overkill_rate=overkills / good,
+            overkill_interval=interval(overkills, good, config.confidence),
+        ),
+    )
+
+
+def interval(successes: int, trials: int, confidence: float) -> tuple[float, float]:
+    """Exact binomial (Clopper-Pearson) interval of a rate."""
+    bounds = binomtest(successes, trials).proportion_ci(confidence, method="exact")
+    return float(bounds.low), float(bounds.high)
+
+
+def calibrate(scored: Sequence[Scored]) -> ProbabilityCalibration:
+    """Return the temperatures with the least cross-entropy on labelled pixels and on pictures.
+
+    Source: Guo et al., On Calibration of Modern Neural Networks, 2017.
+    """
+    positive, negative = np.zeros(256), np.zeros(256)
+    for each in scored:
+        if each.label_map is None:
+            continue
+        for number, levels in enumerate(each.probability, start=1):
+            marked = each.label_map == number
+            positive += np.bincount(levels[marked], minlength=256)
+            negative += np.bincount(levels[~marked], minlength=256)
+    image = np.array([each.image_probability for each in scored])
+    defective = np.array([each.defective for each in scored], float)
+    return ProbabilityCalibration(
+        mask_temperature=_temperature(np.arange(256) / 255, positive, negative),
+        image_temperature=_temperature(image, defective, 1 - defective),
+    )
+
+
+def _best_mask_thresholds(scored: Sequence[Scored]) -> tuple[float, int]:
+    marked = [each for each in scored if each.defective and each.label_map is not None]
+    if not marked:
+        raise OperatingPointError("the calibration split has no defective picture with a mask; add some")
+
+    def mean_dice(choice: tuple[float, int]) -> float:
+        point = OperatingPoint(image_threshold=1.0, pixel_threshold=choice[0], min_area_px=choice[1])
+        return float(
+            np.mean([dice(to_label_map(each.probability, 1.0, point) > 0, _mask(each)) for each in marked])
+        )
+
+    return max(product(PIXEL_THRESHOLDS, MIN_AREAS_PX), key=mean_dice)
+
+
+def _best_image_threshold(scored: Sequence[Scored], beta: float) -> float:
+    image = np.array([each.image_probability for each in scored])
+    defective = np.array([each.defective for each in scored])
+    if defective.all() or not defective.any():
+        raise OperatingPointError("the calibration split needs good and defective pictures")
+    levels = np.unique(image)
+    candidates = (levels[1:] + levels[:-1]) / 2
+
+    def f_beta(threshold: float) -> float:
+        called = image >= threshold
+        hits = float((called & defective).sum())
+        return (1 + beta**2) * hits / float(beta**2 * defective.sum() + called.sum())
+
+    return float(max(candidates.tolist(), key=f_beta, default=0.5))
+
+
+def _mask(each: Scored) -> NDArray[np.bool_]:
+    assert each.label_map is not None
+    return each.label_map > 0
+
+
+def _temperature(probability: Weights, positive: Weights, negative: Weights) -> float:
+    logits = logit(np.clip(probability, 1e-4, 1 - 1e-4))
+
+    def cross_entropy(log_temperature: float) -> float:
+        p = np.clip(expit(logits / np.exp(log_temperature)), 1e-9, 1 - 1e-9)
+        return float(-(positive * np.log(p) + negative * np.log1p(-p)).sum())
+
+    low, high = np.log(TEMPERATURES)
+    return float(np.exp(minimize_scalar(cross_entropy, bounds=(low, high), method="bounded").x))
