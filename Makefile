@@ -10,11 +10,9 @@ SHELL := /bin/bash
 export ORT_DISABLE_TELEMETRY := 1
 
 VARIANT ?= cpu
-PORT    ?= 8000
-HOST    ?= 127.0.0.1
+PORT    ?= $(or $(PASSLINE_PORT),8000)
 CONFIG  ?= training/configs/magnetic-tile.yaml
 DATA    ?= data/magnetic-tile
-OUT     ?= runs/magnetic-tile
 
 # On many machines Python 3.11 is only `python3`, and a `python3.11` on the path may be a shim that fails.
 FIND_PYTHON := for p in python3.11 python3 python; do \
@@ -30,8 +28,8 @@ TEST  := .venv-test/.installed
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-serve: $(SERVE)  ## serve the shipped bundle (PORT, HOST, VARIANT=cpu|gpu|openvino)
-	PASSLINE_HOST=$(HOST) PASSLINE_PORT=$(PORT) .venv/bin/python -m app serve
+serve: $(SERVE)  ## serve the shipped bundle (PORT, VARIANT=cpu|gpu|openvino)
+	PASSLINE_PORT=$(PORT) .venv/bin/python -m app serve
 
 test: lint  ## everything CI checks: format, lint, types, layers, tests
 	.venv-test/bin/python -m pytest $(PYTEST_ARGS)
@@ -42,14 +40,17 @@ lint: $(TEST)  ## the checks without the tests
 	.venv-test/bin/mypy
 	.venv-test/bin/lint-imports
 
-train: $(TEST)  ## train, evaluate and publish a bundle (DATA, CONFIG, OUT)
-	.venv-test/bin/python -m training run --config $(CONFIG) --data $(DATA) --out $(OUT)
+train: $(TEST)  ## train, evaluate and publish a bundle (DATA, CONFIG, TRAIN_ARGS)
+	.venv-test/bin/python -m training run --config $(CONFIG) --data $(DATA) $(TRAIN_ARGS)
 
-bench: $(TEST)  ## latency and throughput of the shipped bundle
-	.venv-test/bin/python -m tests.benchmarks
+bench: $(TEST)  ## latency, throughput and memory of the shipped bundle, into docs/benchmarks.md
+	.venv-test/bin/python -m tests.benchmarks $(BENCH_ARGS)
 
-demo: $(SERVE)  ## post sample pictures to the service on PORT: a table of verdicts, overlays in demo/
-	.venv/bin/python -m app demo --url http://$(HOST):$(PORT)
+# Whatever VARIANT .venv was made for will do: the demo only talks to the service, and must not replace
+# the environment under its feet.
+demo:  ## post sample pictures to the service on PORT: a table of verdicts, overlays in demo/
+	@test -x .venv/bin/python || $(MAKE) $(SERVE)
+	.venv/bin/python -m app demo --url http://127.0.0.1:$(PORT)
 
 # The locks list the hashes of every build of each pinned release, so pip verifies whatever wheel it picks.
 LOCK := .venv-lock/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 \
@@ -68,8 +69,9 @@ clean:  ## remove the virtual environments and caches
 # --clear: after an interrupted set-up, or a change of VARIANT, nothing of the old one is left.
 define install
 	@test -n "$(PYTHON)" || { echo "Python 3.11 with its venv module is needed (Debian: apt install python3-venv)" >&2; exit 1; }
-	$(PYTHON) -m venv --clear $(@D)
-	$(@D)/bin/python -m pip install --quiet --no-deps --only-binary :all: --require-hashes -r $<
+	@echo "Setting up $(@D) from $< (once)"
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --no-deps --only-binary :all: --require-hashes -r $<
 	@touch $@
 endef
 

@@ -11,9 +11,7 @@ from app.schemas import (
     BatchAnswer,
     BatchCounts,
     BatchItem,
-    DefectAnswer,
     DiceAnswer,
-    ImageAnswer,
     InspectionAnswer,
     Mask,
     MaskNone,
@@ -22,9 +20,7 @@ from app.schemas import (
     MaskRle,
     ModelAnswer,
     ModelUsed,
-    OperatingPointAnswer,
     Options,
-    ReasonAnswer,
 )
 
 
@@ -41,14 +37,13 @@ def model_used(inspector: Inspector) -> ModelUsed:
 def model_answer(inspector: Inspector, recipes: Recipes) -> ModelAnswer:
     """The bundle in full, for `GET /v1/model`."""
     bundle = inspector.bundle
-    point = inspector.session.artifact.operating_point
     return ModelAnswer(
         **model_used(inspector).model_dump(),
         created=bundle.created.isoformat(),
         description=bundle.description,
-        classes=list(bundle.classes),
+        classes=bundle.classes,
         input=bundle.input,
-        operating_point=OperatingPointAnswer.model_validate(point),
+        operating_point=inspector.session.artifact.operating_point,
         recipes=recipes.names,
         default_recipe=recipes.default.name,
         training=bundle.training,
@@ -76,13 +71,11 @@ def inspection_answer(
     return InspectionAnswer(
         id=uuid4().hex,
         verdict=inspection.verdict,
-        reasons=[ReasonAnswer.model_validate(each) for each in inspection.reasons],
-        defects=[DefectAnswer.model_validate(each) for each in inspection.defects],
+        reasons=inspection.reasons,
+        defects=inspection.defects,
         mask=mask,
-        dice=DiceAnswer.model_validate(
-            {"measured": inspection.measured_dice, "estimated": inspection.estimated_dice}
-        ),
-        image=ImageAnswer.model_validate(inspection.image),
+        dice=DiceAnswer(measured=inspection.measured_dice, estimated=inspection.estimated_dice),
+        image=inspection.image,
         model=model,
         timings_ms=inspection.timings_ms,
         image_probability=inspection.image_probability,

@@ -99,12 +99,12 @@ class _Exchange:
         A client that is still writing when the connection closes sees a reset and never the problem. One that
         asked for consent first (`Expect: 100-continue`) has not begun, and is answered at once.
         """
-        if self._body_over or (self._awaits_consent and not self.received):
+        if self._awaits_consent and not self.received:
             return
         limit = self.received + DRAIN_BYTES
         try:
             async with asyncio.timeout(DRAIN_S):
-                while not self._body_over and self.received < limit:
+                while not (self._body_over or self.received > limit):
                     await self.receive()
         except TimeoutError:
             log.debug("the rest of a refused body did not arrive")

@@ -9,22 +9,21 @@ from fastapi.staticfiles import StaticFiles
 from app import problems
 from app.edge import Edge
 from app.openapi import STATIC
-from app.problems import named
 from app.routes import router
 from app.service import Service
 from app.settings import Settings
 
 DESCRIPTION = """Pictures of manufactured surfaces in, verdicts out.
 
-Every error is an RFC 9457 problem with a stable `code`; docs/errors.md tells of each. A picture that cannot be
-inspected is a problem or a `review`, never a `pass`."""
+Every error is an RFC 9457 problem with a stable `code`; docs/errors.md tells of each. A picture that cannot
+be inspected is a problem or a `review`, never a `pass`."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Make the application; without `settings` the environment's are taken.
 
-    Its bundle is loaded, warmed up and self-tested when it starts. Where that fails it starts all the same and
-    `/readyz` says why: a box that tells its reason is easier to mend than one that restarts for ever.
+    Its bundle is loaded, warmed up and self-tested when it starts. Where that fails it starts all the same
+    and `/readyz` says why: a box that tells its reason is easier to mend than one that restarts for ever.
     """
     service = Service(settings or Settings.from_environment())
 
@@ -33,7 +32,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         try:
             await service.start()
         except Exception as error:  # noqa: BLE001  # the web edge: whatever it is, /readyz must be there to tell
-            service.refuse(named(error))
+            service.refuse(error)
         yield
         await service.stop()
 

@@ -2,8 +2,9 @@
 
 import base64
 import binascii
+import warnings
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -61,7 +62,7 @@ def from_rle(data: Sequence[RunLengths], shape: tuple[int, int], classes: Sequen
     """The label map of `to_rle`; `shape` is (height, width)."""
     label_map = np.zeros(shape, np.uint8)
     for each in data:
-        mask = coco.decode({"size": list(each.size), "counts": each.counts.encode("ascii")})
+        mask = _decode({"size": list(each.size), "counts": each.counts.encode("ascii")})
         label_map[mask.astype(bool)] = classes.index(each.defect_class) + 1
     return label_map
 
@@ -94,16 +95,20 @@ def _masks(label_map: LabelMap, classes: Sequence[str]) -> Iterator[tuple[str, L
 
 
 def _run_lengths(name: str, mask: LabelMap) -> RunLengths:
-    encoded = coco.encode(np.asfortranarray(mask))
-    height, width = encoded["size"]
-    return RunLengths(defect_class=name, size=(height, width), counts=encoded["counts"].decode("ascii"))
+    counts = coco.encode(np.asfortranarray(mask))["counts"]
+    text = counts if isinstance(counts, str) else counts.decode("ascii")
+    return RunLengths(defect_class=name, size=(mask.shape[0], mask.shape[1]), counts=text)
+
+
+def _decode(run_lengths: Any) -> NDArray[np.uint8]:
+    with warnings.catch_warnings():  # pycocotools 2.0.11 gives NumPy 2 an array in NumPy 1's way
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        return coco.decode(run_lengths)
 
 
 def _polygons(name: str, mask: LabelMap) -> Iterator[Polygon]:
     contours, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    links = hierarchy.reshape(
-        -1, 4
-    )  # for each contour: the next, the one before, its first hole, its exterior
+    links = hierarchy.reshape(-1, 4)  # of each contour: next, previous, first hole, exterior
     for index, (_, _, hole, exterior) in enumerate(links):
         if exterior >= 0:
             continue  # a hole: it is listed with its exterior
@@ -114,5 +119,5 @@ def _polygons(name: str, mask: LabelMap) -> Iterator[Polygon]:
         yield Polygon(defect_class=name, exterior=_points(contours[index]), holes=holes)
 
 
-def _points(contour: NDArray[np.int32]) -> list[Point]:
+def _points(contour: Any) -> list[Point]:
     return [(x, y) for x, y in contour.reshape(-1, 2).tolist()]

@@ -129,9 +129,7 @@ INSPECTION_BODY = _body(
         {
             "image": _BINARY | {"description": "The picture: JPEG, PNG, BMP or TIFF."},
             "reference_mask": _BINARY
-            | {
-                "description": "PNG, BMP or TIFF of the picture's size: class ids, or 0 and 255; for measured Dice."
-            },
+            | {"description": "For measured Dice: class ids, or 0 and 255, as PNG, BMP or TIFF."},
         },
         "image",
     )

@@ -25,7 +25,7 @@ def draw(picture: NDArray[np.uint8], inspection: Inspection) -> str:
     `picture` is the decoded picture, grey [H, W] or RGB [H, W, 3]; the answer a base64 PNG of its size.
     """
     conversion = cv2.COLOR_GRAY2BGR if picture.ndim == 2 else cv2.COLOR_RGB2BGR
-    canvas = cv2.cvtColor(picture, conversion)
+    canvas = np.asarray(cv2.cvtColor(picture, conversion), dtype=np.uint8)
     stroke = max(1, round(max(canvas.shape[:2]) / 600))  # so that lines show at the size a screen can give
     for value in range(1, len(inspection.classes) + 1):
         mask = (inspection.label_map == value).astype(np.uint8)
@@ -33,7 +33,7 @@ def draw(picture: NDArray[np.uint8], inspection: Inspection) -> str:
         cv2.drawContours(canvas, contours, -1, _colour(value), stroke)
     for defect in inspection.defects:
         _caption(canvas, defect, _colour(inspection.classes.index(defect.defect_class) + 1), stroke)
-    return png_base64(np.asarray(canvas, dtype=np.uint8))
+    return png_base64(canvas)
 
 
 def _colour(value: int) -> tuple[int, int, int]:

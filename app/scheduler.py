@@ -9,6 +9,7 @@ shut out the single inspections of a running line.
 
 import asyncio
 import contextvars
+import functools
 import math
 import time
 from collections import deque
@@ -123,7 +124,10 @@ class Scheduler:
             self._running.add(job)
             job.started = time.perf_counter()
             future = self._executor.submit(job.context.run, job.work)
-            future.add_done_callback(lambda done, job=job: loop.call_soon_threadsafe(self._finish, job, done))
+            future.add_done_callback(functools.partial(self._tell, loop, job))
+
+    def _tell(self, loop: asyncio.AbstractEventLoop, job: _Job, done: Future[Any]) -> None:
+        loop.call_soon_threadsafe(self._finish, job, done)  # on the worker's thread: only this is safe there
 
     def _finish(self, job: _Job, done: Future[Any]) -> None:
         took = time.perf_counter() - job.started

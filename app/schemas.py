@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.inspection.bundle import DefectClass, ExpectedRates, InputContract, TrainingSummary
-from app.inspection.results import Rule, Unit, Verdict
+from app.inspection.bundle import DefectClass, InputContract, OperatingPoint, TrainingSummary
+from app.inspection.results import Defect, EstimatedDice, ImageInfo, MeasuredDice, Reason, Verdict
 from app.mask_formats import MaskFormat, Polygon, RunLengths
 
 # A label that customers choose: shown, logged, never interpreted, so only control characters are refused.
@@ -35,32 +35,6 @@ class Options(Labels):
     overlay: bool = Field(
         default=False, description="Whether to add the picture with the defects drawn in, as PNG."
     )
-
-
-class ReasonAnswer(Shape):
-    """A rule that decided the verdict."""
-
-    rule: Rule
-    defect_class: str | None
-    measured: float
-    limit: float
-    unit: Unit
-
-
-class DefectAnswer(Shape):
-    """One connected region of one defect class; mm fields are null where no pixel pitch is known."""
-
-    defect_class: str
-    score: float = Field(ge=0, le=1, description="Highest probability inside the region.")
-    area_px: int
-    area_mm2: float | None
-    length_px: float
-    length_mm: float | None
-    width_px: float
-    width_mm: float | None
-    bbox: tuple[int, int, int, int] = Field(description="x, y, width, height in pixels.")
-    centroid: tuple[float, float] = Field(description="x, y; (0, 0) is the middle of the first pixel.")
-    touches_border: bool
 
 
 class MaskPng(Shape):
@@ -94,33 +68,11 @@ class MaskNone(Shape):
 Mask = Annotated[MaskPng | MaskRle | MaskPolygons | MaskNone, Field(discriminator="format")]
 
 
-class MeasuredDiceAnswer(Shape):
-    """Dice against the reference mask sent; `per_class` is null where that mask tells no classes apart."""
-
-    any_defect: float
-    per_class: dict[str, float] | None
-
-
-class EstimatedDiceAnswer(Shape):
-    """Dice expected without a reference mask; where it is null, `reason` says why."""
-
-    any_defect: float | None
-    reason: str | None
-
-
 class DiceAnswer(Shape):
     """Measured and estimated Dice, never mixed up."""
 
-    measured: MeasuredDiceAnswer | None
-    estimated: EstimatedDiceAnswer
-
-
-class ImageAnswer(Shape):
-    """The upright picture's size in pixels, and the SHA-256 of the bytes it came in."""
-
-    width: int
-    height: int
-    sha256: str
+    measured: MeasuredDice | None
+    estimated: EstimatedDice
 
 
 class ModelUsed(Shape):
@@ -137,11 +89,11 @@ class InspectionAnswer(Shape):
 
     id: str
     verdict: Verdict
-    reasons: list[ReasonAnswer]
-    defects: list[DefectAnswer]
+    reasons: tuple[Reason, ...]
+    defects: tuple[Defect, ...]
     mask: Mask
     dice: DiceAnswer
-    image: ImageAnswer
+    image: ImageInfo
     model: ModelUsed
     timings_ms: dict[str, float]
     image_probability: float
@@ -218,15 +170,6 @@ class Readiness(Shape):
     model: ModelUsed
 
 
-class OperatingPointAnswer(Shape):
-    """The thresholds in force, and what was measured with them."""
-
-    image_threshold: float
-    pixel_threshold: float
-    min_area_px: int
-    expected: ExpectedRates | None
-
-
 class ModelAnswer(Shape):
     """The bundle being served."""
 
@@ -236,9 +179,9 @@ class ModelAnswer(Shape):
     description: str
     artifact: str
     execution_provider: str
-    classes: list[DefectClass]
+    classes: tuple[DefectClass, ...]
     input: InputContract
-    operating_point: OperatingPointAnswer
+    operating_point: OperatingPoint
     recipes: list[str]
     default_recipe: str
     training: TrainingSummary

@@ -7,10 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from app.answers import batch_answer, inspection_answer, mask_answer, model_answer, model_used
-from app.errors import NotReady
+from app.errors import NotReady, Unexpected
 from app.inspection.decode import DecodeLimits, decode
 from app.inspection.errors import PasslineError
 from app.inspection.inspector import Inspector
@@ -56,22 +54,24 @@ class Service:
         self._scheduler = Scheduler(settings.workers, settings.queue_size)
         self._loaded: Loaded | None = None
         self._obstacle = NotReady("the bundle is still being loaded")
-        self.metrics.watch(self._scheduler)
+        self.metrics.watch(self._scheduler, lambda: self.uploads.held_bytes)
 
     async def start(self) -> None:
         """Load, warm up and self-test the bundle; raises the PasslineError that prevents it."""
         started = time.perf_counter()
-        self._loaded = await asyncio.to_thread(load, self.settings)
-        model = model_used(self._loaded.inspector)
-        self.metrics.ready(model)
+        loaded = await asyncio.to_thread(load, self.settings)
+        model = model_used(loaded.inspector)
         took = round((time.perf_counter() - started) * 1000)
-        log.info("ready", extra={"ms": took, **model.model_dump(), "recipes": self._loaded.recipes.names})
+        log.info("ready", extra={"ms": took, "model": model.model_dump(), "recipes": loaded.recipes.names})
+        self.metrics.ready(model)
+        self._loaded = loaded
 
-    def refuse(self, cause: PasslineError) -> None:
+    def refuse(self, error: Exception) -> None:
         """Judge nothing, and tell everyone why."""
-        self._loaded = None
+        cause = error if isinstance(error, PasslineError) else Unexpected(f"{type(error).__name__}: {error}")
         self._obstacle = NotReady(f"no bundle is being served: {cause}", cause)
-        log.error("not ready", extra={"code": cause.code, "reason": str(cause)})
+        unforeseen = error if isinstance(cause, Unexpected) else None
+        log.error("not ready", extra={"code": cause.code, "reason": str(cause)}, exc_info=unforeseen)
 
     async def stop(self) -> None:
         """Finish what runs and take nothing more."""
@@ -130,13 +130,14 @@ class Service:
 
 
 def load(settings: Settings) -> Loaded:
-    """Load the bundle and the recipes, run the model once, then the self-test; raises a PasslineError."""
+    """Load the bundle and the recipes, run the self-test, and warm up; raises a PasslineError."""
     limits = DecodeLimits(max_bytes=settings.max_upload_bytes, max_pixels=settings.max_pixels)
     inspector = Inspector.load(settings.bundle_dir, settings.device, settings.threads, limits)
     recipes = load_recipes(inspector.bundle, settings.recipes_dir, settings.default_recipe)
-    contract = inspector.bundle.input
-    inspector.predict(np.zeros((contract.tile_height, contract.tile_width), np.uint8))  # the slow first run
     inspector.self_test()
+    # Once through everything, since the first overlay and the first PNG are slow too.
+    sample = Upload(None, inspector.bundle.read(inspector.bundle.golden[0].image))
+    judge(Order(inspector, recipes.default, sample, Options(overlay=True)))
     return Loaded(inspector, recipes)
 
 

@@ -3,18 +3,29 @@
 import json
 import logging
 import sys
+from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from app.scheduler import Scheduler
 from app.schemas import InspectionAnswer, ModelUsed, Problem
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="none")
 
-STEP_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+DURATIONS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "color_message", "taskName"}
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series beside every one
 
 
 class JsonLines(logging.Formatter):
@@ -40,6 +51,7 @@ def configure_logging(level: str) -> None:
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
+    logging.getLogger("PIL").setLevel(logging.INFO)  # at debug it logs every chunk of every picture
 
 
 class Metrics:
@@ -60,41 +72,42 @@ class Metrics:
             "passline_http_requests",
             "Requests, by route and status; 499: the client left.",
             ["route", "status"],
-            **own,
+            registry=self.registry,
         )
         self._request_seconds = Histogram(
             "passline_http_request_seconds",
             "Time from request to answer.",
             ["route"],
-            buckets=STEP_BUCKETS_S,
-            **own,
+            buckets=DURATIONS_S,
+            registry=self.registry,
         )
         self._step_seconds = Histogram(
             "passline_step_seconds",
             "Time of each step of an inspection.",
             ["step"],
-            buckets=STEP_BUCKETS_S,
-            **own,
+            buckets=DURATIONS_S,
+            registry=self.registry,
         )
         self._ready = Gauge("passline_ready", "1 while pictures are judged, else 0.", registry=self.registry)
         self._model = Info(
             "passline_model", "The bundle, artifact and execution provider in use.", registry=self.registry
         )
 
-    def watch(self, scheduler: Scheduler) -> None:
-        """Show the scheduler's queue, as it is whenever the metrics are read."""
-        waiting = self._gauge("passline_queue_waiting", "Inspections that wait for a thread.")
-        waiting.set_function(lambda: scheduler.waiting)
-        running = self._gauge("passline_queue_running", "Inspections that a thread is busy with.")
-        running.set_function(lambda: scheduler.running)
-        self._gauge("passline_queue_places", "Inspections that may wait or run at once.").set(
-            scheduler.places
-        )
+    def watch(self, scheduler: Scheduler, held_bytes: Callable[[], float]) -> None:
+        """Show the queue, and the memory that uploads hold, as they are whenever the metrics are read."""
+        for name, text, value in (
+            ("queue_waiting", "Inspections that wait for a thread.", lambda: scheduler.waiting),
+            ("queue_running", "Inspections that a thread is busy with.", lambda: scheduler.running),
+            ("queue_places", "Inspections that may wait or run at once.", lambda: scheduler.places),
+            ("upload_bytes", "Memory that the bodies of requests hold.", held_bytes),
+        ):
+            Gauge(f"passline_{name}", text, registry=self.registry).set_function(value)
 
     def ready(self, model: ModelUsed) -> None:
         """The service has become ready with this model."""
         self._ready.set(1)
-        self._model.info(model.model_dump())
+        described = model.model_dump()
+        self._model.info({"bundle": described.pop("name"), **described})
 
     def stopped(self) -> None:
         """The service judges no more pictures."""

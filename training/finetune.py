@@ -1,5 +1,6 @@
 """One stage of fine-tuning with Lightning: fit, keep the best averaged weights by validation."""
 
+import warnings
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,13 @@ from training.config import Config, StageConfig
 from training.datamodule import Batch, SurfaceDataModule
 from training.losses import segmentation_loss
 from training.segmenter import Segmenter
+
+
+EXPECTED_WARNINGS = (
+    "Checkpoint directory .* exists and is not empty",  # a resumed fit
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
+    "The '.*_dataloader' does not have many workers",  # pictures are in memory, augmentation is cheap
+)
 
 
 class FineTuning(L.LightningModule):
@@ -102,7 +110,8 @@ def fit(
     """
     L.seed_everything(config.seed, workers=True)
     module = FineTuning(segmenter.to(memory_format=torch.channels_last), stage)
-    best = ModelCheckpoint(directory, "best", monitor="validation/score", mode="max", save_last=True)
+    checkpoints = directory / "checkpoints"
+    best = ModelCheckpoint(checkpoints, "best", monitor="validation/score", mode="max", save_last=True)
     trainer = L.Trainer(
         max_steps=stage.steps,
         precision=config.precision,
@@ -115,11 +124,14 @@ def fit(
         ],
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
-        log_every_n_steps=10,
+        log_every_n_steps=min(10, stage.validate_every),
         enable_model_summary=False,
     )
-    last = directory / "last.ckpt"
-    trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=False)
+    last = checkpoints / "last.ckpt"
+    with warnings.catch_warnings():
+        for message in EXPECTED_WARNINGS:
+            warnings.filterwarnings("ignore", message)
+        trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=False)
     checkpoint = torch.load(best.best_model_path, map_location="cpu", weights_only=False)
     prefix = "segmenter."
     weights = {

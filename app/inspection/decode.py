@@ -42,11 +42,11 @@ GREY16_MODES = ("I;16", "I;16L", "I;16B")
 COLOUR_MODES = ("RGB", "P", "CMYK", "YCbCr")
 ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 
-# What Pillow raises on broken files, found by mutating some. A Warning arrives as an exception only where the
-# process asked for that, as tests do.
+# What Pillow raises on broken files, found by mutating some. A Warning arrives as an exception only where
+# the process asked for that, as tests do.
 BROKEN = (
-    OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, OverflowError, struct.error, zlib.error,
-    Warning,
+    OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, OverflowError,
+    struct.error, zlib.error, Warning,
 )  # fmt: skip
 
 # A marker that ends a JPEG's scan: not a stuffed byte, not a fill byte, not a restart.
@@ -114,7 +114,7 @@ def decode_reference_mask(
     return values.astype(np.uint8), True
 
 
-def _open(data: bytes, formats: tuple[str, ...]) -> Image.Image:
+def _open(data: bytes, formats: tuple[str, ...]) -> ImageFile.ImageFile:
     """Read the header only, and refuse what is plainly not one complete picture."""
     try:
         if data.startswith(b"\x89PNG") and "PNG" in formats:
@@ -144,7 +144,13 @@ def _check_size(size: tuple[int, int], limits: DecodeLimits) -> None:
         )
 
 
-def _load(image: Image.Image, data: bytes) -> Image.Image:
+def _load(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
+    boxes = [extents for _, extents, *_ in image.tile if extents is not None]
+    if (
+        sum((right - left) * (lower - upper) for left, upper, right, lower in boxes)
+        < image.width * image.height
+    ):
+        raise ImageTruncated("the file lists only a part of the picture's strips; send it whole")
     try:
         image.load()
     except BROKEN as error:

@@ -1,4 +1,3 @@
-# ruff: noqa: N818  (the names say what happened; an Error suffix on every leaf would say nothing more)
 """Everything that can go wrong in the core, as one tree.
 
 PasslineError

@@ -1,0 +1,84 @@
+"""A folder of pictures through the core, without HTTP."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.inspection.errors import PasslineError
+from app.schemas import InspectionAnswer, Options
+from app.service import Loaded, Order, judge
+from app.uploads import Upload
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
+ALL_PASS, SOME_NOT, TROUBLE = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One picture's outcome: an answer, or the error that stands in its place."""
+
+    file: Path
+    outcome: InspectionAnswer | PasslineError
+
+    def as_json(self) -> str:
+        """One JSON object on one line."""
+        if isinstance(self.outcome, InspectionAnswer):
+            return json.dumps({"file": str(self.file)} | self.outcome.model_dump(mode="json"))
+        return json.dumps({"file": str(self.file), "code": self.outcome.code, "detail": str(self.outcome)})
+
+    def as_row(self) -> tuple[str, ...]:
+        """The cells of the table: file, verdict, what decided it, milliseconds."""
+        if isinstance(self.outcome, InspectionAnswer):
+            return str(self.file), *verdict_cells(self.outcome.model_dump(mode="json"))
+        return str(self.file), "error", f"{self.outcome.code}: {self.outcome}", ""
+
+
+def pictures(folder: Path) -> list[Path]:
+    """Every picture in a folder and the folders below it, in order of name."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def inspect_folder(loaded: Loaded, files: Sequence[Path], recipe: str | None) -> Iterable[Line]:
+    """Inspect files one after the other; an error is an outcome like any other."""
+    chosen = loaded.recipes.find(recipe)
+    for file in files:
+        try:
+            with file.open("rb") as stream:
+                data = stream.read(loaded.inspector.limits.max_bytes + 1)
+            order = Order(loaded.inspector, chosen, Upload(file.name, data), Options(mask="none"))
+            yield Line(file, judge(order))
+        except PasslineError as error:
+            yield Line(file, error)
+
+
+def exit_status(lines: Sequence[Line]) -> int:
+    """0 if every picture passed, 1 if one did not, 2 if one could not be inspected or there was none."""
+    if not lines or any(isinstance(line.outcome, PasslineError) for line in lines):
+        return TROUBLE
+    passed = all(
+        isinstance(line.outcome, InspectionAnswer) and line.outcome.verdict == "pass" for line in lines
+    )
+    return ALL_PASS if passed else SOME_NOT
+
+
+def verdict_cells(answer: dict[str, object]) -> tuple[str, str, str]:
+    """Verdict, reasons and milliseconds of an answer in JSON form, for a table."""
+    reasons = answer["reasons"]
+    timings = answer["timings_ms"]
+    assert isinstance(reasons, list)
+    assert isinstance(timings, dict)
+    return str(answer["verdict"]), "; ".join(map(_in_words, reasons)), f"{timings['total']:.0f}"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows below a header, in columns as wide as their widest cell."""
+    lines = [header, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def _in_words(reason: dict[str, Any]) -> str:
+    what = reason["defect_class"] or "head"
+    return f"{what} {reason['rule']} {reason['measured']:g} > {reason['limit']:g} {reason['unit']}"

@@ -1,0 +1,74 @@
+"""A tiny real bundle, and the service on it: in process for most tests, as a process of its own for some."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.main import create_app
+from app.settings import PREFIX, Settings
+from tests.app.serving import Running, running
+from tests.tiny_bundle import png, tiny_picture, write_tiny_bundle
+
+STRICT = "name: strict\nother: {max_count: 0}\n"
+GENEROUS = "name: generous\npixel_pitch_mm: 0.5\nother: {max_area_mm2: 1000}\n"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith(PREFIX):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def bundle_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def recipes_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recipes")
+    (folder / "strict.yaml").write_text(STRICT)
+    (folder / "generous.yml").write_text(GENEROUS)
+    (folder / "notes.txt").write_text("not a recipe")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_client(bundle_dir: Path, recipes_dir: Path) -> Iterator[Callable[..., TestClient]]:
+    """Start an app in process with changed settings; all are stopped at the end."""
+    with ExitStack() as stack:
+
+        def make(**changes: Any) -> TestClient:
+            values = {"bundle_dir": bundle_dir, "recipes_dir": recipes_dir, "threads": 1} | changes
+            return stack.enter_context(TestClient(create_app(Settings.model_validate(values))))
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def client(make_client: Callable[..., TestClient]) -> TestClient:
+    return make_client()
+
+
+@pytest.fixture(scope="session")
+def dark() -> bytes:
+    """A picture with one defect of the class `dark`: 12 x 9 pixels at (20, 30)."""
+    return png(tiny_picture(96, 80, dark=(20, 30, 12, 9)))
+
+
+@pytest.fixture(scope="session")
+def clean() -> bytes:
+    """A picture without a defect."""
+    return png(tiny_picture(96, 80))
+
+
+@pytest.fixture(scope="module")
+def server(bundle_dir: Path, recipes_dir: Path) -> Iterator[Running]:
+    with running(bundle_dir, recipes_dir=recipes_dir, max_upload_bytes=4_000_000) as service:
+        yield service

@@ -1,0 +1,130 @@
+"""`python -m app` as people call it: what it prints, and with which status it ends."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import cv2
+import pytest
+
+from tests.app.serving import ROOT, Running, app_command, environment
+from tests.tiny_bundle import write_tiny_bundle
+
+
+def app(*arguments: object, **settings: object) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        app_command(*map(str, arguments)),
+        cwd=ROOT,
+        env=environment(**({"threads": 1} | settings)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, clean: bytes) -> Path:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "a.png").write_bytes(clean)
+    (tmp_path / "below" / "b.PNG").write_bytes(clean)
+    (tmp_path / "notes.txt").write_text("no picture")
+    return tmp_path
+
+
+def test_inspect_a_folder_where_all_pass(bundle_dir: Path, folder: Path) -> None:
+    done = app("inspect", folder, bundle_dir=bundle_dir)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert lines[0] == ["picture", "verdict", "decided", "by", "ms"]
+    assert [Path(line[0]).name for line in lines[1:]] == ["a.png", "b.PNG"]
+    assert [line[1] for line in lines[1:]] == ["pass", "pass"]
+
+
+def test_inspect_a_folder_where_one_fails(bundle_dir: Path, folder: Path, dark: bytes) -> None:
+    (folder / "c.png").write_bytes(dark)
+    done = app("inspect", folder, "--json", bundle_dir=bundle_dir)
+    assert done.returncode == 1
+    verdicts = {
+        Path(line["file"]).name: line["verdict"] for line in map(json.loads, done.stdout.splitlines())
+    }
+    assert verdicts == {"a.png": "pass", "b.PNG": "pass", "c.png": "fail"}
+
+
+def test_inspect_a_folder_with_a_picture_that_cannot_be(
+    bundle_dir: Path, folder: Path, dark: bytes, recipes_dir: Path
+) -> None:
+    (folder / "c.png").write_bytes(dark[:100])
+    (folder / "d.png").write_bytes(dark)
+    table = app("inspect", folder, "--recipe", "generous", bundle_dir=bundle_dir, recipes_dir=recipes_dir)
+    assert table.returncode == 2
+    assert "error    image_truncated" in table.stdout
+    assert "d.png        pass" in table.stdout
+    lines = app("inspect", folder, "--json", bundle_dir=bundle_dir).stdout.splitlines()
+    assert [json.loads(line).get("code") for line in lines] == [None, None, "image_truncated", None]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "says"),
+    [
+        (("inspect", "/nowhere"), {}, "no picture"),
+        (("inspect", "tests"), {}, "no picture"),
+        (("verify", "/nowhere"), {}, "/nowhere"),
+        (("verify",), {"port": "x"}, "PASSLINE_PORT"),
+        (("verify",), {"upload_memory_bytes": 1}, "upload_memory_bytes must be"),
+        (("serve",), {"devcie": "cuda"}, "did you mean PASSLINE_DEVICE?"),
+        (("dance",), {}, "dance"),
+        ((), {}, "required"),
+    ],
+)
+def test_what_cannot_be_done_says_why(
+    arguments: tuple[str, ...], settings: dict[str, object], says: str
+) -> None:
+    done = app(*arguments, **settings)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_inspect_by_a_recipe_that_is_not_there(bundle_dir: Path, folder: Path) -> None:
+    done = app("inspect", folder, "--recipe", "nope", bundle_dir=bundle_dir)
+    assert done.returncode == 2
+    assert "the recipes are tiny" in done.stderr
+
+
+def test_verify_a_good_bundle_and_a_bad_one(bundle_dir: Path, tmp_path: Path) -> None:
+    good = app("verify", bundle_dir)
+    assert good.returncode == 0
+    assert "tiny 1: 6 files are as published" in good.stdout
+    assert "fp32 on CPUExecutionProvider reproduces all 2 golden samples" in good.stdout
+    bad = write_tiny_bundle(tmp_path / "bad")
+    (bad / "recipe.yaml").write_text("name: other")
+    done = app("verify", bad)
+    assert done.returncode == 2
+    assert "recipe.yaml" in done.stderr
+
+
+def test_demo_shows_verdicts_and_writes_overlays(server: Running, bundle_dir: Path, tmp_path: Path) -> None:
+    out = tmp_path / "overlays"
+    done = app("demo", "--url", server.url, "--out", out, bundle_dir=bundle_dir)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [line.split()[:3] for line in done.stdout.splitlines()[1:3]]
+    assert rows == [["defective.png", "fail", "fail"], ["good.png", "pass", "pass"]]
+    for name in ("defective", "good"):
+        assert cv2.imread(str(out / f"{name}.overlay.png")) is not None
+
+
+def test_demo_on_a_folder_with_a_bad_picture(
+    server: Running, bundle_dir: Path, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "empty.jpg").write_bytes(b"")
+    done = app("demo", folder, "--url", server.url, "--out", tmp_path / "out", bundle_dir=bundle_dir)
+    assert done.returncode == 1
+    assert "image_empty" in done.stdout
+    assert "3 pictures" in done.stdout
+
+
+def test_demo_without_a_service_says_how_to_start_one(bundle_dir: Path, tmp_path: Path) -> None:
+    done = app("demo", "--url", "http://127.0.0.1:9", "--out", tmp_path, bundle_dir=bundle_dir)
+    assert done.returncode == 2
+    assert "make serve" in done.stderr

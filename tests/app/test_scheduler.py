@@ -1,0 +1,235 @@
+"""The queue before the worker threads: its bounds, its refusals, and what it drops."""
+
+import asyncio
+import contextlib
+import contextvars
+import threading
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from app.errors import DeadlineExceeded, NotReady, Overloaded
+from app.scheduler import Scheduler
+
+FAR = 60.0
+
+
+class Gate:
+    """Work that waits until it is let through, and tells how often it was begun."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self._open = threading.Event()
+
+    def work(self) -> str:
+        self.begun += 1
+        assert self._open.wait(20)
+        return "done"
+
+    def open(self) -> None:
+        self._open.set()
+
+
+def in_loop(test: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(test, 30))
+
+
+def soon(seconds: float = FAR) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+async def until(condition: Any) -> None:
+    """Let the loop turn until something holds."""
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+def test_work_runs_on_a_thread_with_the_callers_context() -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
+
+    async def scene() -> None:
+        scheduler = Scheduler(workers=1, places=1)
+        variable.set("of the caller")
+        where = await scheduler.run(lambda: (threading.current_thread().name, variable.get()), soon())
+        assert where[0].startswith("inspection")
+        assert where[1] == "of the caller"
+        await scheduler.close()
+
+    in_loop(scene())
+
+
+def test_errors_of_the_work_arrive_as_they_are() -> None:
+    def work() -> None:
+        raise TimeoutError("of a camera")
+
+    async def scene() -> None:
+        scheduler = Scheduler(workers=1, places=1)
+        with pytest.raises(TimeoutError, match="of a camera"):
+            await scheduler.run(work, soon())
+        assert (scheduler.running, scheduler.waiting) == (0, 0)
+        await scheduler.close()
+
+    in_loop(scene())
+
+
+def test_a_full_queue_refuses_at_once_and_takes_again_when_it_has_room() -> None:
+    async def scene() -> None:
+        scheduler, gate = Scheduler(workers=1, places=3), Gate()
+        tasks = [asyncio.create_task(scheduler.run(gate.work, soon())) for _ in range(3)]
+        await until(lambda: gate.begun)
+        assert (scheduler.running, scheduler.waiting) == (1, 2)
+        with pytest.raises(Overloaded) as refusal:
+            await scheduler.run(gate.work, soon())
+        assert refusal.value.retry_after_s >= 1
+        gate.open()
+        assert await asyncio.gather(*tasks) == ["done"] * 3
+        assert await scheduler.run(gate.work, soon()) == "done"
+        assert (scheduler.running, scheduler.waiting) == (0, 0)
+        await scheduler.close()
+
+    in_loop(scene())
+
+
+def test_retry_after_grows_with_what_the_work_has_taken() -> None:
+    async def scene() -> None:
+        scheduler, gate = Scheduler(workers=1, places=10), Gate()
+        await scheduler.run(lambda: time.sleep(0.3), soon())
+        tasks = [asyncio.create_task(scheduler.run(gate.work, soon())) for _ in range(10)]
+        await until(lambda: gate.begun)
+        with pytest.raises(Overloaded) as refusal:
+            await scheduler.run(gate.work, soon())
+        assert 3 <= refusal.value.retry_after_s <= 60
+        gate.open()
+        await asyncio.gather(*tasks)
+        await scheduler.close()
+
+    in_loop(scene())
+
+
+def test_no_more_than_the_workers_run_at_once() -> None:
+    most, now, lock = 0, 0, threading.Lock()
+
+    def work() -> None:
+        nonlocal most, now
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.002)
+        with lock:
+            now -= 1
+
+    async def scene() -> None:
+        scheduler = Scheduler(workers=3, places=50)
+        await asyncio.gather(*(scheduler.run(work, soon()) for _ in range(50)))
+        await scheduler.close()
+
+    in_loop(scene())
+    assert most == 3
+
+
+def test_past_its_deadline_waiting_work_is_dropped_and_running_work_keeps_its_place() -> None:
+    async def scene() -> None:
+        scheduler, gate = Scheduler(workers=1, places=2), Gate()
+        for _ in range(2):
+            with pytest.raises(DeadlineExceeded):
+                await scheduler.run(gate.work, soon(0.05))
+        assert gate.begun == 1  # the second was still waiting
+        assert (scheduler.running, scheduler.waiting) == (1, 0)
+        gate.open()
+        await until(lambda: scheduler.running == 0)
+        with pytest.raises(DeadlineExceeded):
+            await scheduler.run(gate.work, soon(-1))
+        assert gate.begun == 1
+        await scheduler.close()
+
+    in_loop(scene())
+
+
+def test_work_whose_client_left_before_it_began_is_dropped() -> None:
+    async def scene() -> None:
+        scheduler, gate = Scheduler(workers=1, places=3), Gate()
+        tasks = [asyncio.create_task(scheduler.run(gate.work, soon())) for _ in range(3)]
+        await until(lambda: gate.begun)
+        tasks[1].cancel()
+        await asyncio.wait([tasks[1]])
+        assert scheduler.waiting == 1  # its place is free at once
+        gate.open()
+        assert await asyncio.gather(*tasks[::2]) == ["done", "done"]
+        assert gate.begun == 2
+        await scheduler.close()
+
+    in_loop(scene())
+
+
+def test_batches_wait_for_room_and_leave_half_of_the_places_to_others() -> None:
+    async def scene() -> None:
+        scheduler, gate = Scheduler(workers=1, places=4), Gate()
+        batch = [asyncio.create_task(scheduler.run_when_room(gate.work, soon())) for _ in range(6)]
+        await until(lambda: scheduler.waiting == 1)
+        await asyncio.sleep(0.02)
+        assert (scheduler.running, scheduler.waiting) == (1, 1)
+        singles = [asyncio.create_task(scheduler.run(gate.work, soon())) for _ in range(2)]
+        await until(lambda: scheduler.waiting == 3)
+        gate.open()
+        assert await asyncio.gather(*batch, *singles) == ["done"] * 8
+        await scheduler.close()
+
+    in_loop(scene())
+
+
+def test_a_batch_that_finds_no_room_by_its_deadline_is_told() -> None:
+    async def scene() -> None:
+        scheduler, gate = Scheduler(workers=1, places=1), Gate()
+        single = asyncio.create_task(scheduler.run(gate.work, soon()))
+        await until(lambda: gate.begun)
+        with pytest.raises(DeadlineExceeded, match="no place became free"):
+            await scheduler.run_when_room(gate.work, soon(0.03))
+        gate.open()
+        await single
+        await scheduler.close()
+
+    in_loop(scene())
+
+
+def test_closing_finishes_what_runs_and_refuses_the_rest() -> None:
+    async def scene() -> None:
+        scheduler, gate = Scheduler(workers=1, places=3), Gate()
+        running = asyncio.create_task(scheduler.run(gate.work, soon()))
+        await until(lambda: gate.begun)
+        waiting = asyncio.create_task(scheduler.run(gate.work, soon()))
+        no_room = asyncio.create_task(scheduler.run_when_room(gate.work, soon()))
+        late = [asyncio.create_task(scheduler.run_when_room(gate.work, soon())) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        closing = asyncio.create_task(scheduler.close())
+        await asyncio.sleep(0.01)
+        gate.open()
+        await closing
+        assert await running == "done"
+        for refused in (waiting, no_room, *late):
+            with pytest.raises(NotReady, match="stopping"):
+                await refused
+        with pytest.raises(NotReady):
+            await scheduler.run(gate.work, soon())
+        assert gate.begun == 1
+
+    in_loop(scene())
+
+
+def test_a_storm_of_clients_that_come_and_go_leaves_nothing_behind() -> None:
+    async def scene() -> None:
+        scheduler = Scheduler(workers=2, places=8)
+
+        async def client(number: int) -> None:
+            run = scheduler.run if number % 3 else scheduler.run_when_room
+            with contextlib.suppress(TimeoutError, Overloaded, DeadlineExceeded):
+                await asyncio.wait_for(run(lambda: time.sleep(0.001), soon(0.02)), 0.001 * (number % 7))
+
+        await asyncio.gather(*(client(number) for number in range(400)))
+        await until(lambda: scheduler.running == 0)
+        assert scheduler.waiting == 0
+        assert await scheduler.run(lambda: "still serving", soon()) == "still serving"
+        await scheduler.close()
+
+    in_loop(scene())

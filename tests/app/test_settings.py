@@ -1,0 +1,62 @@
+"""Settings: what is set is used, what is misspelt is refused, and the page tells of each."""
+
+import re
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import Settings, UnknownSetting, variable
+from tests.app.serving import ROOT
+
+PAGE = ROOT / "docs" / "settings.md"
+
+
+def test_the_page_tells_of_every_setting_with_its_default() -> None:
+    rows = re.findall(r"^\| `(PASSLINE_\w+)` \| (.+?) \| (.+) \|$", PAGE.read_text(), re.MULTILINE)
+    assert rows == [
+        (variable(name), "unset" if field.default is None else f"`{field.default}`", field.description)
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def test_variables_are_read_and_empty_ones_are_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PASSLINE_PORT", "9000")
+    monkeypatch.setenv("PASSLINE_DEVICE", "cpu")
+    monkeypatch.setenv("PASSLINE_RECIPES_DIR", "")
+    settings = Settings.from_environment()
+    assert (settings.port, settings.device, settings.recipes_dir) == (9000, "cpu", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("PASSLINE_DEVCIE", "did you mean PASSLINE_DEVICE?"),
+        ("PASSLINE_BUNDLE", "did you mean PASSLINE_BUNDLE_DIR?"),
+        ("PASSLINE_SOMETHING_ELSE", "docs/settings.md"),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, hint: str
+) -> None:
+    monkeypatch.setenv(name, "x")
+    with pytest.raises(UnknownSetting, match=re.escape(hint)) as refusal:
+        Settings.from_environment()
+    assert name in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("device", "gpu"),
+        ("port", "70000"),
+        ("workers", "0"),
+        ("queue_size", "-1"),
+        ("max_pixels", "many"),
+        ("log_level", "loud"),
+        ("upload_memory_bytes", "1000"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(variable(name), value)
+    with pytest.raises(ValidationError):
+        Settings.from_environment()

@@ -1,0 +1,146 @@
+"""Bundles are read whole and unchanged, or refused with the reason."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.inspection.bundle import Bundle, ProbabilityCalibration
+from app.inspection.errors import BundleCorrupt, BundleInvalid
+from tests.tiny_bundle import sha256, write_tiny_bundle
+
+
+def edit(directory: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """Change a bundle's bundle.json in place."""
+    manifest = json.loads((directory / "bundle.json").read_text())
+    change(manifest)
+    (directory / "bundle.json").write_text(json.dumps(manifest))
+    return directory
+
+
+def test_tiny_bundle_loads(bundle_dir: Path) -> None:
+    bundle = Bundle.load(bundle_dir)
+    assert bundle.directory == bundle_dir
+    assert bundle.class_names == ("dark", "bright")
+    assert bundle.default_recipe.name == "tiny"
+    assert bundle.input.channels == 1
+    assert set(bundle.hashes) == {
+        "model.onnx", "recipe.yaml", "golden/defective.png", "golden/defective.mask.png", "golden/good.png",
+        "golden/good.mask.png",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "recipe.yaml", "golden/good.png", "golden/good.mask.png"])
+def test_changed_or_missing_file_is_named(tmp_path: Path, file: str) -> None:
+    write_tiny_bundle(tmp_path)
+    path = tmp_path / file
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(BundleCorrupt, match=file):
+        Bundle.load(tmp_path)
+    path.unlink()
+    with pytest.raises(BundleCorrupt, match=file):
+        Bundle.load(tmp_path)
+
+
+def test_directory_without_a_bundle_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleCorrupt, match=r"bundle\.json"):
+        Bundle.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"schema_version": 2}, "schema_version"),
+        ({"schema_version": "1"}, "schema_version"),
+        ({"surprise": 1}, "surprise: Extra inputs"),
+        ({"classes": []}, "classes"),
+        ({"classes": [{"name": "a", "severity": "bad"}]}, r"classes\.0\.severity"),
+        ({"classes": [{"name": "a", "severity": "minor"}] * 2}, "different names"),
+        ({"artifacts": []}, "artifacts"),
+        ({"created": "yesterday"}, "created"),
+        ({"name": "../evil"}, "name"),
+        ({"recipe_sha256": "0"}, "recipe_sha256"),
+        ({"calibration": {"mask_temperature": 0}}, "mask_temperature"),
+    ],
+)
+def test_manifest_that_breaks_the_schema_is_refused(
+    tmp_path: Path, change: dict[str, Any], says: str
+) -> None:
+    edit(write_tiny_bundle(tmp_path), lambda manifest: manifest.update(change))
+    with pytest.raises(BundleInvalid, match=says):
+        Bundle.load(tmp_path)
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"{", b"\xff\xfe", b"null"])
+def test_manifest_that_is_no_manifest_is_refused(tmp_path: Path, text: bytes) -> None:
+    (write_tiny_bundle(tmp_path) / "bundle.json").write_bytes(text)
+    with pytest.raises(BundleInvalid):
+        Bundle.load(tmp_path)
+
+
+def _overlap(manifest: dict[str, Any]) -> None:
+    manifest["input"]["overlap"] = 40
+
+
+def _threshold(manifest: dict[str, Any]) -> None:
+    manifest["artifacts"][0]["operating_point"]["pixel_threshold"] = 0
+
+
+@pytest.mark.parametrize(
+    ("change", "says"), [(_overlap, "half of the tile"), (_threshold, "pixel_threshold")]
+)
+def test_values_that_make_no_sense_are_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], says: str
+) -> None:
+    with pytest.raises(BundleInvalid, match=says):
+        Bundle.load(edit(write_tiny_bundle(tmp_path), change))
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_paths_that_leave_the_bundle_are_refused(tmp_path: Path, absolute: bool) -> None:
+    outside = tmp_path / "recipe.yaml"
+    outside.write_text("name: outside")
+    directory = write_tiny_bundle(tmp_path / "bundle")
+
+    def leave(manifest: dict[str, Any]) -> None:
+        manifest["recipe"] = str(outside) if absolute else "../recipe.yaml"
+        manifest["recipe_sha256"] = sha256(outside)
+
+    with pytest.raises(BundleInvalid, match="outside of the bundle"):
+        Bundle.load(edit(directory, leave))
+
+
+def test_links_that_leave_the_bundle_are_refused(tmp_path: Path) -> None:
+    directory = write_tiny_bundle(tmp_path / "bundle")
+    (directory / "recipe.yaml").rename(tmp_path / "recipe.yaml")
+    (directory / "recipe.yaml").symlink_to(tmp_path / "recipe.yaml")
+    with pytest.raises(BundleInvalid, match="outside of the bundle"):
+        Bundle.load(directory)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "says"), [("name: a\nlimits: {scratch: {max_count: 0}}", "scratch"), ("name:", "recipe.yaml")]
+)
+def test_default_recipe_must_fit_the_bundle(tmp_path: Path, recipe: str, says: str) -> None:
+    with pytest.raises(BundleInvalid, match=says):
+        Bundle.load(write_tiny_bundle(tmp_path, recipe=recipe))
+
+
+def test_file_changed_after_loading_is_not_read(tmp_path: Path) -> None:
+    bundle = Bundle.load(write_tiny_bundle(tmp_path))
+    (tmp_path / "model.onnx").write_bytes(b"another model")
+    with pytest.raises(BundleCorrupt, match=r"model\.onnx"):
+        bundle.read("model.onnx")
+
+
+def test_calibration_table() -> None:
+    levels = np.arange(256) / 255
+    np.testing.assert_allclose(ProbabilityCalibration().mask_table(), levels, atol=1e-6)
+    table = ProbabilityCalibration(mask_temperature=2.0).mask_table()
+    assert (table[0], table[255]) == (0.0, 1.0)
+    assert np.all(np.diff(table) > 0)
+    odds = levels[1:-1] / (1 - levels[1:-1])
+    np.testing.assert_allclose(table[1:-1], np.sqrt(odds) / (1 + np.sqrt(odds)), rtol=1e-5)

@@ -1,0 +1,219 @@
+"""Pictures are read rightly or refused by name; reference masks too."""
+
+from contextlib import suppress
+from io import BytesIO
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.inspection.decode import DecodeLimits, decode, decode_reference_mask
+from app.inspection.errors import (
+    ImageError,
+    ImageTooLarge,
+    ImageTooSmall,
+    ImageTruncated,
+    ReferenceMaskError,
+    ReferenceMaskInvalid,
+    ReferenceMaskSizeMismatch,
+    ReferenceMaskUnreadable,
+)
+from tests.inspection.bad_input import BadInput, bad_inputs, encode, picture
+
+LIMITS = DecodeLimits(min_side_px=16)
+CORPUS = bad_inputs()
+
+
+def test_corpus_is_large_and_its_names_are_unique() -> None:
+    assert len(CORPUS) >= 30
+    assert len({each.name for each in CORPUS}) == len(CORPUS)
+
+
+@pytest.mark.parametrize("upload", [each for each in CORPUS if each.expected], ids=lambda each: each.name)
+def test_bad_input_gives_the_error_expected(upload: BadInput) -> None:
+    with pytest.raises(ImageError) as caught:
+        decode(upload.data, LIMITS)
+    assert type(caught.value) is upload.expected, str(caught.value)
+    assert len(str(caught.value)) > 20, "the message must say what is wrong and what would be right"
+
+
+@pytest.mark.parametrize("upload", [each for each in CORPUS if not each.expected], ids=lambda each: each.name)
+def test_odd_input_is_read_rightly(upload: BadInput) -> None:
+    pixels = decode(upload.data, LIMITS)
+    grey = pixels if pixels.ndim == 2 else pixels[..., 1]
+    upright = np.rot90(grey) if "turned" in upload.name else grey
+    dark = upright[30:42, 20:44]
+    if upload.name == "20000_wide_but_low":
+        dark = upright[10:16, 100:160]
+    background = np.delete(upright, np.s_[28:44], axis=0) if len(upright) > 20 else upright[:8]
+    assert pixels.dtype == np.uint8
+    assert pixels.flags.c_contiguous
+    assert dark.max() < 60
+    assert background.min() > 90
+
+
+def test_all_eight_exif_orientations() -> None:
+    stored = np.arange(20 * 30, dtype=np.uint8).reshape(20, 30)
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        upright = decode(encode(stored, "PNG", exif=exif), LIMITS)
+        expected = _as_pillow_turns(stored, orientation)
+        np.testing.assert_array_equal(upright, expected, err_msg=f"orientation {orientation}")
+
+
+def _as_pillow_turns(stored: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    how = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }
+    image = Image.fromarray(stored)
+    return np.asarray(image.transpose(how[orientation]) if orientation in how else image)
+
+
+def test_sixteen_bits_become_eight_the_same_way_in_every_picture() -> None:
+    ramp = np.arange(65_536, dtype=np.uint16).reshape(256, 256)
+    np.testing.assert_array_equal(decode(encode(ramp, "PNG"), LIMITS), (ramp >> 8).astype(np.uint8))
+    dim = np.full((32, 32), 1000, dtype=np.uint16)
+    assert np.all(decode(encode(dim, "TIFF"), LIMITS) == 3), "a dim picture must stay dim"
+
+
+def test_limits_are_inclusive_and_checked_before_pixels_are_allocated() -> None:
+    data = encode(picture(40, 50), "PNG")
+    assert decode(data, DecodeLimits(len(data), 2000, 40)).shape == (40, 50)
+    with pytest.raises(ImageTooLarge, match="bytes"):
+        decode(data, DecodeLimits(len(data) - 1, 2000, 40))
+    with pytest.raises(ImageTooLarge, match="2000 pixels"):
+        decode(data, DecodeLimits(len(data), 1999, 40))
+    with pytest.raises(ImageTooSmall, match="41 or more"):
+        decode(data, DecodeLimits(len(data), 2000, 41))
+
+
+@pytest.mark.parametrize(
+    ("file_format", "options"),
+    [
+        ("JPEG", {}),
+        ("JPEG", {"progressive": True}),
+        ("JPEG", {"restart_marker_blocks": 4}),
+        ("PNG", {}),
+        ("BMP", {}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("TIFF", {"compression": "packbits"}),
+        ("TIFF", {"compression": "tiff_adobe_deflate"}),
+    ],
+)
+def test_no_cut_file_is_ever_read_as_a_whole_one(file_format: str, options: dict[str, object]) -> None:
+    data = encode(picture(), file_format, **options)
+    whole = decode(data, LIMITS)
+    for length in range(1, len(data), max(1, len(data) // 60)):
+        try:
+            pixels = decode(data[:length], LIMITS)
+        except ImageError:
+            continue
+        np.testing.assert_array_equal(pixels, whole, err_msg=f"cut after {length} of {len(data)} bytes")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(16, 90), st.integers(16, 90), st.integers(5, 100), st.booleans(), st.integers(0, 2**32 - 1)
+)
+def test_jpeg_is_read_as_pillow_reads_it_unless_cut(
+    height: int, width: int, quality: int, optimize: bool, seed: int
+) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    data = encode(pixels, "JPEG", quality=quality, optimize=optimize)
+    np.testing.assert_array_equal(decode(data, LIMITS), np.asarray(Image.open(BytesIO(data))))
+    scan, end = data.rindex(b"\xff\xda") + 14, len(data) - 2
+    if end - scan > 400:  # the last two blocks of a cut scan cannot be told from a whole one
+        with pytest.raises(ImageTruncated):
+            decode(data[: (scan + end) // 2] + b"\xff\xd9", LIMITS)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_mutated_files_give_named_errors_or_pixels(data: st.DataObject) -> None:
+    seeds = [each.data for each in CORPUS if 0 < len(each.data) < 20_000]
+    mutated = bytearray(data.draw(st.sampled_from(seeds)))
+    places = st.one_of(st.integers(0, min(200, len(mutated) - 1)), st.integers(0, len(mutated) - 1))
+    for place, value in data.draw(st.lists(st.tuples(places, st.integers(0, 255)), max_size=8)):
+        mutated[place] = value
+    with suppress(ImageError):
+        assert decode(bytes(mutated), DecodeLimits(max_pixels=10**6)).ndim in (2, 3)
+    with suppress(ReferenceMaskError):
+        decode_reference_mask(bytes(mutated), (80, 96), 2)
+
+
+def test_reference_mask_with_class_ids() -> None:
+    values = np.zeros((20, 30), dtype=np.uint8)
+    values[2:5], values[8] = 1, 2
+    for file_format in ("PNG", "BMP", "TIFF"):
+        label_map, has_classes = decode_reference_mask(encode(values, file_format), (20, 30), 2)
+        np.testing.assert_array_equal(label_map, values)
+        assert has_classes
+
+
+def test_reference_mask_keeps_the_indices_of_a_palette_and_16_bit_values() -> None:
+    values = np.zeros((20, 30), dtype=np.uint8)
+    values[2:5] = 2
+    coloured = Image.fromarray(values, mode="L").convert("P")
+    coloured.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
+    coloured.info["transparency"] = 0
+    for data in (encode(coloured, "PNG"), encode(values.astype(np.uint16), "PNG")):
+        label_map, has_classes = decode_reference_mask(data, (20, 30), 2)
+        np.testing.assert_array_equal(label_map, values)
+        assert has_classes
+
+
+def test_reference_mask_without_classes() -> None:
+    values = np.zeros((20, 30), dtype=np.uint8)
+    values[2:5] = 255
+    masks = (encode(values, "PNG"), encode(np.dstack([values] * 3), "PNG"), encode(values > 0, "PNG"))
+    for data in masks:
+        label_map, has_classes = decode_reference_mask(data, (20, 30), 2)
+        np.testing.assert_array_equal(label_map, values > 0)
+        assert not has_classes
+
+
+def test_empty_reference_mask_has_no_defect_of_any_class() -> None:
+    label_map, has_classes = decode_reference_mask(encode(np.zeros((9, 9), np.uint8), "PNG"), (9, 9), 3)
+    assert not label_map.any()
+    assert has_classes
+
+
+def test_reference_mask_is_turned_like_the_picture() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    values = np.zeros((20, 30), dtype=np.uint8)
+    values[0] = 1
+    label_map, _ = decode_reference_mask(encode(values, "PNG", exif=exif), (30, 20), 1)
+    np.testing.assert_array_equal(label_map, np.rot90(values, -1))
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"", ReferenceMaskUnreadable),
+        (b"no mask", ReferenceMaskUnreadable),
+        (encode(np.zeros((20, 30), np.uint8), "JPEG"), ReferenceMaskUnreadable),
+        (encode(np.zeros((20, 30), np.uint8), "PNG")[:40], ReferenceMaskUnreadable),
+        (encode(np.zeros((20, 31), np.uint8), "PNG"), ReferenceMaskSizeMismatch),
+        (encode(np.zeros((30, 20), np.uint8), "PNG"), ReferenceMaskSizeMismatch),
+        (encode(np.zeros((10, 10), np.uint8), "PNG"), ReferenceMaskSizeMismatch),
+        (encode(np.full((20, 30), 3, np.uint8), "PNG"), ReferenceMaskInvalid),
+        (encode(np.full((20, 30), 300, np.uint16), "PNG"), ReferenceMaskInvalid),
+        (encode(np.arange(600, dtype=np.uint8).reshape(20, 30), "PNG"), ReferenceMaskInvalid),
+        (encode(np.full((20, 30, 3), (255, 0, 0), np.uint8), "PNG"), ReferenceMaskInvalid),
+    ],
+)
+def test_reference_mask_that_cannot_be_compared_with(data: bytes, expected: type[ReferenceMaskError]) -> None:
+    with pytest.raises(expected):
+        decode_reference_mask(data, (20, 30), 2)

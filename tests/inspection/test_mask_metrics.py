@@ -1,0 +1,64 @@
+"""Dice, IoU and their rule for empty masks."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from app.inspection.mask_metrics import dice, iou, label_iou, soft_dice_confidence
+
+Mask = NDArray[np.bool_]
+masks = arrays(np.bool_, (6, 7))
+NOTHING, ALL = np.zeros((4, 4), dtype=bool), np.ones((4, 4), dtype=bool)
+
+
+def test_empty_masks() -> None:
+    assert dice(NOTHING, NOTHING) == iou(NOTHING, NOTHING) == 1.0
+    assert dice(NOTHING, ALL) == dice(ALL, NOTHING) == iou(NOTHING, ALL) == 0.0
+
+
+def test_known_values() -> None:
+    left, top = NOTHING.copy(), NOTHING.copy()
+    left[:, :2], top[:2] = True, True
+    assert dice(left, top) == 0.5
+    assert iou(left, top) == pytest.approx(4 / 12)
+
+
+@given(masks, masks)
+def test_dice_and_iou_agree(first: Mask, second: Mask) -> None:
+    overlap = iou(first, second)
+    assert dice(first, second) == dice(second, first) == pytest.approx(2 * overlap / (1 + overlap))
+    assert dice(first, first) == iou(first, first) == 1.0
+
+
+def test_label_iou_counts_only_pixels_of_the_same_class() -> None:
+    labels = np.array([[0, 1, 1, 2]], dtype=np.uint8)
+    assert label_iou(labels, labels) == 1.0
+    assert label_iou(labels, np.array([[0, 2, 2, 2]], dtype=np.uint8)) == pytest.approx(1 / 3)
+    assert label_iou(labels, np.array([[1, 1, 1, 2]], dtype=np.uint8)) == 0.75
+    assert label_iou(np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8)) == 1.0
+
+
+def test_soft_dice_confidence_by_hand() -> None:
+    probability = np.array([[0.9, 0.6, 0.3, 0.0]])
+    mask = np.array([[True, True, False, False]])
+    assert soft_dice_confidence(probability, mask) == pytest.approx(2 * 1.5 / (1.8 + 2))
+
+
+def test_soft_dice_confidence_of_levels_and_of_nothing() -> None:
+    levels = np.array([[255, 51, 0]], dtype=np.uint8)
+    mask = levels > 100
+    assert soft_dice_confidence(levels, mask) == pytest.approx(soft_dice_confidence(levels / 255, mask))
+    assert soft_dice_confidence(levels, levels > 255) is None
+
+
+@given(masks)
+def test_certain_probabilities_expect_the_dice_they_have(mask: Mask) -> None:
+    expected = 1.0 if mask.any() else None
+    assert soft_dice_confidence(mask.astype(np.float32), mask) == expected
+
+
+def test_masks_of_different_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match="one shape"):
+        dice(NOTHING, NOTHING[:1])

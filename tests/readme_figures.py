@@ -1,0 +1,141 @@
+"""What README.md shows of the shipped bundle: its figures, and its answer to the quick start's picture.
+
+`python -m tests.readme_figures` prints both parts, `--write` puts them into README.md. A test holds the
+page against them, so that no figure there is older than the bundle, or from elsewhere.
+"""
+
+import argparse
+import json
+import re
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from starlette.testclient import TestClient
+
+from app.main import create_app
+from app.settings import Settings
+from tests.markdown import ROOT
+from tests.marked import renew
+
+README = ROOT / "README.md"
+BUNDLE = ROOT / "models/magnetic-tile/1"
+SAMPLE = "golden/crack.png"
+SHOWN = ("verdict", "reasons", "defects", "mask", "dice", "image", "model", "image_probability")
+WIDTH = 100
+GLUE = "\u00a0"  # a space that textwrap does not break at
+Figures = dict[str, Any]
+
+
+def results(bundle: Path) -> str:
+    """The table of results, every figure from `evaluation.json` and, if there is one, the run by picture."""
+    evaluation = _read(bundle / "evaluation.json")
+    sets = {"tiles never seen": evaluation["test"]}
+    by_picture = bundle / "evaluation-by-picture.json"
+    if by_picture.exists():
+        sets["split by picture (another model)"] = _read(by_picture)["test"]
+    sets["generated pictures"] = evaluation["generated"]
+    lines = [_line("", sets), _line("---", dict.fromkeys(sets, "---"))]
+    lines += [
+        _line(name, {key: show(figures) for key, figures in sets.items()}) for name, show in ROWS.items()
+    ]
+    confidence = _read(bundle / "bundle.json")["artifacts"][0]["operating_point"]["expected"]["confidence"]
+    return "\n".join([*lines, "", f"In brackets: exact (Clopper-Pearson) {confidence:.0%} intervals."])
+
+
+def answer(bundle: Path) -> str:
+    """The service's answer to the quick start's picture, abridged, as a fenced block."""
+    full = inspect(bundle)
+    shown = {key: _rounded(full[key]) for key in SHOWN}
+    shown["defects"] = shown["defects"][:1]
+    shown["mask"]["data"] = shown["mask"]["data"][:12] + "..."
+    shown["image"]["sha256"] = shown["image"]["sha256"][:12] + "..."
+    entries = [_entry(key, value) for key, value in shown.items()]
+    return "\n".join(["```json", "{", ",\n".join(entries), "}", "```"])
+
+
+def inspect(bundle: Path) -> dict[str, Any]:
+    """The whole answer, over HTTP."""
+    with TestClient(create_app(Settings(bundle_dir=bundle, device="cpu"))) as client:
+        response = client.post("/v1/inspections", files={"image": (bundle / SAMPLE).read_bytes()})
+    response.raise_for_status()
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def main() -> None:
+    """Print the parts, or write them."""
+    parser = argparse.ArgumentParser(prog="python -m tests.readme_figures", description=__doc__)
+    parser.add_argument("--write", action="store_true", help="put them into README.md")
+    write = parser.parse_args().write
+    for name, make in (("results", results), ("answer", answer)):
+        body = make(BUNDLE)
+        print(body)
+        if write:
+            renew(README, name, body)
+
+
+def _rate(name: str) -> Callable[[Figures], str]:
+    def show(figures: Figures) -> str:
+        rate = figures[name]
+        if rate is None:
+            return "-"
+        low, high = rate["interval"]
+        return f"{rate['value']:.3f} [{low:.3f}, {high:.3f}]"
+
+    return show
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _verdicts(kind: str) -> Callable[[Figures], str]:
+    return lambda figures: " / ".join(
+        str(figures["verdicts"][kind][each]) for each in ("pass", "fail", "review")
+    )
+
+
+ROWS: dict[str, Callable[[Figures], str]] = {
+    "pictures": lambda figures: f"{figures['pictures']}, {figures['defective']} of them defective",
+    "different parts": lambda figures: str(figures["groups"]),
+    "accuracy": _rate("accuracy"),
+    "precision": _rate("precision"),
+    "recall": _rate("recall"),
+    "AUROC of the head": lambda figures: _number(figures["auroc"]),
+    "Dice per defective picture": lambda figures: _number(figures["dice"]["per_defective_picture"]),
+    "escape rate": _rate("escape_rate"),
+    "overkill rate": _rate("overkill_rate"),
+    "good parts: pass / fail / review": _verdicts("good"),
+    "defective parts: pass / fail / review": _verdicts("defective"),
+}
+
+
+def _line(name: str, cells: dict[str, Any]) -> str:
+    values = cells.values() if name else cells.keys()
+    return "| " + " | ".join([name, *map(str, values)]) + " |"
+
+
+def _entry(key: str, value: Any) -> str:
+    text = f'"{key}": {json.dumps(value)}'
+    text = re.sub(r"(?<=:) | (?=\d)", GLUE, text)  # a line breaks between two entries only
+    lines = textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
+    return lines.replace(GLUE, " ")
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_rounded(each) for each in value]
+    return round(value, 3) if isinstance(value, float) else value
+
+
+def _read(path: Path) -> Figures:
+    content: Figures = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""README and docs say what is: links lead somewhere, names exist, and every figure has a source."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.service import Service
+from app.settings import Settings, variable
+from tests import readme_figures
+from tests.markdown import ROOT, anchors, links, pages, prose
+from tests.marked import marked
+
+README = ROOT / "README.md"
+ARCHITECTURE = ROOT / "docs/architecture.md"
+RENEW = "run `python -m tests.readme_figures --write` and commit README.md"
+
+
+def _name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", pages(), ids=_name)
+def test_links_within_the_project_lead_somewhere(page: Path) -> None:
+    for target in links(page):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{_name(page)} links to {target}, which does not exist"
+        if anchor:
+            assert anchor in anchors(file), f"{_name(page)} links to {target}, but there is no such heading"
+
+
+def test_every_page_can_be_found_from_the_readme() -> None:
+    found, todo = set[Path](), [README]
+    while todo:
+        page = todo.pop()
+        if page in found:
+            continue
+        found.add(page)
+        todo += [
+            (page.parent / target.partition("#")[0]).resolve()
+            for target in links(page)
+            if target.partition("#")[0].endswith(".md") and ":" not in target
+        ]
+    lost = set(pages()) - found
+    assert not lost, f"no link leads to {', '.join(map(_name, sorted(lost)))}"
+
+
+def test_results_are_those_of_the_shipped_bundle() -> None:
+    shown = marked(README.read_text(encoding="utf-8"), "results")
+    assert shown == readme_figures.results(readme_figures.BUNDLE), f"README's results are stale: {RENEW}"
+
+
+def test_answer_shown_is_what_the_service_answers() -> None:
+    shown = marked(README.read_text(encoding="utf-8"), "answer")
+    assert shown, f"README shows no answer: {RENEW}"
+    example = json.loads(shown.removeprefix("```json").removesuffix("```"))
+    wrong = list(_differences("answer", example, readme_figures.inspect(readme_figures.BUNDLE)))
+    assert not wrong, f"README's answer is stale in {', '.join(wrong)}: {RENEW}"
+
+
+def _differences(place: str, shown: Any, found: Any) -> Iterator[str]:
+    """Where an abridged answer is not the one found: keys, items and the rest of a text may be left out.
+
+    Numbers may differ a little: processors round the network's sums differently.
+    """
+    if type(shown) is not type(found):
+        yield place
+    elif isinstance(shown, dict):
+        for key in shown:
+            yield from _differences(f"{place}.{key}", shown[key], found.get(key))
+    elif isinstance(shown, list):
+        for number, each in enumerate(shown):
+            yield from _differences(f"{place}.{number}", each, found[number] if number < len(found) else None)
+    elif isinstance(shown, str) and shown.endswith("..."):
+        if not found.startswith(shown.removesuffix("...")):
+            yield place
+    elif isinstance(shown, int | float) and not isinstance(shown, bool):
+        if found != pytest.approx(shown, rel=0.1, abs=0.05):
+            yield place
+    elif shown != found:
+        yield place
+
+
+@pytest.mark.parametrize("page", [README, ROOT / "docs/benchmarks.md"], ids=_name)
+def test_no_figure_is_written_by_hand(page: Path) -> None:
+    """A rate, a percentage, a duration or a size in the prose has no command that would renew it."""
+    by_hand = re.findall(r"\b0\.\d+\b|\b\d[\d.,]* ?(?:%|ms|s|MB|MiB|GB|GiB)(?!\w)", prose(page))
+    assert not by_hand, f"{_name(page)} has {by_hand} outside of the parts that a command writes"
+
+
+def test_architecture_names_every_module() -> None:
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    files = [file for room in ("app", "training") for file in (ROOT / room).rglob("*.py")]
+    missing = [_name(file) for file in files if file.name != "__init__.py" and f"`{file.name}`" not in text]
+    assert not missing, f"docs/architecture.md says nothing of {', '.join(sorted(missing))}"
+    known = {file.name for room in ("app", "training", "tests") for file in (ROOT / room).rglob("*.py")}
+    gone = set(re.findall(r"`(\w+\.py)`", text)) - known
+    assert not gone, f"docs/architecture.md names {', '.join(sorted(gone))}, which do not exist"
+
+
+def test_every_setting_named_exists() -> None:
+    known = {variable(field) for field in Settings.model_fields}
+    for page in pages():
+        named = set(re.findall(r"PASSLINE_[A-Z][A-Z_]*[A-Z]", page.read_text(encoding="utf-8")))
+        assert named <= known, f"{_name(page)} names {named - known}, which are no settings"
+
+
+def test_every_metric_named_exists() -> None:
+    metrics = Service(Settings()).metrics
+    known = set(re.findall(r"^# TYPE (\w+)", metrics.text().decode(), flags=re.MULTILINE))
+    for page in pages():
+        named = set(re.findall(r"`(passline_[a-z_]+)`", page.read_text(encoding="utf-8")))
+        assert named <= known, f"{_name(page)} names {named - known}, which are no metrics"

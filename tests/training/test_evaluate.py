@@ -1,0 +1,78 @@
+"""Figures of evaluation.json, worked out by hand."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from app.inspection.inspector import Inspector
+from app.inspection.results import Verdict
+from tests.tiny_bundle import png, tiny_picture, write_tiny_bundle
+from training.datasets.sample import Blob, Sample
+from training.evaluate import Judged, judge_samples, summarise
+
+
+def _judged(name: str, verdict: Verdict, dice: float | None = None, defect_px: int = 0) -> Judged:
+    defective = name.startswith("crack")
+    probability = {"pass": 0.1, "review": 0.6, "fail": 0.9}[verdict]
+    kind = "crack" if defective else "good"
+    return Judged(name, name, kind, defective, verdict, probability, dice, dice, defect_px)
+
+
+ROWS = [
+    _judged("crack1", "fail", 0.8, 50),
+    _judged("crack2", "review", 0.0, 500),
+    _judged("crack3", "pass", 0.0, 500),
+    _judged("crack4", "fail"),  # its label marks no pixels
+    _judged("good1", "pass"),
+    _judged("good2", "pass"),
+    _judged("good3", "fail"),
+    _judged("good4", "review"),
+]
+
+
+def test_review_stops_a_part_and_an_escape_is_a_pass() -> None:
+    figures = summarise(ROWS, 0.95)
+    assert figures["accuracy"]["value"] == 5 / 8
+    assert figures["precision"]["value"] == 3 / 5
+    assert figures["recall"]["value"] == 3 / 4
+    assert figures["escape_rate"]["value"] == 1 / 4
+    assert figures["overkill_rate"]["value"] == 2 / 4
+    assert figures["escape_rate"]["interval"] == pytest.approx([0.0063, 0.8059])
+    assert figures["verdicts"]["defective"] == {"pass": 1, "fail": 2, "review": 1}
+    assert figures["auroc"] == pytest.approx((4 + 3 + 2 + 2 * 0.5 - 0.5 * 0) / 16, abs=0.07)
+
+
+def test_dice_counts_marked_defective_pictures_only_and_misses_as_zero() -> None:
+    dice = summarise(ROWS, 0.95)["dice"]
+    assert dice["pictures"] == 3
+    assert dice["per_defective_picture"] == pytest.approx(0.8 / 3, abs=1e-4)
+    assert dice["per_class"]["crack"]["pictures"] == 3
+    assert dice["by_defect_size"]["1-99 px"] == {"pictures": 1, "any_defect": 0.8}
+    assert dice["by_defect_size"]["100-999 px"] == {"pictures": 2, "any_defect": 0.0}
+    assert dice["by_defect_size"]["10000 px and more"] == {"pictures": 0, "any_defect": None}
+
+
+def test_nothing_to_count_is_none() -> None:
+    figures = summarise(ROWS[4:6], 0.95)
+    assert figures["recall"] is None
+    assert figures["precision"] is None
+    assert figures["auroc"] is None
+    assert figures["dice"]["per_defective_picture"] is None
+
+
+def test_samples_are_judged_from_their_own_bytes(tmp_path: Path) -> None:
+    inspector = Inspector.load(write_tiny_bundle(tmp_path / "tiny"), device="cpu")
+    label_map = np.zeros((96, 80), np.uint8)
+    label_map[30:40, 20:40] = 255
+    (tmp_path / "dark.png").write_bytes(png(tiny_picture(96, 80, dark=(20, 30, 20, 10))))
+    (tmp_path / "good.png").write_bytes(png(tiny_picture(96, 80)))
+    cv2.imwrite(str(tmp_path / "mask.png"), label_map)
+    samples = [
+        Sample("a", "a", "set", "dark", True, Blob(tmp_path / "dark.png"), Blob(tmp_path / "mask.png"), 1),
+        Sample("b", "b", "set", "good", False, Blob(tmp_path / "good.png")),
+    ]
+    dark, good = judge_samples(inspector, samples)
+    assert (dark.verdict, dark.dice, dark.class_dice, dark.defect_px) == ("fail", 1.0, 1.0, 200)
+    assert (good.verdict, good.dice) == ("pass", None)

@@ -1,0 +1,66 @@
+"""Publishing: what must be there, what is refused, what the card says."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from app.inspection.errors import SelfTestFailed
+from app.inspection.inspector import Inspector
+from tests.tiny_bundle import write_tiny_bundle
+from training.evaluate import summarise
+from training.publish import PublishError, add_golden, publish
+
+from .test_evaluate import ROWS
+
+PARITY = {"tiles": 3, "max_mask_level_difference": 1, "max_image_probability_difference": 1e-6}
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    directory = write_tiny_bundle(tmp_path / "bundle")
+    test = summarise(ROWS, 0.95)
+    figures = {"command": "train it", "test": test, "generated": test, "parity": PARITY}
+    (directory / "evaluation.json").write_text(json.dumps(figures))
+    return directory
+
+
+def test_published_bundle_stands_alone_with_its_card(bundle: Path, tmp_path: Path) -> None:
+    target = publish(bundle, tmp_path / "models", replace=False)
+    assert target == tmp_path / "models/tiny/1"
+    Inspector.load(target, device="cpu").self_test()
+    card = (target / "MODEL_CARD.md").read_text()
+    assert "| tiles never seen (split by tile) | 8 (4) | 0.625 [" in card
+    assert "Escape rate 0.250 [" in card
+    assert "split by picture" not in card
+
+
+def test_comparison_is_shown_as_what_it_is(bundle: Path, tmp_path: Path) -> None:
+    (bundle / "evaluation-by-picture.json").write_text((bundle / "evaluation.json").read_text())
+    card = (publish(bundle, tmp_path / "models", replace=False) / "MODEL_CARD.md").read_text()
+    assert "split by picture, another model" in card
+    assert "the figures flatter" in card
+
+
+def test_published_version_is_not_overwritten_by_accident(bundle: Path, tmp_path: Path) -> None:
+    publish(bundle, tmp_path / "models", replace=False)
+    with pytest.raises(PublishError, match="raise the version"):
+        publish(bundle, tmp_path / "models", replace=False)
+    publish(bundle, tmp_path / "models", replace=True)
+
+
+def test_bundle_without_figures_or_right_answers_is_refused(bundle: Path, tmp_path: Path) -> None:
+    manifest = json.loads((bundle / "bundle.json").read_text())
+    manifest["golden"][0]["verdict"] = "pass"
+    (bundle / "bundle.json").write_text(json.dumps(manifest))
+    with pytest.raises(SelfTestFailed, match="verdict fail, not pass"):
+        publish(bundle, tmp_path / "models", replace=False)
+    (bundle / "evaluation.json").unlink()
+    with pytest.raises(PublishError, match="no evaluation"):
+        publish(bundle, tmp_path / "models", replace=False)
+    assert not (tmp_path / "models").exists()
+
+
+def test_model_that_is_wrong_on_generated_tiles_gets_no_golden_samples(bundle: Path) -> None:
+    with pytest.raises(PublishError, match="not fit"):
+        add_golden(bundle)
