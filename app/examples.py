@@ -79,8 +79,3 @@ BATCH: dict[str, Any] = {
         },
     ],
 }
-
-
-def answered_with(description: str, example: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
-    """The OpenAPI response of a success, with its example."""
-    return {200: {"description": description, "content": {"application/json": {"example": example}}}}

@@ -8,7 +8,7 @@ from fastapi.staticfiles import StaticFiles
 
 from app import problems
 from app.edge import Edge
-from app.openapi import STATIC
+from app.openapi import STATIC, DocumentedApp
 from app.routes import router
 from app.service import Service
 from app.settings import Settings
@@ -36,7 +36,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         yield
         await service.stop()
 
-    app = FastAPI(
+    app = DocumentedApp(
         title="Passline",
         version="1",
         summary="Surface inspection",

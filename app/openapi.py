@@ -4,6 +4,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 
@@ -18,6 +19,7 @@ from app.errors import (
     Unexpected,
     UploadTimeout,
 )
+from app.examples import BATCH, INSPECTION
 from app.inspection import errors as core
 from app.inspection.errors import PasslineError
 from app.problems import MEDIA_TYPE, TABLE
@@ -139,6 +141,20 @@ BATCH_BODY = _body(_form({"images": {"type": "array", "items": _BINARY, "minItem
 INSPECTION_PROBLEMS = problem_responses(*_PICTURE, *_REQUEST)
 BATCH_PROBLEMS = problem_responses(*_REQUEST, BatchTooLarge)
 NOT_READY = problem_responses(NotReady)
+METRICS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+_EXAMPLES = {"/v1/inspections": INSPECTION, "/v1/inspections/batch": BATCH}
+
+
+class DocumentedApp(FastAPI):
+    """FastAPI with worked answers in its document: it drops nulls from examples, and ours need theirs."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document, made once."""
+        document = super().openapi()
+        for path, example in _EXAMPLES.items():
+            content = document["paths"][path]["post"]["responses"]["200"]["content"]
+            content["application/json"]["example"] = example
+        return document
 
 
 def docs_page() -> HTMLResponse:

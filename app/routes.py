@@ -7,7 +7,6 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
 from app import openapi
-from app.examples import BATCH, INSPECTION, answered_with
 from app.schemas import BatchAnswer, Health, InspectionAnswer, ModelAnswer, Options, Readiness
 from app.service import Service
 from app.uploads import unless_client_leaves
@@ -46,7 +45,7 @@ DeadlineMs = Annotated[
     "/v1/inspections",
     tags=["inspections"],
     summary="Inspect one picture",
-    responses=answered_with("The picture was judged.", INSPECTION) | openapi.INSPECTION_PROBLEMS,
+    responses=openapi.INSPECTION_PROBLEMS,
     openapi_extra=openapi.INSPECTION_BODY,
 )
 async def inspect(
@@ -65,7 +64,7 @@ async def inspect(
     "/v1/inspections/batch",
     tags=["inspections"],
     summary="Inspect many pictures",
-    responses=answered_with("Every picture has a result.", BATCH) | openapi.BATCH_PROBLEMS,
+    responses=openapi.BATCH_PROBLEMS,
     openapi_extra=openapi.BATCH_BODY,
 )
 async def inspect_batch(
@@ -98,7 +97,13 @@ async def readyz(service: TheService) -> Readiness:
     return service.readiness()
 
 
-@router.get("/metrics", tags=["operation"], summary="Prometheus metrics", response_class=Response)
+@router.get(
+    "/metrics",
+    tags=["operation"],
+    summary="Prometheus metrics",
+    response_class=Response,
+    responses=openapi.METRICS,
+)
 async def metrics(service: TheService) -> Response:
     """Verdicts, problems, durations, the queue, and what is being served, in Prometheus' text format."""
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -54,11 +54,16 @@ class Service:
         self._scheduler = Scheduler(settings.workers, settings.queue_size)
         self._loaded: Loaded | None = None
         self._obstacle = NotReady("the bundle is still being loaded")
-        self.metrics.watch(self._scheduler, lambda: self.uploads.held_bytes)
+        watch = self.metrics.watch
+        watch("queue_waiting", "Inspections that wait for a thread.", lambda: self._scheduler.waiting)
+        watch("queue_running", "Inspections that a thread is busy with.", lambda: self._scheduler.running)
+        watch("queue_places", "Inspections that may wait or run at once.", lambda: self._scheduler.places)
+        watch("upload_bytes", "Memory that the bodies of requests hold.", lambda: self.uploads.held_bytes)
 
     async def start(self) -> None:
         """Load, warm up and self-test the bundle; raises the PasslineError that prevents it."""
         started = time.perf_counter()
+        self._scheduler = Scheduler(self.settings.workers, self.settings.queue_size)  # a closed one stays so
         loaded = await asyncio.to_thread(load, self.settings)
         model = model_used(loaded.inspector)
         took = round((time.perf_counter() - started) * 1000)
@@ -77,6 +82,7 @@ class Service:
         """Finish what runs and take nothing more."""
         self.metrics.stopped()
         await self._scheduler.close()
+        self._loaded, self._obstacle = None, NotReady("the service has stopped")
         log.info("stopped")
 
     @property

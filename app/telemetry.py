@@ -17,7 +17,6 @@ from prometheus_client import (
     generate_latest,
 )
 
-from app.scheduler import Scheduler
 from app.schemas import InspectionAnswer, ModelUsed, Problem
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="none")
@@ -93,15 +92,9 @@ class Metrics:
             "passline_model", "The bundle, artifact and execution provider in use.", registry=self.registry
         )
 
-    def watch(self, scheduler: Scheduler, held_bytes: Callable[[], float]) -> None:
-        """Show the queue, and the memory that uploads hold, as they are whenever the metrics are read."""
-        for name, text, value in (
-            ("queue_waiting", "Inspections that wait for a thread.", lambda: scheduler.waiting),
-            ("queue_running", "Inspections that a thread is busy with.", lambda: scheduler.running),
-            ("queue_places", "Inspections that may wait or run at once.", lambda: scheduler.places),
-            ("upload_bytes", "Memory that the bodies of requests hold.", held_bytes),
-        ):
-            Gauge(f"passline_{name}", text, registry=self.registry).set_function(value)
+    def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
+        """Show a value as it is whenever the metrics are read."""
+        Gauge(f"passline_{name}", text, registry=self.registry).set_function(value)
 
     def ready(self, model: ModelUsed) -> None:
         """The service has become ready with this model."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from app.inspection.bundle import Bundle
 from app.service import Service
 from app.settings import Settings, variable
 from tests import readme_figures
@@ -62,6 +63,14 @@ def test_answer_shown_is_what_the_service_answers() -> None:
     example = json.loads(shown.removeprefix("```json").removesuffix("```"))
     wrong = list(_differences("answer", example, readme_figures.inspect(readme_figures.BUNDLE)))
     assert not wrong, f"README's answer is stale in {', '.join(wrong)}: {RENEW}"
+
+
+def test_benchmarks_are_of_the_shipped_bundle() -> None:
+    shown = marked((ROOT / "docs/benchmarks.md").read_text(encoding="utf-8"), "benchmarks")
+    bundle = Bundle.load(readme_figures.BUNDLE)
+    assert shown.startswith(f"{bundle.name} {bundle.version},"), (
+        "docs/benchmarks.md is stale: run `make bench`"
+    )
 
 
 def _differences(place: str, shown: Any, found: Any) -> Iterator[str]:

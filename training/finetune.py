@@ -24,7 +24,6 @@ from training.datamodule import Batch, SurfaceDataModule
 from training.losses import segmentation_loss
 from training.segmenter import Segmenter
 
-
 EXPECTED_WARNINGS = (
     "Checkpoint directory .* exists and is not empty",  # a resumed fit
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch

@@ -1,1 +1,6 @@
-"""The core: decode a picture, run the bundle's model, measure the defects, judge them. No web, no torch."""
+"""The inspection core: a picture in, a mask, measured defects and a verdict out; knows nothing of the web."""
+
+import os
+
+# ONNX Runtime reports to its maker from its first import on; only this variable stops that early enough.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"

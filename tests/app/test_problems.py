@@ -156,3 +156,10 @@ def test_a_default_recipe_that_is_not_there(make_client: MakeClient, clean: byte
 
 def test_a_recipe_folder_that_is_not_there(make_client: MakeClient, tmp_path: Path, clean: bytes) -> None:
     assert not_ready(make_client(recipes_dir=tmp_path / "nowhere"), clean, "recipe_invalid")
+
+
+def test_an_app_that_was_stopped_can_be_started_again(bundle_dir: Path, clean: bytes) -> None:
+    app = create_app(Settings(bundle_dir=bundle_dir, threads=1))
+    for _ in range(2):
+        with TestClient(app) as client:
+            assert post(client, clean)["verdict"] == "pass"
