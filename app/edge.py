@@ -18,6 +18,7 @@ CLIENT_LEFT = 499  # nginx's number for it; only logs and metrics see it
 QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_S = 5.0
+DRAIN_IDLE_S = 0.5  # a client that sends nothing meanwhile is not still writing
 _VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 log = logging.getLogger(__name__)
 
@@ -105,6 +106,6 @@ class _Exchange:
         try:
             async with asyncio.timeout(DRAIN_S):
                 while not (self._body_over or self.received > limit):
-                    await self.receive()
+                    await asyncio.wait_for(self.receive(), DRAIN_IDLE_S)
         except TimeoutError:
             log.debug("the rest of a refused body did not arrive")

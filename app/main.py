@@ -26,16 +26,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     and `/readyz` says why: a box that tells its reason is easier to mend than one that restarts for ever.
     """
     service = Service(settings or Settings.from_environment())
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        try:
-            await service.start()
-        except Exception as error:  # noqa: BLE001  # the web edge: whatever it is, /readyz must be there to tell
-            service.refuse(error)
-        yield
-        await service.stop()
-
     app = DocumentedApp(
         title="Passline",
         version="1",
@@ -44,7 +34,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         docs_url=None,  # the built-in pages load their scripts from outside
         redoc_url=None,
-        lifespan=lifespan,
+        lifespan=_lifespan,
     )
     app.state.service = service
     app.include_router(router)
@@ -52,3 +42,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app, service.metrics)
     app.add_middleware(Edge, metrics=service.metrics)
     return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    service: Service = app.state.service
+    try:
+        await service.start()
+    except Exception as error:  # noqa: BLE001  # the web edge: whatever it is, /readyz must be there to tell
+        service.refuse(error)
+    yield
+    await service.stop()

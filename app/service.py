@@ -103,7 +103,7 @@ class Service:
     async def inspect(self, submission: Submission, deadline: float) -> InspectionAnswer:
         """Inspect a request's one picture by `deadline`, in the event loop's time; raises a PasslineError."""
         work = self._work(submission.pictures[0], submission.options)
-        return self._counted(await self._scheduler.run(work, deadline))
+        return self._recorded(await self._scheduler.run(work, deadline))
 
     async def inspect_batch(self, submission: Submission, deadline: float) -> BatchAnswer:
         """Inspect each picture by itself: whatever becomes of one, the others are as they would be alone."""
@@ -112,7 +112,7 @@ class Service:
         async def inspect(upload: Upload) -> InspectionAnswer:
             async with turn:
                 work = self._work(upload, submission.options)
-                return self._counted(await self._scheduler.run_when_room(work, deadline))
+                return self._recorded(await self._scheduler.run_when_room(work, deadline))
 
         self.loaded.recipes.find(submission.options.recipe)  # else every picture would say the same
         done = await asyncio.gather(*map(inspect, submission.pictures), return_exceptions=True)
@@ -123,8 +123,10 @@ class Service:
         recipe = self.loaded.recipes.find(options.recipe)
         return functools.partial(judge, Order(self.loaded.inspector, recipe, upload, options))
 
-    def _counted(self, answer: InspectionAnswer) -> InspectionAnswer:
+    def _recorded(self, answer: InspectionAnswer) -> InspectionAnswer:
         self.metrics.inspected(answer)
+        about = answer.model_dump(include={"id", "verdict", "recipe", "part_id", "camera_id"})
+        log.info("inspected", extra=about | {"ms": answer.timings_ms["total"]})
         return answer
 
     def _item(self, upload: Upload, outcome: InspectionAnswer | BaseException) -> BatchItem:

@@ -58,39 +58,26 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        own = self.registry
         self._inspections = Counter(
-            "passline_inspections",
-            "Pictures judged, by verdict and recipe.",
-            ["verdict", "recipe"],
-            registry=self.registry,
+            "passline_inspections", "Pictures judged.", ["verdict", "recipe"], registry=own
         )
-        self._errors = Counter(
-            "passline_errors", "Problems answered, by code.", ["code"], registry=self.registry
-        )
+        self._errors = Counter("passline_errors", "Problems answered.", ["code"], registry=own)
         self._requests = Counter(
-            "passline_http_requests",
-            "Requests, by route and status; 499: the client left.",
-            ["route", "status"],
-            registry=self.registry,
+            "passline_http_requests", "Requests; 499: the client left.", ["route", "status"], registry=own
         )
         self._request_seconds = Histogram(
             "passline_http_request_seconds",
-            "Time from request to answer.",
+            "Request to answer.",
             ["route"],
             buckets=DURATIONS_S,
-            registry=self.registry,
+            registry=own,
         )
         self._step_seconds = Histogram(
-            "passline_step_seconds",
-            "Time of each step of an inspection.",
-            ["step"],
-            buckets=DURATIONS_S,
-            registry=self.registry,
+            "passline_step_seconds", "Each step of inspections.", ["step"], buckets=DURATIONS_S, registry=own
         )
-        self._ready = Gauge("passline_ready", "1 while pictures are judged, else 0.", registry=self.registry)
-        self._model = Info(
-            "passline_model", "The bundle, artifact and execution provider in use.", registry=self.registry
-        )
+        self._ready = Gauge("passline_ready", "1 while pictures are judged, else 0.", registry=own)
+        self._model = Info("passline_model", "Bundle, artifact and execution provider in use.", registry=own)
 
     def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Show a value as it is whenever the metrics are read."""

@@ -21,7 +21,7 @@ BUNDLE = Path("models/magnetic-tile/1")
 
 
 @pytest.fixture
-def test_split(request: pytest.FixtureRequest) -> list[Sample]:
+def unseen_tiles(request: pytest.FixtureRequest) -> list[Sample]:
     root = request.config.getoption("--data")
     if root is None:
         pytest.skip("no data root; give --data ROOT")
@@ -36,9 +36,9 @@ def client() -> Iterator[TestClient]:
         yield client
 
 
-def test_service_reproduces_the_published_figures(client: TestClient, test_split: list[Sample]) -> None:
+def test_service_reproduces_the_published_figures(client: TestClient, unseen_tiles: list[Sample]) -> None:
     verdicts: dict[bool, list[str]] = {True: [], False: []}
-    for sample in test_split:
+    for sample in unseen_tiles:
         answer = client.post(
             "/v1/inspections?mask=none",
             content=sample.image.read(),

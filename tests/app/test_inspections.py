@@ -17,7 +17,6 @@ from app.inspection.recipe import parse_recipe
 from app.inspection.verdict import head_reason, judge
 from app.mask_formats import Polygon, RunLengths, from_png, from_polygons, from_rle
 from tests.app.conftest import GENEROUS, STRICT
-from tests.inspection.bad_input import BadInput, bad_inputs
 from tests.tiny_bundle import png, tiny_picture
 
 CLASSES = ("dark", "bright")
@@ -188,69 +187,6 @@ def test_the_default_recipe_can_be_chosen(make_client: MakeClient, dark: bytes) 
     client = make_client(default_recipe="generous")
     assert post(client, dark)["recipe"] == "generous"
     assert client.get("/v1/model").json()["default_recipe"] == "generous"
-
-
-@pytest.mark.parametrize(
-    ("query", "fields", "field"),
-    [
-        ("?mask=gif", {}, "query.mask"),
-        ("?overlay=perhaps", {}, "query.overlay"),
-        ("?overlays=true", {}, "query.overlays"),
-        ("?part_id=", {}, "query.part_id"),
-        ("", {"part_id": "a\nb"}, "form.part_id"),
-        ("", {"camera_id": "c" * 129}, "form.camera_id"),
-        ("", {"camera_id": "c" * 2000}, "form.camera_id"),
-        ("", {"recipes": "strict"}, "form.recipes"),
-        ("?part_id=a", {"part_id": "a"}, "part_id"),
-    ],
-)
-def test_what_is_not_known_is_refused_by_name(
-    client: TestClient, dark: bytes, query: str, fields: dict[str, str], field: str
-) -> None:
-    response = client.post(f"/v1/inspections{query}", files={"image": dark}, data=fields)
-    problem = refused(response, 422, "request_invalid")
-    assert [each["field"] for each in problem["fields"]] == [field]
-
-
-def test_a_form_without_a_picture_is_refused(client: TestClient, clean: bytes) -> None:
-    response = client.post("/v1/inspections", files={"reference_mask": clean})
-    assert refused(response, 422, "request_invalid")["fields"][0]["field"] == "form.image"
-
-
-@pytest.mark.parametrize("media_type", ["application/octet-stream", "text/plain", "image/gif", None])
-def test_other_media_types_are_refused(client: TestClient, dark: bytes, media_type: str | None) -> None:
-    headers = {} if media_type is None else {"Content-Type": media_type}
-    response = client.post("/v1/inspections", content=dark, headers=headers)
-    assert "image/jpeg" in refused(response, 415, "media_type_unsupported")["detail"]
-
-
-@pytest.mark.parametrize("milliseconds", ["0", "-5", "soon", "600001"])
-def test_a_deadline_must_make_sense(client: TestClient, dark: bytes, milliseconds: str) -> None:
-    response = client.post("/v1/inspections", files={"image": dark}, headers={"X-Deadline-Ms": milliseconds})
-    assert refused(response, 422, "request_invalid")["fields"][0]["field"] == "header.X-Deadline-Ms"
-
-
-def test_what_comes_too_late_is_not_given(client: TestClient) -> None:
-    slow = png(tiny_picture(3000, 3000))
-    response = client.post("/v1/inspections", files={"image": slow}, headers={"X-Deadline-Ms": "1"})
-    refused(response, 504, "deadline_exceeded")
-
-
-@pytest.mark.parametrize("bad", bad_inputs(), ids=lambda bad: bad.name)
-def test_bad_pictures_give_their_problem_and_leave_the_service_serving(
-    client: TestClient, clean: bytes, bad: BadInput
-) -> None:
-    responses = [client.post("/v1/inspections", files={"image": (bad.name, bad.data, bad.content_type)})]
-    if bad.content_type in ("image/jpeg", "image/png", "image/bmp", "image/tiff"):
-        headers = {"Content-Type": bad.content_type}
-        responses.append(client.post("/v1/inspections", content=bad.data, headers=headers))
-    for response in responses:
-        if bad.expected is None:
-            assert response.json()["verdict"] == "fail"
-        else:
-            assert 400 <= response.status_code < 500
-            refused(response, response.status_code, bad.expected.code)
-    assert post(client, clean)["verdict"] == "pass"
 
 
 def test_model_tells_what_is_served(client: TestClient, recipes_dir: Path) -> None:

@@ -7,7 +7,6 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
-from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -25,7 +24,6 @@ from tests.app.serving import Running
 POSTS = {"/v1/inspections", "/v1/inspections/batch"}
 PATHS = POSTS | {"/v1/model", "/healthz", "/readyz", "/metrics"}
 CHECKS = [
-    not_a_server_error,
     status_code_conformance,
     content_type_conformance,
     response_schema_conformance,
@@ -52,7 +50,7 @@ def test_no_request_made_from_the_document_gives_a_500(api: Any, path: str, mode
     operation = api[path]["POST" if path in POSTS else "GET"]
 
     @settings(
-        max_examples=60 if path in POSTS else 3,
+        max_examples=40 if path in POSTS else 3,
         deadline=None,
         derandomize=True,  # CI must not find by chance what nobody changed
         phases=[Phase.explicit, Phase.generate],
@@ -60,7 +58,9 @@ def test_no_request_made_from_the_document_gives_a_500(api: Any, path: str, mode
     )
     @given(case=operation.as_strategy(generation_mode=GenerationMode(mode)))
     def check(case: Any) -> None:
-        case.call_and_validate(checks=CHECKS)
+        status = case.call_and_validate(checks=CHECKS).status_code
+        in_time = "X-Deadline-Ms" not in case.headers  # it may ask for the impossible
+        assert status < 500 or (status == 504 and not in_time)
 
     check()
 

@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -119,13 +121,16 @@ def test_it_stops_in_order_and_finishes_what_it_has_begun(bundle_dir: Path) -> N
     with running(bundle_dir) as service:
         connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
         connection.request("POST", "/v1/inspections?mask=none", slow, {"Content-Type": "image/png"})
-        time.sleep(0.15)
+        while not metric(service, "passline_upload_bytes"):
+            time.sleep(0.005)  # it has not begun yet
         out, err = service.stop()
         assert json.load(connection.getresponse())["verdict"] == "pass"
         connection.close()
     assert err == ""
     lines = [json.loads(line) for line in out.splitlines()]
-    assert [line["message"] for line in lines if line["logger"] == "app.service"] == ["ready", "stopped"]
+    assert [line["message"] for line in lines if line["logger"] == "app.service"] == [
+        *("ready", "inspected", "stopped")
+    ]
     (request,) = (line for line in lines if line["message"] == "request")
     assert (request["status"], request["path"], request["bytes"]) == (200, "/v1/inspections", len(slow))
     assert service.process.returncode in (0, -signal.SIGTERM)
@@ -145,3 +150,50 @@ def test_without_a_bundle_it_is_up_and_says_why(tmp_path: Path) -> None:
         assert get(service, "/healthz")[0] == 200
         status, problem = get(service, "/readyz")
         assert (status, json.loads(problem)["cause"]["code"]) == (503, "bundle_corrupt")
+
+
+@pytest.fixture(scope="module")
+def narrow(bundle_dir: Path) -> Iterator[Running]:
+    """A service with room for two inspections and little memory."""
+    with running(
+        bundle_dir,
+        workers=1,
+        queue_size=2,
+        max_upload_bytes=100_000,
+        max_batch_bytes=100_000,
+        upload_memory_bytes=150_000,
+        upload_timeout_ms=1500,
+    ) as service:
+        yield service
+
+
+def test_more_than_it_can_take_is_refused_with_a_time_to_come_back(narrow: Running) -> None:
+    slow = png(tiny_picture(2500, 2500))
+
+    def send(_: int) -> tuple[int, str | None]:
+        connection = http.client.HTTPConnection("127.0.0.1", narrow.port, timeout=60)
+        connection.request("POST", "/v1/inspections?mask=none", slow, {"Content-Type": "image/png"})
+        response = connection.getresponse()
+        response.read()
+        connection.close()
+        return response.status, response.getheader("Retry-After")
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(send, range(8)))
+    assert {status for status, _ in answers} == {200, 429}
+    assert all((after is not None and int(after) >= 1) == (status == 429) for status, after in answers)
+    assert send(0) == (200, None)
+
+
+def test_uploads_share_bounded_memory_and_must_arrive_in_time(narrow: Running, dark: bytes) -> None:
+    head = b"POST /v1/inspections HTTP/1.1\r\nHost: x\r\n"
+    head += b"Content-Type: image/png\r\nContent-Length: 99000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", narrow.port), timeout=20) as first:
+        first.sendall(head + bytes(90_000))
+        while metric(narrow, "passline_upload_bytes") < 90_000:
+            time.sleep(0.01)
+        with socket.create_connection(("127.0.0.1", narrow.port), timeout=20) as second:
+            second.sendall(head + bytes(99_000))
+            assert second.recv(64).startswith(b"HTTP/1.1 429")
+        assert first.recv(64).startswith(b"HTTP/1.1 408")
+    assert metric(narrow, "passline_upload_bytes") == 0
