@@ -30,7 +30,7 @@ class Running:
     def stop(self) -> tuple[str, str]:
         """Tell it to stop; what it wrote to stdout and, after the greeting, to stderr."""
         self.process.terminate()
-        return self.process.communicate(timeout=20)
+        return self.process.communicate(timeout=60)
 
 
 def environment(**settings: object) -> dict[str, str]:
@@ -68,4 +68,4 @@ def running(bundle_dir: Path, **settings: object) -> Iterator[Running]:
     finally:
         if process.poll() is None:
             process.terminate()
-            process.communicate(timeout=20)
+            process.communicate(timeout=60)

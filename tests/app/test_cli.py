@@ -19,7 +19,7 @@ def app(*arguments: object, **settings: object) -> subprocess.CompletedProcess[s
         env=environment(**({"threads": 1} | settings)),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
 
 

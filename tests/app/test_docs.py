@@ -34,7 +34,7 @@ def test_examples_run_as_they_stand(server: Running, desk: Path, language: str, 
     assert ADDRESS in example
     command = ["bash", "-ec"] if language == "sh" else [sys.executable, "-W", "error", "-c"]
     done = subprocess.run(
-        [*command, example.replace(ADDRESS, server.url)], cwd=desk, capture_output=True, text=True, timeout=30
+        [*command, example.replace(ADDRESS, server.url)], cwd=desk, capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "urn:passline:problem" not in done.stdout
