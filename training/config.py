@@ -66,6 +66,7 @@ class StageConfig(_Frozen):
     steps: int = Field(default=2500, ge=1)
     batch_size: int = Field(default=32, ge=2)
     learning_rate: float = Field(default=1e-3, gt=0)
+    warmup_share: float = Field(default=0.3, gt=0, lt=1, description="of the steps, before the peak rate")
     weight_decay: float = Field(default=1e-2, ge=0)
     image_loss_weight: float = Field(default=0.5, ge=0)
     defective_share: float = Field(default=0.5, gt=0, lt=1)

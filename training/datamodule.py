@@ -20,6 +20,8 @@ from training.datasets.sample import Sample
 Pixels = NDArray[np.uint8]
 Batch = dict[str, torch.Tensor]
 
+TRAINING_SEEDS = 10**9  # where the seeds of generated training pictures start
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -39,10 +41,10 @@ def load_pictures(samples: Iterable[Sample], pixel_scale: float) -> list[Picture
 
 
 def generated_pictures(count: int, seed: int, pixel_scale: float) -> list[Picture]:
-    """Make `count` generated tiles, half of them defective."""
+    """Make `count` generated tiles, half of them defective, that no other command makes from the same seed."""
     return [
         _scaled(Picture(pixels, label_map, bool(label_map.any())), pixel_scale)
-        for pixels, label_map in generated_tiles(count, seed)
+        for pixels, label_map in generated_tiles(count, TRAINING_SEEDS + seed)
     ]
 
 

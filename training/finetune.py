@@ -96,7 +96,9 @@ class FineTuning(L.LightningModule):
             weight_decay=self.stage.weight_decay,
             fused=True,
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.stage.learning_rate, self.stage.steps)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self.stage.learning_rate, self.stage.steps, pct_start=self.stage.warmup_share
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

@@ -80,7 +80,7 @@ class Run:
         self.directory.mkdir(parents=True, exist_ok=True)
         path = self.directory / "config.yaml"
         text = yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False)
-        if path.exists() and path.read_text() != text:
+        if path.exists() and Config.model_validate(yaml.safe_load(path.read_text())) != self.config:
             raise ConfigError(
                 f"{path} is of another configuration; give another --run folder or remove this one"
             )
@@ -92,7 +92,10 @@ def split(run: Run) -> Splits:
     config = run.config.split
     splits = split_samples(read_magnetic_tile(run.data), config.shares, config.seed, config.by)
     listing = {name: [sample.name for sample in samples] for name, samples in splits.items()}
-    (run.directory / "splits.json").write_text(json.dumps(listing, indent=1) + "\n")
+    path = run.directory / "splits.json"
+    if path.exists() and json.loads(path.read_text()) != listing:
+        raise ConfigError(f"{path} is of other pictures than {run.data}; a test picture could have been trained on")
+    _write_json(path, listing)
     return splits
 
 
@@ -103,7 +106,7 @@ def finetune_large(run: Run) -> None:
         return
     if run.large_data is None:
         raise ConfigError("the configuration has a large stage; give its data with --large-data")
-    segmenter = build_segmenter(run.config.model, len(read_classes(run.large_data)))
+    segmenter = build_segmenter(run.config.model, len(read_classes(run.large_data)), run.config.seed)
     samples = read_shards(run.large_data, LARGE_SHARDS)
     splits = split_samples(samples, LARGE_SHARES, run.config.seed)
     fit(segmenter, _datamodule(run, splits, "large"), run.config, stage, run.directory / "large")
@@ -113,7 +116,7 @@ def finetune_small(run: Run) -> None:
     """Fit on the small set, from the large stage's weights if there are any."""
     if run.weights("small").exists():
         return
-    segmenter = build_segmenter(run.config.model, len(CLASSES))
+    segmenter = build_segmenter(run.config.model, len(CLASSES), run.config.seed)
     if run.config.large is not None:
         fresh = transfer(load_file(run.weights("large")), segmenter)
         print(f"stage small starts from stage large; new: {', '.join(fresh)}", flush=True)
@@ -132,7 +135,7 @@ def export(run: Run) -> None:
         return
     config = run.config
     splits = split(run)
-    segmenter = build_segmenter(config.model, len(CLASSES))
+    segmenter = build_segmenter(config.model, len(CLASSES), config.seed)
     graph = export_graph(segmenter, run.weights("small"), config.model.tile, run.bundle / GRAPH)
     pictures = load_pictures(splits["calibration"][:: max(1, len(splits["calibration"]) // 24)], 1.0)
     tiles = np.concatenate([cut(picture.pixels, input_contract(config))[0] for picture in pictures])

@@ -49,8 +49,9 @@ class Segmenter(nn.Module):
         return mask, image.squeeze(1)
 
 
-def build_segmenter(config: ModelConfig, classes: int) -> Segmenter:
-    """Build the segmenter and load the ImageNet weights of its encoder where the configuration asks."""
+def build_segmenter(config: ModelConfig, classes: int, seed: int) -> Segmenter:
+    """Build the segmenter from `seed`, with the ImageNet weights of its encoder where the configuration asks."""
+    torch.manual_seed(seed)
     segmenter = Segmenter(config, classes)
     if config.weights == "imagenet":
         load_imagenet(segmenter.unet.encoder, config.encoder)

@@ -20,7 +20,8 @@ def split_samples(
     """Return the samples by split name, deterministic by `seed`.
 
     `shares` maps split names to shares of the pictures, 1 in all. With `by="group"` no group is divided.
-    Groups go, largest and rarest first, to the split that lacks their classes most.
+    Groups go, largest and rarest first, to a split that has nothing of their rarest class yet, else to the one
+    that lacks their classes most: a class of few groups is in every split as long as its groups last.
     """
     groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
@@ -30,7 +31,11 @@ def split_samples(
     splits: Splits = {name: [] for name in shares}
     for key in _order(groups, totals, seed):
         counts = Counter(_stratum(sample) for sample in groups[key])
-        target = min(shares, key=lambda name: _fullness(counts, held[name], shares[name], totals))
+        rarest = min(counts, key=lambda stratum: (totals[stratum], stratum))
+        target = min(
+            shares,
+            key=lambda name: (held[name][rarest] > 0, _fullness(counts, held[name], shares[name], totals)),
+        )
         held[target] += counts
         splits[target].extend(groups[key])
     return {name: sorted(members, key=lambda sample: sample.name) for name, members in splits.items()}

