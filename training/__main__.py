@@ -35,7 +35,7 @@ def _stage(options: argparse.Namespace) -> None:
     config = load_config(options.config)
     run = Run(
         config=config,
-        config_name=options.config.name,
+        config_name=options.config.name if options.config.is_absolute() else options.config.as_posix(),
         data=options.data,
         large_data=options.large_data,
         directory=options.run or Path("runs") / f"{config.name}-{config.version}",

@@ -75,6 +75,12 @@ class StageConfig(_Frozen):
     validate_every: int = Field(default=100, ge=1)
     patience: int = Field(default=8, ge=1)
 
+    @model_validator(mode="after")
+    def _validated_at_least_once(self) -> Self:
+        if self.validate_every > self.steps:
+            raise ValueError("validate_every must be at most steps, or no checkpoint is ever chosen")
+        return self
+
 
 class OperatingPointConfig(_Frozen):
     """How thresholds are chosen on the calibration split."""
@@ -97,6 +103,18 @@ class Config(_Frozen):
     large: StageConfig | None = None
     small: StageConfig = StageConfig()
     operating_point: OperatingPointConfig = OperatingPointConfig()
+    right_golden: bool = Field(
+        default=True,
+        description="whether golden samples must be judged rightly; false only to try the pipeline",
+    )
+
+    @model_validator(mode="after")
+    def _generated_pictures_have_the_small_sets_classes(self) -> Self:
+        if self.large is not None and self.large.generated_pictures:
+            raise ValueError(
+                "large.generated_pictures must be 0: generated masks have the small set's classes"
+            )
+        return self
 
 
 def load_config(path: Path) -> Config:

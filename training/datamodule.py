@@ -41,7 +41,7 @@ def load_pictures(samples: Iterable[Sample], pixel_scale: float) -> list[Picture
 
 
 def generated_pictures(count: int, seed: int, pixel_scale: float) -> list[Picture]:
-    """Make `count` generated tiles, half of them defective, that no other command makes from the same seed."""
+    """Make `count` generated tiles, half of them defective, unlike those of `generate` with the same seed."""
     return [
         _scaled(Picture(pixels, label_map, bool(label_map.any())), pixel_scale)
         for pixels, label_map in generated_tiles(count, TRAINING_SEEDS + seed)

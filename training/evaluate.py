@@ -1,5 +1,6 @@
 """Evaluation: a bundle, run through the inspection core, held against labels it has never seen."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from training.operating_point import interval
 
 # Marked defect pixels of a picture, upper bound excluded: from a pin hole to a region.
 SIZE_BINS_PX = ((1, 100), (100, 1_000), (1_000, 10_000), (10_000, 10**9))
+BOOTSTRAP_DRAWS = 2000
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Judged:
     dice: float | None
     class_dice: float | None
     defect_px: int
+    estimated_dice: float | None = None
 
 
 def judge_samples(inspector: Inspector, samples: Iterable[Sample]) -> list[Judged]:
@@ -59,6 +62,7 @@ def judge_picture(
         overlap,
         class_overlap,
         defect_px,
+        inspection.estimated_dice.any_defect,
     )
 
 
@@ -86,6 +90,53 @@ def summarise(judged: Sequence[Judged], confidence: float) -> dict[str, Any]:
         "overkill_rate": _rate(alarms, len(good), confidence),
         "verdicts": {kind: _verdicts(rows) for kind, rows in (("good", good), ("defective", defective))},
         "dice": _dice_figures(defective),
+        "estimated_dice": _estimate_figures(defective),
+        "by_group": _by_group(judged, confidence),
+    }
+
+
+def _by_group(judged: Sequence[Judged], confidence: float) -> dict[str, Any]:
+    """Bootstrap intervals over whole groups, for pictures of one part are not independent."""
+    groups: dict[str, list[Judged]] = defaultdict(list)
+    for each in judged:
+        groups[each.group].append(each)
+    rng = np.random.default_rng(0)
+    members = list(groups.values())
+    draws = [
+        _means([each for chosen in rng.integers(0, len(members), len(members)) for each in members[chosen]])
+        for _ in range(BOOTSTRAP_DRAWS)
+    ]
+    tails = [100 * (1 - confidence) / 2, 100 * (1 + confidence) / 2]
+    intervals = {}
+    for name in draws[0]:
+        values = [value for draw in draws if (value := draw[name]) is not None]
+        intervals[name] = [round(float(v), 4) for v in np.percentile(values, tails)] if values else None
+    parts = {kind: len({each.group for each in judged if each.defective is kind}) for kind in (True, False)}
+    return {"defective_groups": parts[True], "good_groups": parts[False], "intervals": intervals}
+
+
+def _means(judged: Sequence[Judged]) -> dict[str, float | None]:
+    defective = np.array([each.defective for each in judged])
+    called = np.array([each.verdict != "pass" for each in judged])
+    return {
+        "accuracy": float((defective == called).mean()),
+        "precision": float(defective[called].mean()) if called.any() else None,
+        "recall": float(called[defective].mean()) if defective.any() else None,
+        "dice": _mean([each.dice for each in judged if each.dice is not None]),
+    }
+
+
+def _estimate_figures(defective: Sequence[Judged]) -> dict[str, Any]:
+    """How far the estimated Dice is from the measured one, where both exist."""
+    errors = [
+        each.estimated_dice - each.dice
+        for each in defective
+        if each.estimated_dice is not None and each.dice is not None
+    ]
+    return {
+        "pictures": len(errors),
+        "mean_error": _mean(errors),
+        "mean_absolute_error": _mean([abs(error) for error in errors]),
     }
 
 

@@ -1,4 +1,4 @@
-"""The loss: pixel cross-entropy, Dice per class and defective picture, and cross-entropy of the image-level head."""
+"""The loss: pixel cross-entropy, Dice per class and picture, and cross-entropy of the image-level head."""
 
 import torch
 import torch.nn.functional as F

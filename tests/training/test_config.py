@@ -25,6 +25,8 @@ def test_shipped_configurations_load(path: Path) -> None:
         ("name: a\nversion: '1'\nsplit: {train: 0.9}", "must be 1"),
         ("name: a\nversion: '1'\nmodel: {tile: 100}", "multiple of 32"),
         ("name: a\nversion: '1'\nmodel: {tile: 128, overlap: 65}", "at most half of tile"),
+        ("name: a\nversion: '1'\nsmall: {steps: 5}", "validate_every must be at most steps"),
+        ("name: a\nversion: '1'\nlarge: {generated_pictures: 9}", r"large\.generated_pictures must be 0"),
         ("name: [", "is not YAML"),
         ("", "file: Input should be a valid dictionary"),
     ],

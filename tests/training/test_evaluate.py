@@ -1,5 +1,6 @@
 """Figures of evaluation.json, worked out by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -41,7 +42,8 @@ def test_review_stops_a_part_and_an_escape_is_a_pass() -> None:
     assert figures["overkill_rate"]["value"] == 2 / 4
     assert figures["escape_rate"]["interval"] == pytest.approx([0.0063, 0.8059])
     assert figures["verdicts"]["defective"] == {"pass": 1, "fail": 2, "review": 1}
-    assert figures["auroc"] == pytest.approx((4 + 3 + 2 + 2 * 0.5 - 0.5 * 0) / 16, abs=0.07)
+    # Of the 16 pairs of a defective and a good picture 9 are in order and 3 tied.
+    assert figures["auroc"] == pytest.approx((9 + 3 / 2) / 16, abs=1e-4)
 
 
 def test_dice_counts_marked_defective_pictures_only_and_misses_as_zero() -> None:
@@ -52,6 +54,24 @@ def test_dice_counts_marked_defective_pictures_only_and_misses_as_zero() -> None
     assert dice["by_defect_size"]["1-99 px"] == {"pictures": 1, "any_defect": 0.8}
     assert dice["by_defect_size"]["100-999 px"] == {"pictures": 2, "any_defect": 0.0}
     assert dice["by_defect_size"]["10000 px and more"] == {"pictures": 0, "any_defect": None}
+
+
+def test_intervals_by_group_are_wider_where_groups_agree() -> None:
+    rows = [replace(row, group=row.name[:5]) for row in ROWS[:2] + ROWS[4:6]] * 10
+    by_group = summarise(rows, 0.95)["by_group"]
+    assert (by_group["defective_groups"], by_group["good_groups"]) == (1, 1)
+    alone = summarise([replace(row, group=str(n)) for n, row in enumerate(ROWS * 10)], 0.95)["by_group"]
+    joined = summarise([replace(row, group=row.name) for row in ROWS * 10], 0.95)["by_group"]
+    width = {
+        name: np.ptp(each["intervals"]["accuracy"]) for name, each in (("alone", alone), ("joined", joined))
+    }
+    assert width["joined"] > 2 * width["alone"]
+
+
+def test_estimate_is_held_against_the_measured_dice() -> None:
+    rows = [replace(ROWS[0], estimated_dice=0.9), replace(ROWS[1], estimated_dice=0.3), ROWS[2]]
+    found = summarise(rows, 0.95)["estimated_dice"]
+    assert found == {"pictures": 2, "mean_error": 0.2, "mean_absolute_error": 0.2}
 
 
 def test_nothing_to_count_is_none() -> None:

@@ -49,3 +49,12 @@ def test_a_missed_thin_crack_costs_as_much_as_a_missed_region() -> None:
     assert both > 0.95
     half = _loss(torch.cat([missed, _perfect(wide, 1)]), torch.cat([thin, wide]))["dice"]
     assert abs(half - both / 2) < 0.02
+
+
+def test_a_region_of_another_class_does_not_drown_a_small_defect() -> None:
+    label_map = torch.zeros(1, 64, 64, dtype=torch.uint8)
+    label_map[0, 30:34, 30:34] = 1
+    right = _perfect(label_map, 2)
+    elsewhere = right.clone()
+    elsewhere[:, 1] = 20.0  # the other class everywhere: cross-entropy's business
+    torch.testing.assert_close(_loss(elsewhere, label_map)["dice"], _loss(right, label_map)["dice"])

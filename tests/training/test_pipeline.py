@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -13,10 +14,12 @@ from safetensors.torch import load_file
 from app.inspection.inspector import Inspector
 from training.__main__ import main
 from training.config import ConfigError, load_config
-from training.datasets.magnetic_tile import read_magnetic_tile, write_generated
+from training.datasets.magnetic_tile import write_generated
+from training.export import ServingGraph
 from training.finetune import FineTuning
-from training.pipeline import Run, evaluate, export, finetune_small, operating_point
+from training.pipeline import Run, evaluate, export, finetune_small, operating_point, publish
 from training.pipeline import split as split_stage
+from training.segmenter import build_segmenter
 
 pytestmark = pytest.mark.slow
 
@@ -38,22 +41,26 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    config = load_config(Path("training/configs/smoke.yaml"))
+    """The run of `python -m training run` on the smoke configuration, as the README has it."""
     directory = tmp_path_factory.mktemp("run")
-    run = Run(config, "smoke.yaml", data, None, directory, directory / "models")
-    run.claim()
-    finetune_small(run)
-    export(run)
-    operating_point(run)
-    evaluate(run)
-    return run
+    config, models = Path("training/configs/smoke.yaml"), directory / "models"
+    arguments = ["--data", data, "--run", directory, "--models", models]
+    assert main(["run", "--config", str(config), *map(str, arguments)]) == 0
+    return Run(load_config(config), config.as_posix(), data, None, directory, models)
+
+
+def test_bundle_is_published_and_works(trained: Run) -> None:
+    target = trained.models / "smoke/1"
+    Inspector.load(target, device="cpu").self_test()
+    assert (target / "MODEL_CARD.md").read_text().startswith("# smoke 1")
+    assert not list(trained.models.glob("smoke/.*"))
 
 
 def test_bundle_is_drafted_with_chosen_thresholds_and_figures(trained: Run) -> None:
     inspector = Inspector.load(trained.bundle, device="cpu")
     expected = inspector.session.artifact.operating_point.expected
     assert expected is not None
-    assert expected.split == "calibration"
+    assert expected.split == "test"
     figures = json.loads((trained.bundle / "evaluation.json").read_text())
     splits = json.loads((trained.directory / "splits.json").read_text())
     test = figures["test"]
@@ -65,12 +72,20 @@ def test_bundle_is_drafted_with_chosen_thresholds_and_figures(trained: Run) -> N
 
 
 def test_graph_answers_like_torch_on_any_batch(trained: Run) -> None:
-    inspector = Inspector.load(trained.bundle, device="cpu")
-    pixels = read_magnetic_tile(trained.data)[0].pixels()
-    alone = inspector.predict(pixels)
-    assert alone.probability.shape == (5, *pixels.shape)
-    again = inspector.predict(pixels)
-    assert (alone.probability == again.probability).all()
+    config = trained.config
+    segmenter = build_segmenter(config.model, 5, config.seed)
+    segmenter.load_state_dict(load_file(trained.weights("small")))
+    graph = ServingGraph(segmenter).eval()
+    session = Inspector.load(trained.bundle, device="cpu").session
+    tiles = np.random.default_rng(1).integers(0, 256, (5, 128, 128, 1), dtype=np.uint8)
+    with torch.inference_mode():
+        levels, image = (each.numpy() for each in graph(torch.from_numpy(tiles)))
+    for found in (
+        session.run(tiles),
+        [np.concatenate(each) for each in zip(*map(session.run, tiles[:, None]), strict=True)],
+    ):
+        assert np.abs(found[0].astype(int) - levels.astype(int)).max() <= 2
+        np.testing.assert_allclose(found[1], image, atol=1e-3)
 
 
 def test_finished_stages_are_not_done_again(trained: Run) -> None:
@@ -80,6 +95,19 @@ def test_finished_stages_are_not_done_again(trained: Run) -> None:
         stage(trained)
     assert (trained.bundle / "model.onnx").stat().st_mtime_ns == before
     assert trained.weights("small").stat().st_mtime_ns == weights
+
+
+def test_other_pictures_are_refused(trained: Run, tmp_path: Path) -> None:
+    write_generated(tmp_path, count=60, seed=12)
+    with pytest.raises(ConfigError, match="could have been trained on"):
+        split_stage(replace(trained, data=tmp_path))
+
+
+def test_only_a_run_split_by_picture_is_a_comparison(trained: Run) -> None:
+    with pytest.raises(ConfigError, match="not of a run split by picture"):
+        publish(replace(trained, comparison=trained.directory))
+    with pytest.raises(ConfigError, match="is missing"):
+        publish(replace(trained, comparison=trained.directory / "none"))
 
 
 def test_folder_of_another_configuration_is_refused(trained: Run) -> None:

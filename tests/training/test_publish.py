@@ -20,7 +20,14 @@ PARITY = {"tiles": 3, "max_mask_level_difference": 1, "max_image_probability_dif
 def bundle(tmp_path: Path) -> Path:
     directory = write_tiny_bundle(tmp_path / "bundle")
     test = summarise(ROWS, 0.95)
-    figures = {"command": "train it", "test": test, "generated": test, "parity": PARITY}
+    figures = {
+        "command": "train it",
+        "confidence": 0.95,
+        "split": {"by": "group"},
+        "test": test,
+        "generated": test,
+        "parity": PARITY,
+    }
     (directory / "evaluation.json").write_text(json.dumps(figures))
     return directory
 

@@ -1,11 +1,13 @@
 """Reader of the magnetic-tile layout: `MT_CLASS/Imgs/NAME.jpg` with the mask in `NAME.png`.
 
 Source: Huang et al., Surface defect saliency of magnetic tile, The Visual Computer 2020. The same tile
-was photographed up to six times; `groups.csv` (columns `file`, `group`) joins the pictures of one tile.
+was photographed up to six times; `groups.csv` (columns `file`, `group`) joins the pictures of one tile. An
+optional column `source` names where a picture is from, for the model card.
 """
 
 import csv
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 
@@ -13,6 +15,11 @@ from training.datasets.generated import CLASSES, generated_tiles
 from training.datasets.sample import Blob, DatasetError, Sample
 
 _FOLDERS = {f"MT_{name.capitalize()}": name for name in CLASSES} | {"MT_Free": "good"}
+
+
+class _Origin(NamedTuple):
+    group: str
+    source: str
 
 
 def read_magnetic_tile(root: Path) -> list[Sample]:
@@ -47,20 +54,20 @@ def write_generated(root: Path, count: int, seed: int) -> None:
         image = folder / f"generated_{seed}_{number}.jpg"
         cv2.imwrite(str(image), pixels, [cv2.IMWRITE_JPEG_QUALITY, 95])
         cv2.imwrite(str(image.with_suffix(".png")), (label_map > 0).astype("uint8") * 255)
-        rows.append((image.relative_to(root).as_posix(), f"g{seed}-{number}"))
+        rows.append((image.relative_to(root).as_posix(), f"g{seed}-{number}", "generated"))
     with (root / "groups.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("file", "group"), *sorted(rows)])
+        csv.writer(file).writerows([("file", "group", "source"), *sorted(rows)])
 
 
-def _sample(image: Path, name: str, group: str, picture_class: str) -> Sample:
+def _sample(image: Path, name: str, origin: _Origin, picture_class: str) -> Sample:
     defective = picture_class != "good"
     mask = image.with_suffix(".png")
     if defective and not mask.is_file():
         raise DatasetError(f"{name} has no mask; {mask.name} is expected beside it")
     return Sample(
         name=name,
-        group=group,
-        source="magnetic-tile",
+        group=origin.group,
+        source=origin.source,
         picture_class=picture_class,
         defective=defective,
         image=Blob(image),
@@ -69,7 +76,7 @@ def _sample(image: Path, name: str, group: str, picture_class: str) -> Sample:
     )
 
 
-def _read_groups(path: Path) -> dict[str, str]:
+def _read_groups(path: Path) -> dict[str, _Origin]:
     if not path.is_file():
         raise DatasetError(
             f"{path} is missing; without groups the pictures of one tile would leak across a split. "
@@ -79,4 +86,4 @@ def _read_groups(path: Path) -> dict[str, str]:
         rows = csv.DictReader(file)
         if not {"file", "group"} <= set(rows.fieldnames or ()):
             raise DatasetError(f"{path} must have the columns file,group")
-        return {row["file"]: row["group"] for row in rows}
+        return {row["file"]: _Origin(row["group"], row.get("source") or "magnetic-tile") for row in rows}
