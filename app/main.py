@@ -22,7 +22,7 @@ be inspected is a problem or a `review`, never a `pass`."""
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Make the application; without `settings` the environment's are taken.
 
-    Its bundle is loaded, warmed up and self-tested when it starts. Where that fails it starts all the same
+    Its bundle is loaded, self-tested and warmed up when it starts. Where that fails it starts all the same
     and `/readyz` says why: a box that tells its reason is easier to mend than one that restarts for ever.
     """
     service = Service(settings or Settings.from_environment())

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
 from app import openapi
-from app.schemas import BatchAnswer, Health, InspectionAnswer, ModelAnswer, Options, Readiness
+from app.schemas import BatchAnswer, BatchOptions, Health, InspectionAnswer, ModelAnswer, Options, Readiness
 from app.service import Service
 from app.uploads import unless_client_leaves
 
@@ -70,7 +70,7 @@ async def inspect(
 async def inspect_batch(
     request: Request,
     service: ReadyService,
-    options: Annotated[Options, Query()],
+    options: Annotated[BatchOptions, Query()],
     deadline_ms: DeadlineMs = None,
 ) -> BatchAnswer:
     """Judge each picture of the repeated form field `images` by itself: a bad one never fails the others."""

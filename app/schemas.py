@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.inspection.bundle import DefectClass, InputContract, OperatingPoint, TrainingSummary
 from app.inspection.results import Defect, EstimatedDice, ImageInfo, MeasuredDice, Reason, Verdict
@@ -35,6 +35,19 @@ class Options(Labels):
     overlay: bool = Field(
         default=False, description="Whether to add the picture with the defects drawn in, as PNG."
     )
+
+
+class BatchOptions(Options):
+    """The query of a batch: an overlay is as large as its picture, and a batch's answer holds all at once."""
+
+    overlay: bool = Field(default=False, description="Only `false`: overlays are for one picture at a time.")
+
+    @field_validator("overlay")
+    @classmethod
+    def _no_overlay(cls, overlay: bool) -> bool:
+        if overlay:
+            raise ValueError("a batch has no overlays; ask for them one picture at a time")
+        return overlay
 
 
 class MaskPng(Shape):

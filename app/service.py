@@ -53,7 +53,7 @@ class Service:
         self.uploads = Uploads(settings)
         self._scheduler = Scheduler(settings.workers, settings.queue_size)
         self._loaded: Loaded | None = None
-        self._obstacle = NotReady("the bundle is still being loaded")
+        self._obstacle = NotReady("the service has not started")
         watch = self.metrics.watch
         watch("queue_waiting", "Inspections that wait for a thread.", lambda: self._scheduler.waiting)
         watch("queue_running", "Inspections that a thread is busy with.", lambda: self._scheduler.running)
@@ -61,9 +61,8 @@ class Service:
         watch("upload_bytes", "Memory that the bodies of requests hold.", lambda: self.uploads.held_bytes)
 
     async def start(self) -> None:
-        """Load, warm up and self-test the bundle; raises the PasslineError that prevents it."""
+        """Load, self-test and warm up the bundle, once; raises the PasslineError that prevents it."""
         started = time.perf_counter()
-        self._scheduler = Scheduler(self.settings.workers, self.settings.queue_size)  # a closed one stays so
         loaded = await asyncio.to_thread(load, self.settings)
         model = model_used(loaded.inspector)
         took = round((time.perf_counter() - started) * 1000)

@@ -1,10 +1,17 @@
 """Options of the test run."""
 
+import os
+
 import pytest
+
+import app.inspection  # noqa: F401  # before any test imports ONNX Runtime: it switches the telemetry off
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--data ROOT`: the real magnetic tiles, for the tests that need them."""
     parser.addoption(
-        "--data", metavar="ROOT", help="root of the magnetic tiles; without it tests on them skip"
+        "--data",
+        metavar="ROOT",
+        default=os.environ.get("PASSLINE_DATA") or None,
+        help="root of the magnetic tiles (default: $PASSLINE_DATA); without it tests on them skip",
     )

@@ -1,8 +1,8 @@
-"""The service as a process of its own, as it runs on a box."""
+"""The service as a process of its own, as `make serve` starts it on a box."""
 
-import http.client
 import os
-import socket
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -10,27 +10,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory
 
+from app.settings import PREFIX
 from tests.markdown import ROOT
 
 HOST = "127.0.0.1"
 START_LIMIT_S = 60.0
+STOP_LIMIT_S = 60.0
 POLL_S = 0.01
+GREETED = re.compile(r"^(?:Every request|Passline listens).*\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Serving:
-    """A running service; `ready_after_s` is the time from its process' start to its first 200 at /readyz."""
+    """A service that has greeted, `ready_after_s` from the start of its process, and with what words."""
 
     process: subprocess.Popen[bytes]
-    port: int
+    logs: Path
+    greeting: str
     ready_after_s: float
 
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://{HOST}:{self.port}"
+        found = re.search(rf"http://{HOST}:\d+", self.greeting)
+        assert found, self.greeting
+        return found.group()
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return int(self.url.rpartition(":")[2])
 
     def memory_mib(self, entry: str) -> float:
         """A line of the kernel's account of the process: VmRSS (resident now) or VmHWM (its peak), in MiB."""
@@ -39,43 +50,50 @@ class Serving:
                 return int(line.split()[1]) / 1024
         raise LookupError(f"the kernel tells no {entry}")
 
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> tuple[str, str]:
+        """Have it stop; what it wrote to stdout and, after the greeting, to stderr."""
+        self.process.send_signal(how)
+        self.process.wait(timeout=STOP_LIMIT_S)
+        out, err = ((self.logs / name).read_text() for name in ("stdout", "stderr"))
+        return out, err.removeprefix(self.greeting)
+
+
+def environment(**settings: object) -> dict[str, str]:
+    """This process's environment with these settings, fields of Settings, and no others."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return own | {PREFIX + name.upper(): str(value) for name, value in settings.items()}
+
+
+def app_command(*arguments: str) -> list[str]:
+    """`python -m app` with warnings as errors."""
+    return [sys.executable, "-W", "error", "-m", "app", *arguments]
+
 
 @contextmanager
-def serving(bundle: Path, **settings: str) -> Iterator[Serving]:
-    """Serve a bundle until the block ends; `settings` are fields of Settings. Raises RuntimeError."""
-    port = _free_port()
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("PASSLINE_")}
-    chosen = {"bundle_dir": str(bundle.resolve()), "host": HOST, "port": str(port)} | settings
-    environment = kept | {f"PASSLINE_{key.upper()}": value for key, value in chosen.items()}
-    with TemporaryFile() as log:
+def serving(bundle_dir: Path, **settings: object) -> Iterator[Serving]:
+    """Serve a bundle on a free port until the block ends; raises RuntimeError where it does not start."""
+    chosen = environment(**({"bundle_dir": bundle_dir.resolve(), "host": HOST, "port": 0} | settings))
+    with TemporaryDirectory() as folder:
+        logs = Path(folder)
         started = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "app", "serve"], cwd=ROOT, env=environment, stdout=log, stderr=log
-        )
+        # Files and not pipes: a pipe that nobody reads fills up, and the service would wait for ever.
+        with (logs / "stdout").open("wb") as out, (logs / "stderr").open("wb") as err:
+            process = subprocess.Popen(app_command("serve"), cwd=ROOT, env=chosen, stdout=out, stderr=err)
         try:
-            while not _ready(port):
-                if process.poll() is not None or time.perf_counter() - started > START_LIMIT_S:
-                    log.seek(0)
-                    raise RuntimeError(f"the service did not become ready:\n{log.read().decode()[-2000:]}")
-                time.sleep(POLL_S)
-            yield Serving(process, port, time.perf_counter() - started)
+            greeting = _greeting(process, logs / "stderr")
+            yield Serving(process, logs, greeting, time.perf_counter() - started)
         finally:
-            process.terminate()
-            process.wait(timeout=START_LIMIT_S)
+            process.terminate()  # does nothing to one that has ended
+            process.wait(timeout=STOP_LIMIT_S)
 
 
-def _ready(port: int) -> bool:
-    connection = http.client.HTTPConnection(HOST, port, timeout=5)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except ConnectionError:
-        return False
-    finally:
-        connection.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind((HOST, 0))
-        return int(free.getsockname()[1])
+def _greeting(process: subprocess.Popen[bytes], err: Path) -> str:
+    until = time.perf_counter() + START_LIMIT_S
+    while True:
+        ended = process.poll() is not None
+        written = err.read_text()
+        if greeted := GREETED.search(written):
+            return written[: greeted.end()]
+        if ended or time.perf_counter() > until:
+            raise RuntimeError(f"the service did not greet:\n{written[-2000:]}")
+        time.sleep(POLL_S)

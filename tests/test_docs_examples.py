@@ -22,8 +22,10 @@ from tests.markdown import ROOT, Block, all_blocks, blocks, commands, pages
 from tests.readme_figures import BUNDLE
 from tests.serving import HOST, Serving, serving
 from training.__main__ import _parser as training_parser
+from training.__main__ import main as training
 from training.config import Config
 from training.datasets.generated import CLASSES
+from training.datasets.magnetic_tile import read_magnetic_tile
 
 SHOWN_URL = f"http://{HOST}:8000"
 SHELL = [(block, command) for block in all_blocks("sh") for command in commands(block)]
@@ -177,3 +179,13 @@ def test_command_exists(command: str) -> None:
     tool = "python" if tool.startswith("python") else tool
     assert tool in CHECKS, f"{tool} is no tool that the examples use; add it to CHECKS with its check"
     CHECKS[tool](words[1:])
+
+
+@pytest.mark.parametrize("command", [each for _, each in SHELL if " -m training generate " in each])
+def test_generate_writes_what_the_reader_reads(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = shlex.split(command.partition(" -m training ")[2])
+    assert training([*arguments, "--count", "4"]) == 0  # the last count is in force
+    assert len(read_magnetic_tile(training_parser().parse_args(arguments).out)) == 4

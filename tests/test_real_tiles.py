@@ -1,6 +1,7 @@
 """The shipped bundle on real tiles, over HTTP: the published figures are what the service answers.
 
-Runs only where a data root is given: `make test PYTEST_ARGS="--data ROOT tests/test_real_tiles.py"`.
+Runs only where a data root is given, by PASSLINE_DATA or
+`make test PYTEST_ARGS="--data ROOT tests/test_real_tiles.py"`.
 """
 
 import json
@@ -24,7 +25,7 @@ BUNDLE = Path("models/magnetic-tile/1")
 def unseen_tiles(request: pytest.FixtureRequest) -> list[Sample]:
     root = request.config.getoption("--data")
     if root is None:
-        pytest.skip("no data root; give --data ROOT")
+        pytest.skip("no data root; give --data ROOT or set PASSLINE_DATA")
     config = load_config(Path("training/configs/magnetic-tile-cpu.yaml")).split
     samples = read_magnetic_tile(Path(str(root)))
     return split_samples(samples, config.shares, config.seed, config.by)["test"]

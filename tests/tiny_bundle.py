@@ -157,7 +157,7 @@ def _manifest(
             "min_side_px": 16,
         },
         "artifacts": [artifact | {"providers": PROVIDERS, "operating_point": point}],
-        "calibration": {"mask_temperature": 1.0, "image_temperature": 1.0},
+        "calibration": {"mask_temperature": 1.0},
         "recipe": "recipe.yaml",
         "recipe_sha256": sha256(directory / "recipe.yaml"),
         "golden": golden,

@@ -103,10 +103,9 @@ class Artifact(Part):
 
 
 class ProbabilityCalibration(Part):
-    """Temperatures that make probabilities mean frequencies: p' = sigmoid(logit(p) / T)."""
+    """The temperature that makes mask probabilities mean frequencies: p' = sigmoid(logit(p) / T)."""
 
     mask_temperature: Temperature = 1.0
-    image_temperature: Temperature = 1.0
 
     def mask_table(self) -> NDArray[np.float32]:
         """The calibrated probability of each of the 256 levels of `mask_probability`, float32 [256]."""

@@ -4,9 +4,9 @@ Pillow decodes, not OpenCV: OpenCV fills what a cut file lacks with grey and say
 cracks.
 """
 
-import re
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from app.inspection import jpeg
 from app.inspection.errors import (
     ImageAnimated,
     ImageEmpty,
@@ -49,9 +50,7 @@ BROKEN = (
     struct.error, zlib.error, Warning,
 )  # fmt: skip
 
-# A marker that ends a JPEG's scan: not a stuffed byte, not a fill byte, not a restart.
-SCAN_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-ONE_BITS = b"\xff\x00" * 8
+DEEP_LEVELS = 4096 >> 8  # what 12 bits in a 16-bit file stay below, once they are 8
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
@@ -64,11 +63,14 @@ class DecodeLimits:
     min_side_px: int = 1
 
 
-def decode(data: bytes, limits: DecodeLimits) -> NDArray[np.uint8]:
+def decode(
+    data: bytes, limits: DecodeLimits, check_shape: Callable[[int, int], object] | None = None
+) -> NDArray[np.uint8]:
     """Decode JPEG, PNG, BMP or TIFF to uint8 [H, W] (grey) or [H, W, 3] (RGB), upright as its EXIF says.
 
-    Limits are checked on the header, before a pixel is allocated. 16 bits become 8 by dropping the low byte,
-    for every picture alike: a scale chosen per picture would make scores incomparable. Raises an ImageError.
+    Limits are checked on the header, before a pixel is allocated; so is what `check_shape`, given the stored
+    height and width, raises. 16 bits become 8 by dropping the low byte, for every picture alike: a scale
+    chosen per picture would make scores incomparable. Raises an ImageError.
     """
     if not data:
         raise ImageEmpty("the picture has no bytes; send a JPEG, PNG, BMP or TIFF file")
@@ -76,7 +78,16 @@ def decode(data: bytes, limits: DecodeLimits) -> NDArray[np.uint8]:
         raise ImageTooLarge(f"the picture has {len(data)} bytes; at most {limits.max_bytes} are accepted")
     image = _open(data, FORMATS)
     _check_size(image.size, limits)
-    return _pixels(_load(image, data))
+    if check_shape is not None:
+        check_shape(image.height, image.width)
+    deep = _is_16_bit(image)
+    pixels = _pixels(_load(image, data))
+    if deep and pixels.max() < DEEP_LEVELS:
+        raise ImageUnsupported(
+            "no value of the 16 bit picture reaches 4096: it looks like 10 or 12 bits in a 16-bit file, or is "
+            "black all over; send camera data shifted to the full 16 bits"
+        )
+    return pixels
 
 
 def decode_reference_mask(
@@ -119,7 +130,7 @@ def _open(data: bytes, formats: tuple[str, ...]) -> ImageFile.ImageFile:
     try:
         if data.startswith(b"\x89PNG") and "PNG" in formats:
             Image.open(BytesIO(data), formats=formats).verify()  # checksums, which loading leaves unread
-        image = Image.open(BytesIO(_without_end(data)), formats=formats)
+        image = Image.open(BytesIO(jpeg.without_end(data)), formats=formats)
         if image.format in ("TIFF", "PNG") and getattr(image, "is_animated", False):
             raise ImageAnimated("the file holds several frames or pages; send each as a picture of its own")
     except UnidentifiedImageError as error:
@@ -144,6 +155,13 @@ def _check_size(size: tuple[int, int], limits: DecodeLimits) -> None:
         )
 
 
+def _is_16_bit(image: ImageFile.ImageFile) -> bool:
+    """Whether the file, of which only the header is read, stores 16 bits a channel; Pillow may make it 8."""
+    return image.mode in GREY16_MODES or (
+        image.format in ("PNG", "TIFF") and any(";16" in str(args) for *_, args in image.tile)
+    )
+
+
 def _load(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
     boxes = [extents for _, extents, *_ in image.tile if extents is not None]
     if (
@@ -151,6 +169,8 @@ def _load(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
         < image.width * image.height
     ):
         raise ImageTruncated("the file lists only a part of the picture's strips; send it whole")
+    if what := jpeg.missing(data):
+        raise ImageTruncated(f"the file ends before the picture does ({what}); send it whole")
     try:
         image.load()
     except BROKEN as error:
@@ -207,28 +227,6 @@ def _upright(pixels: NDArray[Scalar], orientation: int) -> NDArray[Scalar]:
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)
-
-
-def _without_end(data: bytes) -> bytes:
-    """A baseline JPEG with its end marker replaced by a few one-bits; anything else as it is.
-
-    libjpeg fills a scan that meets the end marker too early with grey, and succeeds. Without the marker it
-    asks for more bytes instead, and Pillow raises. A whole scan never uses the bits in its place, which are
-    no valid code; the decoder only wants some to look ahead at.
-    """
-    at, baseline = 2, False
-    while data.startswith(b"\xff\xd8") and at + 4 <= len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker == 0xFF:  # a fill byte
-            at += 1
-            continue
-        baseline = baseline or marker in (0xC0, 0xC1)
-        at += 2 + length
-        if marker == 0xDA:
-            end = SCAN_END.search(data, at)
-            whole = baseline and end is not None and end.group() == b"\xff\xd9"
-            return data[: end.start()] + ONE_BITS if whole and end else data
-    return data
 
 
 def _broken(data: bytes, error: Exception) -> ImageError:

@@ -16,7 +16,7 @@ from app.inspection.errors import PasslineError, SelfTestFailed
 from app.inspection.mask import to_label_map
 from app.inspection.mask_metrics import dice, label_iou, soft_dice_confidence
 from app.inspection.measure import measure
-from app.inspection.preprocess import cut, stitch
+from app.inspection.preprocess import cut, plan_tiles, stitch
 from app.inspection.recipe import Recipe, check_classes
 from app.inspection.results import (
     Defect,
@@ -80,7 +80,7 @@ class Inspector:
         check_classes(recipe, self.bundle.class_names)
         timings = Timings()
         with timings.step("decode"):
-            image = decode(data, self.limits)
+            image = decode(data, self.limits, lambda *shape: plan_tiles(*shape, self.bundle.input))
             reference = None if reference_mask is None else self._reference(reference_mask, image)
         prediction = self.predict(image, timings)
         with timings.step("mask"):

@@ -31,21 +31,18 @@ def label_iou(predicted: NDArray[np.uint8], reference: NDArray[np.uint8]) -> flo
     return float(common / union) if union else 1.0
 
 
-def soft_dice_confidence(
-    probability: NDArray[np.floating[Any]] | NDArray[np.uint8], mask: NDArray[np.bool_]
-) -> float | None:
+def soft_dice_confidence(probability: NDArray[np.floating[Any]], mask: NDArray[np.bool_]) -> float | None:
     """Dice to expect of `mask` if `probability` is calibrated: 2 Σpm / (Σp + Σm).
 
-    `probability` is the any-defect map, as floats in 0..1 or as uint8 levels in 0..255. None for an empty
-    mask: there is nothing to estimate. Source: Borges et al., Soft Dice Confidence, arXiv 2402.10665.
+    `probability` is the any-defect map, in 0..1. None for an empty mask: there is nothing to estimate.
+    Source: Borges et al., Soft Dice Confidence, arXiv 2402.10665.
     """
     _same_shape(probability, mask)
     area = np.count_nonzero(mask)
     if area == 0:
         return None
-    unit = 255.0 if probability.dtype == np.uint8 else 1.0
-    inside = float(np.sum(probability, where=mask, dtype=np.float64)) / unit
-    total = float(np.sum(probability, dtype=np.float64)) / unit
+    inside = float(np.sum(probability, where=mask, dtype=np.float64))
+    total = float(np.sum(probability, dtype=np.float64))
     return float(2.0 * inside / (total + area))
 
 

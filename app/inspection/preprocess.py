@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.inspection.bundle import InputContract
+from app.inspection.errors import ImageTooLarge
+
+MAX_TILES = 2048  # the work of one picture: a long strip has far more tiles than its pixels suggest
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +40,19 @@ class TilePlan:
 
 
 def plan_tiles(height: int, width: int, contract: InputContract) -> TilePlan:
-    """Lay tiles over a picture so that every pixel is covered and neighbours overlap as the contract says."""
+    """Lay tiles over a picture so that every pixel is covered and neighbours overlap as the contract says.
+
+    Raises ImageTooLarge where that takes more than MAX_TILES.
+    """
     scaled_height = max(1, round(height * contract.pixel_scale))
     scaled_width = max(1, round(width * contract.pixel_scale))
+    count = _count(scaled_height, contract.tile_height, contract.overlap)
+    count *= _count(scaled_width, contract.tile_width, contract.overlap)
+    if count > MAX_TILES:
+        raise ImageTooLarge(
+            f"the picture is {width} x {height} pixels, which takes {count} of the model's tiles; "
+            f"at most {MAX_TILES} are accepted: send it in parts"
+        )
     return TilePlan(
         height=height,
         width=width,
@@ -92,6 +105,11 @@ def _starts(side: int, tile: int, overlap: int) -> tuple[int, ...]:
     if side <= tile:
         return (0,)
     return (*range(0, side - tile, tile - overlap), side - tile)
+
+
+def _count(side: int, tile: int, overlap: int) -> int:
+    """How many tiles `_starts` would lay, without laying them."""
+    return 1 if side <= tile else 1 + len(range(0, side - tile, tile - overlap))
 
 
 def _weights(starts: tuple[int, ...], tile: int, side: int, overlap: int) -> list[NDArray[np.float32]]:

@@ -48,6 +48,7 @@ class Session:
         provider of the device works, and BundleInvalid where the graph breaks the contract.
         """
         self._max_batch = max_batch
+        self._mask_shape = (len(bundle.classes), bundle.input.tile_height, bundle.input.tile_width)
         self._session, self.artifact = _load(bundle, device, threads)
         self.execution_provider: str = self._session.get_providers()[0]
         _check_graph(self._session, bundle)
@@ -57,22 +58,25 @@ class Session:
 
         Gives mask_probability uint8 [N, K, h, w] and image_probability float32 [N]. Raises InferenceFailed.
         """
-        masks, heads = [], []
+        masks = np.empty((len(tiles), *self._mask_shape), dtype=np.uint8)
+        heads = np.empty(len(tiles), dtype=np.float32)
         for start in range(0, len(tiles), self._max_batch):
-            feed = {"pixels": tiles[start : start + self._max_batch]}
+            part = slice(start, start + self._max_batch)
             try:
-                mask, head = self._session.run(["mask_probability", "image_probability"], feed)
+                mask, head = self._session.run(
+                    ["mask_probability", "image_probability"], {"pixels": tiles[part]}
+                )
             except ORT_ERRORS as error:
                 raise InferenceFailed(
                     f"{self.execution_provider} failed to run the model: {error}"
                 ) from error
-            masks.append(mask)
-            heads.append(head)
-        image_probability = np.concatenate(heads)
+            if mask.shape != masks[part].shape or head.shape != heads[part].shape:
+                raise InferenceFailed("the model did not give one answer for each tile")
+            masks[part], heads[part] = mask, head
         # a NaN is below every threshold and above none: it would pass the part
-        if not np.all((image_probability >= 0) & (image_probability <= 1)):
+        if not np.all((heads >= 0) & (heads <= 1)):
             raise InferenceFailed("the model gave an image_probability that is not between 0 and 1")
-        return np.concatenate(masks), image_probability
+        return masks, heads
 
 
 def _load(bundle: Bundle, device: Device, threads: int | None) -> tuple[Any, Artifact]:

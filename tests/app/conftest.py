@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from app.main import create_app
 from app.settings import PREFIX, Settings
-from tests.app.serving import Running, running
+from tests.serving import Serving, serving
 from tests.tiny_bundle import png, tiny_picture, write_tiny_bundle
 
 STRICT = "name: strict\nother: {max_count: 0}\n"
@@ -69,6 +69,6 @@ def clean() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def server(bundle_dir: Path, recipes_dir: Path) -> Iterator[Running]:
-    with running(bundle_dir, recipes_dir=recipes_dir, max_upload_bytes=4_000_000) as service:
+def server(bundle_dir: Path, recipes_dir: Path) -> Iterator[Serving]:
+    with serving(bundle_dir, threads=1, recipes_dir=recipes_dir, max_upload_bytes=4_000_000) as service:
         yield service

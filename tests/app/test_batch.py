@@ -46,11 +46,11 @@ def test_an_answer_does_not_depend_on_what_else_is_in_the_batch(client: TestClie
 
 
 def test_options_are_for_every_picture(client: TestClient, dark: bytes) -> None:
-    answer = batch(client, [dark, dark], "?mask=none&overlay=true&camera_id=c", recipe="generous")
+    answer = batch(client, [dark, dark], "?mask=none&overlay=false&camera_id=c", recipe="generous")
     for each in answer["results"]:
         inspection = each["inspection"]
         assert inspection["mask"] == {"format": "none", "data": None}
-        assert inspection["overlay"]
+        assert inspection["overlay"] is None
         assert (inspection["camera_id"], inspection["recipe"]) == ("c", "generous")
 
 
@@ -86,6 +86,17 @@ def test_too_many_pictures_are_refused_as_a_whole(
 def test_what_is_wrong_for_all_is_said_once(client: TestClient, clean: bytes, query: str) -> None:
     response = client.post(f"/v1/inspections/batch{query}", files=[("images", clean)] * 2)
     refused(response, 422, "recipe_unknown" if "recipe" in query else "request_invalid")
+
+
+def test_a_batch_has_no_overlays(client: TestClient, clean: bytes) -> None:
+    response = client.post("/v1/inspections/batch?overlay=true", files=[("images", clean)])
+    problem = refused(response, 422, "request_invalid")
+    assert problem["fields"] == [
+        {
+            "field": "query.overlay",
+            "message": "a batch has no overlays; ask for them one picture at a time",
+        }
+    ]
 
 
 def test_a_batch_is_a_form_with_pictures(client: TestClient, clean: bytes) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from tests.app.serving import ROOT, Running, app_command, environment
+from tests.markdown import ROOT
+from tests.serving import Serving, app_command, environment
 from tests.tiny_bundle import write_tiny_bundle
 
 
@@ -104,7 +105,7 @@ def test_verify_a_good_bundle_and_a_bad_one(bundle_dir: Path, tmp_path: Path) ->
     assert "recipe.yaml" in done.stderr
 
 
-def test_demo_shows_verdicts_and_writes_overlays(server: Running, bundle_dir: Path, tmp_path: Path) -> None:
+def test_demo_shows_verdicts_and_writes_overlays(server: Serving, bundle_dir: Path, tmp_path: Path) -> None:
     out = tmp_path / "overlays"
     done = app("demo", "--url", server.url, "--out", out, bundle_dir=bundle_dir)
     assert (done.returncode, done.stderr) == (0, "")
@@ -115,7 +116,7 @@ def test_demo_shows_verdicts_and_writes_overlays(server: Running, bundle_dir: Pa
 
 
 def test_demo_on_a_folder_with_a_bad_picture(
-    server: Running, bundle_dir: Path, folder: Path, tmp_path: Path
+    server: Serving, bundle_dir: Path, folder: Path, tmp_path: Path
 ) -> None:
     (folder / "empty.jpg").write_bytes(b"")
     done = app("demo", folder, "--url", server.url, "--out", tmp_path / "out", bundle_dir=bundle_dir)

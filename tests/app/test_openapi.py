@@ -19,7 +19,7 @@ from app.main import create_app
 from app.problems import TABLE
 from app.schemas import BatchAnswer, InspectionAnswer, Problem
 from app.settings import Settings
-from tests.app.serving import Running
+from tests.serving import Serving
 
 POSTS = {"/v1/inspections", "/v1/inspections/batch"}
 PATHS = POSTS | {"/v1/model", "/healthz", "/readyz", "/metrics"}
@@ -37,7 +37,7 @@ def document(client: TestClient) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def api(server: Running) -> Any:
+def api(server: Serving) -> Any:
     """The service as schemathesis sees it, over real HTTP."""
     return schemathesis.openapi.from_url(f"{server.url}/openapi.json")
 

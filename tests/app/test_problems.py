@@ -15,8 +15,8 @@ from app.inspection.errors import PasslineError
 from app.main import create_app
 from app.problems import TABLE
 from app.settings import Settings
-from tests.app.serving import ROOT
 from tests.app.test_inspections import post, refused
+from tests.markdown import ROOT
 from tests.tiny_bundle import write_tiny_bundle
 
 PAGE = ROOT / "docs" / "errors.md"
@@ -158,8 +158,10 @@ def test_a_recipe_folder_that_is_not_there(make_client: MakeClient, tmp_path: Pa
     assert not_ready(make_client(recipes_dir=tmp_path / "nowhere"), clean, "recipe_invalid")
 
 
-def test_an_app_that_was_stopped_can_be_started_again(bundle_dir: Path, clean: bytes) -> None:
+def test_an_app_judges_nothing_before_its_start_and_after_its_stop(bundle_dir: Path, clean: bytes) -> None:
     app = create_app(Settings(bundle_dir=bundle_dir, threads=1))
-    for _ in range(2):
-        with TestClient(app) as client:
-            assert post(client, clean)["verdict"] == "pass"
+    early = TestClient(app)  # outside of `with`: nobody has started the app
+    assert "not started" in refused(early.get("/readyz"), 503, "not_ready")["detail"]
+    with TestClient(app) as client:
+        assert post(client, clean)["verdict"] == "pass"
+    assert "stopped" in refused(early.get("/readyz"), 503, "not_ready")["detail"]

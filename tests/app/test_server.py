@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.serving import ROOT, Running, running
+from tests.markdown import ROOT
+from tests.serving import Serving, serving
 from tests.tiny_bundle import png, tiny_picture
 
 
-def get(server: Running, path: str) -> tuple[int, bytes]:
+def get(server: Serving, path: str) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:
         connection.request("GET", path)
@@ -28,12 +29,12 @@ def get(server: Running, path: str) -> tuple[int, bytes]:
         connection.close()
 
 
-def metric(server: Running, name: str) -> float:
+def metric(server: Serving, name: str) -> float:
     found = re.search(rf"^{re.escape(name)} (\S+)$", get(server, "/metrics")[1].decode(), re.MULTILINE)
     return float(found.group(1)) if found else 0.0
 
 
-def test_it_greets_with_lines_that_work_as_they_are(server: Running) -> None:
+def test_it_greets_with_lines_that_work_as_they_are(server: Serving) -> None:
     lines = re.findall(r"whose verdict is (\w+):\n +(curl .*)", server.greeting)
     assert [verdict for verdict, _ in lines] == ["fail", "pass"]
     for verdict, line in lines:
@@ -43,7 +44,7 @@ def test_it_greets_with_lines_that_work_as_they_are(server: Running) -> None:
     assert f"{server.url}/docs" in server.greeting
 
 
-def test_a_raw_upload_and_then_another_on_the_same_connection(server: Running, dark: bytes) -> None:
+def test_a_raw_upload_and_then_another_on_the_same_connection(server: Serving, dark: bytes) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     for content, status in ((dark, 200), (b"", 400), (dark, 200)):
         connection.request("POST", "/v1/inspections", content, {"Content-Type": "image/png"})
@@ -54,7 +55,7 @@ def test_a_raw_upload_and_then_another_on_the_same_connection(server: Running, d
     connection.close()
 
 
-def test_a_client_that_leaves_in_the_middle_of_its_upload(server: Running, dark: bytes) -> None:
+def test_a_client_that_leaves_in_the_middle_of_its_upload(server: Serving, dark: bytes) -> None:
     left = metric(server, 'passline_http_requests_total{route="/v1/inspections",status="499"}')
     for body in (dark[:50], b""):
         with socket.create_connection(("127.0.0.1", server.port)) as client:
@@ -69,7 +70,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_upload(server: Running, dark:
     assert get(server, "/readyz")[0] == 200
 
 
-def test_a_client_that_leaves_before_its_answer(server: Running) -> None:
+def test_a_client_that_leaves_before_its_answer(server: Serving) -> None:
     slow = png(tiny_picture(2500, 2500))
     name = 'passline_http_requests_total{route="/v1/inspections",status="499"}'
     left = metric(server, name)
@@ -85,7 +86,7 @@ def test_a_client_that_leaves_before_its_answer(server: Running) -> None:
     assert metric(server, "passline_queue_waiting") == 0
 
 
-def test_a_refusal_reaches_a_client_that_is_still_writing(server: Running) -> None:
+def test_a_refusal_reaches_a_client_that_is_still_writing(server: Serving) -> None:
     much = bytes(20_000_000)
     for path, content_type, status in (
         ("/v1/inspections", "image/png", 413),
@@ -100,7 +101,7 @@ def test_a_refusal_reaches_a_client_that_is_still_writing(server: Running) -> No
         connection.close()
 
 
-def test_who_asks_first_is_told_before_sending_anything(server: Running) -> None:
+def test_who_asks_first_is_told_before_sending_anything(server: Serving) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=4) as client:
         client.sendall(
             b"POST /v1/inspections HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n"
@@ -110,7 +111,7 @@ def test_who_asks_first_is_told_before_sending_anything(server: Running) -> None
 
 
 @pytest.mark.parametrize("junk", [b"\x16\x03\x01\x02\x00\x01\x00", b"GET\r\n\r\n", b"\0" * 100_000])
-def test_what_is_no_http_at_all(server: Running, junk: bytes) -> None:
+def test_what_is_no_http_at_all(server: Serving, junk: bytes) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
         client.sendall(junk)
     assert get(server, "/healthz")[0] == 200
@@ -118,7 +119,7 @@ def test_what_is_no_http_at_all(server: Running, junk: bytes) -> None:
 
 def test_it_stops_in_order_and_finishes_what_it_has_begun(bundle_dir: Path) -> None:
     slow = png(tiny_picture(2000, 2000))
-    with running(bundle_dir) as service:
+    with serving(bundle_dir, threads=1) as service:
         connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
         connection.request("POST", "/v1/inspections?mask=none", slow, {"Content-Type": "image/png"})
         while not metric(service, "passline_upload_bytes"):
@@ -137,15 +138,14 @@ def test_it_stops_in_order_and_finishes_what_it_has_begun(bundle_dir: Path) -> N
 
 
 def test_an_interrupt_ends_it_without_a_traceback(bundle_dir: Path) -> None:
-    with running(bundle_dir) as service:
-        service.process.send_signal(signal.SIGINT)
-        _, err = service.process.communicate(timeout=60)
+    with serving(bundle_dir, threads=1) as service:
+        _, err = service.stop(signal.SIGINT)
     assert err == ""
     assert service.process.returncode == 0
 
 
 def test_without_a_bundle_it_is_up_and_says_why(tmp_path: Path) -> None:
-    with running(tmp_path / "nowhere") as service:
+    with serving(tmp_path / "nowhere") as service:
         assert "nowhere" in service.greeting
         assert get(service, "/healthz")[0] == 200
         status, problem = get(service, "/readyz")
@@ -153,10 +153,11 @@ def test_without_a_bundle_it_is_up_and_says_why(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def narrow(bundle_dir: Path) -> Iterator[Running]:
+def narrow(bundle_dir: Path) -> Iterator[Serving]:
     """A service with room for two inspections and little memory."""
-    with running(
+    with serving(
         bundle_dir,
+        threads=1,
         workers=1,
         queue_size=2,
         max_upload_bytes=100_000,
@@ -167,7 +168,7 @@ def narrow(bundle_dir: Path) -> Iterator[Running]:
         yield service
 
 
-def test_more_than_it_can_take_is_refused_with_a_time_to_come_back(narrow: Running) -> None:
+def test_more_than_it_can_take_is_refused_with_a_time_to_come_back(narrow: Serving) -> None:
     slow = png(tiny_picture(2500, 2500))
 
     def send(_: int) -> tuple[int, str | None]:
@@ -185,7 +186,7 @@ def test_more_than_it_can_take_is_refused_with_a_time_to_come_back(narrow: Runni
     assert send(0) == (200, None)
 
 
-def test_uploads_share_bounded_memory_and_must_arrive_in_time(narrow: Running, dark: bytes) -> None:
+def test_uploads_share_bounded_memory_and_must_arrive_in_time(narrow: Serving, dark: bytes) -> None:
     head = b"POST /v1/inspections HTTP/1.1\r\nHost: x\r\n"
     head += b"Content-Type: image/png\r\nContent-Length: 99000\r\n\r\n"
     with socket.create_connection(("127.0.0.1", narrow.port), timeout=20) as first:

@@ -5,8 +5,8 @@ import re
 import pytest
 from pydantic import ValidationError
 
-from app.settings import Settings, UnknownSetting, variable
-from tests.app.serving import ROOT
+from app.settings import NOT_OURS, Settings, UnknownSetting, variable
+from tests.markdown import ROOT
 
 PAGE = ROOT / "docs" / "settings.md"
 
@@ -42,6 +42,12 @@ def test_a_variable_that_is_no_setting_is_refused(
     with pytest.raises(UnknownSetting, match=re.escape(hint)) as refusal:
         Settings.from_environment()
     assert name in str(refusal.value)
+
+
+def test_the_tests_own_variable_is_no_reason_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PASSLINE_DATA", "/pictures")
+    assert Settings.from_environment() == Settings()
+    assert all(f"`{name}`" in PAGE.read_text() for name in NOT_OURS)
 
 
 @pytest.mark.parametrize(

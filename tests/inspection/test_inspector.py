@@ -124,7 +124,7 @@ def test_estimated_dice(inspector: Inspector) -> None:
 
 
 def test_calibration_applies_to_the_estimate_only(tmp_path: Path) -> None:
-    calibration = {"mask_temperature": 2.0, "image_temperature": 1.0}
+    calibration = {"mask_temperature": 2.0}
     cold = write_tiny_bundle(tmp_path / "plain")
     hot = write_tiny_bundle(tmp_path / "hotter", calibration=calibration)
     plain, hotter = (Inspector.load(each, "cpu", 1).inspect(png(spotted(90, 90, 3))) for each in (cold, hot))

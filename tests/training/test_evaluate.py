@@ -57,7 +57,7 @@ def test_dice_counts_marked_defective_pictures_only_and_misses_as_zero() -> None
 
 
 def test_intervals_by_group_are_wider_where_groups_agree() -> None:
-    rows = [replace(row, group=row.name[:5]) for row in ROWS[:2] + ROWS[4:6]] * 10
+    rows = [replace(row, group=row.picture_class) for row in ROWS[:2] + ROWS[4:6]] * 10
     by_group = summarise(rows, 0.95)["by_group"]
     assert (by_group["defective_groups"], by_group["good_groups"]) == (1, 1)
     alone = summarise([replace(row, group=str(n)) for n, row in enumerate(ROWS * 10)], 0.95)["by_group"]

@@ -1,0 +1,146 @@
+"""What a JPEG's own markers say about its being whole.
+
+libjpeg fills what a scan lacks with grey, or leaves it blurred, and succeeds. The markers tell what should be
+there without decoding anything.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+START, END = b"\xff\xd8", b"\xff\xd9"
+# A marker that is no part of a scan's data: not a stuffed byte, not a fill byte, not a restart.
+MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
+RESTART = re.compile(rb"\xff([\xd0-\xd7])")
+DCT_FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # baseline, extended, progressive; the last two arithmetic
+SEQUENTIAL_HUFFMAN = {0xC0, 0xC1}
+SCAN, RESTART_INTERVAL = 0xDA, 0xDD
+COEFFICIENTS = 64
+ONE_BITS = b"\xff\x00" * 8
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """One pass over the picture: its components, its coefficients first..last, the lowest bit it brings.
+
+    `interval` is the number of MCUs between restart markers, or 0; the coded data is data[start:end].
+    """
+
+    components: tuple[int, ...]
+    first: int
+    last: int
+    lowest_bit: int
+    interval: int
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class Frame:
+    """The picture's size in pixels, each component's sampling factors (across, down), and its scans."""
+
+    kind: int
+    width: int
+    height: int
+    sampling: dict[int, tuple[int, int]]
+    scans: list[Scan] = field(default_factory=list)
+
+    def mcus(self, scan: Scan) -> int:
+        """How many MCUs, the units that restarts are counted in, a scan has (ITU T.81, A.2)."""
+        across = max(each for each, _ in self.sampling.values())
+        down = max(each for _, each in self.sampling.values())
+        h, v = self.sampling[scan.components[0]] if len(scan.components) == 1 else (1, 1)
+        width, height = _ceil(self.width * h, across), _ceil(self.height * v, down)
+        return _ceil(width, 8) * _ceil(height, 8)
+
+
+def missing(data: bytes) -> str | None:
+    """What a JPEG lacks by its own account, or None: passes over a component, or restart intervals.
+
+    None as well for what is no JPEG of the usual kinds, or too broken to tell; the decoder names that.
+    """
+    frame = _read(data)
+    if frame is None:
+        return None
+    found: dict[int, set[int]] = {each: set() for each in frame.sampling}
+    for scan in frame.scans:
+        markers = [each[1][0] - 0xD0 for each in RESTART.finditer(data, scan.start, scan.end)]
+        expected = _ceil(frame.mcus(scan), scan.interval) - 1 if scan.interval else 0
+        # more is harmless: some cameras close the last interval too
+        if len(markers) < expected or any(number != n % 8 for n, number in enumerate(markers[:expected])):
+            return "some of its restart intervals are missing"
+        if scan.lowest_bit == 0:
+            for component in scan.components:
+                found[component].update(range(scan.first, scan.last + 1))
+    if any(len(each) < COEFFICIENTS for each in found.values()):
+        return "some of its scans are missing"
+    return None
+
+
+def without_end(data: bytes) -> bytes:
+    """A sequential JPEG of one scan with its end marker replaced by a few one-bits; anything else as it is.
+
+    libjpeg fills a scan that meets the end marker too early, and succeeds. Without the marker it asks for
+    more bytes instead, and Pillow raises. A whole scan never uses the bits in its place, which are no valid
+    code; the decoder only wants some to look ahead at. Several scans are read up to the end marker in any
+    case, so that there it would tell nothing.
+    """
+    frame = _read(data)
+    if frame is None or frame.kind not in SEQUENTIAL_HUFFMAN or len(frame.scans) != 1:
+        return data
+    end = frame.scans[0].end
+    return data[:end] + ONE_BITS if data.startswith(END, end) else data
+
+
+def _read(data: bytes) -> Frame | None:
+    """The frame with its scans; None where there is none that can be read."""
+    frame, interval = None, 0
+    try:
+        for marker, content, end in _segments(data):
+            if marker in DCT_FRAMES and frame is None:
+                frame = _frame(marker, content)
+            elif marker == RESTART_INTERVAL:
+                interval = int.from_bytes(content[:2], "big")
+            elif marker == SCAN and frame is not None:
+                scan = _scan(content, interval, (end, _next(data, end)))
+                if not set(scan.components) <= set(frame.sampling):
+                    return None
+                frame.scans.append(scan)
+    except IndexError:  # a segment shorter than its kind needs
+        return None
+    return frame
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """Marker, content and end of every segment up to the end marker; a scan's coded data is passed over."""
+    at = len(START) if data.startswith(START) else len(data)
+    while (found := MARKER.search(data, at)) and found.group() != END:
+        begin = found.end()
+        at = begin + max(2, int.from_bytes(data[begin : begin + 2], "big"))
+        yield found.group()[1], data[begin + 2 : at], at
+
+
+def _next(data: bytes, at: int) -> int:
+    found = MARKER.search(data, at)
+    return found.start() if found else len(data)
+
+
+def _frame(kind: int, content: bytes) -> Frame | None:
+    """A frame header (ITU T.81, B.2.2); None where its sizes make no sense."""
+    height, width = int.from_bytes(content[1:3], "big"), int.from_bytes(content[3:5], "big")
+    parts = [content[6 + 3 * n : 9 + 3 * n] for n in range(content[5])]
+    sampling = {part[0]: (part[1] >> 4, part[1] & 15) for part in parts}
+    sound = height and width and sampling and all(h and v for h, v in sampling.values())
+    return Frame(kind, width, height, sampling) if sound else None
+
+
+def _scan(content: bytes, interval: int, place: tuple[int, int]) -> Scan:
+    """A scan header (ITU T.81, B.2.3)."""
+    count = content[0]
+    components = tuple(content[1 + 2 * n] for n in range(max(1, count)))
+    first, last, bits = content[1 + 2 * count], content[2 + 2 * count], content[3 + 2 * count]
+    return Scan(components, first, last, bits & 15, interval, *place)
+
+
+def _ceil(value: int, by: int) -> int:
+    return -(-value // by)

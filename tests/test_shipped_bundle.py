@@ -1,0 +1,63 @@
+"""The shipped bundle: its parts are there, it judges its samples over HTTP, its card is not by hand."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.inspection.bundle import Bundle
+from app.main import create_app
+from app.settings import Settings
+from tests.markdown import ROOT
+from training.datasets.generated import CLASSES
+from training.model_card import model_card
+
+BUNDLE = ROOT / "models/magnetic-tile/1"
+MOST_BYTES = 25_000_000  # of the graph: it is committed, and every clone carries every version
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    with TestClient(create_app(Settings(bundle_dir=BUNDLE, device="cpu"))) as client:
+        yield client
+
+
+def _figures(file: str) -> Any:
+    path = BUNDLE / file
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+@pytest.mark.parametrize(
+    "file", ["bundle.json", "model.onnx", "recipe.yaml", "evaluation.json", "MODEL_CARD.md"]
+)
+def test_part_is_there(file: str) -> None:
+    assert 0 < (BUNDLE / file).stat().st_size < MOST_BYTES
+
+
+def test_golden_samples_show_every_class_and_good() -> None:
+    bundle = Bundle.load(BUNDLE)
+    assert bundle.class_names == CLASSES
+    verdicts = {Path(sample.image).stem: sample.verdict for sample in bundle.golden}
+    expected = dict.fromkeys(CLASSES, "fail") | {"good": "pass"}
+    assert verdicts.items() >= expected.items()
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict", "classes"), [("crack", "fail", {"crack"}), ("good", "pass", set())]
+)
+def test_sample_is_judged_rightly(client: TestClient, name: str, verdict: str, classes: set[str]) -> None:
+    response = client.post("/v1/inspections", files={"image": (BUNDLE / f"golden/{name}.png").read_bytes()})
+    assert response.status_code == 200, response.text
+    answer = response.json()
+    assert answer["verdict"] == verdict
+    assert {defect["defect_class"] for defect in answer["defects"]} == classes
+
+
+def test_model_card_is_as_the_figures_say() -> None:
+    card = model_card(
+        Bundle.load(BUNDLE), _figures("evaluation.json"), _figures("evaluation-by-picture.json")
+    )
+    assert (BUNDLE / "MODEL_CARD.md").read_text(encoding="utf-8") == card
