@@ -50,6 +50,7 @@ BROKEN = (
     struct.error, zlib.error, Warning,
 )  # fmt: skip
 
+MAX_SCANS = 100  # each goes over the whole picture; encoders make about ten
 DEEP_LEVELS = 4096 >> 8  # what 12 bits in a 16-bit file stay below, once they are 8
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -70,7 +71,8 @@ def decode(
 
     Limits are checked on the header, before a pixel is allocated; so is what `check_shape`, given the stored
     height and width, raises. 16 bits become 8 by dropping the low byte, for every picture alike: a scale
-    chosen per picture would make scores incomparable. Raises an ImageError.
+    chosen per picture would make scores incomparable. But 10 or 12 bits in a 16-bit file, of which nearly
+    black would remain, are refused. Raises an ImageError.
     """
     if not data:
         raise ImageEmpty("the picture has no bytes; send a JPEG, PNG, BMP or TIFF file")
@@ -84,8 +86,8 @@ def decode(
     pixels = _pixels(_load(image, data))
     if deep and pixels.max() < DEEP_LEVELS:
         raise ImageUnsupported(
-            "no value of the 16 bit picture reaches 4096: it looks like 10 or 12 bits in a 16-bit file, or is "
-            "black all over; send camera data shifted to the full 16 bits"
+            "no value of the 16 bit picture reaches 4096: it looks like 10 or 12 bits in a 16-bit file, or "
+            "is black all over; camera data must be shifted to the full 16 bits"
         )
     return pixels
 
@@ -130,7 +132,7 @@ def _open(data: bytes, formats: tuple[str, ...]) -> ImageFile.ImageFile:
     try:
         if data.startswith(b"\x89PNG") and "PNG" in formats:
             Image.open(BytesIO(data), formats=formats).verify()  # checksums, which loading leaves unread
-        image = Image.open(BytesIO(jpeg.without_end(data)), formats=formats)
+        image = Image.open(BytesIO(_checked_jpeg(data)), formats=formats)
         if image.format in ("TIFF", "PNG") and getattr(image, "is_animated", False):
             raise ImageAnimated("the file holds several frames or pages; send each as a picture of its own")
     except UnidentifiedImageError as error:
@@ -140,6 +142,20 @@ def _open(data: bytes, formats: tuple[str, ...]) -> ImageFile.ImageFile:
     except BROKEN as error:
         raise _broken(data, error) from error
     return image
+
+
+def _checked_jpeg(data: bytes) -> bytes:
+    """A JPEG prepared so that Pillow notices if it was cut, or refused; anything else as it is."""
+    frame = jpeg.read(data)
+    if frame is None:
+        return data
+    if len(frame.scans) > MAX_SCANS:
+        raise ImageUnsupported(
+            f"the JPEG has {len(frame.scans)} scans; at most {MAX_SCANS} are read: export it as baseline"
+        )
+    if what := jpeg.missing(data, frame):
+        raise ImageTruncated(f"the file ends before the picture does ({what}); send it whole")
+    return jpeg.without_end(data, frame)
 
 
 def _check_size(size: tuple[int, int], limits: DecodeLimits) -> None:
@@ -169,13 +185,25 @@ def _load(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
         < image.width * image.height
     ):
         raise ImageTruncated("the file lists only a part of the picture's strips; send it whole")
-    if what := jpeg.missing(data):
-        raise ImageTruncated(f"the file ends before the picture does ({what}); send it whole")
     try:
         image.load()
     except BROKEN as error:
         raise _broken(data, error) from error
+    if "progressive" in image.info and _has_cut_scan(image, data):
+        raise ImageTruncated("one of the picture's scans ends early; send the file whole")
     return image
+
+
+def _has_cut_scan(image: Image.Image, data: bytes) -> bool:
+    """Whether a progressive JPEG decodes to something else with bytes added that no whole scan touches."""
+    frame = jpeg.read(data)
+    if frame is None:
+        return False
+    try:
+        again = np.asarray(Image.open(BytesIO(jpeg.filled(data, frame)), formats=("JPEG",)))
+    except BROKEN:
+        return True
+    return not np.array_equal(np.asarray(image), again)
 
 
 def _pixels(image: Image.Image) -> NDArray[np.uint8]:

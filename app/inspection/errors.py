@@ -3,9 +3,9 @@
 PasslineError
  ├─ ImageError                    the uploaded picture cannot be inspected
  │   ├─ ImageEmpty                  no bytes
- │   ├─ ImageTooLarge               too many bytes, or too many pixels
+ │   ├─ ImageTooLarge               too many bytes, pixels or tiles
  │   ├─ ImageTooSmall               a side shorter than the model can judge
- │   ├─ ImageUnsupported            a file type or pixel format that is not read
+ │   ├─ ImageUnsupported            a file type or pixel format that is not read, or 12 bits in 16
  │   ├─ ImageUndecodable            a supported type whose content is broken
  │   ├─ ImageTruncated              a supported type that ends too early
  │   └─ ImageAnimated               several frames or pages
@@ -48,7 +48,7 @@ class ImageEmpty(ImageError):
 
 
 class ImageTooLarge(ImageError):
-    """The upload has more bytes, or the picture more pixels, than the limits allow."""
+    """The upload has more bytes, or the picture more pixels or tiles, than the limits allow."""
 
     code = "image_too_large"
 

@@ -80,7 +80,9 @@ class Inspector:
         check_classes(recipe, self.bundle.class_names)
         timings = Timings()
         with timings.step("decode"):
-            image = decode(data, self.limits, lambda *shape: plan_tiles(*shape, self.bundle.input))
+            image = decode(
+                data, self.limits, lambda height, width: plan_tiles(height, width, self.bundle.input)
+            )
             reference = None if reference_mask is None else self._reference(reference_mask, image)
         prediction = self.predict(image, timings)
         with timings.step("mask"):

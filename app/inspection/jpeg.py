@@ -1,12 +1,13 @@
 """What a JPEG's own markers say about its being whole.
 
 libjpeg fills what a scan lacks with grey, or leaves it blurred, and succeeds. The markers tell what should be
-there without decoding anything.
+there without decoding anything; for what they cannot tell, there are copies that decode differently if cut.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 START, END = b"\xff\xd8", b"\xff\xd9"
 # A marker that is no part of a scan's data: not a stuffed byte, not a fill byte, not a restart.
@@ -17,6 +18,9 @@ SEQUENTIAL_HUFFMAN = {0xC0, 0xC1}
 SCAN, RESTART_INTERVAL = 0xDA, 0xDD
 COEFFICIENTS = 64
 ONE_BITS = b"\xff\x00" * 8
+FILLING = (
+    b"\xa5\x5a\xc3\x3c\x69" * 100
+)  # no marker in it, and no code that stands for "nothing here" all along
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,46 +58,8 @@ class Frame:
         return _ceil(width, 8) * _ceil(height, 8)
 
 
-def missing(data: bytes) -> str | None:
-    """What a JPEG lacks by its own account, or None: passes over a component, or restart intervals.
-
-    None as well for what is no JPEG of the usual kinds, or too broken to tell; the decoder names that.
-    """
-    frame = _read(data)
-    if frame is None:
-        return None
-    found: dict[int, set[int]] = {each: set() for each in frame.sampling}
-    for scan in frame.scans:
-        markers = [each[1][0] - 0xD0 for each in RESTART.finditer(data, scan.start, scan.end)]
-        expected = _ceil(frame.mcus(scan), scan.interval) - 1 if scan.interval else 0
-        # more is harmless: some cameras close the last interval too
-        if len(markers) < expected or any(number != n % 8 for n, number in enumerate(markers[:expected])):
-            return "some of its restart intervals are missing"
-        if scan.lowest_bit == 0:
-            for component in scan.components:
-                found[component].update(range(scan.first, scan.last + 1))
-    if any(len(each) < COEFFICIENTS for each in found.values()):
-        return "some of its scans are missing"
-    return None
-
-
-def without_end(data: bytes) -> bytes:
-    """A sequential JPEG of one scan with its end marker replaced by a few one-bits; anything else as it is.
-
-    libjpeg fills a scan that meets the end marker too early, and succeeds. Without the marker it asks for
-    more bytes instead, and Pillow raises. A whole scan never uses the bits in its place, which are no valid
-    code; the decoder only wants some to look ahead at. Several scans are read up to the end marker in any
-    case, so that there it would tell nothing.
-    """
-    frame = _read(data)
-    if frame is None or frame.kind not in SEQUENTIAL_HUFFMAN or len(frame.scans) != 1:
-        return data
-    end = frame.scans[0].end
-    return data[:end] + ONE_BITS if data.startswith(END, end) else data
-
-
-def _read(data: bytes) -> Frame | None:
-    """The frame with its scans; None where there is none that can be read."""
+def read(data: bytes) -> Frame | None:
+    """The frame and its scans; None for what is no JPEG of the usual kinds, or too broken to tell."""
     frame, interval = None, 0
     try:
         for marker, content, end in _segments(data):
@@ -109,6 +75,46 @@ def _read(data: bytes) -> Frame | None:
     except IndexError:  # a segment shorter than its kind needs
         return None
     return frame
+
+
+def missing(data: bytes, frame: Frame) -> str | None:
+    """What a JPEG lacks by its own account, or None: passes over a component, or restart intervals."""
+    found: dict[int, set[int]] = {each: set() for each in frame.sampling}
+    for scan in frame.scans:
+        markers = [each[1][0] - 0xD0 for each in RESTART.finditer(data, scan.start, scan.end)]
+        expected = _ceil(frame.mcus(scan), scan.interval) - 1 if scan.interval else 0
+        # more is harmless: some cameras close the last interval too
+        if len(markers) < expected or any(number != n % 8 for n, number in enumerate(markers[:expected])):
+            return "some of its restart intervals are missing"
+        if scan.lowest_bit == 0:
+            for component in scan.components:
+                found[component].update(range(scan.first, scan.last + 1))
+    if any(len(each) < COEFFICIENTS for each in found.values()):
+        return "some of its scans are missing"
+    return None
+
+
+def without_end(data: bytes, frame: Frame) -> bytes:
+    """A sequential JPEG of one scan with its end marker replaced by a few one-bits; anything else as it is.
+
+    libjpeg fills a scan that meets the end marker too early, and succeeds. Without the marker it asks for
+    more bytes instead, and Pillow raises. A whole scan never uses the bits in its place, which are no valid
+    code; the decoder only wants some to look ahead at. Several scans are read up to the end marker in any
+    case, so that there it would tell nothing; `filled` does.
+    """
+    if frame.kind not in SEQUENTIAL_HUFFMAN or len(frame.scans) != 1:
+        return data
+    end = frame.scans[0].end
+    return data[:end] + ONE_BITS if data.startswith(END, end) else data
+
+
+def filled(data: bytes, frame: Frame) -> bytes:
+    """The JPEG with some bytes added at the end of each scan: a whole one still decodes to the same pixels.
+
+    A scan that has all its data is done before it comes to them. One that was cut takes them for the rest.
+    """
+    cuts = [0, *(scan.end for scan in frame.scans), len(data)]
+    return FILLING.join(data[begin:end] for begin, end in pairwise(cuts))
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:

@@ -10,6 +10,7 @@ def judge(
     """Hold defects against a recipe: `fail` with a reason for every limit exceeded, else `pass`.
 
     Without any defect, `head_without_mask` makes it a `review`: the head saw something that no pixel shows.
+    A tolerated defect explains the head's answer.
     The defects must have been measured with the recipe's pixel pitch. Tighter limits never turn fail to pass.
     """
     reasons: list[Reason] = []

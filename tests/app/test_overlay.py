@@ -1,6 +1,7 @@
 """What an overlay shows, and that nothing about a picture keeps it from being drawn."""
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,13 +11,17 @@ from numpy.typing import NDArray
 
 from app.inspection.inspector import Inspector
 from app.overlay import COLOURS, draw
-from tests.tiny_bundle import png, tiny_picture, write_tiny_bundle
+from tests.tiny_bundle import png, tiny_picture
 
 
 def overlay(inspector: Inspector, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The overlay of a picture, decoded to BGR."""
-    data = base64.b64decode(draw(picture, inspector.inspect(png(picture))))
-    drawn = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    return decoded(draw(picture, inspector.inspect(png(picture))))
+
+
+def decoded(data: str) -> NDArray[np.uint8]:
+    """A base64 PNG as BGR."""
+    drawn = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
     assert drawn is not None
     return np.asarray(drawn, np.uint8)
 
@@ -54,7 +59,12 @@ def test_any_shape_is_drawn_at_its_own_size(inspector: Inspector, shape: tuple[i
     assert overlay(inspector, picture).shape == (*shape, 3)
 
 
-def test_more_classes_than_colours_and_long_names_are_drawn(tmp_path: Path) -> None:
-    names = ("a" * 60, "b-b", "c.c", "d_d")
-    inspector = Inspector.load(write_tiny_bundle(tmp_path / "many", classes=names), threads=1)
-    overlay(inspector, tiny_picture(80, 80, dark=(10, 10, 20, 20)))
+def test_more_classes_than_colours_and_long_names_are_drawn(inspector: Inspector) -> None:
+    picture = tiny_picture(80, 80, dark=(10, 40, 20, 20))
+    found = inspector.inspect(png(picture))
+    names = (*(f"class-{n}" for n in range(len(COLOURS))), "a" * 60)
+    last = replace(found.defects[0], defect_class=names[-1])
+    label_map = (found.label_map * len(names)).astype(np.uint8)
+    drawn = decoded(draw(picture, replace(found, classes=names, label_map=label_map, defects=(last,))))
+    assert tuple(drawn[59, 20]) == COLOURS[0]  # the eighth class takes the first colour again
+    assert (drawn[25:38] != picture[25:38, :, None]).any(axis=(0, 2)).all()  # its name fills the width

@@ -71,7 +71,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_upload(server: Serving, dark:
 
 
 def test_a_client_that_leaves_before_its_answer(server: Serving) -> None:
-    slow = png(tiny_picture(2500, 2500))
+    slow = png(tiny_picture(2100, 2100))
     name = 'passline_http_requests_total{route="/v1/inspections",status="499"}'
     left = metric(server, name)
     for _ in range(6):
@@ -169,7 +169,7 @@ def narrow(bundle_dir: Path) -> Iterator[Serving]:
 
 
 def test_more_than_it_can_take_is_refused_with_a_time_to_come_back(narrow: Serving) -> None:
-    slow = png(tiny_picture(2500, 2500))
+    slow = png(tiny_picture(2100, 2100))
 
     def send(_: int) -> tuple[int, str | None]:
         connection = http.client.HTTPConnection("127.0.0.1", narrow.port, timeout=60)

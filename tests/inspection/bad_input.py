@@ -103,6 +103,9 @@ def _broken() -> list[BadInput]:
     packed = encode(picture(), "TIFF", compression="tiff_lzw")
     progressive = encode(picture(), "JPEG", progressive=True)
     half = len(jpeg) // 2
+    first_scan_end = progressive.index(b"\xff", progressive.index(b"\xff\xda") + 14)
+    restarts = encode(picture(), "JPEG", restart_marker_blocks=2)
+    third, fourth = restarts.index(b"\xff\xd2"), restarts.index(b"\xff\xd3")
     files: list[tuple[str, bytes, str, type[ImageError]]] = [
         ("jpeg_truncated", jpeg[:half], "image/jpeg", ImageTruncated),
         ("jpeg_cut_in_mid_scan_and_closed", jpeg[:half] + b"\xff\xd9", "image/jpeg", ImageTruncated),
@@ -110,6 +113,17 @@ def _broken() -> list[BadInput]:
         ("jpeg_header_only", jpeg[: jpeg.index(b"\xff\xda")], "image/jpeg", ImageTruncated),
         ("jpeg_first_bytes", jpeg[:4], "image/jpeg", ImageTruncated),
         ("jpeg_progressive_truncated", progressive[:half], "image/jpeg", ImageTruncated),
+        ("jpeg_progressive_half_and_closed", progressive[:half] + b"\xff\xd9", "image/jpeg", ImageTruncated),
+        (
+            "jpeg_one_scan_and_closed",
+            progressive[:first_scan_end] + b"\xff\xd9",
+            "image/jpeg",
+            ImageTruncated,
+        ),
+        ("jpeg_cut_in_last_scan_and_closed", progressive[:-200] + b"\xff\xd9", "image/jpeg", ImageTruncated),
+        ("jpeg_restart_interval_lost", restarts[:third] + restarts[fourth:], "image/jpeg", ImageTruncated),
+        ("jpeg_last_intervals_lost", restarts[:third] + b"\xff\xd9", "image/jpeg", ImageTruncated),
+        ("jpeg_of_200_scans", _many_scans(progressive), "image/jpeg", ImageUnsupported),
         ("jpeg_without_tables", _without_tables(jpeg), "image/jpeg", ImageUndecodable),
         ("png_truncated", png[: len(png) // 2], "image/png", ImageTruncated),
         ("png_header_only", png[:33], "image/png", ImageTruncated),
@@ -169,6 +183,21 @@ def _pixel_formats() -> list[BadInput]:
         ("png_16_bit_colour", _opencv(".png", np.dstack([wide] * 3)), "image/png", None),
         ("tiff_16_bit_grey", encode(wide, "TIFF"), "image/tiff", None),
         ("tiff_16_bit_colour", _opencv(".tif", np.dstack([wide] * 3)), "image/tiff", None),
+        ("png_12_bits_in_16", encode(wide >> 4, "PNG"), "image/png", ImageUnsupported),
+        ("tiff_10_bits_in_16", encode(wide >> 6, "TIFF"), "image/tiff", ImageUnsupported),
+        (
+            "png_12_bits_in_16_colour",
+            _opencv(".png", np.dstack([wide >> 4] * 3)),
+            "image/png",
+            ImageUnsupported,
+        ),
+        (
+            "tiff_12_bits_in_16_colour",
+            _opencv(".tif", np.dstack([wide >> 4] * 3)),
+            "image/tiff",
+            ImageUnsupported,
+        ),
+        ("png_16_bit_black", encode(np.zeros_like(wide), "PNG"), "image/png", ImageUnsupported),
         ("tiff_float", encode(grey.astype(np.float32), "TIFF"), "image/tiff", ImageUnsupported),
         ("tiff_32_bit", encode(grey.astype(np.int32), "TIFF"), "image/tiff", ImageUnsupported),
         ("tiff_lab", encode(Image.new("LAB", (96, 80)), "TIFF"), "image/tiff", ImageUnsupported),
@@ -203,6 +232,7 @@ def _odd_but_right() -> list[BadInput]:
         ("png_animated", encode(image, "PNG", **several), "image/png", ImageAnimated),
         ("tiff_two_pages", encode(image, "TIFF", **several), "image/tiff", ImageAnimated),
         ("jpeg_with_preview", encode(image.convert("RGB"), "MPO", **several), "image/jpeg", None),
+        ("progressive_jpeg_with_preview", _progressive_with_preview(), "image/jpeg", None),
         ("jpeg_turned_by_exif", encode(image, "JPEG", exif=turned), "image/jpeg", None),
         ("png_turned_by_exif", encode(image, "PNG", exif=turned), "image/png", None),
         ("tiff_turned", encode(image, "TIFF", tiffinfo={274: 6}), "image/tiff", None),
@@ -225,6 +255,17 @@ def _flip(data: bytes, at: int, count: int = 1) -> bytes:
 def _without_tables(jpeg: bytes) -> bytes:
     """A JPEG whose quantisation tables are marked as a comment."""
     return jpeg.replace(b"\xff\xdb", b"\xff\xfe")
+
+
+def _many_scans(progressive: bytes) -> bytes:
+    """A progressive JPEG whose last scan comes 200 times: a small file that takes long to decode."""
+    last = progressive.rindex(b"\xff\xda")
+    return progressive[:last] + progressive[last:-2] * 200 + b"\xff\xd9"
+
+
+def _progressive_with_preview() -> bytes:
+    image, other = Image.fromarray(picture()), Image.fromarray(picture()[::-1])
+    return encode(image, "MPO", save_all=True, append_images=[other], progressive=True)
 
 
 def _text_bomb(png: bytes) -> bytes:

@@ -16,6 +16,7 @@ from app.inspection.errors import (
     ImageTooLarge,
     ImageTooSmall,
     ImageTruncated,
+    ImageUnsupported,
     ReferenceMaskError,
     ReferenceMaskInvalid,
     ReferenceMaskSizeMismatch,
@@ -82,8 +83,11 @@ def _as_pillow_turns(stored: NDArray[np.uint8], orientation: int) -> NDArray[np.
 def test_sixteen_bits_become_eight_the_same_way_in_every_picture() -> None:
     ramp = np.arange(65_536, dtype=np.uint16).reshape(256, 256)
     np.testing.assert_array_equal(decode(encode(ramp, "PNG"), LIMITS), (ramp >> 8).astype(np.uint8))
-    dim = np.full((32, 32), 1000, dtype=np.uint16)
-    assert np.all(decode(encode(dim, "TIFF"), LIMITS) == 3), "a dim picture must stay dim"
+    dim = np.full((32, 32), 4096, dtype=np.uint16)
+    assert np.all(decode(encode(dim, "TIFF"), LIMITS) == 16), "a dim picture must stay dim"
+    with pytest.raises(ImageUnsupported, match="10 or 12 bits"):
+        decode(encode(dim - 1, "TIFF"), LIMITS)
+    assert not decode(encode(np.zeros((32, 32), np.uint8), "PNG"), LIMITS).any(), "8 bits may be black"
 
 
 def test_limits_are_inclusive_and_checked_before_pixels_are_allocated() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from app.inspection.preprocess import cut, stitch
 from app.inspection.recipe import Limits, Recipe
 from app.inspection.results import Inspection
 from app.inspection.verdict import head_reason, judge
-from tests.inspection.bad_input import BadInput, bad_inputs
+from tests.inspection.bad_input import BadInput, bad_inputs, encode, picture
 from tests.tiny_bundle import png, sha256, tiny_picture, write_tiny_bundle
 
 STEPS = {"decode", "preprocess", "inference", "mask", "measure", "verdict"}
@@ -207,6 +208,15 @@ def test_limits_of_the_service_and_of_the_bundle_both_apply(bundle_dir: Path) ->
         strict.inspect(png(tiny_picture(20, 21)))
     with pytest.raises(ImageTooSmall, match="16 or more"):
         strict.inspect(png(tiny_picture(15, 20)))
+
+
+def test_work_is_bounded_on_the_header_where_a_strip_has_few_pixels_but_many_tiles(
+    inspector: Inspector,
+) -> None:
+    header = bytearray(encode(picture(), "BMP")[:54])  # nothing but a header: any decoding would fail
+    struct.pack_into("<ii", header, 18, 100_000, 64)
+    with pytest.raises(ImageTooLarge, match="at most 2048"):
+        inspector.inspect(bytes(header))
 
 
 def test_colour_bundle(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.inspection.bundle import InputContract
-from app.inspection.preprocess import cut, plan_tiles, stitch
+from app.inspection.errors import ImageTooLarge
+from app.inspection.preprocess import MAX_TILES, cut, plan_tiles, stitch
 
 sides = st.integers(1, 90)
 
@@ -35,6 +36,14 @@ def test_tiles_cover_every_pixel_lie_inside_and_overlap_enough(height: int, widt
         assert starts[0] == 0
         assert starts[-1] + tile == max(tile, side)
         assert all(0 < after - before <= tile - overlap for before, after in pairwise(starts))
+
+
+def test_too_many_tiles_are_refused_before_they_are_laid() -> None:
+    assert len(plan_tiles(16, 16 + 2047 * 12, contract()).places) == MAX_TILES
+    with pytest.raises(ImageTooLarge, match="takes 2049 of the model's tiles"):
+        plan_tiles(16, 17 + 2047 * 12, contract())
+    with pytest.raises(ImageTooLarge):
+        plan_tiles(10**12, 10**12, contract())
 
 
 @settings(deadline=None)

@@ -98,6 +98,18 @@ def test_probability_that_is_no_number_is_refused(tmp_path: Path) -> None:
         session.run(np.zeros((1, 64, 64, 1), dtype=np.uint8))
 
 
+def test_answer_that_is_not_one_for_each_tile_is_refused(tmp_path: Path) -> None:
+    model = onnx.load_model_from_string(tiny_graph(2, 64, 1))
+    model.graph.node[-1].output[0] = "each"
+    for name, value in {"one": 1, "many": 99, "first": 0}.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([value], np.int64), name))
+    drop = onnx.helper.make_node("Slice", ["each", "one", "many", "first"], ["image_probability"])
+    model.graph.node.append(drop)  # the first tile is left without an answer
+    session = Session(bundle_with_graph(tmp_path, model.SerializeToString()), device="cpu")
+    with pytest.raises(InferenceFailed, match="one answer for each tile"):
+        session.run(np.zeros((3, 64, 64, 1), dtype=np.uint8))
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not HAS_CUDA, reason="needs a CUDA device")
 def test_cuda_is_really_active_and_agrees_with_the_cpu(bundle_dir: Path) -> None:
