@@ -1,5 +1,6 @@
 """Pictures in memory, training tiles drawn half defective, validation tiles cut as the service cuts them."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from training.datasets.sample import Sample
 Pixels = NDArray[np.uint8]
 Batch = dict[str, torch.Tensor]
 
+GOOD = -1
 TRAINING_SEEDS = 10**9  # where the seeds of generated training pictures start
 
 
@@ -118,14 +120,12 @@ class SurfaceDataModule(L.LightningDataModule):
         self._validation = ValidationTiles(validation, input_contract(config))
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Tiles drawn with replacement, `defective_share` of them from defective pictures."""
+        """Tiles drawn with replacement, `defective_share` of them from defective pictures, classes alike."""
         epoch = self.trainer.current_epoch if self.trainer else 0
         seed = self._config.seed * 100_003 + epoch
-        defective = np.array([picture.defective for picture in self._train])
-        share = np.where(defective, self._stage.defective_share, 1 - self._stage.defective_share)
-        weights = share / np.where(defective, defective.sum(), (~defective).sum())
+        weights = _weights(self._train, self._stage.defective_share)
         sampler = WeightedRandomSampler(
-            weights.tolist(),
+            weights,
             num_samples=self._stage.validate_every * self._stage.batch_size,
             generator=torch.Generator().manual_seed(seed),
         )
@@ -135,6 +135,22 @@ class SurfaceDataModule(L.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Batch]:
         """Validation tiles in picture order."""
         return DataLoader(self._validation, batch_size=self._stage.batch_size)
+
+
+def _weights(pictures: list[Picture], defective_share: float) -> list[float]:
+    """How often to draw each picture, so that a rare class is drawn as often as a common one."""
+    strata = [_stratum(picture) for picture in pictures]
+    counts = Counter(strata)
+    classes = len(counts) - (GOOD in counts)
+    shares = dict.fromkeys(counts, defective_share / classes) | {GOOD: 1 - defective_share}
+    return [shares[each] / counts[each] for each in strata]
+
+
+def _stratum(picture: Picture) -> int:
+    """GOOD, the highest class number that a defective picture shows, or 0 where its pixels are unlabelled."""
+    if not picture.defective:
+        return GOOD
+    return 0 if picture.label_map is None else int(picture.label_map.max())
 
 
 def _scaled(picture: Picture, pixel_scale: float) -> Picture:

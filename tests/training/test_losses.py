@@ -51,10 +51,16 @@ def test_a_missed_thin_crack_costs_as_much_as_a_missed_region() -> None:
     assert abs(half - both / 2) < 0.02
 
 
-def test_a_region_of_another_class_does_not_drown_a_small_defect() -> None:
+def test_false_area_of_another_class_costs_but_does_not_drown_a_small_defect() -> None:
     label_map = torch.zeros(1, 64, 64, dtype=torch.uint8)
     label_map[0, 30:34, 30:34] = 1
     right = _perfect(label_map, 2)
     elsewhere = right.clone()
-    elsewhere[:, 1] = 20.0  # the other class everywhere: cross-entropy's business
-    torch.testing.assert_close(_loss(elsewhere, label_map)["dice"], _loss(right, label_map)["dice"])
+    elsewhere[:, 1] = 20.0  # the other class everywhere
+    missed = torch.full_like(right, -20.0)
+    costs = {
+        name: float(_loss(each, label_map)["dice"])
+        for name, each in (("right", right), ("elsewhere", elsewhere), ("missed", missed))
+    }
+    assert costs["right"] < 0.01 < costs["elsewhere"] < 0.51
+    assert costs["missed"] > 0.9
