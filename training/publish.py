@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -97,10 +98,13 @@ def _golden(
 
 
 def _is_right(inspection: Inspection, defect_class: str | None) -> bool:
-    found = {defect.defect_class for defect in inspection.defects}
+    """Whether the verdict is right and, of a defect, most of its pixels have the right class."""
     if defect_class is None:
         return inspection.verdict == "pass"
-    return inspection.verdict == "fail" and found == {defect_class}
+    area: Counter[str] = Counter()
+    for defect in inspection.defects:
+        area[defect.defect_class] += defect.area_px
+    return inspection.verdict == "fail" and area.most_common(1)[0][0] == defect_class
 
 
 def _is_sure(inspector: Inspector, picture: bytes, inspection: Inspection) -> bool:

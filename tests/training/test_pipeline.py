@@ -158,4 +158,4 @@ def test_command_line_names_what_is_wrong(tmp_path: Path, capsys: pytest.Capture
     listed = json.loads((tmp_path / "r/splits.json").read_text())
     assert sum(map(len, listed.values())) == 6
     picture = next((tmp_path / "g").glob("*/Imgs/*.jpg"))
-    assert cv2.imread(str(picture), cv2.IMREAD_UNCHANGED).ndim == 2
+    assert np.ndim(cv2.imread(str(picture), cv2.IMREAD_UNCHANGED)) == 2
