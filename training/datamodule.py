@@ -123,6 +123,7 @@ class SurfaceDataModule(L.LightningDataModule):
         """Tiles drawn with replacement, `defective_share` of them from defective pictures, classes alike."""
         epoch = self.trainer.current_epoch if self.trainer else 0
         seed = self._config.seed * 100_003 + epoch
+        torch.manual_seed(seed)  # dropout: a resumed fit must draw in this epoch what the whole one drew
         weights = _weights(self._train, self._stage.defective_share)
         sampler = WeightedRandomSampler(
             weights,

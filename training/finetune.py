@@ -112,14 +112,24 @@ def fit(
     L.seed_everything(config.seed, workers=True)
     module = FineTuning(segmenter.to(memory_format=torch.channels_last), stage)
     checkpoints = directory / "checkpoints"
-    best = ModelCheckpoint(checkpoints, "best", monitor="validation/score", mode="max", save_last=True)
+    # Both act on validation: a resumed fit closes its last epoch again, without a score of its own.
+    best = ModelCheckpoint(
+        checkpoints,
+        "best",
+        monitor="validation/score",
+        mode="max",
+        save_last=True,
+        save_on_train_epoch_end=False,
+    )
     trainer = L.Trainer(
         max_steps=stage.steps,
         precision=config.precision,
         logger=TensorBoardLogger(directory, name=None, version="logs"),
         callbacks=[
             EMAWeightAveraging(decay=stage.ema_decay),
-            EarlyStopping("validation/score", mode="max", patience=stage.patience),
+            EarlyStopping(
+                "validation/score", mode="max", patience=stage.patience, check_on_train_epoch_end=False
+            ),
             LearningRateMonitor("step"),
             best,
         ],
