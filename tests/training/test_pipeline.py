@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -157,5 +156,3 @@ def test_command_line_names_what_is_wrong(tmp_path: Path, capsys: pytest.Capture
     )
     listed = json.loads((tmp_path / "r/splits.json").read_text())
     assert sum(map(len, listed.values())) == 6
-    picture = next((tmp_path / "g").glob("*/Imgs/*.jpg"))
-    assert np.ndim(cv2.imread(str(picture), cv2.IMREAD_UNCHANGED)) == 2
