@@ -49,7 +49,7 @@ def test_a_deadline_must_make_sense(client: TestClient, dark: bytes, millisecond
 
 
 def test_what_comes_too_late_is_not_given(client: TestClient) -> None:
-    slow = png(tiny_picture(3000, 3000))
+    slow = png(tiny_picture(2100, 2100))
     response = client.post("/v1/inspections", files={"image": slow}, headers={"X-Deadline-Ms": "1"})
     refused(response, 504, "deadline_exceeded")
 
