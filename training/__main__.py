@@ -10,8 +10,9 @@ from training.datasets.magnetic_tile import write_generated
 from training.datasets.sample import DatasetError
 from training.export import ParityError
 from training.operating_point import OperatingPointError
-from training.pipeline import STAGES, Run, run_all
+from training.pipeline import STAGES, run_all
 from training.publish import PublishError
+from training.run import Run
 
 EXPECTED = (ConfigError, DatasetError, ParityError, OperatingPointError, PublishError, PasslineError)
 

@@ -1,6 +1,6 @@
 """Evaluation: a bundle, run through the inspection core, held against labels it has never seen."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +34,11 @@ class Judged:
     class_dice: float | None
     defect_px: int
     estimated_dice: float | None = None
+
+    @property
+    def called_defective(self) -> bool:
+        """Whether the verdict is not `pass`: `review` stops a part as `fail` does."""
+        return self.verdict != "pass"
 
 
 def judge_samples(inspector: Inspector, samples: Iterable[Sample]) -> list[Judged]:
@@ -69,29 +74,35 @@ def judge_picture(
 def summarise(judged: Sequence[Judged], confidence: float) -> dict[str, Any]:
     """Return the figures of evaluation.json for one set of judged pictures.
 
-    A picture counts as called defective when its verdict is not `pass`: `review` stops a part as `fail`
-    does. Dice is that of the label map the service returns, 0 where a defective picture was passed.
+    Dice is that of the label map the service returns, 0 where a defective picture was passed.
     """
     defective = [each for each in judged if each.defective]
     good = [each for each in judged if not each.defective]
-    hits = sum(each.verdict != "pass" for each in defective)
-    alarms = sum(each.verdict != "pass" for each in good)
-    correct = hits + len(good) - alarms
     return {
         "pictures": len(judged),
         "defective": len(defective),
         "good": len(good),
         "groups": len({each.group for each in judged}),
-        "accuracy": _rate(correct, len(judged), confidence),
-        "precision": _rate(hits, hits + alarms, confidence),
-        "recall": _rate(hits, len(defective), confidence),
+        **{name: _rate(*counts, confidence) for name, counts in _counts(judged).items()},
         "auroc": _auroc(judged),
-        "escape_rate": _rate(len(defective) - hits, len(defective), confidence),
-        "overkill_rate": _rate(alarms, len(good), confidence),
         "verdicts": {kind: _verdicts(rows) for kind, rows in (("good", good), ("defective", defective))},
         "dice": _dice_figures(defective),
         "estimated_dice": _estimate_figures(defective),
         "by_group": _by_group(judged, confidence),
+    }
+
+
+def _counts(judged: Sequence[Judged]) -> dict[str, tuple[int, int]]:
+    """Of each picture-level rate, how many pictures it counts, of how many."""
+    pairs = Counter((each.defective, each.called_defective) for each in judged)
+    hits, escapes = pairs[True, True], pairs[True, False]
+    alarms, passes = pairs[False, True], pairs[False, False]
+    return {
+        "accuracy": (hits + passes, len(judged)),
+        "precision": (hits, hits + alarms),
+        "recall": (hits, hits + escapes),
+        "escape_rate": (escapes, hits + escapes),
+        "overkill_rate": (alarms, alarms + passes),
     }
 
 
@@ -116,14 +127,8 @@ def _by_group(judged: Sequence[Judged], confidence: float) -> dict[str, Any]:
 
 
 def _means(judged: Sequence[Judged]) -> dict[str, float | None]:
-    defective = np.array([each.defective for each in judged])
-    called = np.array([each.verdict != "pass" for each in judged])
-    return {
-        "accuracy": float((defective == called).mean()),
-        "precision": float(defective[called].mean()) if called.any() else None,
-        "recall": float(called[defective].mean()) if defective.any() else None,
-        "dice": _mean([each.dice for each in judged if each.dice is not None]),
-    }
+    rates = {name: count / total if total else None for name, (count, total) in _counts(judged).items()}
+    return rates | {"dice": _mean([each.dice for each in judged if each.dice is not None])}
 
 
 def _estimate_figures(defective: Sequence[Judged]) -> dict[str, Any]:

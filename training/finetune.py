@@ -87,6 +87,8 @@ class FineTuning(L.LightningModule):
             },
             prog_bar=True,
         )
+        # The progress bar shows nothing in a log file.
+        print(f"step {self.global_step}: validation Dice {mean_dice:.3f}, AUROC {auroc:.3f}", flush=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW on all layers with a one-cycle learning rate."""

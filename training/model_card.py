@@ -1,5 +1,6 @@
 """The model card: every figure in it is read from the bundle and its evaluation."""
 
+import textwrap
 from typing import Any
 
 from app.inspection.bundle import Bundle
@@ -25,13 +26,15 @@ def model_card(bundle: Bundle, evaluation: Figures, by_picture: Figures | None) 
 def _use(bundle: Bundle) -> str:
     classes = ", ".join(f"{each.name} ({each.severity})" for each in bundle.classes)
     contract = bundle.input
-    return f"""## Use
-
-Finds {classes} on pictures of magnetic tiles like those it was trained on. On any other product, camera or
-lighting its answers are not tested: fine-tune on your own parts first.
-
-Input: {contract.colour} pictures of at least {contract.min_side_px} px a side, cut into tiles of
-{contract.tile_width} x {contract.tile_height} px that overlap by {contract.overlap} px."""
+    finds = _paragraph(
+        f"Finds {classes} on pictures of magnetic tiles like those it was trained on. On any other product, "
+        "camera or lighting its answers are not tested: fine-tune on your own parts first."
+    )
+    takes = _paragraph(
+        f"Input: {contract.colour} pictures of at least {contract.min_side_px} px a side, cut into tiles of "
+        f"{contract.tile_width} x {contract.tile_height} px that overlap by {contract.overlap} px."
+    )
+    return f"## Use\n\n{finds}\n\n{takes}"
 
 
 def _figures(evaluation: Figures, by_picture: Figures | None) -> str:
@@ -47,34 +50,37 @@ def _figures(evaluation: Figures, by_picture: Figures | None) -> str:
         lines.append(_row("split by picture, another model", by_picture["test"]))
     lines += [
         "",
-        f"In brackets: exact {_confidence(evaluation):.0%} intervals, as if pictures were independent. A picture counts as called",
-        "defective when its verdict is `fail` or `review`.",
+        _paragraph(
+            f"In brackets: exact {evaluation['confidence']:.0%} intervals, as if pictures were independent. A "
+            "picture counts as called defective when its verdict is `fail` or `review`."
+        ),
         "",
-        *_by_group(evaluation),
+        _by_group(evaluation),
     ]
     if by_picture is not None:
         lines += [
-            "The last line is for comparison with publications only: it splits by picture, so that re-photographed",
-            "tiles stand on both sides and the figures flatter. Its model is not this one and is not shipped.",
+            "",
+            _paragraph(
+                "The last line is for comparison with publications only: it splits by picture, so that "
+                "re-photographed tiles stand on both sides and the figures flatter. Its model is not this one "
+                "and is not shipped."
+            ),
         ]
     return "\n".join(lines)
 
 
-def _confidence(evaluation: Figures) -> float:
-    confidence: float = evaluation["confidence"]
-    return confidence
-
-
-def _by_group(evaluation: Figures) -> list[str]:
+def _by_group(evaluation: Figures) -> str:
     by_group = evaluation["test"]["by_group"]
     intervals = ", ".join(
-        f"{name} {low:.3f} to {high:.3f}"
-        for name, (low, high) in ((name, pair) for name, pair in by_group["intervals"].items() if pair)
+        f"{name.replace('_', ' ')} {pair[0]:.3f} to {pair[1]:.3f}"
+        for name, pair in by_group["intervals"].items()
+        if pair
     )
-    return [
-        f"Pictures of one tile are not independent: the test split holds {by_group['defective_groups']} tiles with defects and",
-        f"{by_group['good_groups']} with good pictures. Drawing whole tiles (bootstrap), the {_confidence(evaluation):.0%} intervals are: {intervals}.",
-    ]
+    return _paragraph(
+        f"Pictures of one tile are not independent: the test split holds {by_group['defective_groups']} tiles "
+        f"with defects and {by_group['good_groups']} with good pictures. Drawing whole tiles (bootstrap), the "
+        f"{evaluation['confidence']:.0%} intervals are: {intervals}."
+    )
 
 
 def _row(name: str, figures: Figures) -> str:
@@ -94,8 +100,11 @@ def _rate(rate: Figures | None) -> str:
 
 def _detail(test: Figures) -> str:
     lines = [
-        f"Escape rate {_rate(test['escape_rate'])}, overkill rate {_rate(test['overkill_rate'])}. Verdicts on the",
-        f"test split, good parts: {_verdicts(test, 'good')}; defective parts: {_verdicts(test, 'defective')}.",
+        _paragraph(
+            f"Escape rate {_rate(test['escape_rate'])}, overkill rate {_rate(test['overkill_rate'])}. Verdicts on "
+            f"the test split, good parts: {_verdicts(test, 'good')}; defective parts: "
+            f"{_verdicts(test, 'defective')}."
+        ),
         "",
         "| class | pictures | Dice (any defect) | Dice of its class |",
         "|---|---|---|---|",
@@ -108,8 +117,11 @@ def _detail(test: Figures) -> str:
     if estimate["pictures"]:
         lines += [
             "",
-            f"The estimated Dice is off from the measured one by {estimate['mean_absolute_error']:.3f} on average "
-            f"(mean error {estimate['mean_error']:+.3f}, {estimate['pictures']} defective pictures with a mask).",
+            _paragraph(
+                f"The estimated Dice is off from the measured one by {estimate['mean_absolute_error']:.3f} on "
+                f"average (mean error {estimate['mean_error']:+.3f}, {estimate['pictures']} defective pictures "
+                "with a mask)."
+            ),
         ]
     lines += ["", "| defect pixels of the picture | pictures | Dice (any defect) |", "|---|---|---|"]
     lines += [
@@ -150,8 +162,11 @@ def _data(bundle: Bundle) -> str:
     ]
     lines += [
         "",
-        "No picture of these sets is part of the bundle: the golden samples are generated. Where a set states no",
-        "licence, whether a model made from it may be used commercially is not settled here: ask its authors.",
+        _paragraph(
+            "No picture of these sets is part of the bundle: the golden samples are generated. Where a set states "
+            "no licence, whether a model made from it may be used commercially is not settled here: ask its "
+            "authors."
+        ),
     ]
     return "\n".join(lines)
 
@@ -159,11 +174,18 @@ def _data(bundle: Bundle) -> str:
 def _made(bundle: Bundle, evaluation: Figures) -> str:
     tools = ", ".join(f"{name} {version}" for name, version in bundle.tools.items())
     parity = evaluation["parity"]
-    return f"""## How it was made
+    made = _paragraph(
+        f"Stages: {'; '.join(bundle.training.stages)}. Seed {bundle.training.seed}. {bundle.training.note} "
+        f"Tools: {tools}."
+    )
+    agreement = _paragraph(
+        f"Torch and the ONNX graph agree on {parity['tiles']} calibration tiles within "
+        f"{parity['max_mask_level_difference']} level(s) of 255 per pixel and "
+        f"{parity['max_image_probability_difference']:.1e} in the image-level probability. Evaluated by "
+        f"`{evaluation['command']}`."
+    )
+    return f"## How it was made\n\n{made}\n\n{agreement}"
 
-Stages: {"; ".join(bundle.training.stages)}. Seed {bundle.training.seed}. {bundle.training.note}
-Tools: {tools}.
 
-Torch and the ONNX graph agree on {parity["tiles"]} calibration tiles within
-{parity["max_mask_level_difference"]} level(s) of 255 per pixel and {parity["max_image_probability_difference"]:.1e} in
-the image-level probability. Evaluated by `{evaluation["command"]}`."""
+def _paragraph(text: str) -> str:
+    return textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False)

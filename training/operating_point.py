@@ -1,8 +1,10 @@
 """The operating point: thresholds and probability calibration, chosen on the calibration split only."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,24 +68,37 @@ def choose(scored: Sequence[Scored], config: OperatingPointConfig) -> OperatingP
         raise OperatingPointError(
             "the best image threshold calls every calibration picture the same; train longer"
         )
-    escapes = sum(each.defective and not positive for each, positive in zip(scored, called, strict=True))
-    overkills = sum(not each.defective and positive for each, positive in zip(scored, called, strict=True))
-    defective = sum(each.defective for each in scored)
-    good = len(scored) - defective
     return OperatingPoint(
         image_threshold=image_threshold,
         pixel_threshold=pixel_threshold,
         min_area_px=min_area,
-        expected=ExpectedRates(
-            split="calibration",
-            confidence=config.confidence,
-            defective=defective,
-            good=good,
-            escape_rate=escapes / defective,
-            escape_interval=interval(escapes, defective, config.confidence),
-            overkill_rate=overkills / good,
-            overkill_interval=interval(overkills, good, config.confidence),
+        expected=expected_rates(
+            "calibration", [each.defective for each in scored], called, config.confidence
         ),
+    )
+
+
+def expected_rates(
+    split: Literal["calibration", "test"],
+    defective: Sequence[bool],
+    called: Sequence[bool],
+    confidence: float,
+) -> ExpectedRates:
+    """Return the escape and overkill rates of a split, with their exact intervals.
+
+    `defective` and `called` say of each picture what it is and what it was called; both kinds must occur.
+    """
+    pairs = Counter(zip(defective, called, strict=True))
+    bad, good = (pairs[kind, True] + pairs[kind, False] for kind in (True, False))
+    return ExpectedRates(
+        split=split,
+        confidence=confidence,
+        defective=bad,
+        good=good,
+        escape_rate=pairs[True, False] / bad,
+        escape_interval=interval(pairs[True, False], bad, confidence),
+        overkill_rate=pairs[False, True] / good,
+        overkill_interval=interval(pairs[False, True], good, confidence),
     )
 
 

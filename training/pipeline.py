@@ -5,34 +5,33 @@ stopped goes on where it was.
 """
 
 import json
-import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import yaml
 from safetensors.torch import load_file
 
-from app.inspection.bundle import Bundle, DefectClass, ExpectedRates, TrainingSummary
+from app.inspection.bundle import Bundle, DefectClass, OperatingPoint, ProbabilityCalibration, TrainingSummary
 from app.inspection.inspector import Inspector
 from app.inspection.preprocess import cut
 from training.bundle_files import write_manifest
-from training.config import Config, ConfigError
+from training.config import ConfigError
 from training.datamodule import SurfaceDataModule, generated_pictures, input_contract, load_pictures
 from training.datasets.generated import CLASSES
 from training.datasets.magnetic_tile import read_magnetic_tile, write_generated
-from training.datasets.sample import Sample
+from training.datasets.sample import DatasetError, Sample
 from training.datasets.shards import read_classes, read_shards
 from training.datasets.sources import data_sources
 from training.evaluate import judge_samples, summarise
 from training.export import GRAPH, check_parity, draft_bundle, export_graph
 from training.finetune import fit
-from training.operating_point import calibrate, choose, score
-from training.publish import add_golden
+from training.operating_point import calibrate, choose, expected_rates, score
+from training.publish import add_comparison, add_golden
 from training.publish import publish as publish_bundle
-from training.segmenter import build_segmenter, transfer
+from training.run import Run
+from training.segmenter import Segmenter, build_segmenter, transfer
 from training.splits import Splits, split_samples
 
 LARGE_SHARDS = "large-0*.tar"
@@ -49,48 +48,11 @@ SEVERITY: dict[str, Literal["minor", "major", "critical"]] = {
 DEFECT_CLASSES = tuple(DefectClass(name=name, severity=SEVERITY[name]) for name in CLASSES)
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run: its configuration, data roots, working folder and the folder bundles are published to.
-
-    `replace` overwrites a published version; `comparison` is the folder of a run split by picture, whose
-    figures are published beside this one's.
-    """
-
-    config: Config
-    config_name: str
-    data: Path
-    large_data: Path | None
-    directory: Path
-    models: Path
-    replace: bool = False
-    comparison: Path | None = None
-
-    @property
-    def bundle(self) -> Path:
-        """The bundle in the making."""
-        return self.directory / "bundle"
-
-    def weights(self, stage: str) -> Path:
-        """Where a stage leaves its weights."""
-        return self.directory / stage / "weights.safetensors"
-
-    def claim(self) -> None:
-        """Make the folder this configuration's own; raises ConfigError if it holds another run."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        path = self.directory / "config.yaml"
-        text = yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False)
-        if path.exists() and Config.model_validate(yaml.safe_load(path.read_text())) != self.config:
-            raise ConfigError(
-                f"{path} is of another configuration; give another --run folder or remove this one"
-            )
-        path.write_text(text)
-
-
 def split(run: Run) -> Splits:
     """Split the small set, and write which picture went where to splits.json."""
     config = run.config.split
     splits = split_samples(read_magnetic_tile(run.data), config.shares, config.seed, config.by)
+    _check_both_kinds(splits)
     listing = {name: [sample.name for sample in samples] for name, samples in splits.items()}
     path = run.directory / "splits.json"
     if path.exists() and json.loads(path.read_text()) != listing:
@@ -99,6 +61,17 @@ def split(run: Run) -> Splits:
         )
     _write_json(path, listing)
     return splits
+
+
+def _check_both_kinds(splits: Splits) -> None:
+    """Refuse before any training what no threshold could be chosen on and no rate measured on."""
+    for name, samples in splits.items():
+        defective = sum(sample.defective for sample in samples)
+        if defective in (0, len(samples)):
+            raise DatasetError(
+                f"the {name} split has {len(samples) - defective} good and {defective} defective pictures; it "
+                "needs both: add groups of the missing kind or give that split a larger share"
+            )
 
 
 def finetune_large(run: Run) -> None:
@@ -137,7 +110,7 @@ def export(run: Run) -> None:
         return
     config = run.config
     splits = split(run)
-    segmenter = build_segmenter(config.model, len(CLASSES), config.seed)
+    segmenter = Segmenter(config.model, len(CLASSES))
     graph = export_graph(segmenter, run.weights("small"), config.model.tile, run.bundle / GRAPH)
     pictures = load_pictures(splits["calibration"][:: max(1, len(splits["calibration"]) // 24)], 1.0)
     tiles = np.concatenate([cut(picture.pixels, input_contract(config))[0] for picture in pictures])
@@ -148,16 +121,17 @@ def export(run: Run) -> None:
 
 def operating_point(run: Run) -> None:
     """Choose thresholds and probability calibration on the calibration split, with the graph that ships."""
-    bundle = Bundle.load(run.bundle)
-    if bundle.artifacts[0].operating_point.expected is not None:
+    if Bundle.load(run.bundle).artifacts[0].operating_point.expected is not None:
         return
     scored = score(Inspector.load(run.bundle, device="cpu"), split(run)["calibration"])
-    artifact = bundle.artifacts[0].model_copy(
-        update={"operating_point": choose(scored, run.config.operating_point)}
-    )
-    write_manifest(
-        run.bundle, bundle.model_copy(update={"artifacts": (artifact,), "calibration": calibrate(scored)})
-    )
+    _set_point(run, choose(scored, run.config.operating_point), calibrate(scored))
+
+
+def _set_point(run: Run, point: OperatingPoint, calibration: ProbabilityCalibration | None = None) -> None:
+    bundle = Bundle.load(run.bundle)
+    artifacts = (bundle.artifacts[0].model_copy(update={"operating_point": point}),)
+    changed = {"artifacts": artifacts} | ({"calibration": calibration} if calibration else {})
+    write_manifest(run.bundle, bundle.model_copy(update=changed))
 
 
 def evaluate(run: Run) -> None:
@@ -170,7 +144,6 @@ def evaluate(run: Run) -> None:
     confidence = run.config.operating_point.confidence
     judged = judge_samples(inspector, split(run)["test"])
     artifact = inspector.session.artifact
-    test = summarise(judged, confidence)
     figures = {
         "command": f"python -m training run --config {run.config_name} --data DATA"
         + (" --large-data LARGE_DATA" if run.config.large else ""),
@@ -178,32 +151,16 @@ def evaluate(run: Run) -> None:
         "split": run.config.split.model_dump(),
         "confidence": confidence,
         "calibration": artifact.operating_point.model_dump(mode="json"),
-        "test": test,
+        "test": summarise(judged, confidence),
         "generated": summarise(judge_samples(inspector, read_magnetic_tile(generated)), confidence),
         "parity": json.loads((run.bundle / "parity.json").read_text()),
     }
-    _expect(run, test)
+    # The operating point promises what the test split measured, not what it was chosen on.
+    defective, called = [each.defective for each in judged], [each.called_defective for each in judged]
+    expected = expected_rates("test", defective, called, confidence)
+    _set_point(run, artifact.operating_point.model_copy(update={"expected": expected}))
     _write_json(run.directory / "judged.json", [asdict(each) for each in judged])
     _write_json(run.bundle / "evaluation.json", figures)
-
-
-def _expect(run: Run, test: dict[str, Any]) -> None:
-    """Have the operating point promise what the test split measured, not what it was chosen on."""
-    bundle = Bundle.load(run.bundle)
-    artifact = bundle.artifacts[0]
-    expected = ExpectedRates(
-        split="test",
-        confidence=run.config.operating_point.confidence,
-        defective=test["defective"],
-        good=test["good"],
-        escape_rate=test["escape_rate"]["value"],
-        escape_interval=tuple(test["escape_rate"]["interval"]),
-        overkill_rate=test["overkill_rate"]["value"],
-        overkill_interval=tuple(test["overkill_rate"]["interval"]),
-    )
-    point = artifact.operating_point.model_copy(update={"expected": expected})
-    artifacts = (artifact.model_copy(update={"operating_point": point}),)
-    write_manifest(run.bundle, bundle.model_copy(update={"artifacts": artifacts}))
 
 
 def publish(run: Run) -> Path:
@@ -212,16 +169,8 @@ def publish(run: Run) -> Path:
         tried = add_golden(run.bundle, run.config.right_golden)
         print(f"golden samples, pictures tried for each: {tried}", flush=True)
     if run.comparison is not None:
-        _add_comparison(run.comparison / "bundle/evaluation.json", run.bundle)
+        add_comparison(run.bundle, run.comparison / "bundle/evaluation.json")
     return publish_bundle(run.bundle, run.models, run.replace)
-
-
-def _add_comparison(evaluation: Path, bundle: Path) -> None:
-    if not evaluation.is_file():
-        raise ConfigError(f"{evaluation} is missing; --comparison takes the folder of an evaluated run")
-    if json.loads(evaluation.read_text())["split"]["by"] != "picture":
-        raise ConfigError(f"{evaluation} is not of a run split by picture; only such a run is a comparison")
-    shutil.copyfile(evaluation, bundle / "evaluation-by-picture.json")
 
 
 STAGES: dict[str, Callable[[Run], object]] = {

@@ -17,9 +17,11 @@ from app.inspection.mask import to_label_map
 from app.inspection.mask_metrics import label_iou
 from app.inspection.results import Inspection
 from training.bundle_files import write_manifest
+from training.config import ConfigError
 from training.datasets.generated import CLASSES, generate_tile
 from training.model_card import model_card
 
+COMPARISON = "evaluation-by-picture.json"
 GOLDEN_SIZE = (240, 320)
 GOLDEN_SEED = 700_000  # far from the seeds of training and evaluation
 GOLDEN_TRIES = 60
@@ -52,6 +54,15 @@ def add_golden(directory: Path, right: bool = True) -> dict[str, int]:
     return tried
 
 
+def add_comparison(directory: Path, evaluation: Path) -> None:
+    """Put the figures of a run split by picture beside the bundle's own; raises ConfigError for any other."""
+    if not evaluation.is_file():
+        raise ConfigError(f"{evaluation} is missing; --comparison takes the folder of an evaluated run")
+    if json.loads(evaluation.read_text())["split"]["by"] != "picture":
+        raise ConfigError(f"{evaluation} is not of a run split by picture; only such a run is a comparison")
+    shutil.copyfile(evaluation, directory / COMPARISON)
+
+
 def publish(directory: Path, models: Path, replace: bool) -> Path:
     """Self-test the bundle, write its model card and copy it to `models/NAME/VERSION`; return that path.
 
@@ -66,7 +77,7 @@ def publish(directory: Path, models: Path, replace: bool) -> Path:
     if target.exists() and not replace:
         raise PublishError(f"{target} is published; raise the version, or give --replace to overwrite it")
     Inspector.load(directory, device="cpu").self_test()
-    comparison = directory / "evaluation-by-picture.json"
+    comparison = directory / COMPARISON
     (directory / "MODEL_CARD.md").write_text(
         model_card(
             bundle,

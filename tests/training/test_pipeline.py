@@ -16,8 +16,9 @@ from training.config import ConfigError, load_config
 from training.datasets.magnetic_tile import write_generated
 from training.export import ServingGraph
 from training.finetune import FineTuning
-from training.pipeline import Run, evaluate, export, finetune_small, operating_point, publish
+from training.pipeline import evaluate, export, finetune_small, operating_point, publish
 from training.pipeline import split as split_stage
+from training.run import Run
 from training.segmenter import build_segmenter
 
 pytestmark = pytest.mark.slow
@@ -150,9 +151,10 @@ def test_command_line_names_what_is_wrong(tmp_path: Path, capsys: pytest.Capture
     config = str(Path("training/configs/smoke.yaml"))
     assert main(["split", "--config", config, "--data", str(tmp_path), "--run", str(tmp_path / "r")]) == 2
     assert "holds none of MT_Blowhole" in capsys.readouterr().err
-    assert main(["generate", str(tmp_path / "g"), "--count", "6"]) == 0
-    assert (
-        main(["split", "--config", config, "--data", str(tmp_path / "g"), "--run", str(tmp_path / "r")]) == 0
-    )
-    listed = json.loads((tmp_path / "r/splits.json").read_text())
-    assert sum(map(len, listed.values())) == 6
+    for count, status in ((6, 2), (40, 0)):
+        data = str(tmp_path / str(count))
+        assert main(["generate", data, "--count", str(count)]) == 0
+        assert main(["split", "--config", config, "--data", data, "--run", f"{data}-run"]) == status
+    assert "defective pictures; it needs both" in capsys.readouterr().err
+    listed = json.loads((tmp_path / "40-run/splits.json").read_text())
+    assert sum(map(len, listed.values())) == 40

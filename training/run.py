@@ -1,0 +1,46 @@
+"""One run of the pipeline: what it is given and where its results go."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from training.config import Config, ConfigError
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: its configuration, data roots, working folder and the folder bundles are published to.
+
+    `replace` overwrites a published version; `comparison` is the folder of a run split by picture, whose
+    figures are published beside this one's.
+    """
+
+    config: Config
+    config_name: str
+    data: Path
+    large_data: Path | None
+    directory: Path
+    models: Path
+    replace: bool = False
+    comparison: Path | None = None
+
+    @property
+    def bundle(self) -> Path:
+        """The bundle in the making."""
+        return self.directory / "bundle"
+
+    def weights(self, stage: str) -> Path:
+        """Where a stage leaves its weights."""
+        return self.directory / stage / "weights.safetensors"
+
+    def claim(self) -> None:
+        """Make the folder this configuration's own; raises ConfigError if it holds another run."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        path = self.directory / "config.yaml"
+        text = yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False)
+        if path.exists() and Config.model_validate(yaml.safe_load(path.read_text())) != self.config:
+            raise ConfigError(
+                f"{path} is of another configuration; give another --run folder or remove this one"
+            )
+        path.write_text(text)
