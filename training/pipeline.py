@@ -69,8 +69,8 @@ def _check_both_kinds(splits: Splits) -> None:
         defective = sum(sample.defective for sample in samples)
         if defective in (0, len(samples)):
             raise DatasetError(
-                f"the {name} split has {len(samples) - defective} good and {defective} defective pictures; it "
-                "needs both: add groups of the missing kind or give that split a larger share"
+                f"the {name} split has {len(samples) - defective} good and {defective} defective pictures; "
+                "it needs both: add groups of the missing kind or give that split a larger share"
             )
 
 
