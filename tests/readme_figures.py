@@ -103,7 +103,7 @@ ROWS: dict[str, Callable[[Figures], str]] = {
     "accuracy": _rate("accuracy"),
     "precision": _rate("precision"),
     "recall": _rate("recall"),
-    "AUROC of the head": lambda figures: _number(figures["auroc"]),
+    "AUROC of the image probability": lambda figures: _number(figures["auroc"]),
     "Dice per defective picture": lambda figures: _number(figures["dice"]["per_defective_picture"]),
     "escape rate": _rate("escape_rate"),
     "overkill rate": _rate("overkill_rate"),

@@ -18,7 +18,7 @@ from app.inspection.recipe import Limits, Recipe
 from training.bundle_files import sha256_of, write_manifest, write_recipe
 from training.config import Config
 from training.datamodule import input_contract
-from training.segmenter import Segmenter
+from training.segmenter import Segmenter, image_probability
 
 GRAPH = "model.onnx"
 PROVIDERS = (
@@ -47,7 +47,7 @@ class ServingGraph(nn.Module):
         """Return mask probabilities as levels of 255 and image-level probabilities."""
         mask_logits, image_logits = self.segmenter(pixels.squeeze(-1))
         levels = (mask_logits.sigmoid() * 255).round().to(torch.uint8)
-        return levels, image_logits.sigmoid()
+        return levels, image_probability(mask_logits, image_logits)
 
 
 def export_graph(segmenter: Segmenter, weights: Path, tile: int, path: Path) -> ServingGraph:

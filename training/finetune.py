@@ -22,7 +22,7 @@ from app.inspection.mask_metrics import dice
 from training.config import Config, StageConfig
 from training.datamodule import Batch, SurfaceDataModule
 from training.losses import segmentation_loss
-from training.segmenter import Segmenter
+from training.segmenter import Segmenter, image_probability
 
 EXPECTED_WARNINGS = (
     "Checkpoint directory .* exists and is not empty",  # a resumed fit
@@ -32,7 +32,7 @@ EXPECTED_WARNINGS = (
 
 
 class FineTuning(L.LightningModule):
-    """Trains a segmenter; validates Dice per defective picture and the head's AUROC over whole pictures."""
+    """Trains a segmenter; validates Dice per defective picture and AUROC over whole pictures."""
 
     def __init__(self, segmenter: Segmenter, stage: StageConfig) -> None:
         super().__init__()
@@ -59,26 +59,26 @@ class FineTuning(L.LightningModule):
         mask_logits, image_logits = self.segmenter(batch["pixels"])
         predicted = (mask_logits > 0).any(dim=1).cpu().numpy()
         reference = (batch["label_map"] > 0).cpu().numpy()
-        scores = image_logits.float().cpu().tolist()
+        scores = image_probability(mask_logits.float(), image_logits.float()).cpu().tolist()
         for row, number in enumerate(batch["picture"].tolist()):
             defective, known = bool(batch["defective"][row]), bool(batch["mask_known"][row])
             self._seen.append((number, scores[row], defective, known, predicted[row], reference[row]))
 
     def on_validation_epoch_end(self) -> None:
-        """Log Dice per defective picture, AUROC of the head and their mean, the score checkpoints go by."""
+        """Log Dice per defective picture, picture-level AUROC and their mean, the score checkpoints go by."""
         pictures = defaultdict(list)
         for tile in self._seen:
             pictures[tile[0]].append(tile)
         self._seen.clear()
         defective = [tiles[0][2] for tiles in pictures.values()]
-        head = [max(tile[1] for tile in tiles) for tiles in pictures.values()]
+        scores = [max(tile[1] for tile in tiles) for tiles in pictures.values()]
         overlaps = [
             dice(np.stack([tile[4] for tile in tiles]), np.stack([tile[5] for tile in tiles]))
             for tiles in pictures.values()
             if tiles[0][2] and tiles[0][3]
         ]
         mean_dice = float(np.mean(overlaps)) if overlaps else 0.0
-        auroc = float(roc_auc_score(defective, head)) if len(set(defective)) == 2 else 0.5
+        auroc = float(roc_auc_score(defective, scores)) if len(set(defective)) == 2 else 0.5
         self.log_dict(
             {
                 "validation/dice": mean_dice,

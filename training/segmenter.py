@@ -6,6 +6,7 @@ from pathlib import Path
 
 import segmentation_models_pytorch as smp
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from training.config import ConfigError, ModelConfig
@@ -20,6 +21,7 @@ _WEIGHT_PACKAGES = {
 # Share of defect pixels that an untrained mask expects. From 0.5, the usual start, thin defects get hardly
 # any gradient until the background has been learnt. Source: Lin et al., Focal Loss, 2017, section 3.3.
 DEFECT_PRIOR = 0.01
+SPOT_PX = 5  # a side; smaller ones would let a few stray pixels decide
 
 
 class Segmenter(nn.Module):
@@ -47,6 +49,17 @@ class Segmenter(nn.Module):
         normalised = pixels.unsqueeze(1).float() / 127.5 - 1.0
         mask, image = self.unet(normalised)
         return mask, image.squeeze(1)
+
+
+def image_probability(mask_logits: torch.Tensor, image_logits: torch.Tensor) -> torch.Tensor:
+    """Join head and mask: the mean of the head's probability and the mask's strongest spot, float [batch].
+
+    Takes what the segmenter gives. A spot is the mean any-defect probability of SPOT_PX x SPOT_PX pixels. On
+    tiles never seen, each finds defects that the other misses.
+    """
+    any_defect = mask_logits.sigmoid().amax(dim=1, keepdim=True)
+    spots = F.avg_pool2d(any_defect, SPOT_PX, stride=1)
+    return (image_logits.sigmoid() + spots.amax(dim=(1, 2, 3))) / 2
 
 
 def build_segmenter(config: ModelConfig, classes: int, seed: int) -> Segmenter:

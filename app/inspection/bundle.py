@@ -116,7 +116,7 @@ class ProbabilityCalibration(Part):
 
 
 class GoldenSample(Part):
-    """A generated picture with the label map, verdict and head's answer the bundle must reproduce."""
+    """A generated picture with the label map, verdict and image probability the bundle must reproduce."""
 
     image: str
     image_sha256: Sha256

@@ -127,7 +127,7 @@ class Inspector:
         recipe: Recipe,
         timings: Timings | None = None,
     ) -> tuple[tuple[Defect, ...], Verdict, tuple[Reason, ...]]:
-        """Measure and judge a label map; the probabilities only give the scores and the head's review."""
+        """Measure and judge a label map; the probabilities only give scores and the review."""
         timings = timings or Timings()
         with timings.step("measure"):
             names = self.bundle.class_names
@@ -138,7 +138,7 @@ class Inspector:
 
     @property
     def image_threshold(self) -> float:
-        """The head's threshold in force: the active artifact's."""
+        """The image probability's threshold in force: the active artifact's."""
         return self.session.artifact.operating_point.image_threshold
 
     def self_test(self) -> None:

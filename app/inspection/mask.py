@@ -14,9 +14,9 @@ def to_label_map(
 ) -> NDArray[np.uint8]:
     """Decide every pixel: uint8 [K, H, W] to a label map uint8 [H, W], 0 background, k the k-th class.
 
-    Where the head is below its threshold nothing is a defect. A pixel at or above the pixel threshold belongs
-    to its most probable class (the first, if several are equal); connected regions of one class smaller than
-    the least area are dropped.
+    Where the image probability is below its threshold nothing is a defect. A pixel at or above the pixel
+    threshold belongs to its most probable class (the first, if several are equal); connected regions of one
+    class smaller than the least area are dropped.
     """
     label_map = np.zeros(probability.shape[1:], dtype=np.uint8)
     if image_probability < point.image_threshold:

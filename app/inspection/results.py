@@ -84,8 +84,8 @@ class Prediction:
 class Inspection:
     """One image judged.
 
-    `label_map` is uint8 [H, W]: 0 is background, k the k-th of `classes`. `image_probability` is the head's
-    answer and `image_threshold` the operating point it was held against; `recipe` is the recipe's name.
+    `label_map` is uint8 [H, W]: 0 is background, k the k-th of `classes`. `image_probability` is how
+    sure the model is of any defect, `image_threshold` what it was held against; `recipe` is the recipe's name.
     """
 
     verdict: Verdict

@@ -9,8 +9,8 @@ def judge(
 ) -> tuple[Verdict, tuple[Reason, ...]]:
     """Hold defects against a recipe: `fail` with a reason for every limit exceeded, else `pass`.
 
-    Without any defect, `head_without_mask` makes it a `review`: the head saw something that no pixel shows.
-    A tolerated defect explains the head's answer.
+    Without any defect, `head_without_mask` makes it a `review`: the model saw something that no pixel shows.
+    A tolerated defect explains it.
     The defects must have been measured with the recipe's pixel pitch. Tighter limits never turn fail to pass.
     """
     reasons: list[Reason] = []
@@ -25,7 +25,7 @@ def judge(
 
 
 def head_reason(image_probability: float, image_threshold: float) -> Reason | None:
-    """Why to review a picture without a defect: the head is at its threshold or above; else None."""
+    """Why to review a picture without a defect, if its image probability reaches the threshold; else None."""
     if image_probability < image_threshold:
         return None
     return Reason("head_without_mask", None, image_probability, image_threshold, "probability")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from training.config import ConfigError, ModelConfig
-from training.segmenter import Segmenter, build_segmenter, load_imagenet, transfer
+from training.segmenter import Segmenter, build_segmenter, image_probability, load_imagenet, transfer
 
 SMALL = ModelConfig(weights="none", decoder_channels=(32, 24, 16, 16, 8), tile=64, overlap=16)
 
@@ -18,6 +18,14 @@ def test_logits_for_every_class_and_for_the_picture() -> None:
 def test_untrained_mask_expects_background() -> None:
     mask, _ = Segmenter(SMALL, 5).eval()(torch.full((1, 64, 64), 128, dtype=torch.uint8))
     assert 0.001 < mask.sigmoid().mean() < 0.05
+
+
+def test_head_and_strongest_spot_are_joined() -> None:
+    mask = torch.full((3, 2, 32, 32), -20.0)
+    mask[1, 1, 3:8, 20:25] = 20.0  # a spot of one class
+    mask[2, 0, 10, 10] = 20.0  # one stray pixel
+    joined = image_probability(mask, torch.tensor([20.0, -20.0, -20.0]))
+    torch.testing.assert_close(joined, torch.tensor([0.5, 0.5, 0.02]), atol=1e-6, rtol=0)
 
 
 def test_imagenet_weights_are_those_of_the_package() -> None:
