@@ -85,7 +85,8 @@ class Inspection:
     """One image judged.
 
     `label_map` is uint8 [H, W]: 0 is background, k the k-th of `classes`. `image_probability` is how
-    sure the model is of any defect, `image_threshold` what it was held against; `recipe` is the recipe's name.
+    sure the model is of any defect, `image_threshold` what that was held against; `recipe` is the recipe's
+    name.
     """
 
     verdict: Verdict
