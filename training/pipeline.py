@@ -13,7 +13,14 @@ from typing import Literal
 import numpy as np
 from safetensors.torch import load_file
 
-from app.inspection.bundle import Bundle, DefectClass, OperatingPoint, ProbabilityCalibration, TrainingSummary
+from app.inspection.bundle import (
+    MANIFEST,
+    Bundle,
+    DefectClass,
+    OperatingPoint,
+    ProbabilityCalibration,
+    TrainingSummary,
+)
 from app.inspection.inspector import Inspector
 from app.inspection.preprocess import cut
 from training.bundle_files import write_manifest
@@ -93,6 +100,7 @@ def finetune_small(run: Run) -> None:
         return
     segmenter = build_segmenter(run.config.model, len(CLASSES), run.config.seed)
     if run.config.large is not None:
+        _require(run.weights("large"), "large")
         fresh = transfer(load_file(run.weights("large")), segmenter)
         print(f"stage small starts from stage large; new: {', '.join(fresh)}", flush=True)
     fit(
@@ -108,6 +116,7 @@ def export(run: Run) -> None:
     """Export the graph, check it against torch on calibration tiles, draft the bundle around it."""
     if (run.bundle / "parity.json").exists():
         return
+    _require(run.weights("small"), "small")
     config = run.config
     splits = split(run)
     segmenter = Segmenter(config.model, len(CLASSES))
@@ -121,10 +130,15 @@ def export(run: Run) -> None:
 
 def operating_point(run: Run) -> None:
     """Choose thresholds and probability calibration on the calibration split, with the graph that ships."""
-    if Bundle.load(run.bundle).artifacts[0].operating_point.expected is not None:
+    if _thresholds_are_chosen(run):
         return
     scored = score(Inspector.load(run.bundle, device="cpu"), split(run)["calibration"])
     _set_point(run, choose(scored, run.config.operating_point), calibrate(scored))
+
+
+def _thresholds_are_chosen(run: Run) -> bool:
+    _require(run.bundle / MANIFEST, "export")
+    return Bundle.load(run.bundle).artifacts[0].operating_point.expected is not None
 
 
 def _set_point(run: Run, point: OperatingPoint, calibration: ProbabilityCalibration | None = None) -> None:
@@ -138,6 +152,8 @@ def evaluate(run: Run) -> None:
     """Judge the test split, once, and freshly generated pictures; write evaluation.json."""
     if (run.bundle / "evaluation.json").exists():
         return
+    if not _thresholds_are_chosen(run):
+        raise ConfigError(f"{run.bundle} has no thresholds yet; run the stage operating-point first")
     generated = run.directory / "generated"
     write_generated(generated, GENERATED_TEST_PICTURES, GENERATED_TEST_SEED)
     inspector = Inspector.load(run.bundle, device="cpu")
@@ -165,6 +181,7 @@ def evaluate(run: Run) -> None:
 
 def publish(run: Run) -> Path:
     """Add golden samples and the model card, self-test, and copy the bundle to the models folder."""
+    _require(run.bundle / "evaluation.json", "evaluate")
     if not Bundle.load(run.bundle).golden:
         tried = add_golden(run.bundle, run.config.right_golden)
         print(f"golden samples, pictures tried for each: {tried}", flush=True)
@@ -194,6 +211,11 @@ def run_all(run: Run) -> Path:
     operating_point(run)
     evaluate(run)
     return publish(run)
+
+
+def _require(path: Path, stage: str) -> None:
+    if not path.is_file():
+        raise ConfigError(f"{path} is missing; run the stage {stage} first")
 
 
 def _datamodule(run: Run, splits: dict[str, list[Sample]], name: str) -> SurfaceDataModule:

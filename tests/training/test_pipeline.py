@@ -1,6 +1,7 @@
 """The whole journey on generated pictures in the true layout, and what happens when it is interrupted."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from app.inspection.bundle import Bundle
 from app.inspection.inspector import Inspector
 from training.__main__ import main
+from training.bundle_files import write_manifest
 from training.config import ConfigError, load_config
 from training.datasets.magnetic_tile import write_generated
 from training.export import ServingGraph
@@ -114,6 +117,22 @@ def test_folder_of_another_configuration_is_refused(trained: Run) -> None:
     other = replace(trained, config=trained.config.model_copy(update={"seed": 2}))
     with pytest.raises(ConfigError, match="another configuration"):
         other.claim()
+
+
+def test_stages_out_of_order_are_refused(trained: Run, tmp_path: Path) -> None:
+    run = replace(trained, directory=tmp_path)
+    run.claim()
+    for stage, missing in ((export, "small"), (operating_point, "export"), (publish, "evaluate")):
+        with pytest.raises(ConfigError, match=f"run the stage {missing} first"):
+            stage(run)
+    shutil.copytree(trained.directory, tmp_path, dirs_exist_ok=True)
+    (run.bundle / "evaluation.json").unlink()
+    bundle = Bundle.load(run.bundle)
+    point = bundle.artifacts[0].operating_point.model_copy(update={"expected": None})
+    artifact = bundle.artifacts[0].model_copy(update={"operating_point": point})
+    write_manifest(run.bundle, bundle.model_copy(update={"artifacts": (artifact,)}))
+    with pytest.raises(ConfigError, match="run the stage operating-point first"):
+        evaluate(run)
 
 
 class KilledError(Exception):

@@ -57,9 +57,11 @@ def test_what_is_missing_is_named(tiles: Path) -> None:
 
 def test_unreadable_picture_is_named(tiles: Path) -> None:
     sample = read_magnetic_tile(tiles)[0]
-    sample.image.path.write_bytes(b"not a picture")
-    with pytest.raises(DatasetError, match="not a readable picture"):
-        sample.pixels()
+    whole = sample.image.read()
+    for data, what in ((b"not a picture", "none of JPEG, PNG"), (whole[: len(whole) // 2], "ends before")):
+        sample.image.path.write_bytes(data)
+        with pytest.raises(DatasetError, match=f"{sample.image.path.name}.*{what}"):
+            sample.pixels()
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:

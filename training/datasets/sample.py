@@ -7,6 +7,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.inspection.decode import DecodeLimits, decode
+from app.inspection.errors import ImageError
+
 Pixels = NDArray[np.uint8]
 
 
@@ -68,7 +71,9 @@ class Sample:
 
 
 def _grey(blob: Blob, name: str) -> Pixels:
-    pixels = cv2.imdecode(np.frombuffer(blob.read(), np.uint8), cv2.IMREAD_GRAYSCALE)
-    if pixels is None:
-        raise DatasetError(f"{name} ({blob.path}) is not a readable picture; JPEG, PNG or BMP is expected")
-    return np.asarray(pixels, np.uint8)
+    """Decode as the service does: another decoder would fill what a cut file lacks with grey, silently."""
+    try:
+        pixels = decode(blob.read(), DecodeLimits())
+    except ImageError as error:
+        raise DatasetError(f"{name} ({blob.path}): {error}") from error
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8) if pixels.ndim == 3 else pixels
