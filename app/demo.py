@@ -20,16 +20,18 @@ TIMEOUT_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A picture, and the verdict it must get where that is known."""
+    """A picture, and the verdict it must get where that is known, by which recipe (None: the default)."""
 
     file: Path
     expected: str = ""
+    recipe: str | None = None
 
 
 def golden_samples(bundle_dir: Path) -> list[Sample]:
     """The golden pictures of a bundle, whose verdicts are known."""
     bundle = Bundle.load(bundle_dir)
-    return [Sample(bundle.directory / each.image, each.verdict) for each in bundle.golden]
+    own = bundle.default_recipe.name
+    return [Sample(bundle.directory / each.image, each.verdict, own) for each in bundle.golden]
 
 
 def folder_samples(folder: Path) -> list[Sample]:
@@ -42,7 +44,7 @@ def run(url: str, samples: Sequence[Sample], out: Path) -> int:
     out.mkdir(parents=True, exist_ok=True)
     try:
         rows = [_row(url, sample, out) for sample in samples]
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, json.JSONDecodeError) as error:
         print(f"no service answers at {url} ({error}); start one with `make serve`", file=sys.stderr)
         return TROUBLE
     print(table(("picture", "verdict", "expected", "decided by", "ms"), rows))
@@ -52,7 +54,7 @@ def run(url: str, samples: Sequence[Sample], out: Path) -> int:
 
 
 def _row(url: str, sample: Sample, out: Path) -> tuple[str, ...]:
-    status, answer = _post(url, sample.file)
+    status, answer = _post(url, sample)
     if status != http.HTTPStatus.OK:
         return sample.file.name, "error", sample.expected, f"{answer['code']}: {answer['detail']}", ""
     overlay = out / f"{sample.file.stem}.overlay.png"
@@ -61,11 +63,12 @@ def _row(url: str, sample: Sample, out: Path) -> tuple[str, ...]:
     return sample.file.name, verdict, sample.expected, reasons, milliseconds
 
 
-def _post(url: str, file: Path) -> tuple[int, dict[str, Any]]:
-    where = urlsplit(url)
+def _post(url: str, sample: Sample) -> tuple[int, dict[str, Any]]:
+    where, file = urlsplit(url), sample.file
     kind = http.client.HTTPSConnection if where.scheme == "https" else http.client.HTTPConnection
     connection = kind(where.netloc, timeout=TIMEOUT_S)
-    query = urlencode({"overlay": "true", "mask": "none", "part_id": file.stem[:128]})
+    options = {"overlay": "true", "mask": "none", "part_id": file.stem[:128]}
+    query = urlencode(options | ({"recipe": sample.recipe} if sample.recipe else {}))
     try:
         connection.request(
             "POST",

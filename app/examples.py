@@ -52,7 +52,7 @@ INSPECTION: dict[str, Any] = {
     },
     "image_probability": 0.997,
     "image_threshold": 0.42,
-    "recipe": "magnetic-tile",
+    "recipe": "default",
     "part_id": "tile-000117",
     "camera_id": "line-2-top",
     "overlay": None,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.inspection.errors import PasslineError
+from app.inspection.errors import ImageUndecodable, PasslineError
 from app.schemas import InspectionAnswer, Options
 from app.service import Loaded, Order, judge
 from app.uploads import Upload
@@ -45,12 +45,20 @@ def inspect_folder(loaded: Loaded, files: Sequence[Path], recipe: str | None) ->
     chosen = loaded.recipes.find(recipe)
     for file in files:
         try:
-            with file.open("rb") as stream:
-                data = stream.read(loaded.inspector.limits.max_bytes + 1)
+            data = _read(file, loaded.inspector.limits.max_bytes)
             order = Order(loaded.inspector, chosen, Upload(file.name, data), Options(mask="none"))
             yield Line(file, judge(order))
         except PasslineError as error:
             yield Line(file, error)
+
+
+def _read(file: Path, most: int) -> bytes:
+    """The file's bytes, as many as tell whether it is too large; raises ImageUndecodable."""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(most + 1)
+    except OSError as error:
+        raise ImageUndecodable(f"the file cannot be read ({error.strerror}); check its rights") from error
 
 
 def exit_status(lines: Sequence[Line]) -> int:

@@ -34,6 +34,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         docs_url=None,  # the built-in pages load their scripts from outside
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would name the address behind a proxy, and lose the picture
         lifespan=_lifespan,
     )
     app.state.service = service

@@ -57,7 +57,7 @@ _LABELS: dict[str, Any] = {
     "recipe": {
         "type": "string",
         "description": "Name of the recipe to judge by.",
-        "example": "magnetic-tile",
+        "example": "default",
     },
     "part_id": {"type": "string", "description": "The part; returned unchanged.", "example": "tile-000117"},
     "camera_id": {

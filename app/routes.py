@@ -1,9 +1,11 @@
 """HTTP in, call, HTTP out: every endpoint, and no logic."""
 
 import asyncio
+from collections import Counter
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
 
 from app import openapi
@@ -41,12 +43,22 @@ DeadlineMs = Annotated[
 ]
 
 
+def each_once(request: Request) -> None:
+    """Refuse a query parameter given twice: the last would win, and another recipe might have been meant."""
+    counts = Counter(name for name, _ in request.query_params.multi_items())
+    twice = [name for name, count in counts.items() if count > 1]
+    wrong = [{"loc": ("query", name), "msg": "Given more than once; give it once"} for name in twice]
+    if wrong:
+        raise RequestValidationError(wrong)
+
+
 @router.post(
     "/v1/inspections",
     tags=["inspections"],
     summary="Inspect one picture",
     responses=openapi.INSPECTION_PROBLEMS,
     openapi_extra=openapi.INSPECTION_BODY,
+    dependencies=[Depends(each_once)],
 )
 async def inspect(
     request: Request,
@@ -66,6 +78,7 @@ async def inspect(
     summary="Inspect many pictures",
     responses=openapi.BATCH_PROBLEMS,
     openapi_extra=openapi.BATCH_BODY,
+    dependencies=[Depends(each_once)],
 )
 async def inspect_batch(
     request: Request,

@@ -4,7 +4,7 @@ Every inspection takes one place from its arrival until its thread is really don
 nobody waits for any more still counts while it keeps a thread busy. Where all places are taken a single
 inspection is refused at once: a line that is told to slow down does better than one whose answers all come
 late. A batch waits for room instead, and all batches together hold at most half of the places, so they never
-shut out the single inspections of a running line.
+shut out the single inspections of a running line, which go first.
 """
 
 import asyncio
@@ -120,7 +120,8 @@ class Scheduler:
     def _start_jobs(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting and self.running < self.workers:
-            job = self._waiting.popleft()
+            job = next((each for each in self._waiting if not each.in_batch), self._waiting[0])
+            self._waiting.remove(job)
             self._running.add(job)
             job.started = time.perf_counter()
             future = self._executor.submit(job.context.run, job.work)

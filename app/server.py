@@ -67,9 +67,12 @@ def greeting(service: Service, url: str) -> str:
     model = service.readiness().model
     what = f"{model.name} {model.version}, {model.artifact} on {model.execution_provider}"
     lines = [f"Passline is ready at {url}: {what}"]
-    for verdict, picture in examples(loaded.inspector.bundle).items():
+    bundle = loaded.inspector.bundle
+    own = bundle.default_recipe.name  # what the samples' verdicts are by
+    chosen = "" if own == loaded.recipes.default.name else f" -F recipe={shlex.quote(own)}"
+    for verdict, picture in examples(bundle).items():
         lines.append(f"A sample whose verdict is {verdict}:")
-        lines.append(f"  curl -sS -F image=@{shlex.quote(str(picture))} {url}/v1/inspections")
+        lines.append(f"  curl -sS -F image=@{shlex.quote(str(picture))}{chosen} {url}/v1/inspections")
     return "\n".join([*lines, f"Every request and answer: {url}/docs"])
 
 

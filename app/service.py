@@ -3,12 +3,13 @@
 import asyncio
 import functools
 import logging
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from app.answers import batch_answer, inspection_answer, mask_answer, model_answer, model_used
-from app.errors import NotReady, Unexpected
+from app.errors import DeadlineExceeded, NotReady, Unexpected
 from app.inspection.decode import DecodeLimits, decode
 from app.inspection.errors import PasslineError
 from app.inspection.inspector import Inspector
@@ -35,13 +36,19 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One picture to be judged; `placed` is when, in the clock of `time.perf_counter`."""
+    """One picture to be judged; both times are in the clock of `time.perf_counter`."""
 
     inspector: Inspector
     recipe: Recipe
     upload: Upload
     options: Options
     placed: float = field(default_factory=time.perf_counter)
+    useless_after: float = math.inf
+
+    def check(self) -> None:
+        """Raise DeadlineExceeded once nobody waits any more: the thread is needed for others."""
+        if time.perf_counter() > self.useless_after:
+            raise DeadlineExceeded("the inspection was not done by the deadline; it was not judged")
 
 
 class Service:
@@ -101,7 +108,7 @@ class Service:
 
     async def inspect(self, submission: Submission, deadline: float) -> InspectionAnswer:
         """Inspect a request's one picture by `deadline`, in the event loop's time; raises a PasslineError."""
-        work = self._work(submission.pictures[0], submission.options)
+        work = self._work(submission.pictures[0], submission.options, deadline)
         return self._recorded(await self._scheduler.run(work, deadline))
 
     async def inspect_batch(self, submission: Submission, deadline: float) -> BatchAnswer:
@@ -110,7 +117,7 @@ class Service:
 
         async def inspect(upload: Upload) -> InspectionAnswer:
             async with turn:
-                work = self._work(upload, submission.options)
+                work = self._work(upload, submission.options, deadline)
                 return self._recorded(await self._scheduler.run_when_room(work, deadline))
 
         self.loaded.recipes.find(submission.options.recipe)  # else every picture would say the same
@@ -118,9 +125,11 @@ class Service:
         pairs = zip(submission.pictures, done, strict=True)
         return batch_answer([self._item(upload, outcome) for upload, outcome in pairs])
 
-    def _work(self, upload: Upload, options: Options) -> Callable[[], InspectionAnswer]:
+    def _work(self, upload: Upload, options: Options, deadline: float) -> Callable[[], InspectionAnswer]:
         recipe = self.loaded.recipes.find(options.recipe)
-        return functools.partial(judge, Order(self.loaded.inspector, recipe, upload, options))
+        order = Order(self.loaded.inspector, recipe, upload, options)
+        left = deadline - asyncio.get_running_loop().time()
+        return functools.partial(judge, replace(order, useless_after=order.placed + left))
 
     def _recorded(self, answer: InspectionAnswer) -> InspectionAnswer:
         self.metrics.inspected(answer)
@@ -151,7 +160,8 @@ def load(settings: Settings) -> Loaded:
 def judge(order: Order) -> InspectionAnswer:
     """Inspect one picture and put the answer together; runs on a worker thread."""
     started = time.perf_counter()
-    inspection = order.inspector.inspect(order.upload.data, order.recipe, order.upload.reference_mask)
+    upload = order.upload
+    inspection = order.inspector.inspect(upload.data, order.recipe, upload.reference_mask, order.check)
     encoding = time.perf_counter()
     mask = mask_answer(inspection, order.options)
     picture = decode(order.upload.data, order.inspector.limits) if order.options.overlay else None

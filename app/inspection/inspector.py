@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -70,11 +70,16 @@ class Inspector:
         return cls(bundle, Session(bundle, device, threads), limits)
 
     def inspect(
-        self, data: bytes, recipe: Recipe | None = None, reference_mask: bytes | None = None
+        self,
+        data: bytes,
+        recipe: Recipe | None = None,
+        reference_mask: bytes | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> Inspection:
         """Inspect one uploaded picture by a recipe (default: the bundle's).
 
-        With a reference mask of the picture's size Dice is measured too. Raises a PasslineError.
+        With a reference mask of the picture's size Dice is measured too. `check` is called now and then and
+        ends the inspection with what it raises. Raises a PasslineError.
         """
         recipe = recipe or self.bundle.default_recipe
         check_classes(recipe, self.bundle.class_names)
@@ -84,7 +89,7 @@ class Inspector:
                 data, self.limits, lambda height, width: plan_tiles(height, width, self.bundle.input)
             )
             reference = None if reference_mask is None else self._reference(reference_mask, image)
-        prediction = self.predict(image, timings)
+        prediction = self.predict(image, timings, check)
         with timings.step("mask"):
             label_map = self.label_map(prediction)
             estimated = self._estimated_dice(prediction, label_map)
@@ -105,13 +110,18 @@ class Inspector:
             recipe=recipe.name,
         )
 
-    def predict(self, image: NDArray[np.uint8], timings: Timings | None = None) -> Prediction:
+    def predict(
+        self,
+        image: NDArray[np.uint8],
+        timings: Timings | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> Prediction:
         """What the model says of uint8 pixels [H, W] or [H, W, 3], before any threshold."""
         timings = timings or Timings()
         with timings.step("preprocess"):
             tiles, plan = cut(image, self.bundle.input)
         with timings.step("inference"):
-            probabilities, heads = self.session.run(tiles)
+            probabilities, heads = self.session.run(tiles, check)
         with timings.step("mask"):
             return Prediction(stitch(probabilities, plan), float(heads.max()))
 

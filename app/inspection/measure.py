@@ -59,15 +59,20 @@ def _measure_region(
         defect_class=name,
         score=score,
         area_px=len(ys),
-        area_mm2=None if pitch is None else len(ys) * pitch**2,
+        area_mm2=None if pitch is None else _decimal(len(ys) * pitch**2),
         length_px=long_side,
-        length_mm=None if pitch is None else long_side * pitch,
+        length_mm=None if pitch is None else _decimal(long_side * pitch),
         width_px=short_side,
-        width_mm=None if pitch is None else short_side * pitch,
+        width_mm=None if pitch is None else _decimal(short_side * pitch),
         bbox=(x, y, width, height),
         centroid=(float(xs.mean()), float(ys.mean())),
         touches_border=x == 0 or y == 0 or x + width == border[1] or y + height == border[0],
     )
+
+
+def _decimal(value: float) -> float:
+    """Without the error of binary fractions, which would put what is exactly at a limit beyond it."""
+    return float(f"{value:.9g}")
 
 
 def _rectangle(ys: Indices, xs: Indices) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """Running a bundle's graph with ONNX Runtime, on a device that is known and never silently another one."""
 
 import logging
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -53,14 +54,18 @@ class Session:
         self.execution_provider: str = self._session.get_providers()[0]
         _check_graph(self._session, bundle)
 
-    def run(self, tiles: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Run tiles, uint8 [N, h, w, C], at most `max_batch` at a time.
+    def run(
+        self, tiles: NDArray[np.uint8], check: Callable[[], None] = lambda: None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Run tiles, uint8 [N, h, w, C], at most `max_batch` at a time, calling `check` before each batch.
 
-        Gives mask_probability uint8 [N, K, h, w] and image_probability float32 [N]. Raises InferenceFailed.
+        Gives mask_probability uint8 [N, K, h, w] and image_probability float32 [N]. Raises InferenceFailed,
+        and what `check` raises.
         """
         masks = np.empty((len(tiles), *self._mask_shape), dtype=np.uint8)
         heads = np.empty(len(tiles), dtype=np.float32)
         for start in range(0, len(tiles), self._max_batch):
+            check()
             part = slice(start, start + self._max_batch)
             try:
                 mask, head = self._session.run(

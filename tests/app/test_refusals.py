@@ -1,8 +1,15 @@
 """POST /v1/inspections, in process: what it does not take, each time with the documented problem."""
 
+from pathlib import Path
+
 import pytest
 from starlette.testclient import TestClient
 
+from app.errors import DeadlineExceeded
+from app.inspection.inspector import Inspector
+from app.schemas import Options
+from app.service import Order, judge
+from app.uploads import Upload
 from tests.app.test_inspections import post, refused
 from tests.inspection.bad_input import BadInput, bad_inputs
 from tests.tiny_bundle import png, tiny_picture
@@ -15,6 +22,7 @@ from tests.tiny_bundle import png, tiny_picture
         ("?overlay=perhaps", {}, "query.overlay"),
         ("?overlays=true", {}, "query.overlays"),
         ("?part_id=", {}, "query.part_id"),
+        ("?recipe=strict&recipe=generous", {}, "query.recipe"),
         ("", {"part_id": "a\nb"}, "form.part_id"),
         ("", {"camera_id": "c" * 129}, "form.camera_id"),
         ("", {"camera_id": "c" * 2000}, "form.camera_id"),
@@ -52,6 +60,18 @@ def test_what_comes_too_late_is_not_given(client: TestClient) -> None:
     slow = png(tiny_picture(2100, 2100))
     response = client.post("/v1/inspections", files={"image": slow}, headers={"X-Deadline-Ms": "1"})
     refused(response, 504, "deadline_exceeded")
+
+
+def test_work_that_is_too_late_leaves_its_thread(bundle_dir: Path) -> None:
+    inspector = Inspector.load(bundle_dir, "cpu")
+    upload = Upload(None, png(tiny_picture(2100, 2100)))
+    late = Order(inspector, inspector.bundle.default_recipe, upload, Options(), useless_after=0.0)
+    with pytest.raises(DeadlineExceeded):
+        judge(late)
+
+
+def test_an_address_with_a_slash_at_its_end_is_not_served(client: TestClient, dark: bytes) -> None:
+    refused(client.post("/v1/inspections/", files={"image": dark}), 404, "not_found")
 
 
 @pytest.mark.parametrize("bad", bad_inputs(), ids=lambda bad: bad.name)

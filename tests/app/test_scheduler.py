@@ -74,6 +74,26 @@ def test_errors_of_the_work_arrive_as_they_are() -> None:
     in_loop(scene())
 
 
+def test_single_inspections_go_before_those_of_batches() -> None:
+    async def scene() -> None:
+        scheduler, gate, order = Scheduler(workers=1, places=8), Gate(), list[str]()
+        first = asyncio.create_task(scheduler.run(gate.work, soon()))
+        await until(lambda: gate.begun)
+        batch = [
+            asyncio.create_task(scheduler.run_when_room(lambda: order.append("batch"), soon()))
+            for _ in range(2)
+        ]
+        await until(lambda: scheduler.waiting == 2)
+        single = asyncio.create_task(scheduler.run(lambda: order.append("single"), soon()))
+        await until(lambda: scheduler.waiting == 3)
+        gate.open()
+        await asyncio.gather(first, *batch, single)
+        assert order == ["single", "batch", "batch"]
+        await scheduler.close()
+
+    in_loop(scene())
+
+
 def test_a_full_queue_refuses_at_once_and_takes_again_when_it_has_room() -> None:
     async def scene() -> None:
         scheduler, gate = Scheduler(workers=1, places=3), Gate()

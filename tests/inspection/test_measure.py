@@ -33,6 +33,13 @@ def test_single_pixel_is_one_by_one() -> None:
     assert not defect.touches_border
 
 
+def test_what_is_exactly_at_a_limit_in_mm_is_not_beyond_it() -> None:
+    label_map = empty()
+    label_map[10:15, 10:15] = 1
+    (defect,) = measure(label_map, None, CLASSES, 0.05)
+    assert (defect.area_mm2, defect.length_mm) == (0.0625, 0.25)
+
+
 @settings(deadline=None)
 @given(st.integers(0, 60), st.integers(0, 50), st.integers(1, 60), st.integers(1, 50))
 def test_upright_rectangle(x: int, y: int, width: int, height: int) -> None:
