@@ -1,6 +1,7 @@
 """Recipes: the acceptance rules of one product, read from YAML or JSON and checked to the last field."""
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -86,7 +87,7 @@ def parse_recipe(text: str, source: str) -> Recipe:
         if text.lstrip().startswith("{"):
             content = json.loads(text, object_pairs_hook=_unique_pairs)
         else:
-            content = yaml.load(text, Loader=_UniqueKeyLoader)  # a SafeLoader: it makes plain values only
+            content = yaml.load(text, Loader=_Loader)  # a SafeLoader: it makes plain values only
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: bad JSON, and YAML's dates
         raise RecipeInvalid(f"{source}: is not valid YAML or JSON: {error}") from error
     if not isinstance(content, dict):
@@ -117,8 +118,12 @@ def describe(error: ValidationError) -> str:
     return "; ".join(wrong)
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """Refuses a key given twice; YAML's own rule, last one wins, would drop limits without a word."""
+class _Loader(yaml.SafeLoader):
+    """Reads plain values as YAML 1.2 does, and refuses a key given twice.
+
+    By YAML 1.1 a limit of 010 is 8 and one of 1:30 is 90, `no` is not a word, and the last of two keys wins,
+    which would drop limits without a word.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -128,6 +133,19 @@ class _UniqueKeyLoader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _kind, _form, _first in (
+    ("merge", r"<<", "<"),
+    ("null", r"~|null", "~nN"),
+    ("bool", r"true|false", "tTfF"),
+    ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|(0|[1-9][0-9]*)(?=e))(e[-+]?[0-9]+)?", "-+.0123456789"),
+    ("float", r"[-+]?\.(inf|nan)", "-+."),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_form})$", re.I), [*_first])
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^$"), [""])
 
 
 def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -28,6 +28,12 @@ def test_yaml() -> None:
     assert recipe.limits_of("fray") == Limits(max_count=0)
 
 
+@pytest.mark.parametrize(("text", "value"), [("1e3", 1000), ("2.50", 2.5), (".5", 0.5), ("7", 7)])
+def test_numbers_are_read_as_written(text: str, value: float) -> None:
+    recipe = parse_recipe(f"name: a\nlimits: {{no: {{max_area_px: {text}}}}}", "numbers.yaml")
+    assert recipe.limits_of("no") == Limits(max_area_px=value)
+
+
 def test_json_and_the_default_for_classes_not_named() -> None:
     recipe = parse_recipe(JSON, "request")
     assert recipe.limits_of("crack").max_count == 1
@@ -43,7 +49,7 @@ def test_json_and_the_default_for_classes_not_named() -> None:
         ('{"name": ', "not valid YAML or JSON"),
         ("[" * 3000, "not valid YAML or JSON"),
         ('{"a": ' * 3000, "not valid YAML or JSON"),
-        ("a: 2020-13-45", "not valid YAML or JSON"),
+        ("name: 2020-13-45\na: 1", "a: Extra inputs"),
         ("!!python/object/apply:os.system [ls]", "not valid YAML or JSON"),
         ("limits: {crack: {max_count: 0}}", "name: Field required"),
         ("name: a\nlimit: {}", "limit: Extra inputs are not permitted"),
@@ -52,6 +58,9 @@ def test_json_and_the_default_for_classes_not_named() -> None:
         ("name: a\nother:", "other: Input should be a valid dictionary"),
         ("name: a\nlimits: {crack: {max_count: -1}}", "max_count: .*greater than or equal to 0"),
         ("name: a\nlimits: {crack: {max_count: true}}", "max_count: .*valid integer"),
+        ("name: a\nlimits: {crack: {max_count: 010}}", "max_count: .*valid integer"),
+        ("name: a\nlimits: {crack: {max_length_px: 1:30}}", "max_length_px: .*valid number"),
+        ("name: a\nlimits: {crack: {max_count: yes}}", "max_count: .*valid integer"),
         ("name: a\nlimits: {crack: {max_count: 1.5}}", "max_count: .*valid integer"),
         ("name: a\nlimits: {crack: {max_area_px: .inf}}", "max_area_px: .*finite"),
         ("name: a\nlimits: {crack: {max_area_px: .nan}}", "max_area_px: "),
