@@ -4,6 +4,7 @@ Pillow decodes, not OpenCV: OpenCV fills what a cut file lacks with grey and say
 cracks.
 """
 
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -14,8 +15,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
-from app.inspection import jpeg
+from app.inspection import jpeg, png, tiff
 from app.inspection.errors import (
     ImageAnimated,
     ImageEmpty,
@@ -50,8 +52,11 @@ BROKEN = (
     struct.error, zlib.error, Warning,
 )  # fmt: skip
 
+ADDRESS = re.compile(r"0x[0-9a-f]{6,}")  # of an object, in what an exception says
+
 MAX_SCANS = 100  # each goes over the whole picture; encoders make about ten
 DEEP_LEVELS = 4096 >> 8  # what 12 bits in a 16-bit file stay below, once they are 8
+WHITE, MIDDLE_GREY = 255, 127  # of a reference mask without classes
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
@@ -97,14 +102,15 @@ def decode_reference_mask(
 ) -> tuple[NDArray[np.uint8], bool]:
     """Decode a reference mask to (label map uint8 [H, W], whether it tells classes apart).
 
-    Values 0..n_classes are class ids (of a palette picture: its indices). A mask of nothing but 0 and 255,
-    with some 255, marks defects without a class: its label map holds 0 and 1. `shape` is the picture's
-    (H, W). Raises a ReferenceMaskError.
+    Values 0..n_classes are class ids (of a palette picture: its indices). A grey mask that holds 255 marks
+    defects without a class, wherever it is above 127: its label map holds 0 and 1. `shape` is the
+    picture's (H, W). Raises a ReferenceMaskError.
     """
     try:
         image = _open(data, LOSSLESS)
         _check_size(image.size, DecodeLimits(max_pixels=shape[0] * shape[1]))
         values = _mask_values(_load(image, data))
+        greys = image.mode != "P"
     except ImageTooLarge as error:
         raise ReferenceMaskSizeMismatch(f"the reference mask is larger than the picture: {error}") from error
     except ImageError as error:
@@ -116,13 +122,22 @@ def decode_reference_mask(
             f"the reference mask is {values.shape[1]} x {values.shape[0]} pixels; "
             f"the picture is {shape[1]} x {shape[0]}"
         )
+    return _label_map(values, n_classes, greys)
+
+
+def _label_map(
+    values: NDArray[np.integer[Any]], n_classes: int, greys: bool
+) -> tuple[NDArray[np.uint8], bool]:
+    """A reference mask's values as a label map, and whether that tells classes apart."""
     found = set(np.unique(values).tolist())
-    if found == {255} or found == {0, 255}:
-        return (values > 0).astype(np.uint8), False
+    # Drawn masks have soft edges: greys between 0 and 255, which are no classes. A palette has no greys.
+    if max(found) == WHITE and (greys or found <= {0, WHITE}):
+        return (values > MIDDLE_GREY).astype(np.uint8), False
     if max(found) > n_classes:
         wrong = sorted(value for value in found if value > n_classes)[:5]
         raise ReferenceMaskInvalid(
-            f"the reference mask holds {wrong}; right are class ids 0..{n_classes}, or only 0 and 255"
+            f"the reference mask holds {wrong}; right are class ids 0..{n_classes}, or greys up to 255, "
+            "where those above 127 are defects"
         )
     return values.astype(np.uint8), True
 
@@ -179,19 +194,28 @@ def _is_16_bit(image: ImageFile.ImageFile) -> bool:
 
 
 def _load(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
-    boxes = [extents for _, extents, *_ in image.tile if extents is not None]
-    if (
-        sum((right - left) * (lower - upper) for left, upper, right, lower in boxes)
-        < image.width * image.height
-    ):
-        raise ImageTruncated("the file lists only a part of the picture's strips; send it whole")
+    """Read the pixels, of a file whose own structure says that all of them are there."""
     try:
+        what = tiff.unsupported(image.tag_v2) if isinstance(image, TiffImageFile) else None
+        if what is not None:
+            raise ImageUnsupported(what)
+        if lack := _lack(image, data):
+            raise ImageTruncated(f"the file holds only a part of the picture ({lack}); send it whole")
         image.load()
     except BROKEN as error:
         raise _broken(data, error) from error
     if "progressive" in image.info and _has_cut_scan(image, data):
         raise ImageTruncated("one of the picture's scans ends early; send the file whole")
     return image
+
+
+def _lack(image: ImageFile.ImageFile, data: bytes) -> str | None:
+    """What the file lacks of the picture that Pillow would fill with black, or None."""
+    if isinstance(image, TiffImageFile):
+        return tiff.missing(image.tag_v2)
+    if any(extents != (0, 0, *image.size) for _, extents, *_ in image.tile):
+        return "its pixels do not cover it"
+    return png.missing(data) if image.format == "PNG" else None
 
 
 def _has_cut_scan(image: Image.Image, data: bytes) -> bool:
@@ -260,8 +284,15 @@ def _upright(pixels: NDArray[Scalar], orientation: int) -> NDArray[Scalar]:
 def _broken(data: bytes, error: Exception) -> ImageError:
     """Name what a supported file suffers from: an early end, which a sender can repair, or anything else."""
     if isinstance(error, EOFError) or "truncat" in str(error).lower() or _ends_early(data):
-        return ImageTruncated(f"the file ends before the picture does ({error}); send it whole")
-    return ImageUndecodable(f"the file is broken and cannot be decoded ({error}); export it anew")
+        return ImageTruncated(f"the file ends before the picture does{_reason(error)}; send it whole")
+    return ImageUndecodable(f"the file is broken and cannot be decoded{_reason(error)}; export it anew")
+
+
+def _reason(error: Exception) -> str:
+    """The decoder's own words in brackets, where they say something to whoever sent the file."""
+    of_the_code = isinstance(error, (UnidentifiedImageError, LookupError, TypeError, struct.error))
+    text = str(error)
+    return "" if of_the_code or not text or ADDRESS.search(text) else f" ({text})"
 
 
 def _ends_early(data: bytes) -> bool:

@@ -210,7 +210,7 @@ def _pixel_formats() -> list[BadInput]:
             "tiff_1_bit_fax",
             encode(Image.fromarray(grey > 64), "TIFF", compression="group4"),
             "image/tiff",
-            None,
+            ImageUnsupported,
         ),
         ("png_opaque_alpha", encode(image.convert("RGBA"), "PNG"), "image/png", None),
         ("png_grey_opaque_alpha", encode(Image.fromarray(grey).convert("LA"), "PNG"), "image/png", None),
@@ -243,7 +243,7 @@ def _odd_but_right() -> list[BadInput]:
         ("jpeg_trailing_garbage", jpeg + b"garbage \xff\xd8\xff" * 99, "image/jpeg", None),
         ("png_trailing_garbage", png + bytes(999), "image/png", None),
         ("two_jpegs_in_one", jpeg + encode(other, "JPEG"), "image/jpeg", None),
-        ("tiff_jpeg_inside", encode(image, "TIFF", compression="jpeg"), "image/tiff", None),
+        ("tiff_jpeg_inside", encode(image, "TIFF", compression="jpeg"), "image/tiff", ImageUnsupported),
     ]
     return [BadInput(*each) for each in files]
 

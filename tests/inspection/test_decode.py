@@ -38,7 +38,10 @@ def test_bad_input_gives_the_error_expected(upload: BadInput) -> None:
     with pytest.raises(ImageError) as caught:
         decode(upload.data, LIMITS)
     assert type(caught.value) is upload.expected, str(caught.value)
-    assert len(str(caught.value)) > 20, "the message must say what is wrong and what would be right"
+    message = str(caught.value)
+    assert len(message) > 20, "the message must say what is wrong and what would be right"
+    assert "0x" not in message, "an object's address tells a sender nothing"
+    assert "out of range" not in message
 
 
 @pytest.mark.parametrize("upload", [each for each in CORPUS if not each.expected], ids=lambda each: each.name)
@@ -187,6 +190,27 @@ def test_reference_mask_without_classes() -> None:
         assert not has_classes
 
 
+def test_grey_edges_of_a_reference_mask_are_defects_above_127() -> None:
+    values = np.zeros((20, 30), dtype=np.uint8)
+    values[2:5], values[1], values[5], values[6] = 255, 127, 128, 1
+    for data in (encode(values, "PNG"), encode(values, "TIFF"), encode(np.dstack([values] * 3), "BMP")):
+        label_map, has_classes = decode_reference_mask(data, (20, 30), 2)
+        np.testing.assert_array_equal(label_map, values > 127)
+        assert not has_classes
+
+
+def test_values_above_the_classes_are_refused_without_a_255_and_in_a_palette() -> None:
+    values = np.zeros((20, 30), dtype=np.uint8)
+    values[2:5], values[6] = 254, 128
+    with pytest.raises(ReferenceMaskInvalid, match=r"128, 254.*above 127 are defects"):
+        decode_reference_mask(encode(values, "PNG"), (20, 30), 2)
+    values[2:5], values[6] = 255, 1
+    coloured = Image.fromarray(values).convert("P")
+    coloured.putpalette(bytes(range(256)) * 3)
+    with pytest.raises(ReferenceMaskInvalid, match="255"):
+        decode_reference_mask(encode(coloured, "PNG"), (20, 30), 2)
+
+
 def test_empty_reference_mask_has_no_defect_of_any_class() -> None:
     label_map, has_classes = decode_reference_mask(encode(np.zeros((9, 9), np.uint8), "PNG"), (9, 9), 3)
     assert not label_map.any()
@@ -214,7 +238,7 @@ def test_reference_mask_is_turned_like_the_picture() -> None:
         (encode(np.zeros((10, 10), np.uint8), "PNG"), ReferenceMaskSizeMismatch),
         (encode(np.full((20, 30), 3, np.uint8), "PNG"), ReferenceMaskInvalid),
         (encode(np.full((20, 30), 300, np.uint16), "PNG"), ReferenceMaskInvalid),
-        (encode(np.arange(600, dtype=np.uint8).reshape(20, 30), "PNG"), ReferenceMaskInvalid),
+        (encode(np.arange(600).reshape(20, 30).astype(np.uint8) % 255, "PNG"), ReferenceMaskInvalid),
         (encode(np.full((20, 30, 3), (255, 0, 0), np.uint8), "PNG"), ReferenceMaskInvalid),
     ],
 )
