@@ -48,8 +48,17 @@ def _stage(options: argparse.Namespace) -> None:
         print(f"published {run_all(run)}")
         return
     run.claim()
-    STAGES[options.command](run)
-    print(f"stage {options.command} is done; its results are in {run.directory}")
+    result = STAGES[options.command](run)
+    if options.command == "publish":
+        print(f"published {result}")
+    else:
+        print(f"stage {options.command} is done; its results are in {run.directory}")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     generate = commands.add_parser("generate", help="write generated tiles in the magnetic-tile layout")
     generate.add_argument("out", type=Path)
-    generate.add_argument("--count", type=int, default=100)
+    generate.add_argument("--count", type=_count, default=100)
     generate.add_argument("--seed", type=int, default=1)
     return parser
 

@@ -1,10 +1,11 @@
 """What a training run may set; frozen, unknown keys refused."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
+import segmentation_models_pytorch as smp
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 
 class ConfigError(ValueError):
@@ -47,11 +48,24 @@ class ModelConfig(_Frozen):
 
     encoder: str = "tu-tf_efficientnet_lite0"
     weights: Literal["imagenet", "none"] = "imagenet"
-    decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
+    decoder_channels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        default=(256, 128, 64, 32, 16), min_length=1, max_length=5
+    )
     dropout: float = Field(default=0.2, ge=0, lt=1)
     tile: int = Field(default=384, ge=64, multiple_of=32)
     overlap: int = Field(default=96, ge=0)
     pixel_scale: float = Field(default=1.0, gt=0, le=4)
+
+    @field_validator("encoder")
+    @classmethod
+    def _encoder_is_known(cls, name: str) -> str:
+        # Names with tu- are timm's, which only building the encoder can tell.
+        if not name.startswith("tu-") and name not in smp.encoders.get_encoder_names():
+            raise ValueError(
+                f"unknown encoder {name}; use an encoder of segmentation-models-pytorch, "
+                "such as tu-tf_efficientnet_lite0 or resnet18"
+            )
+        return name
 
     @model_validator(mode="after")
     def _overlap_leaves_a_step(self) -> Self:
@@ -93,7 +107,7 @@ class Config(_Frozen):
     """A whole run: which stages, on what split, into which bundle."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
-    version: str = Field(pattern=r"^[0-9A-Za-z.-]+$")
+    version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.-]*$")
     description: str = ""
     note: str = Field(default="", description="what the model card should say of this run")
     seed: int = 1
@@ -120,9 +134,11 @@ class Config(_Frozen):
 def load_config(path: Path) -> Config:
     """Read a YAML configuration; raises ConfigError naming the file, the field and what it may be."""
     try:
-        return Config.model_validate(yaml.safe_load(path.read_text()))
+        return Config.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror}); give a YAML file") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     except ValidationError as error:

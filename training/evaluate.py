@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from app.inspection.inspector import Inspector
 from app.inspection.mask_metrics import dice
 from app.inspection.results import Verdict
-from training.datasets.sample import Sample
+from training.datasets.sample import Sample, named
 from training.operating_point import interval
 
 # Marked defect pixels of a picture, upper bound excluded: from a pin hole to a region.
@@ -42,8 +42,12 @@ class Judged:
 
 
 def judge_samples(inspector: Inspector, samples: Iterable[Sample]) -> list[Judged]:
-    """Inspect samples from their own bytes, as the service does."""
-    return [judge_picture(inspector, sample, sample.image.read(), sample.label_map()) for sample in samples]
+    """Inspect samples from their own bytes, as the service does; DatasetError names one that is refused."""
+    judged = []
+    for sample in samples:
+        with named(sample.name, sample.image):
+            judged.append(judge_picture(inspector, sample, sample.image.read(), sample.label_map()))
+    return judged
 
 
 def judge_picture(

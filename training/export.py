@@ -10,12 +10,11 @@ import numpy as np
 import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import nn
 
 from app.inspection.bundle import Artifact, Bundle, DefectClass, OperatingPoint, TrainingSummary
 from app.inspection.recipe import Limits, Recipe
-from training.bundle_files import sha256_of, write_manifest, write_recipe
+from training.bundle_files import read_weights, sha256_of, write_manifest, write_recipe
 from training.config import Config
 from training.datamodule import input_contract
 from training.segmenter import Segmenter, image_probability
@@ -52,7 +51,7 @@ class ServingGraph(nn.Module):
 
 def export_graph(segmenter: Segmenter, weights: Path, tile: int, path: Path) -> ServingGraph:
     """Write the ONNX graph of the weights; the batch is dynamic, the tile fixed. Returns the torch graph."""
-    segmenter.load_state_dict(load_file(weights))
+    segmenter.load_state_dict(read_weights(weights))
     graph = ServingGraph(segmenter).eval()
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.onnx.export(

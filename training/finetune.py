@@ -1,6 +1,8 @@
 """One stage of fine-tuning with Lightning: fit, keep the best averaged weights by validation."""
 
+import pickle
 import warnings
+import zipfile
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,8 @@ from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
 
 from app.inspection.mask_metrics import dice
-from training.config import Config, StageConfig
+from training.bundle_files import written_whole
+from training.config import Config, ConfigError, StageConfig
 from training.datamodule import Batch, SurfaceDataModule
 from training.losses import segmentation_loss
 from training.segmenter import Segmenter, image_probability
@@ -141,11 +144,13 @@ def fit(
         enable_model_summary=False,
     )
     last = checkpoints / "last.ckpt"
+    if last.exists():
+        _load_checkpoint(last)  # asked here: inside the fit, a cut file's error could be anything's
     with warnings.catch_warnings():
         for message in EXPECTED_WARNINGS:
             warnings.filterwarnings("ignore", message)
         trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=False)
-    checkpoint = torch.load(best.best_model_path, map_location="cpu", weights_only=False)
+    checkpoint = _load_checkpoint(Path(best.best_model_path))
     prefix = "segmenter."
     weights = {
         key.removeprefix(prefix): value.contiguous()
@@ -153,5 +158,16 @@ def fit(
         if key.startswith(prefix)
     }
     path = directory / "weights.safetensors"
-    save_file(weights, path)
+    with written_whole(path) as partial:
+        save_file(weights, partial)
     return path
+
+
+def _load_checkpoint(path: Path) -> Any:
+    """Read a checkpoint that Lightning wrote; raises ConfigError where a killed run left it cut."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=False)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise ConfigError(
+            f"{path} is not readable ({error}); remove the folder {path.parent} to fit this stage anew"
+        ) from error

@@ -18,7 +18,7 @@ from app.inspection.inspector import Inspector
 from app.inspection.mask import to_label_map
 from app.inspection.mask_metrics import dice
 from training.config import OperatingPointConfig
-from training.datasets.sample import Sample
+from training.datasets.sample import Sample, named
 
 PIXEL_THRESHOLDS = tuple(np.round(np.arange(0.10, 0.91, 0.05), 2).tolist())
 MIN_AREAS_PX = (0, 8, 16, 32)
@@ -44,10 +44,11 @@ class Scored:
 
 
 def score(inspector: Inspector, samples: Sequence[Sample]) -> list[Scored]:
-    """Run the bundle's graph over samples."""
+    """Run the bundle's graph over samples; raises DatasetError naming a picture that cannot be judged."""
     scored = []
     for sample in samples:
-        prediction = inspector.predict(decode(sample.image.read(), inspector.limits))
+        with named(sample.name, sample.image):
+            prediction = inspector.predict(decode(sample.image.read(), inspector.limits))
         scored.append(
             Scored(prediction.probability, prediction.image_probability, sample.label_map(), sample.defective)
         )

@@ -5,13 +5,13 @@ stopped goes on where it was.
 """
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from safetensors.torch import load_file
 
 from app.inspection.bundle import (
     MANIFEST,
@@ -23,7 +23,7 @@ from app.inspection.bundle import (
 )
 from app.inspection.inspector import Inspector
 from app.inspection.preprocess import cut
-from training.bundle_files import write_manifest
+from training.bundle_files import read_json, read_weights, write_manifest, write_text
 from training.config import ConfigError
 from training.datamodule import SurfaceDataModule, generated_pictures, input_contract, load_pictures
 from training.datasets.generated import CLASSES
@@ -35,7 +35,7 @@ from training.evaluate import judge_samples, summarise
 from training.export import GRAPH, check_parity, draft_bundle, export_graph
 from training.finetune import fit
 from training.operating_point import calibrate, choose, expected_rates, score
-from training.publish import add_comparison, add_golden
+from training.publish import add_golden, check_comparison, check_target, set_comparison
 from training.publish import publish as publish_bundle
 from training.run import Run
 from training.segmenter import Segmenter, build_segmenter, transfer
@@ -62,7 +62,7 @@ def split(run: Run) -> Splits:
     _check_both_kinds(splits)
     listing = {name: [sample.name for sample in samples] for name, samples in splits.items()}
     path = run.directory / "splits.json"
-    if path.exists() and json.loads(path.read_text()) != listing:
+    if path.exists() and read_json(path) != listing:
         raise ConfigError(
             f"{path} is of other pictures than {run.data}; a test picture could have been trained on"
         )
@@ -101,7 +101,7 @@ def finetune_small(run: Run) -> None:
     segmenter = build_segmenter(run.config.model, len(CLASSES), run.config.seed)
     if run.config.large is not None:
         _require(run.weights("large"), "large")
-        fresh = transfer(load_file(run.weights("large")), segmenter)
+        fresh = transfer(read_weights(run.weights("large")), segmenter)
         print(f"stage small starts from stage large; new: {', '.join(fresh)}", flush=True)
     fit(
         segmenter,
@@ -155,6 +155,7 @@ def evaluate(run: Run) -> None:
     if not _thresholds_are_chosen(run):
         raise ConfigError(f"{run.bundle} has no thresholds yet; run the stage operating-point first")
     generated = run.directory / "generated"
+    shutil.rmtree(generated, ignore_errors=True)  # what a killed run left
     write_generated(generated, GENERATED_TEST_PICTURES, GENERATED_TEST_SEED)
     inspector = Inspector.load(run.bundle, device="cpu")
     confidence = run.config.operating_point.confidence
@@ -169,7 +170,7 @@ def evaluate(run: Run) -> None:
         "calibration": artifact.operating_point.model_dump(mode="json"),
         "test": summarise(judged, confidence),
         "generated": summarise(judge_samples(inspector, read_magnetic_tile(generated)), confidence),
-        "parity": json.loads((run.bundle / "parity.json").read_text()),
+        "parity": read_json(run.bundle / "parity.json"),
     }
     # The operating point promises what the test split measured, not what it was chosen on.
     defective, called = [each.defective for each in judged], [each.called_defective for each in judged]
@@ -182,12 +183,19 @@ def evaluate(run: Run) -> None:
 def publish(run: Run) -> Path:
     """Add golden samples and the model card, self-test, and copy the bundle to the models folder."""
     _require(run.bundle / "evaluation.json", "evaluate")
+    _check_publishing(run)
     if not Bundle.load(run.bundle).golden:
         tried = add_golden(run.bundle, run.config.right_golden)
         print(f"golden samples, pictures tried for each: {tried}", flush=True)
-    if run.comparison is not None:
-        add_comparison(run.bundle, run.comparison / "bundle/evaluation.json")
+    set_comparison(run.bundle, run.comparison)
     return publish_bundle(run.bundle, run.models, run.replace)
+
+
+def _check_publishing(run: Run) -> None:
+    """Refuse what publishing would refuse; asked before any training, for that takes hours."""
+    if run.comparison is not None:
+        check_comparison(run.comparison)
+    check_target(run.models, run.config.name, run.config.version, run.replace)
 
 
 STAGES: dict[str, Callable[[Run], object]] = {
@@ -203,6 +211,7 @@ STAGES: dict[str, Callable[[Run], object]] = {
 
 def run_all(run: Run) -> Path:
     """The whole journey; returns where the bundle was published."""
+    _check_publishing(run)
     run.claim()
     split(run)
     finetune_large(run)
@@ -247,4 +256,4 @@ def _summary(run: Run, splits: Splits) -> TrainingSummary:
 
 
 def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=2) + "\n")
+    write_text(path, json.dumps(value, indent=2) + "\n")

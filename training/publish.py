@@ -1,7 +1,6 @@
 """Publishing: golden samples, model card, self-test, and the copy into the models folder."""
 
 import hashlib
-import json
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -16,7 +15,7 @@ from app.inspection.inspector import Inspector
 from app.inspection.mask import to_label_map
 from app.inspection.mask_metrics import label_iou
 from app.inspection.results import Inspection
-from training.bundle_files import write_manifest
+from training.bundle_files import read_json, write_manifest, write_text, written_whole
 from training.config import ConfigError
 from training.datasets.generated import CLASSES, generate_tile
 from training.model_card import model_card
@@ -54,13 +53,32 @@ def add_golden(directory: Path, right: bool = True) -> dict[str, int]:
     return tried
 
 
-def add_comparison(directory: Path, evaluation: Path) -> None:
-    """Put the figures of a run split by picture beside the bundle's own; raises ConfigError for any other."""
+def check_comparison(run_directory: Path) -> Path:
+    """Return the figures of a run split by picture; raises ConfigError for any other run."""
+    evaluation = run_directory / "bundle/evaluation.json"
     if not evaluation.is_file():
         raise ConfigError(f"{evaluation} is missing; --comparison takes the folder of an evaluated run")
-    if json.loads(evaluation.read_text())["split"]["by"] != "picture":
+    if read_json(evaluation)["split"]["by"] != "picture":
         raise ConfigError(f"{evaluation} is not of a run split by picture; only such a run is a comparison")
-    shutil.copyfile(evaluation, directory / COMPARISON)
+    return evaluation
+
+
+def check_target(models: Path, name: str, version: str, replace: bool) -> Path:
+    """Return where the version is published; raises PublishError if it is there and not to be replaced."""
+    target = models / name / version
+    if target.exists() and not replace:
+        raise PublishError(f"{target} is published; raise the version, or give --replace to overwrite it")
+    return target
+
+
+def set_comparison(directory: Path, run_directory: Path | None) -> None:
+    """Put the figures of a run split by picture beside the bundle's own, or take them out where None."""
+    if run_directory is None:
+        (directory / COMPARISON).unlink(missing_ok=True)
+        return
+    evaluation = check_comparison(run_directory)
+    with written_whole(directory / COMPARISON) as partial:
+        shutil.copyfile(evaluation, partial)
 
 
 def publish(directory: Path, models: Path, replace: bool) -> Path:
@@ -73,24 +91,25 @@ def publish(directory: Path, models: Path, replace: bool) -> Path:
     evaluation = directory / "evaluation.json"
     if not evaluation.exists() or not bundle.golden:
         raise PublishError(f"{directory} has no evaluation or golden samples yet; run those stages first")
-    target = models / bundle.name / bundle.version
-    if target.exists() and not replace:
-        raise PublishError(f"{target} is published; raise the version, or give --replace to overwrite it")
+    target = check_target(models, bundle.name, bundle.version, replace)
     Inspector.load(directory, device="cpu").self_test()
     comparison = directory / COMPARISON
-    (directory / "MODEL_CARD.md").write_text(
-        model_card(
-            bundle,
-            json.loads(evaluation.read_text()),
-            json.loads(comparison.read_text()) if comparison.exists() else None,
-        )
-    )
-    partial = target.with_name(f".{bundle.version}.partial")  # a killed copy must not look like a bundle
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(directory, partial)
-    shutil.rmtree(target, ignore_errors=True)
-    partial.rename(target)
+    beside = read_json(comparison) if comparison.exists() else None
+    write_text(directory / "MODEL_CARD.md", model_card(bundle, read_json(evaluation), beside))
+    _copy(directory, target)
     return target
+
+
+def _copy(directory: Path, target: Path) -> None:
+    """Copy the bundle in one step as seen from outside; what it replaces goes only when the new one is in."""
+    partial, old = (target.with_name(f".{target.name}.{kind}") for kind in ("partial", "old"))
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(directory, partial)  # a killed copy must not look like a bundle
+    if target.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        target.rename(old)
+    partial.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _golden(

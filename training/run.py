@@ -5,7 +5,8 @@ from pathlib import Path
 
 import yaml
 
-from training.config import Config, ConfigError
+from training.bundle_files import write_text
+from training.config import Config, ConfigError, load_config
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,16 @@ class Run:
         self.directory.mkdir(parents=True, exist_ok=True)
         path = self.directory / "config.yaml"
         text = yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False)
-        if path.exists() and Config.model_validate(yaml.safe_load(path.read_text())) != self.config:
+        if path.exists() and _written(path) != self.config:
             raise ConfigError(
                 f"{path} is of another configuration; give another --run folder or remove this one"
             )
-        path.write_text(text)
+        write_text(path, text)
+
+
+def _written(path: Path) -> Config:
+    """The configuration that a run has left in its folder."""
+    try:
+        return load_config(path)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; remove {path} if the folder is of this configuration") from error

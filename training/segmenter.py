@@ -33,15 +33,18 @@ class Segmenter(nn.Module):
 
     def __init__(self, config: ModelConfig, classes: int) -> None:
         super().__init__()
-        self.unet = smp.Unet(
-            config.encoder,
-            encoder_weights=None,
-            in_channels=1,
-            classes=classes,
-            encoder_depth=len(config.decoder_channels),
-            decoder_channels=config.decoder_channels,
-            aux_params={"pooling": "avg", "dropout": config.dropout, "classes": 1},
-        )
+        try:
+            self.unet = smp.Unet(
+                config.encoder,
+                encoder_weights=None,
+                in_channels=1,
+                classes=classes,
+                encoder_depth=len(config.decoder_channels),
+                decoder_channels=config.decoder_channels,
+                aux_params={"pooling": "avg", "dropout": config.dropout, "classes": 1},
+            )
+        except RuntimeError as error:  # timm's, of a name it does not know
+            raise ConfigError(f"the encoder {config.encoder} cannot be built: {error}") from error
         nn.init.constant_(self.unet.segmentation_head[0].bias, math.log(DEFECT_PRIOR / (1 - DEFECT_PRIOR)))
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -27,6 +27,10 @@ def test_shipped_configurations_load(path: Path) -> None:
         ("name: a\nversion: '1'\nmodel: {tile: 128, overlap: 65}", "at most half of tile"),
         ("name: a\nversion: '1'\nsmall: {steps: 5}", "validate_every must be at most steps"),
         ("name: a\nversion: '1'\nlarge: {generated_pictures: 9}", r"large\.generated_pictures must be 0"),
+        ("name: a\nversion: '..'", "version: String should match pattern"),
+        ("name: a\nversion: '1'\nmodel: {encoder: resnet1}", r"model\.encoder: .*unknown encoder resnet1"),
+        ("name: a\nversion: '1'\nmodel: {decoder_channels: [8, 8, 8, 8, 8, 8]}", "at most 5 items"),
+        ("name: a\nversion: '1'\nmodel: {decoder_channels: []}", "at least 1 item"),
         ("name: [", "is not YAML"),
         ("", "file: Input should be a valid dictionary"),
     ],
@@ -41,3 +45,10 @@ def test_bad_configuration_is_explained(tmp_path: Path, text: str, message: str)
 def test_missing_file_is_explained(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(tmp_path / "none.yaml")
+
+
+def test_file_that_is_no_text_is_explained(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes(b"name: \xff")
+    with pytest.raises(ConfigError, match="is not UTF-8"):
+        load_config(path)

@@ -9,7 +9,7 @@ from app.inspection.errors import SelfTestFailed
 from app.inspection.inspector import Inspector
 from tests.tiny_bundle import write_tiny_bundle
 from training.evaluate import summarise
-from training.publish import PublishError, add_golden, publish
+from training.publish import PublishError, add_golden, publish, set_comparison
 
 from .test_evaluate import ROWS
 
@@ -54,6 +54,7 @@ def test_published_version_is_not_overwritten_by_accident(bundle: Path, tmp_path
     with pytest.raises(PublishError, match="raise the version"):
         publish(bundle, tmp_path / "models", replace=False)
     publish(bundle, tmp_path / "models", replace=True)
+    assert [path.name for path in (tmp_path / "models/tiny").iterdir()] == ["1"]
 
 
 def test_bundle_without_figures_or_right_answers_is_refused(bundle: Path, tmp_path: Path) -> None:
@@ -71,3 +72,29 @@ def test_bundle_without_figures_or_right_answers_is_refused(bundle: Path, tmp_pa
 def test_model_that_is_wrong_on_generated_tiles_gets_no_golden_samples(bundle: Path) -> None:
     with pytest.raises(PublishError, match="not fit"):
         add_golden(bundle)
+
+
+def test_published_version_stays_until_the_new_one_is_in(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = publish(bundle, tmp_path / "models", replace=False)
+    whole = Path.rename
+
+    def killed(path: Path, new: Path) -> Path:
+        if path.name.endswith(".partial"):
+            raise KeyboardInterrupt
+        return whole(path, new)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            publish(bundle, tmp_path / "models", replace=True)
+    assert (target.with_name(".1.old") / "bundle.json").exists()
+    publish(bundle, tmp_path / "models", replace=False)
+    assert [path.name for path in (tmp_path / "models/tiny").iterdir()] == ["1"]
+
+
+def test_comparison_of_an_earlier_publication_is_taken_out(bundle: Path) -> None:
+    (bundle / "evaluation-by-picture.json").write_text("{}")
+    set_comparison(bundle, None)
+    assert not (bundle / "evaluation-by-picture.json").exists()

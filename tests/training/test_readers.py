@@ -9,10 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
+from app.inspection.inspector import Inspector
+from tests.tiny_bundle import write_tiny_bundle
 from training.datasets.generated import CLASSES
 from training.datasets.magnetic_tile import read_magnetic_tile, write_generated
 from training.datasets.sample import DatasetError
 from training.datasets.shards import read_classes, read_shards
+from training.evaluate import judge_samples
+from training.operating_point import score
 
 
 @pytest.fixture
@@ -62,6 +66,95 @@ def test_unreadable_picture_is_named(tiles: Path) -> None:
         sample.image.path.write_bytes(data)
         with pytest.raises(DatasetError, match=f"{sample.image.path.name}.*{what}"):
             sample.pixels()
+
+
+def test_pictures_of_any_jpeg_suffix_are_read(tiles: Path) -> None:
+    groups = (tiles / "groups.csv").read_text()
+    pictures = sorted((tiles / "MT_Free/Imgs").glob("*.jpg"))[:2]
+    for picture, suffix in zip(pictures, (".JPG", ".jpeg"), strict=True):
+        renamed = picture.rename(picture.with_suffix(suffix))
+        groups = groups.replace(f"/{picture.name},", f"/{renamed.name},")
+    (tiles / "groups.csv").write_text(groups, encoding="utf-8-sig")
+    (tiles / "MT_Free/Imgs/README.md").write_text("good tiles")
+    assert len(read_magnetic_tile(tiles)) == 12
+
+
+@pytest.mark.parametrize("name", ["MT_Free/Imgs/lone.png", "MT_Free/Imgs/a.tif", "MT_Free/Imgs/a.PNG"])
+def test_file_that_would_be_left_out_is_named(tiles: Path, name: str) -> None:
+    (tiles / name).touch()
+    with pytest.raises(DatasetError, match=Path(name).name):
+        read_magnetic_tile(tiles)
+
+
+def test_folder_that_would_be_left_out_is_named(tiles: Path) -> None:
+    (tiles / "MT_Scratch").mkdir()
+    with pytest.raises(DatasetError, match="MT_Scratch is of no known class"):
+        read_magnetic_tile(tiles)
+    (tiles / "MT_Scratch").rmdir()
+    (tiles / "MT_Free/Imgs").rename(tiles / "MT_Free/images")
+    with pytest.raises(DatasetError, match="MT_Free has no folder Imgs"):
+        read_magnetic_tile(tiles)
+
+
+def test_set_without_pictures_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "MT_Free/Imgs").mkdir(parents=True)
+    (tmp_path / "groups.csv").write_text("file,group\n")
+    with pytest.raises(DatasetError, match="holds no pictures"):
+        read_magnetic_tile(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("MT_Free/Imgs/gone.jpg,g", r"names MT_Free/Imgs/gone\.jpg, which is missing"),
+        ("MT_Free/Imgs/gone.jpg,", "line 14 needs both"),
+        ("MT_Free/Imgs/gone.jpg", "line 14 needs both"),
+        ("a,g\na,h", "line 15 puts a into h, an earlier line into g"),
+    ],
+)
+def test_bad_line_of_groups_is_named(tiles: Path, line: str, message: str) -> None:
+    with (tiles / "groups.csv").open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(DatasetError, match=message):
+        read_magnetic_tile(tiles)
+
+
+def test_groups_in_another_encoding_are_refused(tiles: Path) -> None:
+    (tiles / "groups.csv").write_bytes(b"file,group\n\xff,g\n")
+    with pytest.raises(DatasetError, match="is not UTF-8"):
+        read_magnetic_tile(tiles)
+
+
+def test_set_is_not_written_over_another(tiles: Path) -> None:
+    with pytest.raises(DatasetError, match=r"holds a groups\.csv already"):
+        write_generated(tiles, count=2, seed=4)
+
+
+def test_mask_of_another_size_is_named(tiles: Path) -> None:
+    mask = next((tiles / "MT_Crack/Imgs").glob("*.png"))
+    cv2.imwrite(str(mask), np.full((70, 80), 255, np.uint8))
+    sample = next(each for each in read_magnetic_tile(tiles) if each.picture_class == "crack")
+    with pytest.raises(DatasetError, match=rf"{mask.name}\) is 80 x 70 px; it must be as large"):
+        sample.label_map()
+
+
+def test_picture_that_cannot_be_judged_is_named(
+    tiles: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    bundle = write_tiny_bundle(tmp_path_factory.mktemp("tiny") / "bundle")
+    inspector = Inspector.load(bundle, device="cpu")
+    sample = read_magnetic_tile(tiles)[0]
+    sample.image.path.write_bytes(b"not a picture")
+    for judge in (score, judge_samples):
+        with pytest.raises(DatasetError, match=sample.image.path.name):
+            judge(inspector, [sample])
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"one": "crack"}', "3"])
+def test_unusable_classes_are_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "classes.json").write_text(text)
+    with pytest.raises(DatasetError, match=r"classes\.json cannot be used"):
+        read_classes(tmp_path)
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:

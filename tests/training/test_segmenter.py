@@ -53,6 +53,11 @@ def test_weights_of_another_encoder_are_refused() -> None:
         load_imagenet(torch.nn.BatchNorm2d(7), "tu-tf_efficientnet_lite0")
 
 
+def test_unknown_encoder_is_named() -> None:
+    with pytest.raises(ConfigError, match="tu-resnet1 cannot be built"):
+        Segmenter(SMALL.model_copy(update={"encoder": "tu-resnet1"}), 5)
+
+
 def test_transfer_keeps_all_but_the_class_layer() -> None:
     source, target = Segmenter(SMALL, 14), Segmenter(SMALL, 5)
     fresh = transfer(source.state_dict(), target)

@@ -1,5 +1,7 @@
 """The one form in which every reader hands over a labelled picture."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,19 +63,34 @@ class Sample:
         return _grey(self.image, self.name)
 
     def label_map(self) -> Pixels | None:
-        """Return class numbers as uint8 [H, W], or None where the pixels of the defect are unknown."""
+        """Return class numbers as uint8 [H, W], or None where the pixels of the defect are unknown.
+
+        Raises DatasetError where the mask does not decode or has another size than its picture.
+        """
         if self.mask is None:
             return None if self.defective else np.zeros(self.pixels().shape, np.uint8)
-        values = _grey(self.mask, f"mask of {self.name}")
+        values, size = _grey(self.mask, f"mask of {self.name}"), self.pixels().shape
+        if values.shape != size:
+            raise DatasetError(
+                f"mask of {self.name} ({self.mask.path}) is {values.shape[1]} x {values.shape[0]} px; "
+                f"it must be as large as its picture, {size[1]} x {size[0]} px"
+            )
         if self.mask_class is not None:
             values = np.where(values > 127, np.uint8(self.mask_class), np.uint8(0))
         return None if self.defective and not values.any() else values
 
 
-def _grey(blob: Blob, name: str) -> Pixels:
-    """Decode as the service does: another decoder would fill what a cut file lacks with grey, silently."""
+@contextmanager
+def named(name: str, blob: Blob) -> Iterator[None]:
+    """Turn what the core says of a picture into a DatasetError that names it and its file."""
     try:
-        pixels = decode(blob.read(), DecodeLimits())
+        yield
     except ImageError as error:
         raise DatasetError(f"{name} ({blob.path}): {error}") from error
+
+
+def _grey(blob: Blob, name: str) -> Pixels:
+    """Decode as the service does: another decoder would fill what a cut file lacks with grey, silently."""
+    with named(name, blob):
+        pixels = decode(blob.read(), DecodeLimits())
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8) if pixels.ndim == 3 else pixels

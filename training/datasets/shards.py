@@ -13,7 +13,13 @@ def read_classes(root: Path) -> tuple[str, ...]:
     path = root / "classes.json"
     if not path.is_file():
         raise DatasetError(f"{path} is missing; a JSON object from class number to class name is expected")
-    names = {int(number): name for number, name in json.loads(path.read_text()).items() if int(number) > 0}
+    try:
+        listed = json.loads(path.read_text())
+        names = {int(number): str(name) for number, name in dict(listed).items() if int(number) > 0}
+    except (ValueError, TypeError) as error:  # no JSON or UTF-8, no object, or a key that is no number
+        raise DatasetError(
+            f'{path} cannot be used ({error}); an object such as {{"0": "good", "1": "crack"}} is expected'
+        ) from error
     if sorted(names) != list(range(1, len(names) + 1)):
         raise DatasetError(f"{path} must number its classes 1, 2, 3 ... without a gap")
     return tuple(names[number] for number in sorted(names))

@@ -1,0 +1,92 @@
+"""What a run refuses before it trains, and what it says of files that a killed run left cut."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from training.__main__ import main
+from training.bundle_files import read_json, read_weights, write_text, written_whole
+from training.config import ConfigError, load_config
+from training.finetune import _load_checkpoint
+from training.pipeline import run_all
+from training.publish import PublishError
+from training.run import Run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    config = load_config(Path("training/configs/smoke.yaml"))
+    return Run(config, "smoke.yaml", tmp_path / "none", None, tmp_path / "run", tmp_path / "models")
+
+
+def test_published_version_is_refused_before_training(run: Run) -> None:
+    (run.models / "smoke/1").mkdir(parents=True)
+    with pytest.raises(PublishError, match="raise the version"):
+        run_all(run)
+    assert not run.directory.exists()
+
+
+def test_unfit_comparison_is_refused_before_training(run: Run, tmp_path: Path) -> None:
+    compared = replace(run, comparison=tmp_path / "other")
+    with pytest.raises(ConfigError, match="takes the folder of an evaluated run"):
+        run_all(compared)
+    (tmp_path / "other/bundle").mkdir(parents=True)
+    evaluation = tmp_path / "other/bundle/evaluation.json"
+    evaluation.write_text(json.dumps({"split": {"by": "group"}}))
+    with pytest.raises(ConfigError, match="not of a run split by picture"):
+        run_all(compared)
+
+
+def test_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "splits.json"
+    write_text(path, "whole")
+    with pytest.raises(FileNotFoundError), written_whole(path) as partial:
+        (partial / "killed").touch()
+    assert path.read_text() == "whole"
+
+
+@pytest.mark.parametrize("read", [read_json, read_weights, _load_checkpoint])
+@pytest.mark.parametrize("data", [b"", b"{", b"PK\x03\x04cut"])
+def test_cut_file_is_named(tmp_path: Path, read: Callable[[Path], object], data: bytes) -> None:
+    path = tmp_path / "cut"
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match=r"cut is not readable .*; remove"):
+        read(path)
+
+
+def test_cut_checkpoint_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    torch.save({"state_dict": torch.zeros(1000)}, path)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ConfigError, match=r"last\.ckpt is not readable .*; remove the folder"):
+        _load_checkpoint(path)
+
+
+@pytest.mark.parametrize("text", ["", "name: [", "name: smoke"])
+def test_cut_configuration_of_a_run_is_named(run: Run, text: str) -> None:
+    run.claim()
+    (run.directory / "config.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"remove .*config\.yaml"):
+        run.claim()
+
+
+@pytest.mark.parametrize("count", ["0", "-3", "many"])
+def test_count_of_generated_pictures_is_at_least_one(
+    tmp_path: Path, count: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["generate", str(tmp_path), f"--count={count}"])
+    assert "is not a whole number of at least 1" in capsys.readouterr().err
+
+
+def test_publish_says_where(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("training.__main__.STAGES", {"publish": lambda _: run.models / "smoke/1"})
+    config, folder = "training/configs/smoke.yaml", str(run.directory)
+    assert main(["publish", "--config", config, "--data", "none", "--run", folder]) == 0
+    assert capsys.readouterr().out == f"published {run.models / 'smoke/1'}\n"
