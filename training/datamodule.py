@@ -36,10 +36,7 @@ class Picture:
 
 def load_pictures(samples: Iterable[Sample], pixel_scale: float) -> list[Picture]:
     """Decode samples into memory, resized to the trained pixel scale."""
-    return [
-        _scaled(Picture(sample.pixels(), sample.label_map(), sample.defective), pixel_scale)
-        for sample in samples
-    ]
+    return [_scaled(_decoded(sample), pixel_scale) for sample in samples]
 
 
 def generated_pictures(count: int, seed: int, pixel_scale: float) -> list[Picture]:
@@ -152,6 +149,11 @@ def _stratum(picture: Picture) -> int:
     if not picture.defective:
         return GOOD
     return 0 if picture.label_map is None else int(picture.label_map.max())
+
+
+def _decoded(sample: Sample) -> Picture:
+    pixels = sample.pixels()
+    return Picture(pixels, sample.label_map(pixels.shape), sample.defective)
 
 
 def _scaled(picture: Picture, pixel_scale: float) -> Picture:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from app.inspection.inspector import Inspector
@@ -43,18 +42,14 @@ class Judged:
 
 def judge_samples(inspector: Inspector, samples: Iterable[Sample]) -> list[Judged]:
     """Inspect samples from their own bytes, as the service does; DatasetError names one that is refused."""
-    judged = []
-    for sample in samples:
-        with named(sample.name, sample.image):
-            judged.append(judge_picture(inspector, sample, sample.image.read(), sample.label_map()))
-    return judged
+    return [_judge(inspector, sample) for sample in samples]
 
 
-def judge_picture(
-    inspector: Inspector, sample: Sample, data: bytes, label_map: NDArray[np.uint8] | None
-) -> Judged:
-    """Inspect one encoded picture with the bundle's default recipe."""
-    inspection = inspector.inspect(data)
+def _judge(inspector: Inspector, sample: Sample) -> Judged:
+    """Inspect one picture with the bundle's default recipe."""
+    with named(sample.name, sample.image):
+        inspection = inspector.inspect(sample.image.read())
+    label_map = sample.label_map(inspection.label_map.shape)
     overlap = class_overlap = None
     defect_px = 0 if label_map is None else int((label_map > 0).sum())
     if label_map is not None and defect_px:

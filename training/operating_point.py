@@ -49,8 +49,9 @@ def score(inspector: Inspector, samples: Sequence[Sample]) -> list[Scored]:
     for sample in samples:
         with named(sample.name, sample.image):
             prediction = inspector.predict(decode(sample.image.read(), inspector.limits))
+        label_map = sample.label_map(prediction.probability.shape[1:])
         scored.append(
-            Scored(prediction.probability, prediction.image_probability, sample.label_map(), sample.defective)
+            Scored(prediction.probability, prediction.image_probability, label_map, sample.defective)
         )
     return scored
 

@@ -30,9 +30,10 @@ def test_magnetic_tile_layout_is_read_whole(tiles: Path) -> None:
     assert len(samples) == 12
     assert sum(sample.defective for sample in samples) == 6
     for sample in samples:
-        label_map = sample.label_map()
+        pixels = sample.pixels()
+        label_map = sample.label_map(pixels.shape)
         assert label_map is not None
-        assert label_map.shape == sample.pixels().shape
+        assert label_map.shape == pixels.shape
         number = CLASSES.index(sample.picture_class) + 1 if sample.defective else 0
         assert set(np.unique(label_map)) == {0, number}
 
@@ -41,7 +42,7 @@ def test_defective_picture_with_an_empty_mask_has_no_known_pixels(tiles: Path) -
     mask = next((tiles / "MT_Crack/Imgs").glob("*.png"))
     cv2.imwrite(str(mask), np.zeros_like(cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE)))
     sample = next(each for each in read_magnetic_tile(tiles) if each.picture_class == "crack")
-    assert sample.label_map() is None
+    assert sample.label_map(sample.pixels().shape) is None
 
 
 def test_what_is_missing_is_named(tiles: Path) -> None:
@@ -135,7 +136,7 @@ def test_mask_of_another_size_is_named(tiles: Path) -> None:
     cv2.imwrite(str(mask), np.full((70, 80), 255, np.uint8))
     sample = next(each for each in read_magnetic_tile(tiles) if each.picture_class == "crack")
     with pytest.raises(DatasetError, match=rf"{mask.name}\) is 80 x 70 px; it must be as large"):
-        sample.label_map()
+        sample.label_map(sample.pixels().shape)
 
 
 def test_picture_that_cannot_be_judged_is_named(
@@ -184,9 +185,9 @@ def test_shards_are_read_in_place(tmp_path: Path) -> None:
     good, pit, roll = read_shards(tmp_path, "large-*.tar")
     assert (good.defective, good.picture_class) == (False, "good")
     assert pit.pixels().shape == (64, 64)
-    np.testing.assert_array_equal(pit.label_map(), mask)
+    np.testing.assert_array_equal(pit.label_map((64, 64)), mask)
     assert roll.defective
-    assert roll.label_map() is None  # a picture-level label: no pixel is known
+    assert roll.label_map((64, 64)) is None  # a picture-level label: no pixel is known
     with pytest.raises(DatasetError, match="holds no shard"):
         read_shards(tmp_path, "small-*.tar")
 

@@ -62,14 +62,14 @@ class Sample:
         """Return the picture as grey uint8 [H, W]; raises DatasetError if it does not decode."""
         return _grey(self.image, self.name)
 
-    def label_map(self) -> Pixels | None:
+    def label_map(self, size: tuple[int, ...]) -> Pixels | None:
         """Return class numbers as uint8 [H, W], or None where the pixels of the defect are unknown.
 
-        Raises DatasetError where the mask does not decode or has another size than its picture.
+        `size` is the picture's (H, W). Raises DatasetError where the mask does not decode or has another.
         """
         if self.mask is None:
-            return None if self.defective else np.zeros(self.pixels().shape, np.uint8)
-        values, size = _grey(self.mask, f"mask of {self.name}"), self.pixels().shape
+            return None if self.defective else np.zeros(size, np.uint8)
+        values = _grey(self.mask, f"mask of {self.name}")
         if values.shape != size:
             raise DatasetError(
                 f"mask of {self.name} ({self.mask.path}) is {values.shape[1]} x {values.shape[0]} px; "
