@@ -1,11 +1,23 @@
-"""What a training run may set; frozen, unknown keys refused."""
+"""What a training run may set; frozen, unknown keys refused.
+
+A configuration file describes one run of one or two stages: `large`, and `small`, which starts from it.
+`RunConfig` is what one stage is made with once all defaults and inheritance are settled.
+"""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
-import segmentation_models_pytorch as smp
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from training.encoders import canonical, check_licence
+
+NAME = r"^[a-z0-9][a-z0-9-]*$"
+Severity = Literal["minor", "major", "critical"]
+StageName = Literal["large", "small"]
+StrategyName = Literal["full", "decoder", "gradual", "layerwise", "scratch", "svm"]
+# What a model may change and still start from another's weights; the rest is its shape.
+ADAPTABLE = frozenset({"dropout", "tile", "overlap", "pixel_scale"})
 
 
 class ConfigError(ValueError):
@@ -17,37 +29,38 @@ class _Frozen(BaseModel):
 
 
 class SplitConfig(_Frozen):
-    """Shares of the four splits; `by: picture` leaks re-photographed parts and is for comparison only."""
+    """Shares of the four splits; `by: picture` leaks re-photographed parts and is for comparison only.
+
+    With `test: published` the pictures outside the publishers' training part are the test split.
+    """
 
     by: Literal["group", "picture"] = "group"
     seed: int = 1
     train: float = Field(default=0.55, gt=0, lt=1)
     validation: float = Field(default=0.10, gt=0, lt=1)
     calibration: float = Field(default=0.15, gt=0, lt=1)
-    test: float = Field(default=0.20, gt=0, lt=1)
+    test: Annotated[float, Field(gt=0, lt=1)] | Literal["published"] = 0.20
 
     @model_validator(mode="after")
     def _sum_to_one(self) -> Self:
         if abs(sum(self.shares.values()) - 1) > 1e-6:
-            raise ValueError("train + validation + calibration + test must be 1")
+            names = " + ".join(self.shares)
+            raise ValueError(f"{names} must be 1")
         return self
 
     @property
     def shares(self) -> dict[str, float]:
-        """Share of pictures by split name."""
-        return {
-            "train": self.train,
-            "validation": self.validation,
-            "calibration": self.calibration,
-            "test": self.test,
-        }
+        """Share of pictures by split name, without `test` where that is published."""
+        shares = {"train": self.train, "validation": self.validation, "calibration": self.calibration}
+        return shares if self.test == "published" else shares | {"test": self.test}
 
 
 class ModelConfig(_Frozen):
-    """The UNet: any encoder name of segmentation-models-pytorch, ImageNet weights or none."""
+    """The UNet: any encoder of segmentation-models-pytorch or timm, or one of `encoders.ALIASES`."""
 
     encoder: str = "tu-tf_efficientnet_lite0"
-    weights: Literal["imagenet", "none"] = "imagenet"
+    weights: str = Field(default="imagenet", min_length=1, description="imagenet, none, or a file's path")
+    allow_noncommercial_weights: bool = False
     decoder_channels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         default=(256, 128, 64, 32, 16), min_length=1, max_length=5
     )
@@ -59,13 +72,13 @@ class ModelConfig(_Frozen):
     @field_validator("encoder")
     @classmethod
     def _encoder_is_known(cls, name: str) -> str:
-        # Names with tu- are timm's, which only building the encoder can tell.
-        if not name.startswith("tu-") and name not in smp.encoders.get_encoder_names():
-            raise ValueError(
-                f"unknown encoder {name}; use an encoder of segmentation-models-pytorch, "
-                "such as tu-tf_efficientnet_lite0 or resnet18"
-            )
-        return name
+        return canonical(name)
+
+    @model_validator(mode="after")
+    def _weights_may_be_used(self) -> Self:
+        if self.weights == "imagenet" and not self.allow_noncommercial_weights:
+            check_licence(self.encoder)
+        return self
 
     @model_validator(mode="after")
     def _overlap_leaves_a_step(self) -> Self:
@@ -74,17 +87,39 @@ class ModelConfig(_Frozen):
         return self
 
 
-class StageConfig(_Frozen):
+class LossConfig(_Frozen):
+    """The loss of pixels and regions by name, and what may be added; a kind reads only its own weights."""
+
+    kind: Literal["bce-dice", "focal", "tversky", "focal-tversky", "boundary"] = "bce-dice"
+    focal_gamma: float = Field(default=2.0, ge=1, description="focal: how little an easy pixel counts")
+    focal_alpha: float = Field(default=0.25, gt=0, lt=1, description="focal: weight of defect pixels")
+    tversky_alpha: float = Field(default=0.3, gt=0, description="tversky kinds: weight of false area")
+    tversky_beta: float = Field(default=0.7, gt=0, description="tversky kinds: weight of missed area")
+    tversky_gamma: float = Field(default=4 / 3, ge=1, le=3, description="focal-tversky: pull of small misses")
+    boundary_weight: float = Field(default=1.0, ge=0, description="boundary: weight of its part")
+    head_smoothing: float = Field(default=0.0, ge=0, lt=0.5, description="of the head's labels, to 0.5")
+    agreement: float = Field(default=0.0, ge=0, description="weight of head and mask saying the same")
+
+
+class FitConfig(_Frozen):
     """One fit: AdamW with a one-cycle learning rate over `steps` batches."""
 
+    strategy: StrategyName = "full"
+    layer_decay: float = Field(
+        default=0.7, gt=0, le=1, description="layerwise: a level's learning rate over that of the next deeper"
+    )
+    unfreeze_share: float = Field(
+        default=0.5, gt=0, le=1, description="gradual: of the steps, until the whole encoder is trained"
+    )
     steps: int = Field(default=2500, ge=1)
     batch_size: int = Field(default=32, ge=2)
     learning_rate: float = Field(default=1e-3, gt=0)
     warmup_share: float = Field(default=0.3, gt=0, lt=1, description="of the steps, before the peak rate")
     weight_decay: float = Field(default=1e-2, ge=0)
     image_loss_weight: float = Field(default=0.5, ge=0)
+    loss: LossConfig = LossConfig()
+    augmentation: Literal["light", "standard", "strong"] = "standard"
     defective_share: float = Field(default=0.5, gt=0, lt=1)
-    generated_pictures: int = Field(default=0, ge=0)
     ema_decay: float = Field(default=0.998, ge=0, lt=1)
     validate_every: int = Field(default=100, ge=1)
     patience: int = Field(default=8, ge=1)
@@ -103,38 +138,114 @@ class OperatingPointConfig(_Frozen):
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
 
 
-class Config(_Frozen):
-    """A whole run: which stages, on what split, into which bundle."""
+class GeneratedConfig(_Frozen):
+    """Generated pictures beside the real ones: training, golden samples and a test set of their own.
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
-    version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.-]*$")
+    `classes` says which class of the set a generated class is; one not named keeps its name, and is added to
+    the set's classes where it is new.
+    """
+
+    kind: Literal["tiles", "surfaces"]
+    pictures: int = Field(default=0, ge=0, description="in training")
+    defective_share: float = Field(default=0.5, gt=0, lt=1)
+    classes: dict[str, str] = {}
+
+
+class StageConfig(_Frozen):
+    """One stage: its pictures, its fit, and the bundle that it makes.
+
+    `name` is the bundle's, that of the data folder where unset. `layout` is that of the data, found out
+    where unset. `severity` is `major` for a class not named.
+    """
+
+    name: str | None = Field(default=None, pattern=NAME)
+    version: str = Field(default="1", pattern=r"^[0-9A-Za-z][0-9A-Za-z.-]*$")
     description: str = ""
     note: str = Field(default="", description="what the model card should say of this run")
-    seed: int = 1
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "bf16-mixed"
+    layout: str | None = None
+    severity: dict[str, Severity] = {}
     split: SplitConfig = SplitConfig()
-    model: ModelConfig = ModelConfig()
-    large: StageConfig | None = None
-    small: StageConfig = StageConfig()
-    operating_point: OperatingPointConfig = OperatingPointConfig()
+    generated: GeneratedConfig | None = None
+    fit: FitConfig = FitConfig()
     right_golden: bool = Field(
         default=True,
         description="whether golden samples must be judged rightly; false only to try the pipeline",
     )
 
+
+class _Shared(_Frozen):
+    seed: int = 1
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "bf16-mixed"
+    model: ModelConfig = ModelConfig()
+    operating_point: OperatingPointConfig = OperatingPointConfig()
+
+
+class Config(_Shared):
+    """A configuration file: what both stages share, and the stages."""
+
+    large: StageConfig | None = None
+    small: StageConfig | None = None
+
     @model_validator(mode="after")
-    def _generated_pictures_have_the_small_sets_classes(self) -> Self:
-        if self.large is not None and self.large.generated_pictures:
-            raise ValueError(
-                "large.generated_pictures must be 0: generated masks have the small set's classes"
-            )
+    def _has_a_stage(self) -> Self:
+        if self.large is None and self.small is None:
+            raise ValueError("name at least one stage, large or small")
         return self
+
+
+class RunConfig(_Shared, StageConfig):
+    """One stage with everything settled; written into the run's folder and beside published weights."""
+
+    stage: StageName
+    name: str = Field(pattern=NAME)
+
+
+def settle(config: Config, stage: StageName, name: str, start: RunConfig | None) -> RunConfig:
+    """Return what a stage is made with; what it leaves unset it takes from `start`, if it starts from one.
+
+    Taken over are the model and the settings of the fit; how they were taken is told by `inherited`.
+    """
+    own = config.large if stage == "large" else config.small
+    assert own is not None
+    shared = config.model_dump(exclude={"large", "small"}, exclude_unset=True)
+    values = own.model_dump(exclude_unset=True) | shared | {"stage": stage, "name": own.name or name}
+    if start is not None:
+        values["model"] = start.model.model_dump() | {
+            key: value for key, value in values.get("model", {}).items() if key in ADAPTABLE
+        }
+        values["fit"] = start.fit.model_dump() | values.get("fit", {})
+    return RunConfig.model_validate(values)
+
+
+def inherited(config: Config, run: RunConfig, start: RunConfig) -> str:
+    """Say in one line which settings a stage took from where it starts, and which it set itself."""
+    own = config.large if run.stage == "large" else config.small
+    assert own is not None
+    fit = run.fit.model_dump()
+    taken = ", ".join(f"{key} {value}" for key, value in fit.items() if key not in own.fit.model_fields_set)
+    mine = ", ".join(f"{key} {fit[key]}" for key in sorted(own.fit.model_fields_set))
+    return (
+        f"stage {run.stage} takes from {start.name} {start.version}: encoder {run.model.encoder}, "
+        f"{taken or 'no more'}; sets itself: {mine or 'nothing'}"
+    )
+
+
+Settings = TypeVar("Settings", Config, RunConfig)
 
 
 def load_config(path: Path) -> Config:
     """Read a YAML configuration; raises ConfigError naming the file, the field and what it may be."""
+    return _load(path, Config)
+
+
+def load_run_config(path: Path) -> RunConfig:
+    """Read what a stage was made with; raises ConfigError as `load_config` does."""
+    return _load(path, RunConfig)
+
+
+def _load(path: Path, kind: type[Settings]) -> Settings:
     try:
-        return Config.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return kind.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror}); give a YAML file") from error
     except UnicodeDecodeError as error:

@@ -15,7 +15,7 @@ from torch import nn
 from app.inspection.bundle import Artifact, Bundle, DefectClass, OperatingPoint, TrainingSummary
 from app.inspection.recipe import Limits, Recipe
 from training.bundle_files import read_weights, sha256_of, write_manifest, write_recipe
-from training.config import Config
+from training.config import RunConfig
 from training.datamodule import input_contract
 from training.segmenter import Segmenter, image_probability
 
@@ -94,7 +94,7 @@ def check_parity(graph: ServingGraph, path: Path, tiles: NDArray[np.uint8]) -> d
 
 
 def draft_bundle(
-    directory: Path, config: Config, classes: tuple[DefectClass, ...], made: TrainingSummary
+    directory: Path, config: RunConfig, classes: tuple[DefectClass, ...], made: TrainingSummary
 ) -> None:
     """Write the manifest and default recipe beside an exported graph, with thresholds yet to be chosen."""
     recipe = Recipe(
@@ -116,7 +116,7 @@ def draft_bundle(
         created=datetime.now(UTC).replace(microsecond=0),
         description=config.description,
         classes=classes,
-        input=input_contract(config),
+        input=input_contract(config.model),
         artifacts=(artifact,),
         recipe="recipe.yaml",
         recipe_sha256=hashlib.sha256(write_recipe(directory / "recipe.yaml", recipe)).hexdigest(),

@@ -22,10 +22,11 @@ from sklearn.metrics import roc_auc_score
 
 from app.inspection.mask_metrics import dice
 from training.bundle_files import written_whole
-from training.config import Config, ConfigError, StageConfig
+from training.config import ConfigError, FitConfig, RunConfig
 from training.datamodule import Batch, SurfaceDataModule
 from training.losses import segmentation_loss
 from training.segmenter import Segmenter, image_probability
+from training.strategies import TrainingPlan
 
 EXPECTED_WARNINGS = (
     "Checkpoint directory .* exists and is not empty",  # a resumed fit
@@ -37,22 +38,22 @@ EXPECTED_WARNINGS = (
 class FineTuning(L.LightningModule):
     """Trains a segmenter; validates Dice per defective picture and AUROC over whole pictures."""
 
-    def __init__(self, segmenter: Segmenter, stage: StageConfig) -> None:
+    def __init__(self, segmenter: Segmenter, settings: FitConfig) -> None:
         super().__init__()
         self.segmenter = segmenter
-        self.stage = stage
+        self.settings = settings
+        self.training_plan = TrainingPlan(segmenter, settings)
         self._seen: list[tuple[int, float, bool, bool, Any, Any]] = []
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Freeze what the strategy does not train at this step."""
+        self.training_plan.freeze(self.segmenter, self.global_step)
 
     def training_step(self, batch: Batch, _: int) -> torch.Tensor:
         """Return the loss of one batch."""
         mask_logits, image_logits = self.segmenter(batch["pixels"])
         parts = segmentation_loss(
-            mask_logits,
-            image_logits,
-            batch["label_map"],
-            batch["mask_known"],
-            batch["defective"],
-            self.stage.image_loss_weight,
+            mask_logits, image_logits, batch, self.settings.image_loss_weight, self.settings.loss
         )
         self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, prog_bar=True)
         return parts["total"]
@@ -61,7 +62,7 @@ class FineTuning(L.LightningModule):
         """Keep what the pictures need; a picture may span several batches."""
         mask_logits, image_logits = self.segmenter(batch["pixels"])
         predicted = (mask_logits > 0).any(dim=1).cpu().numpy()
-        reference = (batch["label_map"] > 0).cpu().numpy()
+        reference = (batch["class_bits"] > 0).cpu().numpy()
         scores = image_probability(mask_logits.float(), image_logits.float()).cpu().tolist()
         for row, number in enumerate(batch["picture"].tolist()):
             defective, known = bool(batch["defective"][row]), bool(batch["mask_known"][row])
@@ -94,28 +95,26 @@ class FineTuning(L.LightningModule):
         print(f"step {self.global_step}: validation Dice {mean_dice:.3f}, AUROC {auroc:.3f}", flush=True)
 
     def configure_optimizers(self) -> Any:
-        """AdamW on all layers with a one-cycle learning rate."""
-        optimizer = torch.optim.AdamW(
-            self.segmenter.parameters(),
-            lr=self.stage.learning_rate,
-            weight_decay=self.stage.weight_decay,
-            fused=True,
-        )
+        """AdamW on the layers that the strategy trains, with a one-cycle learning rate."""
+        groups = self.training_plan.parameter_groups(self.segmenter)
+        optimizer = torch.optim.AdamW(groups, weight_decay=self.settings.weight_decay, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.stage.learning_rate, self.stage.steps, pct_start=self.stage.warmup_share
+            optimizer,
+            [group["lr"] for group in groups],
+            self.settings.steps,
+            pct_start=self.settings.warmup_share,
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def fit(
-    segmenter: Segmenter, data: SurfaceDataModule, config: Config, stage: StageConfig, directory: Path
-) -> Path:
+def fit(segmenter: Segmenter, data: SurfaceDataModule, config: RunConfig, directory: Path) -> Path:
     """Fine-tune and write the best averaged weights to `directory/weights.safetensors`; return that path.
 
     A killed fit goes on from its last finished epoch when called again with the same directory.
     """
     L.seed_everything(config.seed, workers=True)
-    module = FineTuning(segmenter.to(memory_format=torch.channels_last), stage)
+    settings = config.fit
+    module = FineTuning(segmenter.to(memory_format=torch.channels_last), settings)
     checkpoints = directory / "checkpoints"
     # Both act on validation: a resumed fit closes its last epoch again, without a score of its own.
     best = ModelCheckpoint(
@@ -127,20 +126,20 @@ def fit(
         save_on_train_epoch_end=False,
     )
     trainer = L.Trainer(
-        max_steps=stage.steps,
+        max_steps=settings.steps,
         precision=config.precision,
         logger=TensorBoardLogger(directory, name=None, version="logs"),
         callbacks=[
-            EMAWeightAveraging(decay=stage.ema_decay),
+            EMAWeightAveraging(decay=settings.ema_decay),
             EarlyStopping(
-                "validation/score", mode="max", patience=stage.patience, check_on_train_epoch_end=False
+                "validation/score", mode="max", patience=settings.patience, check_on_train_epoch_end=False
             ),
             LearningRateMonitor("step"),
             best,
         ],
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
-        log_every_n_steps=min(10, stage.validate_every),
+        log_every_n_steps=min(10, settings.validate_every),
         enable_model_summary=False,
     )
     last = checkpoints / "last.ckpt"

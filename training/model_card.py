@@ -6,7 +6,7 @@ from typing import Any
 from app.inspection.bundle import Bundle
 
 Figures = dict[str, Any]
-SPLIT_NAMES = {"group": "tiles never seen (split by tile)", "picture": "split by picture: tiles leak"}
+SPLIT_NAMES = {"group": "parts never seen (split by group)", "picture": "split by picture: parts leak"}
 
 
 def model_card(bundle: Bundle, evaluation: Figures, by_picture: Figures | None) -> str:
@@ -27,8 +27,8 @@ def _use(bundle: Bundle) -> str:
     classes = ", ".join(f"{each.name} ({each.severity})" for each in bundle.classes)
     contract = bundle.input
     finds = _paragraph(
-        f"Finds {classes} on pictures of magnetic tiles like those it was trained on. On any other product, "
-        "camera or lighting its answers are not tested: fine-tune on your own parts first."
+        f"Finds {classes} on pictures like those it was trained on (below). On any other product, camera or "
+        "lighting its answers are not tested: fine-tune on your own parts first."
     )
     takes = _paragraph(
         f"Input: {contract.colour} pictures of at least {contract.min_side_px} px a side, cut into tiles of "
@@ -44,8 +44,9 @@ def _figures(evaluation: Figures, by_picture: Figures | None) -> str:
         "| test set | pictures (defective) | accuracy | precision | recall | AUROC | Dice per defective picture |",
         "|---|---|---|---|---|---|---|",
         _row(SPLIT_NAMES[evaluation["split"]["by"]], evaluation["test"]),
-        _row("generated pictures", evaluation["generated"]),
     ]
+    if "generated" in evaluation:
+        lines.append(_row("generated pictures", evaluation["generated"]))
     if by_picture is not None:
         lines.append(_row("split by picture, another model", by_picture["test"]))
     lines += [
@@ -62,7 +63,7 @@ def _figures(evaluation: Figures, by_picture: Figures | None) -> str:
             "",
             _paragraph(
                 "The last line is for comparison with publications only: it splits by picture, so that "
-                "re-photographed tiles stand on both sides and the figures flatter. Its model is not this one "
+                "re-photographed parts stand on both sides and the figures flatter. Its model is not this one "
                 "and is not shipped."
             ),
         ]
@@ -77,8 +78,8 @@ def _by_group(evaluation: Figures) -> str:
         if pair
     )
     return _paragraph(
-        f"Pictures of one tile are not independent: the test split holds {by_group['defective_groups']} tiles "
-        f"with defects and {by_group['good_groups']} with good pictures. Drawing whole tiles (bootstrap), the "
+        f"Pictures of one part are not independent: the test split holds {by_group['defective_groups']} groups "
+        f"with defects and {by_group['good_groups']} with good pictures. Drawing whole groups (bootstrap), the "
         f"{evaluation['confidence']:.0%} intervals are: {intervals}."
     )
 

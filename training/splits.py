@@ -2,13 +2,70 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from training.datasets.sample import Sample
+from training.config import SplitConfig
+from training.datasets.sample import DatasetError, Sample
 
 Splits = dict[str, list[Sample]]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One turn of a repeated k-fold cross-validation: part `number` of `count` is the test split."""
+
+    number: int
+    count: int
+    repeat: int = 0
+
+    @property
+    def name(self) -> str:
+        """A name for a folder."""
+        return f"repeat-{self.repeat}-fold-{self.number}"
+
+
+def make_splits(samples: Sequence[Sample], config: SplitConfig, fold: Fold | None = None) -> Splits:
+    """Return train, validation, calibration and test, by the configuration or as a fold asks.
+
+    A fold takes its share for the test split; the configuration's shares divide the rest. Raises DatasetError
+    where a published test split is asked for and the set has none, or where a split lacks good or defective
+    pictures, for no threshold could be chosen on it and no rate measured.
+    """
+    test: list[Sample] = []
+    rest, shares = list(samples), config.shares
+    if fold is not None:
+        parts = {str(number): 1 / fold.count for number in range(fold.count)}
+        divided = split_samples(samples, parts, config.seed + fold.repeat, config.by)
+        test = divided.pop(str(fold.number))
+        rest = sorted((each for part in divided.values() for each in part), key=lambda sample: sample.name)
+        shares = {name: share for name, share in shares.items() if name != "test"}
+    elif config.test == "published":
+        test = [sample for sample in samples if sample.split not in (None, "train")]
+        rest = [sample for sample in samples if sample.split in (None, "train")]
+        if not test:
+            raise DatasetError(
+                "the set has no published test split; give `split.test` a share of the pictures"
+            )
+    total = sum(shares.values())
+    splits = split_samples(
+        rest, {name: share / total for name, share in shares.items()}, config.seed, config.by
+    )
+    splits.setdefault("test", test)
+    _check_both_kinds(splits)
+    return splits
+
+
+def _check_both_kinds(splits: Splits) -> None:
+    for name, samples in splits.items():
+        defective = sum(sample.defective for sample in samples)
+        if defective in (0, len(samples)):
+            raise DatasetError(
+                f"the {name} split has {len(samples) - defective} good and {defective} defective pictures; "
+                "it needs both: add groups of the missing kind or give that split a larger share"
+            )
 
 
 def split_samples(

@@ -4,33 +4,67 @@ from pathlib import Path
 
 import pytest
 
-from training.config import ConfigError, load_config
+from training.config import (
+    Config,
+    ConfigError,
+    FitConfig,
+    ModelConfig,
+    StageConfig,
+    inherited,
+    load_config,
+    settle,
+)
 
 CONFIGS = sorted(Path("training/configs").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_shipped_configurations_load(path: Path) -> None:
-    assert load_config(path).name
+    config = load_config(path)
+    for stage in ("large", "small"):
+        if getattr(config, stage) is not None:
+            assert settle(config, stage, "parts", None).stage == stage
+
+
+def test_small_stage_takes_over_what_it_leaves_unset() -> None:
+    config = Config(
+        seed=2,
+        model=ModelConfig(tile=256, overlap=64, dropout=0.3),
+        large=StageConfig(name="first", fit=FitConfig(batch_size=8, steps=900)),
+        small=StageConfig(fit=FitConfig(steps=300)),
+    )
+    large = settle(config, "large", "surfaces", None)
+    other = Config(model=ModelConfig(tile=320, encoder="resnet18"), small=config.small)
+    for file, tile, dropout in ((config, 256, 0.3), (other, 320, 0.3)):
+        small = settle(file, "small", "parts", large)
+        assert (small.name, small.fit.steps, small.fit.batch_size) == ("parts", 300, 8)
+        assert (small.model.tile, small.model.dropout) == (tile, dropout)
+        assert small.model.encoder == large.model.encoder  # its weights fit no other
+        told = inherited(file, small, large)
+        assert "stage small takes from first 1" in told
+        assert "batch_size 8" in told.partition("; sets itself")[0]
+        assert told.endswith("sets itself: steps 300")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name: a\nversion: '1'\nlearning: 3", "learning: Extra inputs are not permitted"),
+        ("small: {}\nlearning: 3", "learning: Extra inputs are not permitted"),
+        ("small: {fit: {steps: 0}}", r"small\.fit\.steps: Input should be greater than or equal to 1"),
+        ("small: {split: {train: 0.9}}", "train .* test must be 1"),
+        ("small: {split: {test: published}}", r"train \+ validation \+ calibration must be 1"),
+        ("small: {}\nmodel: {tile: 100}", "multiple of 32"),
+        ("small: {}\nmodel: {tile: 128, overlap: 65}", "at most half of tile"),
+        ("small: {fit: {steps: 5}}", "validate_every must be at most steps"),
         (
-            "name: a\nversion: '1'\nsmall: {steps: 0}",
-            r"small\.steps: Input should be greater than or equal to 1",
+            "small: {generated: {kind: cats}}",
+            r"generated\.kind: Input should be 'tiles' or 'surfaces'",
         ),
-        ("name: a\nversion: '1'\nsplit: {train: 0.9}", "must be 1"),
-        ("name: a\nversion: '1'\nmodel: {tile: 100}", "multiple of 32"),
-        ("name: a\nversion: '1'\nmodel: {tile: 128, overlap: 65}", "at most half of tile"),
-        ("name: a\nversion: '1'\nsmall: {steps: 5}", "validate_every must be at most steps"),
-        ("name: a\nversion: '1'\nlarge: {generated_pictures: 9}", r"large\.generated_pictures must be 0"),
-        ("name: a\nversion: '..'", "version: String should match pattern"),
-        ("name: a\nversion: '1'\nmodel: {encoder: resnet1}", r"model\.encoder: .*unknown encoder resnet1"),
-        ("name: a\nversion: '1'\nmodel: {decoder_channels: [8, 8, 8, 8, 8, 8]}", "at most 5 items"),
-        ("name: a\nversion: '1'\nmodel: {decoder_channels: []}", "at least 1 item"),
+        ("small: {version: '..'}", "version: String should match pattern"),
+        ("small: {}\nmodel: {encoder: resnet1}", r"model\.encoder: .*resnet1"),
+        ("small: {}\nmodel: {decoder_channels: [8, 8, 8, 8, 8, 8]}", "at most 5 items"),
+        ("small: {}\nmodel: {decoder_channels: []}", "at least 1 item"),
+        ("seed: 1", "name at least one stage, large or small"),
         ("name: [", "is not YAML"),
         ("", "file: Input should be a valid dictionary"),
     ],

@@ -10,15 +10,17 @@ import pytest
 from app.inspection.inspector import Inspector
 from app.inspection.results import Verdict
 from tests.tiny_bundle import png, tiny_picture, write_tiny_bundle
-from training.datasets.sample import Blob, Sample
-from training.evaluate import Judged, judge_samples, summarise
+from training.datasets.sample import Blob, MaskFile, Sample
+from training.evaluation.figures import fold_interval, summarise
+from training.evaluation.judged import Judged, Overlap, judge_samples
 
 
 def _judged(name: str, verdict: Verdict, dice: float | None = None, defect_px: int = 0) -> Judged:
     defective = name.startswith("crack")
     probability = {"pass": 0.1, "review": 0.6, "fail": 0.9}[verdict]
     kind = "crack" if defective else "good"
-    return Judged(name, name, kind, defective, verdict, probability, dice, dice, defect_px)
+    class_dice = {} if dice is None else {"crack": dice}
+    return Judged(name, name, kind, defective, verdict, probability, dice, class_dice, defect_px)
 
 
 ROWS = [
@@ -89,10 +91,11 @@ def test_samples_are_judged_from_their_own_bytes(tmp_path: Path) -> None:
     (tmp_path / "dark.png").write_bytes(png(tiny_picture(96, 80, dark=(20, 30, 20, 10))))
     (tmp_path / "good.png").write_bytes(png(tiny_picture(96, 80)))
     cv2.imwrite(str(tmp_path / "mask.png"), label_map)
+    mask = MaskFile(Blob(tmp_path / "mask.png"), marked_class=1)
     samples = [
-        Sample("a", "a", "set", "dark", True, Blob(tmp_path / "dark.png"), Blob(tmp_path / "mask.png"), 1),
+        Sample("a", "a", "set", "dark", True, Blob(tmp_path / "dark.png"), mask),
         Sample("b", "b", "set", "good", False, Blob(tmp_path / "good.png")),
     ]
     dark, good = judge_samples(inspector, samples)
-    assert (dark.verdict, dark.dice, dark.class_dice, dark.defect_px) == ("fail", 1.0, 1.0, 200)
+    assert (dark.verdict, dark.dice, dark.class_dice, dark.defect_px) == ("fail", 1.0, {"dark": 1.0}, 200)
     assert (good.verdict, good.dice) == ("pass", None)

@@ -10,35 +10,37 @@ import torch
 
 from training.__main__ import main
 from training.bundle_files import read_json, read_weights, write_text, written_whole
-from training.config import ConfigError, load_config
+from training.config import ConfigError, load_config, settle
 from training.finetune import _load_checkpoint
-from training.pipeline import run_all
-from training.publish import PublishError
+from training.pipeline import check_publishing
 from training.run import Run
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    config = load_config(Path("training/configs/smoke.yaml"))
-    return Run(config, "smoke.yaml", tmp_path / "none", None, tmp_path / "run", tmp_path / "models")
+    config = settle(load_config(Path("training/configs/smoke.yaml")), "small", "parts", None)
+    return Run(config, tmp_path / "none", tmp_path / "run", tmp_path / "models", "python -m training run")
 
 
-def test_published_version_is_refused_before_training(run: Run) -> None:
-    (run.models / "smoke/1").mkdir(parents=True)
-    with pytest.raises(PublishError, match="raise the version"):
-        run_all(run)
-    assert not run.directory.exists()
+def test_published_version_is_refused_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "models/smoke/1").mkdir(parents=True)
+    folders = ["--data", tmp_path / "none", "--runs", tmp_path / "runs", "--models", tmp_path / "models"]
+    assert main(["run", "--config", "training/configs/smoke.yaml", *map(str, folders)]) == 2
+    assert "raise the version" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_unfit_comparison_is_refused_before_training(run: Run, tmp_path: Path) -> None:
     compared = replace(run, comparison=tmp_path / "other")
     with pytest.raises(ConfigError, match="takes the folder of an evaluated run"):
-        run_all(compared)
+        check_publishing(compared)
     (tmp_path / "other/bundle").mkdir(parents=True)
     evaluation = tmp_path / "other/bundle/evaluation.json"
     evaluation.write_text(json.dumps({"split": {"by": "group"}}))
     with pytest.raises(ConfigError, match="not of a run split by picture"):
-        run_all(compared)
+        check_publishing(compared)
 
 
 def test_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -79,14 +81,5 @@ def test_count_of_generated_pictures_is_at_least_one(
     tmp_path: Path, count: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        main(["generate", str(tmp_path), f"--count={count}"])
+        main(["data", "generate", str(tmp_path), f"--count={count}"])
     assert "is not a whole number of at least 1" in capsys.readouterr().err
-
-
-def test_publish_says_where(
-    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("training.__main__.STAGES", {"publish": lambda _: run.models / "smoke/1"})
-    config, folder = "training/configs/smoke.yaml", str(run.directory)
-    assert main(["publish", "--config", config, "--data", "none", "--run", folder]) == 0
-    assert capsys.readouterr().out == f"published {run.models / 'smoke/1'}\n"

@@ -9,13 +9,13 @@ from training.operating_point import OperatingPointError, Scored, calibrate, cho
 
 
 def _scored(image_probability: float, level: int, defective: bool) -> Scored:
-    label_map = np.zeros((32, 32), np.uint8)
+    bits = np.zeros((32, 32), np.uint16)
     probability = np.full((1, 32, 32), 10, np.uint8)
     if defective:
-        label_map[4:12, 4:12] = 1
+        bits[4:12, 4:12] = 1
         probability[0, 4:12, 4:12] = level
         probability[0, 4:12, 12:14] = 100  # a halo that a low threshold would take in
-    return Scored(probability, image_probability, label_map, defective)
+    return Scored(probability, image_probability, bits, defective)
 
 
 def test_thresholds_separate_what_is_separable() -> None:
@@ -57,7 +57,7 @@ def test_interval_is_clopper_pearson() -> None:
 def test_temperature_recovers_overconfidence() -> None:
     rng = np.random.default_rng(1)
     logits = rng.normal(0, 1.5, (40, 1, 64, 64))
-    labels = (rng.random(logits.shape) < expit(logits)).astype(np.uint8)
+    labels = (rng.random(logits.shape) < expit(logits)).astype(np.uint16)
     levels = np.rint(expit(2 * logits) * 255).astype(np.uint8)  # twice as sure as it should be
     scored = [
         Scored(p, float(i % 2) * 0.8 + 0.1, m[0], bool(i % 2))

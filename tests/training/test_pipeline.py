@@ -15,16 +15,17 @@ from app.inspection.bundle import Bundle
 from app.inspection.inspector import Inspector
 from training.__main__ import main
 from training.bundle_files import write_manifest
-from training.config import ConfigError, load_config
+from training.config import ConfigError, load_config, settle
 from training.datasets.magnetic_tile import write_generated
 from training.export import ServingGraph
 from training.finetune import FineTuning
-from training.pipeline import evaluate, export, finetune_small, operating_point, publish
-from training.pipeline import split as split_stage
+from training.pipeline import evaluate, export, finetune, operating_point, publish
+from training.pipeline import split as split_step
 from training.run import Run
 from training.segmenter import build_segmenter
 
 pytestmark = pytest.mark.slow
+SMOKE = Path("training/configs/smoke.yaml")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,10 +47,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The run of `python -m training run` on the smoke configuration, as the README has it."""
     directory = tmp_path_factory.mktemp("run")
-    config, models = Path("training/configs/smoke.yaml"), directory / "models"
-    arguments = ["--data", data, "--run", directory, "--models", models]
-    assert main(["run", "--config", str(config), *map(str, arguments)]) == 0
-    return Run(load_config(config), config.as_posix(), data, None, directory, models)
+    models = directory / "models"
+    arguments = ["--config", SMOKE, "--data", data, "--runs", directory, "--models", models]
+    assert main(["run", *map(str, arguments)]) == 0
+    config = settle(load_config(SMOKE), "small", "parts", None)
+    return Run(config, data, directory / "smoke-1", models, "python -m training run")
 
 
 def test_bundle_is_published_and_works(trained: Run) -> None:
@@ -77,7 +79,7 @@ def test_bundle_is_drafted_with_chosen_thresholds_and_figures(trained: Run) -> N
 def test_graph_answers_like_torch_on_any_batch(trained: Run) -> None:
     config = trained.config
     segmenter = build_segmenter(config.model, 5, config.seed)
-    segmenter.load_state_dict(load_file(trained.weights("small")))
+    segmenter.load_state_dict(load_file(trained.weights))
     graph = ServingGraph(segmenter).eval()
     session = Inspector.load(trained.bundle, device="cpu").session
     tiles = np.random.default_rng(1).integers(0, 256, (5, 128, 128, 1), dtype=np.uint8)
@@ -93,17 +95,17 @@ def test_graph_answers_like_torch_on_any_batch(trained: Run) -> None:
 
 def test_finished_stages_are_not_done_again(trained: Run) -> None:
     before = (trained.bundle / "model.onnx").stat().st_mtime_ns
-    weights = trained.weights("small").stat().st_mtime_ns
-    for stage in (split_stage, finetune_small, export, operating_point, evaluate):
+    weights = trained.weights.stat().st_mtime_ns
+    for stage in (split_step, finetune, export, operating_point, evaluate):
         stage(trained)
     assert (trained.bundle / "model.onnx").stat().st_mtime_ns == before
-    assert trained.weights("small").stat().st_mtime_ns == weights
+    assert trained.weights.stat().st_mtime_ns == weights
 
 
 def test_other_pictures_are_refused(trained: Run, tmp_path: Path) -> None:
     write_generated(tmp_path, count=60, seed=12)
     with pytest.raises(ConfigError, match="could have been trained on"):
-        split_stage(replace(trained, data=tmp_path))
+        split_step(replace(trained, data=tmp_path))
 
 
 def test_only_a_run_split_by_picture_is_a_comparison(trained: Run) -> None:
@@ -122,8 +124,8 @@ def test_folder_of_another_configuration_is_refused(trained: Run) -> None:
 def test_stages_out_of_order_are_refused(trained: Run, tmp_path: Path) -> None:
     run = replace(trained, directory=tmp_path)
     run.claim()
-    for stage, missing in ((export, "small"), (operating_point, "export"), (publish, "evaluate")):
-        with pytest.raises(ConfigError, match=f"run the stage {missing} first"):
+    for stage, missing in ((export, "fit"), (operating_point, "export"), (publish, "evaluate")):
+        with pytest.raises(ConfigError, match=f"run the step {missing} first"):
             stage(run)
     shutil.copytree(trained.directory, tmp_path, dirs_exist_ok=True)
     (run.bundle / "evaluation.json").unlink()
@@ -131,7 +133,7 @@ def test_stages_out_of_order_are_refused(trained: Run, tmp_path: Path) -> None:
     point = bundle.artifacts[0].operating_point.model_copy(update={"expected": None})
     artifact = bundle.artifacts[0].model_copy(update={"operating_point": point})
     write_manifest(run.bundle, bundle.model_copy(update={"artifacts": (artifact,)}))
-    with pytest.raises(ConfigError, match="run the stage operating-point first"):
+    with pytest.raises(ConfigError, match="run the step operating-point first"):
         evaluate(run)
 
 
@@ -147,33 +149,35 @@ def _die_in_second_epoch(module: FineTuning) -> None:
 def test_killed_fit_goes_on_to_the_same_weights(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = load_config(Path("training/configs/smoke.yaml"))
-    stage = config.small.model_copy(update={"steps": 6, "validate_every": 3, "batch_size": 4})
-    config = config.model_copy(update={"small": stage, "precision": "32-true"})
-    whole = Run(config, "smoke.yaml", data, None, tmp_path / "whole", tmp_path)
+    config = settle(load_config(SMOKE), "small", "parts", None)
+    few = config.fit.model_copy(update={"steps": 6, "validate_every": 3, "batch_size": 4})
+    config = config.model_copy(update={"fit": few, "precision": "32-true"})
+    whole = Run(config, data, tmp_path / "whole", tmp_path, "python -m training run")
     whole.claim()
-    finetune_small(whole)
+    finetune(whole)
     killed = replace(whole, directory=tmp_path / "killed")
     killed.claim()
     with monkeypatch.context() as patch:
         patch.setattr(FineTuning, "on_train_epoch_start", _die_in_second_epoch, raising=False)
         with pytest.raises(KilledError):
-            finetune_small(killed)
-    assert not killed.weights("small").exists()
-    finetune_small(killed)
-    first, second = load_file(whole.weights("small")), load_file(killed.weights("small"))
+            finetune(killed)
+    assert not killed.weights.exists()
+    finetune(killed)
+    first, second = load_file(whole.weights), load_file(killed.weights)
     for name, value in first.items():
         torch.testing.assert_close(second[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
 def test_command_line_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = str(Path("training/configs/smoke.yaml"))
-    assert main(["split", "--config", config, "--data", str(tmp_path), "--run", str(tmp_path / "r")]) == 2
-    assert "holds none of MT_Blowhole" in capsys.readouterr().err
+    split_only = ["run", "--config", str(SMOKE), "--until", "split", "--models", str(tmp_path / "models")]
+    assert main([*split_only, "--data", str(tmp_path), "--runs", str(tmp_path / "r")]) == 2
+    assert "has no known layout" in capsys.readouterr().err
+    assert main([*split_only, "--runs", str(tmp_path / "r")]) == 2
+    assert "with --data" in capsys.readouterr().err
     for count, status in ((6, 2), (40, 0)):
         data = str(tmp_path / str(count))
-        assert main(["generate", data, "--count", str(count)]) == 0
-        assert main(["split", "--config", config, "--data", data, "--run", f"{data}-run"]) == status
+        assert main(["data", "generate", data, "--count", str(count)]) == 0
+        assert main([*split_only, "--data", data, "--runs", f"{data}-runs"]) == status
     assert "defective pictures; it needs both" in capsys.readouterr().err
-    listed = json.loads((tmp_path / "40-run/splits.json").read_text())
+    listed = json.loads((tmp_path / "40-runs/smoke-1/splits.json").read_text())
     assert sum(map(len, listed.values())) == 40

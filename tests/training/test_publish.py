@@ -8,8 +8,12 @@ import pytest
 from app.inspection.errors import SelfTestFailed
 from app.inspection.inspector import Inspector
 from tests.tiny_bundle import write_tiny_bundle
-from training.evaluate import summarise
-from training.publish import PublishError, add_golden, publish, set_comparison
+from training.config import GeneratedConfig
+from training.datasets.generated import CLASSES
+from training.evaluation.figures import summarise
+from training.generators import make_generator
+from training.golden import add_golden
+from training.publish import PublishError, publish, set_comparison
 
 from .test_evaluate import ROWS
 
@@ -37,7 +41,7 @@ def test_published_bundle_stands_alone_with_its_card(bundle: Path, tmp_path: Pat
     assert target == tmp_path / "models/tiny/1"
     Inspector.load(target, device="cpu").self_test()
     card = (target / "MODEL_CARD.md").read_text()
-    assert "| tiles never seen (split by tile) | 8 (4) | 0.625 [" in card
+    assert "| parts never seen (split by group) | 8 (4) | 0.625 [" in card
     assert "Escape rate 0.250 [" in card
     assert "split by picture" not in card
 
@@ -71,7 +75,7 @@ def test_bundle_without_figures_or_right_answers_is_refused(bundle: Path, tmp_pa
 
 def test_model_that_is_wrong_on_generated_tiles_gets_no_golden_samples(bundle: Path) -> None:
     with pytest.raises(PublishError, match="not fit"):
-        add_golden(bundle)
+        add_golden(bundle, make_generator(CLASSES, GeneratedConfig(kind="tiles")), ())
 
 
 def test_published_version_stays_until_the_new_one_is_in(

@@ -13,9 +13,9 @@ from app.inspection.inspector import Inspector
 from tests.tiny_bundle import write_tiny_bundle
 from training.datasets.generated import CLASSES
 from training.datasets.magnetic_tile import read_magnetic_tile, write_generated
-from training.datasets.sample import DatasetError
-from training.datasets.shards import read_classes, read_shards
-from training.evaluate import judge_samples
+from training.datasets.sample import DatasetError, class_bit
+from training.datasets.shards import read_shards
+from training.evaluation.judged import judge_samples
 from training.operating_point import score
 
 
@@ -26,23 +26,26 @@ def tiles(tmp_path: Path) -> Path:
 
 
 def test_magnetic_tile_layout_is_read_whole(tiles: Path) -> None:
-    samples = read_magnetic_tile(tiles)
+    dataset = read_magnetic_tile(tiles)
+    samples = dataset.samples
+    assert dataset.classes == CLASSES
     assert len(samples) == 12
     assert sum(sample.defective for sample in samples) == 6
     for sample in samples:
         pixels = sample.pixels()
-        label_map = sample.label_map(pixels.shape)
-        assert label_map is not None
-        assert label_map.shape == pixels.shape
-        number = CLASSES.index(sample.picture_class) + 1 if sample.defective else 0
-        assert set(np.unique(label_map)) == {0, number}
+        bits = sample.class_bits((pixels.shape[0], pixels.shape[1]))
+        assert bits is not None
+        assert bits.shape == pixels.shape
+        bit = class_bit(CLASSES.index(sample.picture_class) + 1) if sample.defective else 0
+        assert set(np.unique(bits)) == {0, bit}
 
 
 def test_defective_picture_with_an_empty_mask_has_no_known_pixels(tiles: Path) -> None:
     mask = next((tiles / "MT_Crack/Imgs").glob("*.png"))
     cv2.imwrite(str(mask), np.zeros_like(cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE)))
-    sample = next(each for each in read_magnetic_tile(tiles) if each.picture_class == "crack")
-    assert sample.label_map(sample.pixels().shape) is None
+    sample = next(each for each in read_magnetic_tile(tiles).samples if each.picture_class == "crack")
+    height, width = sample.pixels().shape
+    assert sample.class_bits((height, width)) is None
 
 
 def test_what_is_missing_is_named(tiles: Path) -> None:
@@ -61,7 +64,7 @@ def test_what_is_missing_is_named(tiles: Path) -> None:
 
 
 def test_unreadable_picture_is_named(tiles: Path) -> None:
-    sample = read_magnetic_tile(tiles)[0]
+    sample = read_magnetic_tile(tiles).samples[0]
     whole = sample.image.read()
     for data, what in ((b"not a picture", "none of JPEG, PNG"), (whole[: len(whole) // 2], "ends before")):
         sample.image.path.write_bytes(data)
@@ -77,7 +80,7 @@ def test_pictures_of_any_jpeg_suffix_are_read(tiles: Path) -> None:
         groups = groups.replace(f"/{picture.name},", f"/{renamed.name},")
     (tiles / "groups.csv").write_text(groups, encoding="utf-8-sig")
     (tiles / "MT_Free/Imgs/README.md").write_text("good tiles")
-    assert len(read_magnetic_tile(tiles)) == 12
+    assert len(read_magnetic_tile(tiles).samples) == 12
 
 
 @pytest.mark.parametrize("name", ["MT_Free/Imgs/lone.png", "MT_Free/Imgs/a.tif", "MT_Free/Imgs/a.PNG"])
@@ -134,9 +137,9 @@ def test_set_is_not_written_over_another(tiles: Path) -> None:
 def test_mask_of_another_size_is_named(tiles: Path) -> None:
     mask = next((tiles / "MT_Crack/Imgs").glob("*.png"))
     cv2.imwrite(str(mask), np.full((70, 80), 255, np.uint8))
-    sample = next(each for each in read_magnetic_tile(tiles) if each.picture_class == "crack")
+    sample = next(each for each in read_magnetic_tile(tiles).samples if each.picture_class == "crack")
     with pytest.raises(DatasetError, match=rf"{mask.name}\) is 80 x 70 px; it must be as large"):
-        sample.label_map(sample.pixels().shape)
+        sample.class_bits((90, 80))
 
 
 def test_picture_that_cannot_be_judged_is_named(
@@ -144,7 +147,7 @@ def test_picture_that_cannot_be_judged_is_named(
 ) -> None:
     bundle = write_tiny_bundle(tmp_path_factory.mktemp("tiny") / "bundle")
     inspector = Inspector.load(bundle, device="cpu")
-    sample = read_magnetic_tile(tiles)[0]
+    sample = read_magnetic_tile(tiles).samples[0]
     sample.image.path.write_bytes(b"not a picture")
     for judge in (score, judge_samples):
         with pytest.raises(DatasetError, match=sample.image.path.name):
@@ -155,7 +158,7 @@ def test_picture_that_cannot_be_judged_is_named(
 def test_unusable_classes_are_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "classes.json").write_text(text)
     with pytest.raises(DatasetError, match=r"classes\.json cannot be used"):
-        read_classes(tmp_path)
+        read_shards(tmp_path)
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -181,21 +184,53 @@ def test_shards_are_read_in_place(tmp_path: Path) -> None:
             _add(tar, f"{key}.json", json.dumps(facts | extra).encode())
         _add(tar, "roll.jpg", _encoded(pixels, ".jpg"))
         _add(tar, "roll.json", json.dumps(facts | {"defective": True, "picture_class": "roll"}).encode())
-    assert read_classes(tmp_path) == ("crack", "pit")
-    good, pit, roll = read_shards(tmp_path, "large-*.tar")
+    dataset = read_shards(tmp_path)
+    assert dataset.classes == ("crack", "pit")
+    good, pit, roll = dataset.samples
     assert (good.defective, good.picture_class) == (False, "good")
     assert pit.pixels().shape == (64, 64)
-    np.testing.assert_array_equal(pit.label_map((64, 64)), mask)
+    np.testing.assert_array_equal(pit.class_bits((64, 64)), mask)
     assert roll.defective
-    assert roll.label_map((64, 64)) is None  # a picture-level label: no pixel is known
+    assert roll.class_bits((64, 64)) is None  # a picture-level label: no pixel is known
+    (tmp_path / "large-000.tar").unlink()
     with pytest.raises(DatasetError, match="holds no shard"):
-        read_shards(tmp_path, "small-*.tar")
+        read_shards(tmp_path)
 
 
 def test_broken_shard_and_classes_are_named(tmp_path: Path) -> None:
+    (tmp_path / "classes.json").write_text('{"1": "crack"}')
     (tmp_path / "large-000.tar").write_bytes(b"x" * 600)
     with pytest.raises(DatasetError, match="not a plain tar shard"):
-        read_shards(tmp_path, "*.tar")
+        read_shards(tmp_path)
     (tmp_path / "classes.json").write_text('{"1": "crack", "3": "pit"}')
     with pytest.raises(DatasetError, match="without a gap"):
-        read_classes(tmp_path)
+        read_shards(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", r"roll\.json is not a JSON object"),
+        ("[1]", r"roll\.json is not a JSON object"),
+        ('{"defective": true}', "lacks group, source"),
+        ('{"defective": 1, "group": "g", "source": "set"}', "must be true or false, found 1"),
+    ],
+)
+def test_facts_of_a_shard_that_cannot_be_used_are_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "classes.json").write_text('{"1": "crack"}')
+    with tarfile.open(tmp_path / "large-000.tar", "w") as tar:
+        _add(tar, "roll.jpg", _encoded(np.zeros((64, 64), np.uint8), ".jpg"))
+        _add(tar, "roll.json", text.encode())
+    with pytest.raises(DatasetError, match=message):
+        read_shards(tmp_path)
+
+
+def test_published_part_of_a_shard_is_in_its_name(tmp_path: Path) -> None:
+    (tmp_path / "classes.json").write_text('{"1": "crack"}')
+    facts = {"group": "g", "source": "set", "defective": False}
+    for name in ("set-000", "set-val", "set-test"):
+        with tarfile.open(tmp_path / f"{name}.tar", "w") as tar:
+            _add(tar, "a.jpg", _encoded(np.zeros((64, 64), np.uint8), ".jpg"))
+            _add(tar, "a.json", json.dumps(facts).encode())
+    found = {sample.name: sample.split for sample in read_shards(tmp_path).samples}
+    assert found == {"set-000/a": "train", "set-val/a": "validation", "set-test/a": "test"}

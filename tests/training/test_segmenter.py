@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from training.config import ConfigError, ModelConfig
-from training.segmenter import Segmenter, build_segmenter, image_probability, load_imagenet, transfer
+from training.segmenter import Segmenter, build_segmenter, image_probability, transfer
 
 SMALL = ModelConfig(weights="none", decoder_channels=(32, 24, 16, 16, 8), tile=64, overlap=16)
 
@@ -44,13 +44,6 @@ def test_same_seed_same_network() -> None:
     first, second, other = (build_segmenter(SMALL, 5, seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not all(torch.equal(first[name], other[name]) for name in first)
-
-
-def test_weights_of_another_encoder_are_refused() -> None:
-    with pytest.raises(ConfigError, match="no packaged ImageNet weights for resnet18"):
-        load_imagenet(torch.nn.Identity(), "resnet18")
-    with pytest.raises(ConfigError, match=r"its weights \(32, 3, 3, 3\)|is \(7,\)"):
-        load_imagenet(torch.nn.BatchNorm2d(7), "tu-tf_efficientnet_lite0")
 
 
 def test_unknown_encoder_is_named() -> None:

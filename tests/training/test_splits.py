@@ -1,13 +1,16 @@
 """Splits never separate a group, and say the same for the same seed."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.datasets.sample import Blob, Sample
-from training.splits import split_samples
+from training.config import SplitConfig
+from training.datasets.sample import Blob, DatasetError, Sample
+from training.splits import Fold, make_splits, split_samples
 
 SHARES = {"train": 0.55, "validation": 0.1, "calibration": 0.15, "test": 0.2}
 
@@ -41,3 +44,35 @@ def test_by_picture_divides_groups() -> None:
     samples = [_sample(number, 0, defective=False) for number in range(100)]
     assert len(split_samples(samples, SHARES, 1)["train"]) == 100
     assert len(split_samples(samples, SHARES, 1, "picture")["train"]) == 55
+
+
+def test_folds_test_every_picture_once_and_divide_no_group() -> None:
+    samples = [_sample(number, number // 6, number // 6 % 3 == 0) for number in range(600)]
+    tested = []
+    for number in range(5):
+        splits = make_splits(samples, SplitConfig(), Fold(number, 5))
+        tested += [each.name for each in splits["test"]]
+        home = {each.group: name for name, members in splits.items() for each in members}
+        assert all(home[each.group] == name for name, members in splits.items() for each in members)
+        assert sum(map(len, splits.values())) == 600
+        assert abs(len(splits["train"]) - 600 * 0.8 * 0.55 / 0.8) <= 12
+    assert sorted(tested) == sorted(each.name for each in samples)
+    other = make_splits(samples, SplitConfig(), Fold(0, 5, repeat=1))
+    assert other["test"] != make_splits(samples, SplitConfig(), Fold(0, 5))["test"]
+
+
+def test_published_test_pictures_are_the_test_split() -> None:
+    parts = ("train", "train", "train", "validation")
+    unmarked = [_sample(number, number, number // 4 % 2 == 0) for number in range(400)]
+    samples = [replace(each, split=parts[number % 4]) for number, each in enumerate(unmarked)]
+    config = SplitConfig(train=0.8, validation=0.1, calibration=0.1, test="published")
+    splits = make_splits(samples, config)
+    assert {each.name for each in splits["test"]} == {f"p{number}" for number in range(3, 400, 4)}
+    assert abs(len(splits["train"]) - 240) <= 3
+    with pytest.raises(DatasetError, match="no published test split"):
+        make_splits(unmarked, config)
+
+
+def test_split_without_both_kinds_is_refused() -> None:
+    with pytest.raises(DatasetError, match="it needs both"):
+        make_splits([_sample(number, number, defective=number == 0) for number in range(40)], SplitConfig())

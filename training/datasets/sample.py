@@ -1,9 +1,10 @@
-"""The one form in which every reader hands over a labelled picture."""
+"""The one form in which every reader hands over its labelled pictures."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, Protocol
 
 import cv2
 import numpy as np
@@ -13,6 +14,12 @@ from app.inspection.decode import DecodeLimits, decode
 from app.inspection.errors import ImageError
 
 Pixels = NDArray[np.uint8]
+Bits = NDArray[np.uint16]  # class bits: bit k - 1 is set where a pixel shows class k; classes may overlap
+Size = tuple[int, int]  # height, width in pixels
+Published = Literal["train", "validation", "test"]
+
+MAX_CLASSES = 16  # as many as class bits have room for
+_BIT_OF_NUMBER = np.array([0, *(1 << k for k in range(MAX_CLASSES))], np.uint16)
 
 
 class DatasetError(ValueError):
@@ -40,13 +47,35 @@ class Blob:
         return data
 
 
+class Annotation(Protocol):
+    """Where the defects of one picture are."""
+
+    def draw(self, size: Size) -> Bits:
+        """Return the class bits [H, W] of a picture of that size; raises DatasetError where they misfit."""
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """A mask as an encoded picture; values over 127 are `marked_class`, or all are class numbers without."""
+
+    blob: Blob
+    marked_class: int | None = None
+
+    def draw(self, size: Size) -> Bits:
+        """Return the class bits [H, W]; raises DatasetError where the mask does not decode or fit."""
+        values = read_mask(self.blob, size)
+        if self.marked_class is None:
+            return bits_of(values)
+        return np.where(values > 127, class_bit(self.marked_class), np.uint16(0))
+
+
 @dataclass(frozen=True)
 class Sample:
     """One labelled picture.
 
-    `group` joins pictures of one part; a split never separates them. `mask` is None for good pictures and
-    for defective ones whose label names no pixels. With `mask_class` set, mask values over 127 are that
-    class; without it, a mask value is the class number itself (0 background).
+    `group` joins pictures of one part; a split never separates them. `picture_class` is the picture's label:
+    a class name, several joined by commas, or `good`. `annotation` is None for good pictures and for
+    defective ones whose label names no pixels. `split` is the part the set's publishers put it in, if any.
     """
 
     name: str
@@ -55,29 +84,71 @@ class Sample:
     picture_class: str
     defective: bool
     image: Blob
-    mask: Blob | None = None
-    mask_class: int | None = None
+    annotation: Annotation | None = None
+    split: Published | None = None
 
     def pixels(self) -> Pixels:
         """Return the picture as grey uint8 [H, W]; raises DatasetError if it does not decode."""
         return _grey(self.image, self.name)
 
-    def label_map(self, size: tuple[int, ...]) -> Pixels | None:
-        """Return class numbers as uint8 [H, W], or None where the pixels of the defect are unknown.
+    def class_bits(self, size: Size) -> Bits | None:
+        """Return the class bits [H, W], or None where the pixels of the defect are unknown.
 
-        `size` is the picture's (H, W). Raises DatasetError where the mask does not decode or has another.
+        `size` is the picture's (height, width). Raises DatasetError where the annotation does not fit it.
         """
-        if self.mask is None:
-            return None if self.defective else np.zeros(size, np.uint8)
-        values = _grey(self.mask, f"mask of {self.name}")
-        if values.shape != size:
+        if self.annotation is None:
+            return None if self.defective else np.zeros(size, np.uint16)
+        try:
+            bits = self.annotation.draw(size)
+        except DatasetError as error:
+            raise DatasetError(f"{self.name}: {error}") from error
+        return None if self.defective and not bits.any() else bits
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a reader found: the defect classes in the order of their numbers, 1 first, and the pictures."""
+
+    classes: tuple[str, ...]
+    samples: Sequence[Sample]
+
+    def __post_init__(self) -> None:
+        """Refuse more classes than class bits can hold."""
+        if not 1 <= len(self.classes) <= MAX_CLASSES:
             raise DatasetError(
-                f"mask of {self.name} ({self.mask.path}) is {values.shape[1]} x {values.shape[0]} px; "
-                f"it must be as large as its picture, {size[1]} x {size[0]} px"
+                f"the set has {len(self.classes)} defect classes; 1 to {MAX_CLASSES} can be trained together"
             )
-        if self.mask_class is not None:
-            values = np.where(values > 127, np.uint8(self.mask_class), np.uint8(0))
-        return None if self.defective and not values.any() else values
+
+
+def class_bit(number: int) -> np.uint16:
+    """The bit of the class with this number (1, 2, ...)."""
+    return np.uint16(1 << (number - 1))
+
+
+def bits_of(numbers: Pixels) -> Bits:
+    """Turn class numbers (0 where there is none) into class bits, both [H, W].
+
+    Raises DatasetError for a number beyond MAX_CLASSES.
+    """
+    if numbers.size and numbers.max() > MAX_CLASSES:
+        raise DatasetError(f"its mask holds class number {numbers.max()}; at most {MAX_CLASSES} is possible")
+    return _BIT_OF_NUMBER[numbers]
+
+
+def class_mask(bits: Bits, number: int) -> NDArray[np.bool_]:
+    """Where the class with this number is, bool [H, W]."""
+    return (bits & class_bit(number)) > 0
+
+
+def read_mask(blob: Blob, size: Size) -> Pixels:
+    """Read a mask as grey uint8 [H, W]; raises DatasetError where it does not decode or has another size."""
+    values = _grey(blob, "mask")
+    if values.shape != size:
+        raise DatasetError(
+            f"its mask ({blob.path}) is {values.shape[1]} x {values.shape[0]} px; "
+            f"it must be as large as its picture, {size[1]} x {size[0]} px"
+        )
+    return values
 
 
 @contextmanager

@@ -16,6 +16,29 @@ _FACTS = {
         "github.com/abin24/Magnetic-tile-defect-datasets.",
     ),
     "generated": ("Apache-2.0 (made by this project)", "training/datasets/generated.py"),
+    "Severstal": (
+        "rules of the Kaggle competition (no open licence; read them before any use beyond research)",
+        "Severstal: Steel Defect Detection, 2019; kaggle.com/c/severstal-steel-defect-detection",
+    ),
+    "DAGM 2007": (
+        NO_LICENCE + " (called publicly available by its authors)",
+        "Weakly Supervised Learning for Industrial Optical Inspection, DAGM 2007 symposium",
+    ),
+    "KolektorSDD": (
+        "CC BY-NC-SA 4.0",
+        "Tabernik, Šela, Skvarč, Skočaj: Segmentation-based deep-learning approach for surface-defect "
+        "detection, Journal of Intelligent Manufacturing 2020; vicos.si/resources/kolektorsdd",
+    ),
+    "KolektorSDD2": (
+        "CC BY-NC-SA 4.0",
+        "Božič, Tabernik, Skočaj: Mixed supervision for surface-defect detection, Computers in Industry "
+        "2021; vicos.si/resources/kolektorsdd2",
+    ),
+    "MVTec AD": (
+        "CC BY-NC-SA 4.0",
+        "Bergmann, Batzner, Fauser, Sattlegger, Steger: The MVTec Anomaly Detection Dataset, International "
+        "Journal of Computer Vision 129, 2021",
+    ),
     "NEU_Seg": (NO_LICENCE, "github.com/DHW-Master/NEU_Seg"),
     "CRACK500": (
         NO_LICENCE,

@@ -1,0 +1,74 @@
+"""The data layouts that can be read, by name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.datasets.coco import is_coco, read_coco
+from training.datasets.crack500 import is_crack500, read_crack500
+from training.datasets.dagm import is_dagm, read_dagm
+from training.datasets.folder import is_folder, read_folder
+from training.datasets.kolektor import (
+    is_kolektor_sdd,
+    is_kolektor_sdd2,
+    read_kolektor_sdd,
+    read_kolektor_sdd2,
+)
+from training.datasets.labelme import is_labelme, read_labelme
+from training.datasets.magnetic_tile import is_magnetic_tile, read_magnetic_tile
+from training.datasets.mvtec import is_mvtec, read_mvtec
+from training.datasets.neu_seg import is_neu_seg, read_neu_seg
+from training.datasets.pairs import is_pairs, read_pairs
+from training.datasets.sample import Dataset, DatasetError
+from training.datasets.severstal import is_severstal, read_severstal
+from training.datasets.shards import is_shards, read_shards
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One layout: how it looks (for people), whether a folder has it, and its reader."""
+
+    looks: str
+    fits: Callable[[Path], bool]
+    read: Callable[[Path], Dataset]
+
+
+LAYOUTS = {
+    "magnetic-tile": Layout("MT_CLASS/Imgs/NAME.jpg and groups.csv", is_magnetic_tile, read_magnetic_tile),
+    "shards": Layout("classes.json and *.tar with KEY.jpg, KEY.mask.png, KEY.json", is_shards, read_shards),
+    "severstal": Layout("train.csv and train_images/NAME.jpg", is_severstal, read_severstal),
+    "neu-seg": Layout("images/training/N.jpg and annotations/training/N.png", is_neu_seg, read_neu_seg),
+    "dagm": Layout("ClassN/Train/NNNN.PNG and ClassN/Train/Label/Labels.txt", is_dagm, read_dagm),
+    "kolektor-sdd": Layout("kosNN/PartN.jpg and PartN_label.bmp", is_kolektor_sdd, read_kolektor_sdd),
+    "kolektor-sdd2": Layout("train/NNNNN.png and NNNNN_GT.png", is_kolektor_sdd2, read_kolektor_sdd2),
+    "mvtec": Layout("train/good, test/DEFECT and ground_truth/DEFECT", is_mvtec, read_mvtec),
+    "crack500": Layout("train.txt and traincrop/NAME.jpg, NAME.png", is_crack500, read_crack500),
+    "pairs": Layout("images/NAME.jpg and masks/NAME.png, also in train, val, test", is_pairs, read_pairs),
+    "coco": Layout("COCO instance JSON and its pictures", is_coco, read_coco),
+    "labelme": Layout("NAME.jpg and NAME.json of labelme", is_labelme, read_labelme),
+    "folder": Layout("good/, defect/ (or defect/CLASS/) and masks/", is_folder, read_folder),
+}
+
+
+def read_dataset(root: Path, layout: str | None = None) -> Dataset:
+    """Read a folder in the layout of that name, or in the one it shows where None.
+
+    Raises DatasetError where the folder has no known layout or several, or the reader refuses it.
+    """
+    if not root.is_dir():
+        raise DatasetError(f"{root} is no folder; give the root folder of a data set")
+    if layout is None:
+        layout = _detect(root)
+    elif layout not in LAYOUTS:
+        raise DatasetError(f"{layout} is no known layout; use one of {', '.join(LAYOUTS)}")
+    return LAYOUTS[layout].read(root)
+
+
+def _detect(root: Path) -> str:
+    fitting = [name for name, layout in LAYOUTS.items() if layout.fits(root)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise DatasetError(f"{root} looks like {' and '.join(fitting)}; name its layout")
+    known = "; ".join(f"{name}: {layout.looks}" for name, layout in LAYOUTS.items())
+    raise DatasetError(f"{root} has no known layout; known are {known}")

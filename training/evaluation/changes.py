@@ -1,0 +1,95 @@
+"""Controlled changes of a picture: what a camera, its light, its lens and its mounting do to it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from training.datasets.sample import Bits, Pixels
+
+Labelled = tuple[Pixels, Bits | None]
+LEFT_OPEN = cv2.BORDER_REFLECT_101
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change in several strengths; `apply` also turns or scales the class bits where it moves pixels."""
+
+    name: str
+    unit: str
+    strengths: tuple[float, ...]
+    apply: Callable[[Pixels, Bits | None, float], Labelled]
+
+
+def _on_pixels(change: Callable[[Pixels, float], Pixels]) -> Callable[[Pixels, Bits | None, float], Labelled]:
+    """A change that leaves every pixel in its place."""
+    return lambda pixels, bits, strength: (change(pixels, strength), bits)
+
+
+def _gain(pixels: Pixels, gain: float) -> Pixels:
+    return _levels(pixels * np.float32(gain))
+
+
+def _contrast(pixels: Pixels, factor: float) -> Pixels:
+    mean = np.float32(pixels.mean())
+    return _levels((pixels - mean) * np.float32(factor) + mean)
+
+
+def _blur(pixels: Pixels, sigma: float) -> Pixels:
+    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma, borderType=LEFT_OPEN), np.uint8)
+
+
+def _motion(pixels: Pixels, length: float) -> Pixels:
+    return np.asarray(cv2.blur(pixels, (int(length), 1), borderType=LEFT_OPEN), np.uint8)
+
+
+def _noise(pixels: Pixels, deviation: float) -> Pixels:
+    noise = np.random.default_rng(0).standard_normal(pixels.shape, np.float32)
+    return _levels(pixels + noise * np.float32(deviation))
+
+
+def _jpeg(pixels: Pixels, quality: float) -> Pixels:
+    reverse = (..., slice(None, None, -1)) if pixels.ndim == 3 else ...  # OpenCV's order is blue, green, red
+    data = cv2.imencode(".jpg", pixels[reverse], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_UNCHANGED), np.uint8)[reverse]
+
+
+def _turn(pixels: Pixels, bits: Bits | None, degrees: float) -> Labelled:
+    """Turn counter-clockwise; by a right angle nothing is lost, else the frame stays and is mirrored into."""
+    quarters, rest = divmod(degrees, 90)
+    if rest == 0:
+        turned = None if bits is None else np.ascontiguousarray(np.rot90(bits, int(quarters)))
+        return np.ascontiguousarray(np.rot90(pixels, int(quarters))), turned
+    height, width = pixels.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
+    moved = cv2.warpAffine(pixels, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=LEFT_OPEN)
+    if bits is None:
+        return np.asarray(moved, np.uint8), None
+    marks = cv2.warpAffine(bits, matrix, (width, height), flags=cv2.INTER_NEAREST, borderMode=LEFT_OPEN)
+    return np.asarray(moved, np.uint8), np.asarray(marks, np.uint16)
+
+
+def _scale(pixels: Pixels, bits: Bits | None, factor: float) -> Labelled:
+    size = (max(1, round(pixels.shape[1] * factor)), max(1, round(pixels.shape[0] * factor)))
+    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    scaled = np.asarray(cv2.resize(pixels, size, interpolation=how), np.uint8)
+    if bits is None:
+        return scaled, None
+    return scaled, np.asarray(cv2.resize(bits, size, interpolation=cv2.INTER_NEAREST_EXACT), np.uint16)
+
+
+def _levels(values: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Pixels:
+    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
+
+
+CHANGES = (
+    Change("brightness", "gain", (0.5, 0.75, 1.25, 1.5), _on_pixels(_gain)),
+    Change("contrast", "factor", (0.5, 0.75, 1.25, 1.5), _on_pixels(_contrast)),
+    Change("gaussian blur", "sigma in px", (1, 2, 4), _on_pixels(_blur)),
+    Change("motion blur", "px along a row", (5, 9, 15), _on_pixels(_motion)),
+    Change("noise", "standard deviation in grey levels", (5, 10, 20), _on_pixels(_noise)),
+    Change("JPEG", "quality", (90, 70, 50, 30), _on_pixels(_jpeg)),
+    Change("rotation", "degrees", (2, 5, 10, 90, 180), _turn),
+    Change("scale", "factor", (0.5, 0.75, 1.25, 1.5), _scale),
+)

@@ -1,0 +1,57 @@
+"""Curves over the image threshold: of the image probability alone, before any recipe."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from training.evaluation.judged import Judged
+from training.evaluation.pixels import PixelLevels
+from training.evaluation.reliability import reliability
+
+MOST_POINTS = 200  # of a curve in evaluation.json; figures are computed from all
+
+
+def picture_curves(judged: Sequence[Judged]) -> dict[str, Any] | None:
+    """ROC, precision-recall, and escape and overkill rate against the image threshold, as lists of points.
+
+    None where all pictures are of one kind.
+    """
+    defective = np.array([each.defective for each in judged])
+    probability = np.array([each.image_probability for each in judged])
+    if not len(judged) or defective.all() or not defective.any():
+        return None
+    false_alarms, hits, thresholds = roc_curve(defective, probability, drop_intermediate=False)
+    precision, recall, _ = precision_recall_curve(defective, probability)
+    return {
+        "roc": _points(false_positive_rate=false_alarms, true_positive_rate=hits),
+        "precision_recall": _points(recall=recall[::-1], precision=precision[::-1]),
+        # the first threshold is the infinity above all
+        "image_threshold": _points(
+            threshold=thresholds[1:], escape_rate=1 - hits[1:], overkill_rate=false_alarms[1:]
+        ),
+    }
+
+
+def pro_curve(levels: PixelLevels) -> dict[str, list[float]] | None:
+    """Per-region overlap against the false-positive rate of pixels; None without regions or good pixels."""
+    if not levels.regions or not levels.good.any():
+        return None
+    rate, overlap = levels.pro_curve()
+    return _points(false_positive_rate=rate, region_overlap=overlap)
+
+
+def image_reliability(judged: Sequence[Judged]) -> dict[str, Any] | None:
+    """The reliability diagram of the image probability."""
+    probability = np.array([each.image_probability for each in judged])
+    positives = np.array([each.defective for each in judged], float)
+    return reliability(probability, np.ones(len(judged)), positives)
+
+
+def _points(**columns: NDArray[np.float64]) -> dict[str, list[float]]:
+    """Equally long columns, thinned evenly; the first and the last point stay."""
+    length = len(next(iter(columns.values())))
+    kept = np.unique(np.linspace(0, length - 1, min(length, MOST_POINTS)).round().astype(int))
+    return {name: [round(float(value), 4) for value in values[kept]] for name, values in columns.items()}

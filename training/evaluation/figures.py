@@ -1,0 +1,192 @@
+"""The figures of evaluation.json that follow from judged pictures, and their intervals."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from training.evaluation.judged import Judged, Overlap
+from training.operating_point import interval
+
+# Marked defect pixels of a picture, upper bound excluded: from a pin hole to a region.
+SIZE_BINS_PX = ((1, 100), (100, 1_000), (1_000, 10_000), (10_000, 10**9))
+BOOTSTRAP_DRAWS = 2000
+Figures = dict[str, Any]
+
+
+def summarise(judged: Sequence[Judged], confidence: float) -> Figures:
+    """Return the figures of evaluation.json for one set of judged pictures.
+
+    Dice is that of the label map the service returns, 0 where a defective picture was passed; `pooled` is
+    that of all pixels of all pictures taken as one, good pictures included.
+    """
+    defective = [each for each in judged if each.defective]
+    good = [each for each in judged if not each.defective]
+    return {
+        "pictures": len(judged),
+        "defective": len(defective),
+        "good": len(good),
+        "groups": len({each.group for each in judged}),
+        **picture_rates(judged, confidence),
+        "auroc": _ranking(judged, roc_auc_score),
+        "average_precision": _ranking(judged, average_precision_score),
+        "verdicts": {kind: _verdicts(rows) for kind, rows in (("good", good), ("defective", defective))},
+        "dice": _dice_figures(judged),
+        "estimated_dice": _estimate_figures(defective),
+        "by_group": _by_group(judged, confidence),
+    }
+
+
+def picture_rates(judged: Sequence[Judged], confidence: float) -> dict[str, Figures | None]:
+    """The picture-level rates with their exact intervals; None where there is nothing to count."""
+    return {name: _rate(*counts, confidence) for name, counts in _counts(judged).items()}
+
+
+def fold_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, tuple[float, float]]:
+    """The mean over the folds of a cross-validation and its Student t interval.
+
+    The folds share training pictures, so the interval is somewhat too narrow (Bengio and Grandvalet, No
+    unbiased estimator of the variance of k-fold cross-validation, 2004). Raises ValueError for fewer than 2.
+    """
+    if len(values) < 2:
+        raise ValueError(f"an interval over folds needs at least 2 values, not {len(values)}")
+    mean, error = float(np.mean(values)), float(np.std(values, ddof=1)) / len(values) ** 0.5
+    reach = float(student.ppf((1 + confidence) / 2, len(values) - 1)) * error
+    return mean, (mean - reach, mean + reach)
+
+
+def pooled_dice(overlaps: Iterable[Overlap]) -> float | None:
+    """Dice of all pixels taken as one picture; None where nothing is marked or called in any."""
+    rows = np.array([(each.common, each.marked + each.called) for each in overlaps], np.int64).reshape(-1, 2)
+    common, total = rows.sum(axis=0)
+    return round(float(2 * common / total), 4) if total else None
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """The mean to 4 decimals; None where there is nothing."""
+    return round(float(np.mean(np.array(values, float))), 4) if values else None
+
+
+def size_name(defect_px: int) -> str:
+    """The name of the size bin of a picture with so many marked pixels, at least 1."""
+    low, high = next(pair for pair in SIZE_BINS_PX if pair[0] <= defect_px < pair[1])
+    return f"{low}-{high - 1} px" if high < SIZE_BINS_PX[-1][1] else f"{low} px and more"
+
+
+def _counts(judged: Sequence[Judged]) -> dict[str, tuple[int, int]]:
+    """Of each picture-level rate, how many pictures it counts, of how many."""
+    pairs = Counter((each.defective, each.called_defective) for each in judged)
+    return _shares(pairs[True, True], pairs[True, False], pairs[False, True], pairs[False, False])
+
+
+def _shares(hits: Any, escapes: Any, alarms: Any, passes: Any) -> dict[str, tuple[Any, Any]]:
+    """Each rate as (part, whole), of counts or of arrays of counts."""
+    return {
+        "accuracy": (hits + passes, hits + escapes + alarms + passes),
+        "precision": (hits, hits + alarms),
+        "recall": (hits, hits + escapes),
+        "escape_rate": (escapes, hits + escapes),
+        "overkill_rate": (alarms, alarms + passes),
+    }
+
+
+def _by_group(judged: Sequence[Judged], confidence: float) -> Figures:
+    """Bootstrap intervals over whole groups, for pictures of one part are not independent."""
+    groups: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(6))
+    for each in judged:
+        sums = groups[each.group]  # hits, escapes, alarms, passes; sum and number of Dice
+        sums[2 * (not each.defective) + (not each.called_defective)] += 1
+        if each.dice is not None:
+            sums[4:] += each.dice, 1
+    return {
+        "defective_groups": len({each.group for each in judged if each.defective}),
+        "good_groups": len({each.group for each in judged if not each.defective}),
+        "intervals": _bootstrap(np.array(list(groups.values())), confidence),
+    }
+
+
+def _bootstrap(sums: NDArray[np.float64], confidence: float) -> dict[str, list[float] | None]:
+    """Percentile intervals of every rate and the Dice from sums by group, float [groups, 6]."""
+    rng = np.random.default_rng(0)
+    draws = np.array(
+        [sums[rng.integers(0, len(sums), len(sums))].sum(axis=0) for _ in range(BOOTSTRAP_DRAWS)]
+    )
+    tails = [100 * (1 - confidence) / 2, 100 * (1 + confidence) / 2]
+    intervals: dict[str, list[float] | None] = {}
+    for name, (part, whole) in (_shares(*draws.T[:4]) | {"dice": (draws[:, 4], draws[:, 5])}).items():
+        values = part[whole > 0] / whole[whole > 0]
+        intervals[name] = np.percentile(values, tails).round(4).tolist() if len(values) else None
+    return intervals
+
+
+def _estimate_figures(defective: Sequence[Judged]) -> Figures:
+    """How far the estimated Dice is from the measured one, where both exist."""
+    errors = [
+        each.estimated_dice - each.dice
+        for each in defective
+        if each.estimated_dice is not None and each.dice is not None
+    ]
+    return {
+        "pictures": len(errors),
+        "mean_error": mean(errors),
+        "mean_absolute_error": mean([abs(error) for error in errors]),
+    }
+
+
+def _rate(count: int, total: int, confidence: float) -> Figures | None:
+    """A rate with its exact interval; None where there is nothing to count."""
+    if total == 0:
+        return None
+    low, high = interval(count, total, confidence)
+    return {
+        "value": round(count / total, 4),
+        "interval": [round(low, 4), round(high, 4)],
+        "count": count,
+        "of": total,
+    }
+
+
+def _ranking(judged: Sequence[Judged], measure: Callable[..., float]) -> float | None:
+    """A figure of how well the image probability sorts pictures; None where all are of one kind."""
+    defective = [each.defective for each in judged]
+    if len(set(defective)) < 2:
+        return None
+    return round(float(measure(defective, [each.image_probability for each in judged])), 4)
+
+
+def _verdicts(rows: Sequence[Judged]) -> dict[str, int]:
+    return {verdict: sum(each.verdict == verdict for each in rows) for verdict in ("pass", "fail", "review")}
+
+
+def _dice_figures(judged: Sequence[Judged]) -> Figures:
+    marked = [each for each in judged if each.dice is not None]
+    sizes: dict[str, list[Judged]] = {size_name(low): [] for low, _ in SIZE_BINS_PX}
+    for each in marked:
+        sizes[size_name(each.defect_px)].append(each)
+    return {
+        "per_defective_picture": mean([each.dice for each in marked]),
+        "pictures": len(marked),
+        "pooled": pooled_dice(each.overlap for each in judged if each.overlap is not None),
+        "per_class": {
+            name: _class_figures(name, judged)
+            for name in sorted({name for each in marked for name in each.class_dice})
+        },
+        "by_defect_size": {
+            name: {"pictures": len(rows), "any_defect": mean([each.dice for each in rows])}
+            for name, rows in sizes.items()
+        },
+    }
+
+
+def _class_figures(name: str, judged: Sequence[Judged]) -> Figures:
+    showing = [each for each in judged if name in each.class_dice]
+    return {
+        "pictures": len(showing),
+        "any_defect": mean([each.dice for each in showing]),
+        "of_its_class": mean([each.class_dice[name] for each in showing]),
+        "pooled": pooled_dice(each.class_overlap[name] for each in judged if name in each.class_overlap),
+    }

@@ -1,0 +1,156 @@
+"""What a bundle answers of one labelled picture, and how far that is from its label."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.inspection.inspector import Inspector, Timings
+from app.inspection.mask_metrics import dice
+from app.inspection.results import Inspection, Prediction, Verdict
+from training.datasets.sample import Bits, Pixels, Sample, class_mask, named
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Pixels of one picture: marked by the reference, called by the bundle, and both at once."""
+
+    marked: int
+    called: int
+    common: int
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One labelled picture and what the bundle answered.
+
+    Dice is None for good pictures and for those whose defects' pixels are unknown; `class_dice` is that of
+    every class which the reference shows and the bundle knows. `overlap` is None where pixels are unknown;
+    `class_overlap` has every class that both know. `brightness` is the mean grey level, `sharpness` the
+    variance of the Laplacian, of the whole picture.
+    """
+
+    name: str
+    group: str
+    picture_class: str
+    defective: bool
+    verdict: Verdict
+    image_probability: float
+    dice: float | None
+    class_dice: dict[str, float]
+    defect_px: int
+    estimated_dice: float | None = None
+    source: str = ""
+    height: int = 0
+    width: int = 0
+    brightness: float = 0.0
+    sharpness: float = 0.0
+    overlap: Overlap | None = None
+    class_overlap: dict[str, Overlap] = field(default_factory=dict)
+
+    @property
+    def called_defective(self) -> bool:
+        """Whether the verdict is not `pass`: `review` stops a part as `fail` does."""
+        return self.verdict != "pass"
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """One inspection with what it was made of: the upright pixels and the prediction."""
+
+    pixels: Pixels
+    prediction: Prediction
+    inspection: Inspection
+
+
+class OpenInspector(Inspector):
+    """An inspector that also shows what an inspection was made of, so that the graph runs once a picture.
+
+    It keeps the last picture: one thread only.
+    """
+
+    _pixels: Pixels
+    _prediction: Prediction
+
+    @classmethod
+    def of(cls, inspector: Inspector) -> "OpenInspector":
+        """The same bundle, session and limits."""
+        return cls(inspector.bundle, inspector.session, inspector.limits)
+
+    def predict(
+        self,
+        image: NDArray[np.uint8],
+        timings: Timings | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> Prediction:
+        """As an inspector does, and keep it."""
+        self._pixels, self._prediction = image, super().predict(image, timings, check)
+        return self._prediction
+
+    def see(self, sample: Sample, data: bytes) -> Seen:
+        """Inspect a sample, given its encoded pixels; raises DatasetError naming one that is refused."""
+        with named(sample.name, sample.image):
+            inspection = self.inspect(data)
+        return Seen(self._pixels, self._prediction, inspection)
+
+
+def judge_samples(inspector: Inspector, samples: Iterable[Sample]) -> list[Judged]:
+    """Inspect samples that have the bundle's classes from their own bytes, as the service does.
+
+    Raises DatasetError naming a sample that is refused.
+    """
+    looking, classes = OpenInspector.of(inspector), inspector.bundle.class_names
+    judged = []
+    for sample in samples:
+        seen = looking.see(sample, sample.image.read())
+        judged.append(judge(sample, seen, sample.class_bits(seen.inspection.label_map.shape), classes))
+    return judged
+
+
+def judge(sample: Sample, seen: Seen, bits: Bits | None, classes: Sequence[str]) -> Judged:
+    """Hold an inspection against its reference: class bits [H, W], None where the pixels are unknown.
+
+    `classes` names the reference's classes in the order of their numbers; they need not be the bundle's.
+    """
+    inspection = seen.inspection
+    grey = cv2.cvtColor(seen.pixels, cv2.COLOR_RGB2GRAY) if seen.pixels.ndim == 3 else seen.pixels
+    masks = {} if bits is None else _class_masks(inspection, bits, classes)
+    defect_px = 0 if bits is None else int(np.count_nonzero(bits))
+    return Judged(
+        name=sample.name,
+        group=sample.group,
+        picture_class=sample.picture_class,
+        defective=sample.defective,
+        verdict=inspection.verdict,
+        image_probability=inspection.image_probability,
+        dice=dice(inspection.label_map > 0, bits > 0) if bits is not None and defect_px else None,
+        class_dice={name: dice(*pair) for name, pair in masks.items() if pair[1].any()},
+        defect_px=defect_px,
+        estimated_dice=inspection.estimated_dice.any_defect,
+        source=sample.source,
+        height=grey.shape[0],
+        width=grey.shape[1],
+        brightness=round(float(grey.mean()), 2),
+        sharpness=round(float(cv2.Laplacian(grey, cv2.CV_16S).var()), 2),
+        overlap=None if bits is None else _overlap(inspection.label_map > 0, bits > 0),
+        class_overlap={name: _overlap(*pair) for name, pair in masks.items()},
+    )
+
+
+def _class_masks(
+    inspection: Inspection, bits: Bits, classes: Sequence[str]
+) -> dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """What is called and what is marked as each class that both know; the label map has one class a pixel."""
+    numbers = {name: number for number, name in enumerate(inspection.classes, start=1)}
+    return {
+        name: (inspection.label_map == numbers[name], class_mask(bits, number))
+        for number, name in enumerate(classes, start=1)
+        if name in numbers
+    }
+
+
+def _overlap(called: NDArray[np.bool_], marked: NDArray[np.bool_]) -> Overlap:
+    counts = (np.count_nonzero(each) for each in (marked, called, called & marked))
+    return Overlap(*map(int, counts))

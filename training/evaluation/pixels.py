@@ -1,0 +1,98 @@
+"""Pixel-level figures, exact and in bounded memory: with 256 levels, counts by level are enough."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from training.datasets.sample import Bits, Pixels
+from training.evaluation.reliability import reliability
+
+AUPRO_LIMIT = 0.3  # the false-positive rate up to which Bergmann et al. integrate
+LEVELS = 256
+Counts = NDArray[np.float64]
+
+
+class PixelLevels:
+    """Pixels counted by their any-defect level: the highest of the classes' levels, before any threshold."""
+
+    def __init__(self) -> None:
+        """Start with no picture."""
+        self.pictures = 0
+        self.regions = 0
+        self.defect: Counts = np.zeros(LEVELS)
+        self.good: Counts = np.zeros(LEVELS)
+        self._region_shares: Counts = np.zeros(LEVELS)  # of each region's pixels; every region counts alike
+
+    def add(self, probability: Pixels, bits: Bits) -> None:
+        """Count one picture: levels uint8 [K, H, W], class bits [H, W]."""
+        levels, marked = probability.max(axis=0), bits > 0
+        everywhere = _count(levels)
+        self.pictures += 1
+        if not marked.any():
+            self.good += everywhere
+            return
+        of_defects = _count(levels[marked])
+        self.defect += of_defects
+        self.good += everywhere - of_defects
+        number, regions = cv2.connectedComponents(marked.view(np.uint8), connectivity=8)
+        cells = (regions[marked] - 1) * LEVELS + levels[marked]
+        by_region = np.bincount(cells, minlength=(number - 1) * LEVELS).reshape(-1, LEVELS)
+        self.regions += number - 1
+        self._region_shares += (by_region / by_region.sum(axis=1, keepdims=True)).sum(axis=0)
+
+    def figures(self, mask_table: NDArray[np.float32]) -> dict[str, Any]:
+        """Average precision, AUPRO and reliability; None where there is no defect pixel or no good one.
+
+        `mask_table` is the calibrated probability of each level, float [256].
+        """
+        both = bool(self.defect.any() and self.good.any())
+        total = self.defect + self.good
+        return {
+            "pictures": self.pictures,
+            "defect_px": int(self.defect.sum()),
+            "good_px": int(self.good.sum()),
+            "regions": self.regions,
+            "average_precision": round(self.average_precision(), 4) if both else None,
+            "aupro": {"value": round(self.aupro(), 4) if both else None, "limit": AUPRO_LIMIT},
+            "reliability": {
+                "as_the_graph_gives_it": reliability(np.arange(LEVELS) / 255, total, self.defect),
+                "calibrated": reliability(mask_table, total, self.defect),
+            },
+        }
+
+    def average_precision(self) -> float:
+        """The sum of precision times gain in recall over all 256 thresholds."""
+        hits, called = _from_the_top(self.defect), _from_the_top(self.defect + self.good)
+        precision = hits[1:] / np.maximum(called[1:], 1)
+        return float((np.diff(hits) / hits[-1] * precision).sum())
+
+    def pro_curve(self) -> tuple[Counts, Counts]:
+        """False-positive rate of pixels and per-region overlap at falling thresholds, both float [257].
+
+        The overlap is the share of a region's pixels that are called, the mean over all regions.
+        """
+        return _from_the_top(self.good) / self.good.sum(), _from_the_top(self._region_shares) / self.regions
+
+    def aupro(self, limit: float = AUPRO_LIMIT) -> float:
+        """Area under the per-region-overlap curve up to a false-positive rate, as a share of the possible.
+
+        Regions are 8-connected. Source: Bergmann et al., The MVTec Anomaly Detection Dataset, 2021.
+        """
+        rate, overlap = self.pro_curve()
+        k = int(
+            np.searchsorted(rate, limit)
+        )  # the first point at or beyond the limit; at 0 there is none yet
+        share = (limit - rate[k - 1]) / (rate[k] - rate[k - 1])
+        last = overlap[k - 1] + share * (overlap[k] - overlap[k - 1])
+        return float(np.trapezoid(np.append(overlap[:k], last), np.append(rate[:k], limit)) / limit)
+
+
+def _count(levels: Pixels) -> Counts:
+    return np.bincount(levels.ravel(), minlength=LEVELS).astype(np.float64)
+
+
+def _from_the_top(counts: Counts) -> Counts:
+    """How much lies at or above each level, from none at all to everything, float [257]."""
+    return np.concatenate(([0.0], np.cumsum(counts[::-1])))

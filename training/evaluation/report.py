@@ -1,0 +1,103 @@
+"""The page of an evaluation: everything that evaluation.json holds, and the worst pictures."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from training.evaluation.gallery import Shown
+from training.html_report import chart, picture, write_report
+
+Figures = Mapping[str, Any]
+RATES = ("accuracy", "precision", "recall", "escape_rate", "overkill_rate")
+SLICE_FIGURES = ("escape_rate", "overkill_rate", "dice")
+
+
+def write_evaluation_report(
+    path: Path, document: Figures, galleries: Mapping[str, Sequence[Shown]] | None = None
+) -> None:
+    """Write the page of an evaluation.json that has the figures of `evaluate_dataset` under `test`.
+
+    `changes` and `generalisation` are shown where the document has them, `galleries` where given.
+    """
+    test, bundle = document["test"], document["bundle"]
+    values = {
+        "title": f"Evaluation of {bundle['name']} {bundle['version']} ({bundle['artifact']})",
+        "document": document,
+        "test": test,
+        "charts": _charts(test, _threshold(document)),
+        "rates": RATES,
+        "slice_figures": SLICE_FIGURES,
+        "galleries": {
+            name: [(picture(each.pixels, each.caption), each.caption) for each in shown]
+            for name, shown in (galleries or {}).items()
+        },
+        "shown": _text,
+    }
+    write_report(path, "evaluation.html", values)
+
+
+def _text(entry: Any) -> str:
+    """A figure as the page shows it: a number, or a rate or mean with its interval."""
+    if entry is None:
+        return "–"
+    if not isinstance(entry, Mapping):
+        return f"{entry:.3f}" if isinstance(entry, float) else str(entry)
+    if entry["interval"] is None:
+        return f"{entry['value']:.3f}"
+    low, high = entry["interval"]
+    return f"{entry['value']:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _threshold(document: Figures) -> float:
+    """The image threshold in force; a run of the pipeline files the operating point as its calibration."""
+    point = document["operating_point"] if "operating_point" in document else document["calibration"]
+    return float(point["image_threshold"])
+
+
+def _charts(test: Figures, threshold: float) -> Markup:
+    """All curves in one figure."""
+    figure = Figure(figsize=(12, 7.2), layout="constrained")
+    axes = figure.subplots(2, 3).ravel()
+    curves = test["curves"]
+    _curve(axes[0], curves.get("roc"), "ROC, by picture", f"AUROC {_text(test['auroc'])}")
+    precision = f"average precision {_text(test['average_precision'])}"
+    _curve(axes[1], curves.get("precision_recall"), "Precision and recall, by picture", precision)
+    _curve(axes[2], curves.get("image_threshold"), "Escape and overkill by image threshold", "")
+    axes[2].axvline(threshold, color="grey", linestyle=":", label="threshold in force")
+    axes[2].legend()
+    aupro = test["pixels"]["aupro"]
+    label = f"AUPRO up to {aupro['limit']}: {_text(aupro['value'])}"
+    _curve(axes[3], curves["region_overlap"], "Per-region overlap", label)
+    axes[3].axvline(aupro["limit"], color="grey", linestyle=":")
+    _diagram(axes[4], {"image probability": test["image_reliability"]}, "Reliability, by picture")
+    pixels = test["pixels"]["reliability"]
+    _diagram(axes[5], {name.replace("_", " "): row for name, row in pixels.items()}, "Reliability, by pixel")
+    return chart(figure)
+
+
+def _curve(axes: Axes, points: Mapping[str, Sequence[float]] | None, title: str, label: str) -> None:
+    """The first column along x, the others along y; empty where there is no curve."""
+    axes.set(title=title, xlim=(0, 1), ylim=(0, 1.02))
+    if points is None:
+        return
+    (name, x), *columns = points.items()
+    axes.set_xlabel(name.replace("_", " "))
+    for each, y in columns:
+        axes.plot(x, y, label=label or each.replace("_", " "))
+    if len(columns) == 1:
+        axes.set_ylabel(columns[0][0].replace("_", " "))
+    axes.legend()
+
+
+def _diagram(axes: Axes, diagrams: Mapping[str, Figures | None], title: str) -> None:
+    axes.set(title=title, xlabel="mean probability", ylabel="share of defects", xlim=(0, 1), ylim=(0, 1))
+    axes.plot((0, 1), (0, 1), color="grey", linestyle=":")
+    for name, diagram in diagrams.items():
+        if diagram is not None:
+            x, y = zip(*((b["mean_probability"], b["defective_share"]) for b in diagram["bins"]), strict=True)
+            axes.plot(x, y, marker="o", label=f"{name}, ECE {diagram['ece']:.3f}")
+            axes.legend()

@@ -1,0 +1,99 @@
+"""Generalisation: the same pictures under controlled change, and other sets, each as a table."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+from app.inspection.decode import decode
+from app.inspection.inspector import Inspector
+from training.datasets.sample import Bits, Dataset, Pixels, Sample, named
+from training.evaluation.changes import CHANGES, Change
+from training.evaluation.dataset import evaluate_dataset
+from training.evaluation.figures import mean, picture_rates
+from training.evaluation.judged import Judged, OpenInspector, judge
+
+Figures = dict[str, Any]
+RATES = ("accuracy", "precision", "recall", "overkill_rate")
+
+
+def robustness(
+    inspector: Inspector,
+    dataset: Dataset,
+    confidence: float = 0.95,
+    pictures: int = 200,
+    changes: Sequence[Change] = CHANGES,
+) -> Figures:
+    """The figures of a set under every change and strength, `unchanged` first.
+
+    At most so many pictures are taken, evenly from the good and the defective ones. A row leaves out the
+    pictures that the change made smaller than the bundle accepts, or whose every defect pixel it lost. Raises
+    DatasetError naming a sample that is refused.
+    """
+    samples = _evenly(dataset.samples, pictures)
+    looking = OpenInspector.of(inspector)
+    same = Change("unchanged", "", (1.0,), lambda pixels, bits, strength: (pixels, bits))
+    rows = []
+    for change in (same, *changes):
+        for strength in change.strengths:
+            judged = list(_judged(looking, samples, dataset.classes, change, strength))
+            figures = _row(judged, confidence) | {"left_out": len(samples) - len(judged)}
+            rows.append({"change": change.name, "unit": change.unit, "strength": strength} | figures)
+    return {"pictures": len(samples), "table": rows}
+
+
+def generalisation(
+    inspector: Inspector, datasets: Mapping[str, Dataset], confidence: float = 0.95
+) -> list[Figures]:
+    """The any-defect figures of other sets, whatever their classes, a row each."""
+    rows = []
+    for name, dataset in datasets.items():
+        figures = evaluate_dataset(inspector, dataset, confidence).figures
+        pixels = {"pixel_average_precision": figures["pixels"]["average_precision"]}
+        kept = {key: figures[key] for key in ("pictures", "defective", "groups", *RATES, "auroc")}
+        dice = figures["dice"]["per_defective_picture"]
+        rows.append(
+            {"set": name} | kept | pixels | {"aupro": figures["pixels"]["aupro"]["value"], "dice": dice}
+        )
+    return rows
+
+
+def _evenly(samples: Sequence[Sample], most: int) -> list[Sample]:
+    """At most so many samples, spread over the set, with its share of defective ones."""
+    ordered = sorted(samples, key=lambda each: each.defective)  # stable: the set's order within each kind
+    places = np.linspace(0, len(ordered) - 1, min(most, len(ordered))).round().astype(int)
+    return [ordered[place] for place in places]
+
+
+def _judged(
+    inspector: OpenInspector,
+    samples: Sequence[Sample],
+    classes: Sequence[str],
+    change: Change,
+    strength: float,
+) -> Iterator[Judged]:
+    for sample in samples:
+        with named(sample.name, sample.image):
+            pixels = decode(sample.image.read(), inspector.limits)
+        bits = sample.class_bits((pixels.shape[0], pixels.shape[1]))
+        pixels, bits = change.apply(pixels, bits, strength)
+        if min(pixels.shape[:2]) < inspector.limits.min_side_px or _lost(sample, bits):
+            continue
+        yield judge(sample, inspector.see(sample, _encoded(pixels)), bits, classes)
+
+
+def _lost(sample: Sample, bits: Bits | None) -> bool:
+    return sample.defective and bits is not None and not bits.any()
+
+
+def _encoded(pixels: Pixels) -> bytes:
+    """The pixels in a lossless file, as the service takes pictures."""
+    colours = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
+    return cv2.imencode(".png", colours, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+
+
+def _row(judged: Sequence[Judged], confidence: float) -> Figures:
+    rates = picture_rates(judged, confidence)
+    dice = mean([each.dice for each in judged if each.dice is not None])
+    return {"pictures": len(judged)} | {name: rates[name] for name in RATES} | {"dice": dice}

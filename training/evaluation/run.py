@@ -1,0 +1,65 @@
+"""`evaluate`: a bundle on a labelled set, as evaluation.json and as a page."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from app.inspection.inspector import Inspector
+from app.inspection.session import Device
+from training.bundle_files import write_text
+from training.datasets.sample import Dataset, DatasetError
+from training.evaluation.dataset import evaluate_dataset
+from training.evaluation.gallery import galleries
+from training.evaluation.report import write_evaluation_report
+from training.evaluation.robustness import generalisation, robustness
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What to evaluate besides the set itself.
+
+    `command` is recorded in the file; `changes` is how many pictures to take for the table of controlled
+    changes, 0 for none; `others` are the sets of the generalisation table by name; `pictures` puts the worst
+    pictures into the page, which then may not be published where the set may not.
+    """
+
+    command: str
+    confidence: float = 0.95
+    device: Device = "cpu"
+    changes: int = 0
+    others: Mapping[str, Dataset] = field(default_factory=dict)
+    pictures: bool = True
+
+
+def evaluate_bundle(bundle: Path, dataset: Dataset, out: Path, options: EvaluateOptions) -> dict[str, Any]:
+    """Write evaluation.json and evaluation.html into `out` and return what the first holds.
+
+    The set's figures are under `test`. Raises DatasetError for a set without pictures and for a sample that is
+    refused, BundleError or DeviceUnavailable where the bundle does not load.
+    """
+    if not len(dataset.samples):
+        raise DatasetError("there is no picture to evaluate; name a part of the splits that has some")
+    inspector = Inspector.load(bundle, options.device)
+    evaluation = evaluate_dataset(inspector, dataset, options.confidence)
+    document: dict[str, Any] = {
+        "command": options.command,
+        "bundle": {
+            "name": inspector.bundle.name,
+            "version": inspector.bundle.version,
+            "artifact": inspector.session.artifact.name,
+        },
+        "confidence": options.confidence,
+        "operating_point": inspector.session.artifact.operating_point.model_dump(mode="json"),
+        "test": evaluation.figures,
+    }
+    if options.changes:
+        document["changes"] = robustness(inspector, dataset, options.confidence, options.changes)
+    if options.others:
+        document["generalisation"] = generalisation(inspector, options.others, options.confidence)
+    shown = galleries(inspector, dataset, evaluation.judged) if options.pictures else {}
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "evaluation.json", json.dumps(document, indent=2, allow_nan=False) + "\n")
+    write_evaluation_report(out / "evaluation.html", document, shown)
+    return document

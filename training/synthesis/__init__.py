@@ -1,0 +1,1 @@
+"""Procedural pictures of textured surfaces, good and defective, with exact masks."""

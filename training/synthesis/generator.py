@@ -1,0 +1,109 @@
+"""Composes surface, marks, camera and defect into labelled pictures that depend on a seed alone.
+
+Two random streams per seed: one for the surface and its picture, one for the defect, so that a seed gives the
+same surface with and without one. Same seed, same release of numpy and OpenCV: same picture.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.datasets.sample import Bits, Pixels, Size, class_bit
+from training.synthesis.camera import photograph
+from training.synthesis.defects import DEFECTS, MIN_SIDE_PX, draw_defect
+from training.synthesis.marks import part_edges, tolerated_marks
+from training.synthesis.noise import Random
+from training.synthesis.surfaces import SURFACES, reflectance
+
+SIDE_PX = 256
+_SURFACE, _DEFECT = range(2)  # the random streams of a seed
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one picture of a set is to show; `generate_surface` makes it."""
+
+    seed: int
+    defect_class: str | None
+    surface: str
+
+
+def generate_surface(
+    seed: int, defect_class: str | None, surface: str | None = None, size: Size = (SIDE_PX, SIDE_PX)
+) -> tuple[Pixels, Bits]:
+    """Return one picture, uint8 [H, W], and its class bits, uint16 [H, W], in the order of DEFECTS.
+
+    `surface` is one of SURFACES, drawn at random where None; `size` is (height, width) in pixels. The bits
+    are all 0 where `defect_class` is None. Raises ValueError for an unknown class or surface or a side below
+    MIN_SIDE_PX.
+    """
+    if surface is not None and surface not in SURFACES:
+        raise ValueError(f"unknown surface {surface!r}; known surfaces: {', '.join(SURFACES)}")
+    if defect_class is not None and defect_class not in DEFECTS:
+        raise ValueError(f"unknown defect class {defect_class!r}; known classes: {', '.join(DEFECTS)}")
+    if min(size) < MIN_SIDE_PX:
+        raise ValueError(
+            f"size {size[0]} x {size[1]} is too small; each side must be at least {MIN_SIDE_PX} px"
+        )
+    rng = _stream(seed, _SURFACE)
+    drawn = SURFACES[int(rng.integers(len(SURFACES)))]
+    beyond, part = part_edges(rng, size)
+    pixels = photograph(rng, reflectance(rng, size, surface or drawn) * tolerated_marks(rng, size) * beyond)
+    if defect_class is None:
+        return pixels, np.zeros(size, np.uint16)
+    pixels, mask = draw_defect(_stream(seed, _DEFECT), pixels, defect_class, part)
+    return pixels, np.where(mask, class_bit(DEFECTS.index(defect_class) + 1), np.uint16(0))
+
+
+@dataclass(frozen=True)
+class SurfaceSet:
+    """A set of `count` pictures, each of which depends on the set's seed and its own index alone.
+
+    round(count * defective_share) of them are defective; classes and surfaces take equal turns. Workers may
+    each draw a part of it, in any order. Raises ValueError for a count below 1 or a share beyond 0 to 1.
+    """
+
+    count: int
+    seed: int
+    defective_share: float = 0.25
+    size: Size = (SIDE_PX, SIDE_PX)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be a set."""
+        if self.count < 1:
+            raise ValueError(f"a set of {self.count} pictures cannot be made; give 1 or more")
+        if not 0 <= self.defective_share <= 1:
+            raise ValueError(f"the defective share must be from 0 to 1, found {self.defective_share}")
+
+    def __len__(self) -> int:
+        """How many pictures there are."""
+        return self.count
+
+    def plan(self, index: int) -> Plan:
+        """What picture `index` (0 to count - 1) shows; raises IndexError beyond the set."""
+        if not 0 <= index < self.count:
+            raise IndexError(f"picture {index} is not in a set of {self.count}")
+        seed = int(np.random.SeedSequence([self.seed, index]).generate_state(1, np.uint64)[0])
+        # The defective ones are spread evenly, so that a picture needs no shuffled list of the whole set.
+        before, after = (math.floor(i * self.defective_share + 0.5) for i in (index, index + 1))
+        if before == after:
+            return Plan(seed, None, SURFACES[(index - before) % len(SURFACES)])
+        turn, number = divmod(before, len(DEFECTS))
+        return Plan(seed, DEFECTS[number], SURFACES[turn % len(SURFACES)])
+
+    def __getitem__(self, index: int) -> tuple[Pixels, Bits]:
+        """Picture `index` and its class bits, as of `generate_surface`; raises IndexError beyond the set."""
+        plan = self.plan(index)
+        return generate_surface(plan.seed, plan.defect_class, plan.surface, self.size)
+
+
+def surfaces(count: int, seed: int, defective_share: float) -> Iterator[tuple[Pixels, Bits]]:
+    """Yield the pictures and class bits of a SurfaceSet one after the other; raises ValueError as it does."""
+    pictures = SurfaceSet(count, seed, defective_share)
+    return (pictures[index] for index in range(count))
+
+
+def _stream(seed: int, number: int) -> Random:
+    return np.random.default_rng([seed, number])

@@ -1,0 +1,163 @@
+"""Donors: defects cut from marked pictures, with the surface around them and their place at the border."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from training.datasets.sample import MAX_CLASSES, Bits, Pixels, Size, class_mask
+
+Flags = NDArray[np.bool_]
+
+LEAST_AREA_PX = 4  # smaller regions are slips of the pen
+JOINED_PX = 5  # a side; regions closer than this are one defect: a crack that its mask interrupts
+_LEAST_MARGIN_PX, _MOST_MARGIN_PX = 16, 48
+_SCALES = (0.85, 1.2)
+_TILT_DEGREES = 8.0
+_STRETCH = 1.25  # a defect from side to side is stretched at most so far to fit another picture
+
+
+class Marked(NamedTuple):
+    """A defective picture: grey uint8 [H, W], class bits [H, W], the group that joins those of one part."""
+
+    pixels: Pixels
+    bits: Bits
+    group: str
+
+
+class Sides(NamedTuple):
+    """Which sides of its picture a cut reaches."""
+
+    top: bool
+    right: bool
+    bottom: bool
+    left: bool
+
+
+@dataclass(frozen=True)
+class Donor:
+    """One defect with a margin of surface: grey uint8 [h, w], class bits [h, w] of this defect alone.
+
+    `clean` (bool [h, w]) is surface that shows no defect at all. A defect whose margin reaches a side of its
+    picture keeps its distance to that side wherever it goes: a break belongs at the edge of a part.
+    """
+
+    pixels: Pixels
+    bits: Bits
+    clean: Flags
+    sides: Sides
+    group: str
+
+    def varied(self, rng: np.random.Generator) -> "Donor":
+        """Return it flipped, turned, scaled; one at a side is not tilted, for it would leave the side."""
+        donor = self
+        top, right, bottom, left = donor.sides
+        if rng.random() < 0.5:
+            donor = donor._changed(np.fliplr, Sides(top, left, bottom, right))
+        top, right, bottom, left = donor.sides
+        if rng.random() < 0.5:
+            donor = donor._changed(np.flipud, Sides(bottom, right, top, left))
+        top, right, bottom, left = donor.sides
+        if rng.random() < 0.25:
+            donor = donor._changed(np.rot90, Sides(right, bottom, left, top))  # counter-clockwise
+        if not any(donor.sides):
+            donor = donor._tilted(float(rng.uniform(-_TILT_DEGREES, _TILT_DEGREES)))
+        height, width = donor.pixels.shape
+        scale = rng.uniform(*_SCALES)
+        return donor._resized((max(1, round(height * scale)), max(1, round(width * scale))))
+
+    def fitted(self, size: Size) -> "Donor | None":
+        """Return it as it fits a picture of that size, stretched where it goes from side to side; or None."""
+        height, width = self.pixels.shape
+        fitted_height = _fitted_side(height, size[0], self.sides.top and self.sides.bottom)
+        fitted_width = _fitted_side(width, size[1], self.sides.left and self.sides.right)
+        if fitted_height is None or fitted_width is None:
+            return None
+        return self._resized((fitted_height, fitted_width))
+
+    def _changed(self, change: Callable[[Any], Any], sides: Sides) -> "Donor":
+        pixels, bits, clean = (
+            np.ascontiguousarray(change(each)) for each in (self.pixels, self.bits, self.clean)
+        )
+        return replace(self, pixels=pixels, bits=bits, clean=clean, sides=sides)
+
+    def _tilted(self, degrees: float) -> "Donor":
+        height, width = self.pixels.shape
+        turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
+
+        def warp(values: NDArray[Any], flags: int, border: int) -> NDArray[Any]:
+            return np.asarray(cv2.warpAffine(values, turn, (width, height), flags=flags, borderMode=border))
+
+        return replace(
+            self,
+            pixels=warp(self.pixels, cv2.INTER_CUBIC, cv2.BORDER_REFLECT_101),
+            bits=warp(self.bits, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT),
+            clean=warp(self.clean.astype(np.uint8), cv2.INTER_NEAREST, cv2.BORDER_CONSTANT) > 0,
+        )
+
+    def _resized(self, size: Size) -> "Donor":
+        if size == self.pixels.shape:
+            return self
+
+        def resize(values: NDArray[Any], interpolation: int) -> NDArray[Any]:
+            return np.asarray(cv2.resize(values, size[::-1], interpolation=interpolation))
+
+        return replace(
+            self,
+            pixels=resize(self.pixels, cv2.INTER_CUBIC),  # a linear one would blur the grain away
+            bits=resize(self.bits, cv2.INTER_NEAREST),
+            clean=resize(self.clean.astype(np.uint8), cv2.INTER_NEAREST) > 0,
+        )
+
+
+def cut_donors(defective: Iterable[Marked]) -> list[Donor]:
+    """Cut every marked defect of the pictures, in their order; regions under LEAST_AREA_PX are left."""
+    return [donor for picture in defective for donor in _cut(picture)]
+
+
+def shown_classes(bits: Bits) -> list[int]:
+    """The numbers of the classes in class bits."""
+    union = np.bitwise_or.reduce(bits, axis=None)
+    return [number for number in range(1, MAX_CLASSES + 1) if class_mask(union, number)]
+
+
+def regions(bits: Bits) -> Iterator[Flags]:
+    """Yield where each defect is, bool [H, W]; regions closer than JOINED_PX are one, specks are left out."""
+    marked = bits > 0
+    count, labels = cv2.connectedComponents(_joined(marked))
+    for number in range(1, count):
+        region = (labels == number) & marked
+        if np.count_nonzero(region) >= LEAST_AREA_PX:
+            yield region
+
+
+def _cut(picture: Marked) -> Iterator[Donor]:
+    clean = _joined(picture.bits > 0) == 0
+    height, width = clean.shape
+    for region in regions(picture.bits):
+        left, top, wide, high = cv2.boundingRect(region.astype(np.uint8))
+        margin = int(np.clip(max(wide, high) // 2, _LEAST_MARGIN_PX, _MOST_MARGIN_PX))
+        rows = slice(max(0, top - margin), min(height, top + high + margin))
+        columns = slice(max(0, left - margin), min(width, left + wide + margin))
+        yield Donor(
+            pixels=picture.pixels[rows, columns],
+            bits=np.where(region, picture.bits, np.uint16(0))[rows, columns],
+            clean=clean[rows, columns],
+            sides=Sides(rows.start == 0, columns.stop == width, rows.stop == height, columns.start == 0),
+            group=picture.group,
+        )
+
+
+def _joined(marked: Flags) -> Pixels:
+    kernel = np.ones((JOINED_PX, JOINED_PX), np.uint8)
+    return np.asarray(cv2.dilate(marked.astype(np.uint8), kernel), np.uint8)
+
+
+def _fitted_side(length: int, available: int, spans: bool) -> int | None:
+    """The length of a donor's side in a picture's `available` pixels; None where it does not fit."""
+    if spans:
+        return available if 1 / _STRETCH <= available / length <= _STRETCH else None
+    return length if length <= available else None

@@ -1,0 +1,86 @@
+"""The plausibility filter: which generated defects a classifier takes for real ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from training.transplant.crops import Crops
+from training.transplant.features import Embed, Features
+
+FOLDS = 5
+LEAST_REAL, LEAST_GROUPS = 5, 3
+LEAST_AUROC = 0.6  # a classifier that hardly tells real defects from good surface cannot judge generated ones
+_REGULARISATION = 0.01  # few rows, many columns: `C` of the logistic regression
+
+
+@dataclass(frozen=True)
+class Screening:
+    """What the filter did: `plausible` is bool [candidates].
+
+    `auroc_good` and `auroc_generated` say how well it tells held-out real defects from good surface and from
+    generated ones (0.5: not at all). `refusal` says why it could not judge, then all are held plausible.
+    """
+
+    plausible: NDArray[np.bool_]
+    real: int
+    groups: int
+    auroc_good: float | None = None
+    auroc_generated: float | None = None
+    refusal: str | None = None
+
+
+def screen(real: Crops, generated: Crops, good: Crops, embed: Embed, quantile: float) -> Screening:
+    """Judge generated defects by a classifier of real ones against generated ones and good surface.
+
+    Cross-validated: a defect, its generated copies and their good surface are judged by a classifier that saw
+    none of its group. Plausible is what scores above the `quantile` of the real defects' own scores.
+    """
+    everything = np.ones(len(generated.pixels), bool)
+    counts = len(real.pixels), len(set(real.groups))
+    if counts[0] < LEAST_REAL or counts[1] < LEAST_GROUPS:
+        reason = f"{counts[0]} real defects of {counts[1]} parts are too few to judge by; "
+        reason += f"at least {LEAST_REAL} of {LEAST_GROUPS} parts are needed"
+        return Screening(everything, *counts, refusal=reason)
+    parts = [embed(each.pixels) for each in (real, generated, good)]
+    scores = _held_out(parts, [real.groups, generated.groups, good.groups])
+    of_real, of_generated, of_good = np.split(scores, np.cumsum([len(part) for part in parts])[:-1])
+    aurocs = _auroc(of_real, of_good), _auroc(of_real, of_generated)
+    if aurocs[0] < LEAST_AUROC:
+        reason = f"held-out real defects are hardly told from good surface (AUROC {aurocs[0]:.2f}); "
+        return Screening(everything, *counts, *aurocs, reason + "more marked pictures are needed")
+    return Screening(of_generated >= np.quantile(of_real, quantile), *counts, *aurocs)
+
+
+def _held_out(parts: Sequence[Features], groups: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+    """Score every row by a classifier that saw no row of its group; the first part is the positive one."""
+    rows = np.concatenate(parts)
+    positive = np.arange(len(rows)) < len(parts[0])
+    fold_of = _folds(groups)
+    folds = np.array([fold_of[group] for part in groups for group in part])
+    scores = np.zeros(len(rows))
+    for fold in range(folds.max() + 1):
+        held = folds == fold
+        model = make_pipeline(
+            StandardScaler(), LogisticRegression(C=_REGULARISATION, class_weight="balanced", max_iter=500)
+        )
+        scores[held] = model.fit(rows[~held], positive[~held]).decision_function(rows[held])
+    return scores
+
+
+def _folds(groups: Sequence[Sequence[str]]) -> dict[str, int]:
+    """Deal the groups of real defects to folds, then the others: every fold holds out and keeps real ones."""
+    real = list(dict.fromkeys(groups[0]))
+    others = [group for group in dict.fromkeys(g for part in groups[1:] for g in part) if group not in real]
+    count = min(FOLDS, len(real))
+    return {group: number % count for number, group in enumerate([*real, *others])}
+
+
+def _auroc(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> float:
+    labels = np.arange(len(positive) + len(negative)) < len(positive)
+    return float(roc_auc_score(labels, np.concatenate([positive, negative])))

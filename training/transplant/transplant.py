@@ -1,0 +1,92 @@
+"""Generated defects on the customer's own good pictures, made, judged and handed over."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from training.datasets.sample import Bits, Pixels
+from training.transplant.candidates import Candidate, Generator
+from training.transplant.crops import clean_crops, generated_crops, real_crops
+from training.transplant.donors import Marked, cut_donors
+from training.transplant.features import Embed, frozen_encoder
+from training.transplant.plausibility import Screening, screen
+
+_CROP_SIDE = 128  # what the classifier looks at, in px
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to transplant.
+
+    `drawn`: classes of training.synthesis.defects.DEFECTS to be drawn as well, each with its number in the
+    set. `oversampling`: candidates made per picture asked for. `quantile`: share of the real defects that the
+    filter may find less plausible than what it keeps; None keeps everything unseen.
+    """
+
+    drawn: Mapping[str, int] = field(default_factory=dict)
+    oversampling: float = 3.0
+    quantile: float | None = 0.1
+
+
+@dataclass(frozen=True)
+class Transplants:
+    """The pictures kept (uint8 [H, W] and class bits [H, W] each) and what became of the others.
+
+    `candidates` were made, `unplaced` more found no place on a good picture or did not show there.
+    """
+
+    pictures: list[tuple[Pixels, Bits]]
+    candidates: int
+    unplaced: int
+    screening: Screening | None
+
+    def summary(self) -> str:
+        """What was made, dropped and kept, in a sentence or two for people."""
+        text = f"{self.candidates} defects generated ({self.unplaced} more found no place)"
+        if self.screening is None:
+            return f"{text}, {len(self.pictures)} handed over unfiltered"
+        if self.screening.refusal is not None:
+            return f"{text}, {len(self.pictures)} handed over unfiltered: {self.screening.refusal}"
+        seen, plausible = self.screening, int(self.screening.plausible.sum())
+        return (
+            f"{text}, {self.candidates - plausible} dropped as implausible, {len(self.pictures)} kept of "
+            f"{plausible} (judged by {seen.real} real defects of {seen.groups} parts; AUROC of real against "
+            f"good {seen.auroc_good:.2f}, against generated {seen.auroc_generated:.2f})"
+        )
+
+
+def transplant(
+    good: Sequence[Pixels],
+    defective: Sequence[Marked],
+    count: int,
+    seed: int,
+    settings: Settings | None = None,
+    embed: Embed | None = None,
+) -> Transplants:
+    """Put generated defects on good pictures and keep up to `count` plausible ones, deterministic by `seed`.
+
+    `good` and `defective` must be of the training split alone. Fewer than `count` come back where the filter
+    drops more than `settings.oversampling` makes up for. `embed` describes crops, by default the frozen
+    ImageNet encoder. Raises ValueError without good pictures, or without marked defects and drawn classes.
+    """
+    settings = settings or Settings()
+    generator = Generator(good, cut_donors(defective), settings.drawn, seed)
+    if settings.quantile is None:
+        pictures = [_labelled(each) for _, each in generator.candidates(range(count))]
+        return Transplants(pictures, len(pictures), count - len(pictures), None)
+    total = round(count * settings.oversampling)
+    numbers, generated, surface = generated_crops(generator, good, total)
+    screening = screen(
+        real_crops(defective),
+        generated,
+        surface.joined(clean_crops(defective, seed)),
+        embed or frozen_encoder(_CROP_SIDE),
+        settings.quantile,
+    )
+    plausible = [number for number, keep in zip(numbers, screening.plausible, strict=True) if keep]
+    # Made again from their numbers: of all candidates only the crops were kept.
+    pictures = [_labelled(each) for _, each in generator.candidates(plausible[:count])]
+    return Transplants(pictures, len(numbers), total - len(numbers), screening)
+
+
+def _labelled(candidate: Candidate) -> tuple[Pixels, Bits]:
+    return candidate.pixels, candidate.bits
