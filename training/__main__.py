@@ -1,4 +1,4 @@
-"""Command line of the training package: `run` for the whole journey, and what else one does with data."""
+"""Command line of the training package: from pictures to a published bundle, and what helps on the way."""
 
 import argparse
 import shlex
@@ -6,88 +6,98 @@ import sys
 from pathlib import Path
 
 from app.inspection.errors import PasslineError
-from training.config import ConfigError, StageName, load_config
-from training.datasets.magnetic_tile import write_generated
+from training.comparison import ComparisonError
+from training.config import ConfigError
+from training.data_commands import add_data, positive
 from training.datasets.registry import LAYOUTS
 from training.datasets.sample import DatasetError
 from training.export import ParityError
 from training.operating_point import OperatingPointError
-from training.pipeline import STEPS, check_publishing, go
+from training.pipeline import STEPS
 from training.publish import PublishError
-from training.run import Request
+from training.run_commands import compare, cross_validate, curve, evaluate, run
+from training.strategies import STRATEGIES
 
-EXPECTED = (ConfigError, DatasetError, ParityError, OperatingPointError, PublishError, PasslineError)
+EXPECTED = (
+    ConfigError,
+    DatasetError,
+    ParityError,
+    OperatingPointError,
+    PublishError,
+    ComparisonError,
+    PasslineError,
+)
 DEFAULT_CONFIG = Path(__file__).parent / "configs/fine-tune.yaml"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns 0, or 2 with one line on stderr where the input does not allow it."""
+    """Run one command; returns what it returns, or 2 with one line on stderr where the input is at fault."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
+    options.command = f"python -m training {shlex.join(arguments)}"
     try:
-        options.do(options, f"python -m training {shlex.join(arguments)}")
+        status: int = options.do(options)
     except EXPECTED as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
-
-
-def _run(options: argparse.Namespace, command: str) -> None:
-    data: dict[StageName, Path | None] = {"large": options.large_data, "small": options.data}
-    request = Request(
-        config=load_config(options.config),
-        data=data,
-        start=options.start,
-        runs=options.runs,
-        models=options.models,
-        command=command,
-        replace=options.replace,
-        comparison=options.comparison,
-    )
-    runs = request.plan()
-    for run in runs:
-        check_publishing(run)
-    for run in runs:
-        go(run, options.until)
-        where = run.models / run.config.name / run.config.version
-        print(f"published {where}" if options.until == "publish" else f"{run.directory} is done")
-
-
-def _generate(options: argparse.Namespace, _: str) -> None:
-    write_generated(options.out, options.count, options.seed)
-    print(f"{options.count} generated pictures in {options.out}")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     commands = parser.add_subparsers(required=True)
     _add_run(commands.add_parser("run", help="from pictures to a published bundle"))
-    data = commands.add_parser("data", help="make and check pictures").add_subparsers(required=True)
-    generate = data.add_parser("generate", help="write generated tiles in the magnetic-tile layout")
-    generate.add_argument("out", type=Path)
-    generate.add_argument("--count", type=_count, default=100)
-    generate.add_argument("--seed", type=int, default=1)
-    generate.set_defaults(do=_generate)
+    _add_evaluate(commands.add_parser("evaluate", help="a bundle's figures on any labelled set"))
+    folds = commands.add_parser("cross-validate", help="the figures of a run by repeated grouped k-fold")
+    _add_folds(folds, cross_validate)
+    strategies = commands.add_parser("compare", help="transfer strategies on the same folds, in one table")
+    _add_folds(strategies, compare)
+    strategies.add_argument("--strategies", default=",".join(STRATEGIES), help="separated by commas")
+    curves = commands.add_parser("learning-curve", help="figures against the share of the training groups")
+    _add_folds(curves, curve)
+    curves.add_argument("--shares", default="0.05,0.1,0.25,0.5,1", help="separated by commas")
+    add_data(commands.add_parser("data", help="make and check pictures"))
     return parser
 
 
-def _add_run(run: argparse.ArgumentParser) -> None:
-    run.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="YAML, see training/configs")
-    run.add_argument("--data", type=Path, help="root of the small set, in one of: " + ", ".join(LAYOUTS))
-    run.add_argument("--large-data", type=Path, help="root of the large set, if that stage is to be run")
-    run.add_argument("--from", dest="start", type=Path, help="bundle to start from, not a large stage")
-    run.add_argument("--until", choices=list(STEPS), default="publish", help="the last step to take")
-    run.add_argument("--runs", type=Path, default=Path("runs"), help="where working folders are made")
-    run.add_argument("--models", type=Path, default=Path("models"), help="where bundles are published")
-    run.add_argument("--replace", action="store_true", help="overwrite a published version")
-    run.add_argument("--comparison", type=Path, help="folder of a run split by picture to report")
-    run.set_defaults(do=_run)
+def _add_run(command: argparse.ArgumentParser) -> None:
+    _add_plan(command)
+    command.add_argument("--until", choices=list(STEPS), default="publish", help="the last step to take")
+    command.add_argument("--replace", action="store_true", help="overwrite a published version")
+    command.add_argument("--comparison", type=Path, help="folder of a run split by picture to report")
+    command.set_defaults(do=run)
+
+
+def _add_plan(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="YAML, see training/configs")
+    command.add_argument("--data", type=Path, help=f"root of the small set, in one of: {', '.join(LAYOUTS)}")
+    command.add_argument("--large-data", type=Path, help="root of the large set, if that stage is to be run")
+    command.add_argument("--from", dest="start", type=Path, help="bundle to start from, not a large stage")
+    command.add_argument("--runs", type=Path, default=Path("runs"), help="where working folders are made")
+    command.add_argument("--models", type=Path, default=Path("models"), help="where bundles are published")
+
+
+def _add_folds(command: argparse.ArgumentParser, do: object) -> None:
+    _add_plan(command)
+    command.add_argument("--folds", type=positive, default=5)
+    command.add_argument("--repeats", type=positive, default=1)
+    command.set_defaults(do=do, until="evaluate", replace=True, comparison=None)
+
+
+def _add_evaluate(command: argparse.ArgumentParser) -> None:
+    command.add_argument("bundle", type=Path)
+    command.add_argument("--data", type=Path, required=True, help="root of a labelled set")
+    command.add_argument("--layout", choices=list(LAYOUTS), help="that of the set; found out where not given")
+    command.add_argument("--splits", type=Path, help="splits.json of a run: take one part of the set")
+    command.add_argument("--part", default="test", help="which part of --splits; default test")
+    command.add_argument(
+        "--changes", type=int, default=0, metavar="N", help="pictures to change"
+    )
+    command.add_argument(
+        "--other", action="append", default=[], metavar="NAME=ROOT", help="another set"
+    )
+    command.add_argument("--out", type=Path, required=True, help="folder for evaluation.json and .html")
+    command.set_defaults(do=evaluate)
 
 
 if __name__ == "__main__":

@@ -24,9 +24,9 @@ COLUMNS: dict[Quantity, str] = {
     "gpu_gib": "GPU GiB",
 }
 RULE = (
-    "Chosen: of the strategies with a mask, the one with the highest mean score, (AUROC + Dice) / 2; but of "
-    "those whose paired differences to it, fold by fold, have an interval that holds 0, the one that trains in "
-    "the least time. All of them serve alike, for the graph is the same."
+    "Of the strategies with a mask, the one with the highest mean score, (AUROC + Dice) / 2, is the best; "
+    "chosen is the one that trains in the least time among those whose differences to the best, fold by "
+    "fold, have an interval that holds 0. All of them serve alike, for the graph is the same."
 )
 
 

@@ -37,6 +37,12 @@ class SplitConfig(_Frozen):
     by: Literal["group", "picture"] = "group"
     seed: int = 1
     train: float = Field(default=0.55, gt=0, lt=1)
+    train_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="of the training groups of each class, to learn how many are needed",
+    )
     validation: float = Field(default=0.10, gt=0, lt=1)
     calibration: float = Field(default=0.15, gt=0, lt=1)
     test: Annotated[float, Field(gt=0, lt=1)] | Literal["published"] = 0.20
@@ -176,6 +182,8 @@ class StageConfig(_Frozen):
 class _Shared(_Frozen):
     seed: int = 1
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "bf16-mixed"
+    devices: int = Field(default=1, ge=1, description="GPUs, or CPU processes where there is no GPU")
+    workers: int = Field(default=0, ge=0, description="processes per device that augment pictures")
     model: ModelConfig = ModelConfig()
     operating_point: OperatingPointConfig = OperatingPointConfig()
 
@@ -198,6 +206,14 @@ class RunConfig(_Shared, StageConfig):
 
     stage: StageName
     name: str = Field(pattern=NAME)
+
+    @model_validator(mode="after")
+    def _batch_is_divided_evenly(self) -> Self:
+        if self.fit.batch_size % self.devices:
+            raise ValueError(
+                f"fit.batch_size {self.fit.batch_size} must be a multiple of devices, {self.devices}"
+            )
+        return self
 
 
 def settle(config: Config, stage: StageName, name: str, start: RunConfig | None) -> RunConfig:

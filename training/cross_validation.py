@@ -3,14 +3,12 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from training.bundle_files import read_json, write_text
-from training.config import ConfigError
-from training.evaluation.figures import fold_interval
+from training.comparison import interval
 from training.pipeline import go
 from training.run import Run
 from training.splits import Fold
@@ -27,12 +25,14 @@ def cross_validate(run: Run, folds: int, repeats: int = 1) -> dict[str, Any]:
     of each figure the value per fold, their mean and its interval.
     """
     run.claim()
-    rows = []
-    for fold in _folds(folds, repeats):
-        part = replace(run, fold=fold, directory=run.directory / "folds" / fold.name)
+    rows: list[dict[str, float | None]] = []
+    names = []
+    for part in folds_of(run, folds, repeats):
         go(part, "evaluate")
-        rows.append({"fold": fold.name, **fold_figures(read_json(part.bundle / "evaluation.json")["test"])})
-        print(f"{fold.name}: {rows[-1]}", flush=True)
+        figures = fold_figures(read_json(part.bundle / "evaluation.json")["test"])
+        names.append(part.directory.name)
+        rows.append(figures)
+        print(f"{part.directory.name}: {figures}", flush=True)
     confidence = run.config.operating_point.confidence
     result = {
         "command": run.command,
@@ -40,19 +40,11 @@ def cross_validate(run: Run, folds: int, repeats: int = 1) -> dict[str, Any]:
         "folds": folds,
         "repeats": repeats,
         "confidence": confidence,
-        "mean": {name: _mean([row[name] for row in rows], confidence) for name in rows[0] if name != "fold"},
-        "per_fold": rows,
+        "mean": {name: _mean([row[name] for row in rows], folds, confidence) for name in rows[0]},
+        "per_fold": dict(zip(names, rows, strict=True)),
     }
     write_text(run.directory / RESULT, json.dumps(result, indent=2, allow_nan=False) + "\n")
     return result
-
-
-def check_folds(run: Run) -> Path:
-    """Return the result of a run's cross-validation; raises ConfigError where there is none."""
-    path = run.directory / RESULT
-    if not path.is_file():
-        raise ConfigError(f"{path} is missing; run cross-validate first")
-    return path
 
 
 def fold_figures(test: dict[str, Any]) -> dict[str, float | None]:
@@ -61,18 +53,22 @@ def fold_figures(test: dict[str, Any]) -> dict[str, float | None]:
     return rates | {"auroc": test["auroc"], "dice": test["dice"]["per_defective_picture"]}
 
 
-def _folds(folds: int, repeats: int) -> Iterator[Fold]:
+def folds_of(run: Run, folds: int, repeats: int) -> Iterator[Run]:
+    """The runs of a cross-validation, each in a folder of its own below the run's."""
     for repeat in range(repeats):
         for number in range(folds):
-            yield Fold(number, folds, repeat)
+            fold = Fold(number, folds, repeat)
+            yield replace(run, fold=fold, directory=run.directory / "folds" / fold.name)
 
 
-def _mean(values: list[float | None], confidence: float) -> dict[str, Any]:
+def _mean(values: list[float | None], folds: int, confidence: float) -> dict[str, Any] | None:
     """Mean over the folds that measured a figure, its interval, and how many those were."""
     known = [value for value in values if value is not None]
-    mean, bounds = fold_interval(known, confidence) if len(known) > 1 else (float(np.mean(known)), None)
+    if not known:
+        return None
+    bounds = interval(known, folds, confidence) if len(known) > 1 else None
     return {
-        "value": round(mean, 4),
-        "interval": None if bounds is None else [round(bound, 4) for bound in bounds],
+        "value": round(float(np.mean(known)), 4),
+        "interval": bounds and [round(max(bounds.low, 0.0), 4), round(min(bounds.high, 1.0), 4)],
         "folds": len(known),
     }

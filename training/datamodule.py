@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import lightning as L
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
+from torch.utils.data import DataLoader, Dataset
 
 from app.inspection.bundle import InputContract
 from app.inspection.preprocess import cut
@@ -32,18 +32,22 @@ def input_contract(model: ModelConfig) -> InputContract:
 
 
 class TrainingTiles(Dataset[Batch]):
-    """Augmented tiles; the tile's own pixels decide whether it is defective."""
+    """One augmented tile per drawn picture; the tile's own pixels decide whether it is defective.
 
-    def __init__(self, pictures: Pictures, tile: int, seed: int) -> None:
+    A tile is varied by the number of its draw, so that it is the same in whichever process it is made.
+    """
+
+    def __init__(self, pictures: Pictures, drawn: Sequence[int], augment: Augmentation) -> None:
         self._pictures = pictures
-        self._augment = Augmentation(tile, seed)
+        self._drawn = drawn
+        self._augment = augment
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._drawn)
 
-    def __getitem__(self, index: int) -> Batch:
-        picture = self._pictures[index]
-        pixels, bits = self._augment(picture.pixels, _bits(picture))
+    def __getitem__(self, draw: int) -> Batch:
+        picture = self._pictures[self._drawn[draw]]
+        pixels, bits = self._augment(picture.pixels, _bits(picture), draw)
         defective = bool(bits.any()) if picture.known else True
         return _tensors(pixels, bits, picture.known, defective)
 
@@ -80,18 +84,29 @@ class SurfaceDataModule(L.LightningDataModule):
         self._validation = ValidationTiles(validation, input_contract(config.model))
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Tiles drawn with replacement, `defective_share` of them from defective pictures, classes alike."""
+        """Tiles drawn with replacement, `defective_share` of them from defective pictures, classes alike.
+
+        Each of several devices takes its own of the same draw, and its part of every batch.
+        """
         epoch = self.trainer.current_epoch if self.trainer else 0
+        rank, devices = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         seed = self._config.seed * 100_003 + epoch
         torch.manual_seed(seed)  # dropout: a resumed fit must draw in this epoch what the whole one drew
         fit = self._config.fit
-        sampler = WeightedRandomSampler(
-            _weights(self._strata, fit.defective_share),
-            num_samples=fit.validate_every * fit.batch_size,
+        drawn = torch.multinomial(
+            torch.tensor(_weights(self._strata, fit.defective_share)),
+            fit.validate_every * fit.batch_size,
+            replacement=True,
             generator=torch.Generator().manual_seed(seed),
         )
-        tiles = TrainingTiles(self._train, self._config.model.tile, seed)
-        return DataLoader(tiles, batch_size=fit.batch_size, sampler=sampler, drop_last=True)
+        augment = Augmentation(self._config.model.tile, seed, fit.augmentation)
+        return DataLoader(
+            TrainingTiles(self._train, drawn.tolist(), augment),
+            batch_size=fit.batch_size // devices,
+            sampler=range(rank, len(drawn), devices),
+            num_workers=self._config.workers,
+            pin_memory=torch.cuda.is_available(),
+        )
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Validation tiles in picture order."""

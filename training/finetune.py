@@ -1,6 +1,8 @@
 """One stage of fine-tuning with Lightning: fit, keep the best averaged weights by validation."""
 
+import json
 import pickle
+import time
 import warnings
 import zipfile
 from collections import defaultdict
@@ -17,11 +19,12 @@ from lightning.pytorch.callbacks import (
     ModelCheckpoint,
 )
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
 from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
 
 from app.inspection.mask_metrics import dice
-from training.bundle_files import written_whole
+from training.bundle_files import write_text, written_whole
 from training.config import ConfigError, FitConfig, RunConfig
 from training.datamodule import Batch, SurfaceDataModule
 from training.losses import segmentation_loss
@@ -33,6 +36,8 @@ EXPECTED_WARNINGS = (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
     "The '.*_dataloader' does not have many workers",  # pictures are in memory, augmentation is cheap
 )
+
+COST = "cost.json"
 
 
 class FineTuning(L.LightningModule):
@@ -90,9 +95,10 @@ class FineTuning(L.LightningModule):
                 "validation/score": (mean_dice + auroc) / 2,
             },
             prog_bar=True,
+            sync_dist=self.trainer.world_size > 1,
         )
-        # The progress bar shows nothing in a log file.
-        print(f"step {self.global_step}: validation Dice {mean_dice:.3f}, AUROC {auroc:.3f}", flush=True)
+        if self.trainer.is_global_zero:  # the progress bar shows nothing in a log file
+            print(f"step {self.global_step}: validation Dice {mean_dice:.3f}, AUROC {auroc:.3f}", flush=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW on the layers that the strategy trains, with a one-cycle learning rate."""
@@ -112,6 +118,7 @@ def fit(segmenter: Segmenter, data: SurfaceDataModule, config: RunConfig, direct
 
     A killed fit goes on from its last finished epoch when called again with the same directory.
     """
+    started = time.monotonic()
     L.seed_everything(config.seed, workers=True)
     settings = config.fit
     module = FineTuning(segmenter.to(memory_format=torch.channels_last), settings)
@@ -129,6 +136,10 @@ def fit(segmenter: Segmenter, data: SurfaceDataModule, config: RunConfig, direct
         max_steps=settings.steps,
         precision=config.precision,
         logger=TensorBoardLogger(directory, name=None, version="logs"),
+        devices=config.devices,
+        strategy=_distribution(config, module),
+        sync_batchnorm=config.devices > 1 and torch.cuda.is_available(),  # torch has it for GPUs only
+        use_distributed_sampler=False,  # the data module divides the draw itself; each device validates all
         callbacks=[
             EMAWeightAveraging(decay=settings.ema_decay),
             EarlyStopping(
@@ -156,10 +167,25 @@ def fit(segmenter: Segmenter, data: SurfaceDataModule, config: RunConfig, direct
         for key, value in checkpoint["state_dict"].items()
         if key.startswith(prefix)
     }
+    _write_cost(directory, time.monotonic() - started)
     path = directory / "weights.safetensors"
     with written_whole(path) as partial:
         save_file(weights, partial)
     return path
+
+
+def _write_cost(directory: Path, seconds: float) -> None:
+    """Leave what the fit took, since its last start, for comparisons."""
+    gpu = torch.cuda.is_available()
+    cost = {"seconds": seconds, "gpu_gib": torch.cuda.max_memory_allocated() / 2**30 if gpu else None}
+    write_text(directory / COST, json.dumps(cost) + "\n")
+
+
+def _distribution(config: RunConfig, module: FineTuning) -> str | DDPStrategy:
+    """One process per device, forked: they share the pictures in memory."""
+    if config.devices == 1:
+        return "auto"
+    return DDPStrategy(start_method="fork", find_unused_parameters=module.training_plan.changes)
 
 
 def _load_checkpoint(path: Path) -> Any:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from training.config import GeneratedConfig, ModelConfig
 from training.datasets.sample import MAX_CLASSES, Bits, Sample, class_mask
 from training.generators import Generator
+from training.resize import resize_bits
 
 Pixels = NDArray[np.uint8]
 
@@ -145,5 +146,5 @@ def _scaled(picture: Picture, pixel_scale: float) -> Picture:
     pixels = np.asarray(cv2.resize(picture.pixels, size, interpolation=interpolation), np.uint8)
     bits = picture.bits
     if bits is not None:
-        bits = np.asarray(cv2.resize(bits, size, interpolation=cv2.INTER_NEAREST), np.uint16)
+        bits = resize_bits(bits, (size[1], size[0]))
     return Picture(pixels, bits, picture.defective)

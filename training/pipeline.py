@@ -26,9 +26,12 @@ from training.bundle_files import read_json, read_weights, write_manifest, write
 from training.config import ConfigError
 from training.datamodule import SurfaceDataModule, input_contract
 from training.datasets.registry import read_dataset
+from training.datasets.sample import Dataset
 from training.datasets.sources import data_sources
+from training.evaluation.dataset import evaluate_dataset
 from training.evaluation.figures import summarise
 from training.evaluation.judged import judge_samples
+from training.evaluation.report import write_evaluation_report
 from training.export import GRAPH, check_parity, draft_bundle, export_graph
 from training.finetune import fit
 from training.generators import classes_with_generated, make_generator, write_samples
@@ -40,6 +43,7 @@ from training.publish import publish as publish_bundle
 from training.run import MADE_WITH, WEIGHTS, Run, made_with
 from training.segmenter import Segmenter, build_segmenter, transfer
 from training.splits import Splits, make_splits
+from training.strategies import STRATEGIES, starting_model
 
 GENERATED_TEST_PICTURES = 100
 GENERATED_TEST_SEED = 900_000  # training takes its pictures from the run's own seed
@@ -61,20 +65,27 @@ def split(run: Run) -> tuple[tuple[str, ...], Splits]:
 
 
 def finetune(run: Run) -> None:
-    """Fit on the training split, from the weights of the bundle to start from if there is one."""
+    """Fit on the training split."""
     if run.weights.exists():
         return
     config = run.config
     classes, splits = split(run)
-    segmenter = build_segmenter(config.model, len(classes), config.seed)
-    if run.start is not None:
-        _require(run.start / WEIGHTS, "export")
-        fresh = transfer(read_weights(run.start / WEIGHTS), segmenter)
-        print(f"stage {config.stage} starts from {run.start}; new: {', '.join(fresh)}", flush=True)
     scale = config.model.pixel_scale
     train = Joined(load_pictures(splits["train"], scale), *_generated(run, classes))
     data = SurfaceDataModule(train, load_pictures(splits["validation"], scale), config)
-    fit(segmenter, data, config, run.weights.parent)
+    fit(initial_segmenter(run, classes), data, config, run.weights.parent)
+
+
+def initial_segmenter(run: Run, classes: tuple[str, ...]) -> Segmenter:
+    """The segmenter that a fit begins with: from the bundle to start from if there is one."""
+    config = run.config
+    strategy = STRATEGIES[config.fit.strategy]
+    segmenter = build_segmenter(starting_model(config.model, config.fit.strategy), len(classes), config.seed)
+    if run.start is not None and strategy.pretrained:
+        _require(run.start / WEIGHTS, "export")
+        fresh = transfer(read_weights(run.start / WEIGHTS), segmenter)
+        print(f"stage {config.stage} starts from {run.start}; new: {', '.join(fresh)}", flush=True)
+    return segmenter
 
 
 def _generated(run: Run, classes: tuple[str, ...]) -> list[GeneratedPictures]:
@@ -129,7 +140,7 @@ def _set_point(run: Run, point: OperatingPoint, calibration: ProbabilityCalibrat
 
 
 def evaluate(run: Run) -> None:
-    """Judge the test split, once, and freshly generated pictures; write evaluation.json."""
+    """Judge the test split, once, and freshly generated pictures; write evaluation.json and its page."""
     if (run.bundle / "evaluation.json").exists():
         return
     if not _thresholds_are_chosen(run):
@@ -137,7 +148,7 @@ def evaluate(run: Run) -> None:
     inspector = Inspector.load(run.bundle, device="cpu")
     confidence = run.config.operating_point.confidence
     classes, splits = split(run)
-    judged = judge_samples(inspector, splits["test"])
+    evaluation = evaluate_dataset(inspector, Dataset(classes, splits["test"]), confidence)
     artifact = inspector.session.artifact
     figures = {
         "command": run.command,
@@ -145,7 +156,7 @@ def evaluate(run: Run) -> None:
         "split": run.config.split.model_dump(),
         "confidence": confidence,
         "calibration": artifact.operating_point.model_dump(mode="json"),
-        "test": summarise(judged, confidence),
+        "test": evaluation.figures,
         "parity": read_json(run.bundle / "parity.json"),
     }
     if run.config.generated is not None:
@@ -155,10 +166,13 @@ def evaluate(run: Run) -> None:
         samples = write_samples(generator, directory, GENERATED_TEST_PICTURES, GENERATED_TEST_SEED)
         figures["generated"] = summarise(judge_samples(inspector, samples), confidence)
     # The operating point promises what the test split measured, not what it was chosen on.
+    judged = evaluation.judged
     defective, called = [each.defective for each in judged], [each.called_defective for each in judged]
     expected = expected_rates("test", defective, called, confidence)
     _set_point(run, artifact.operating_point.model_copy(update={"expected": expected}))
     _write_json(run.directory / "judged.json", [asdict(each) for each in judged])
+    # Without galleries: they show pictures of the set, which may not be published with the bundle.
+    write_evaluation_report(run.bundle / "evaluation.html", figures)
     _write_json(run.bundle / "evaluation.json", figures)
 
 

@@ -54,8 +54,24 @@ def make_splits(samples: Sequence[Sample], config: SplitConfig, fold: Fold | Non
         rest, {name: share / total for name, share in shares.items()}, config.seed, config.by
     )
     splits.setdefault("test", test)
+    splits["train"] = _thinned(splits["train"], config)
     _check_both_kinds(splits)
     return splits
+
+
+def _thinned(samples: list[Sample], config: SplitConfig) -> list[Sample]:
+    """The first `train_share` of each class's groups in seeded order: a smaller share is part of a larger."""
+    if config.train_share == 1:
+        return samples
+    groups: dict[str, set[str]] = defaultdict(set)
+    for sample in samples:
+        groups[_stratum(sample)].add(sample.group)
+    kept: set[str] = set()
+    for stratum, names in sorted(groups.items()):
+        order = sorted(names)
+        np.random.default_rng([config.seed, *stratum.encode()]).shuffle(order)
+        kept.update(order[: max(1, round(config.train_share * len(order)))])
+    return [sample for sample in samples if sample.group in kept]
 
 
 def _check_both_kinds(splits: Splits) -> None:

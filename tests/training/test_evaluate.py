@@ -11,7 +11,7 @@ from app.inspection.inspector import Inspector
 from app.inspection.results import Verdict
 from tests.tiny_bundle import png, tiny_picture, write_tiny_bundle
 from training.datasets.sample import Blob, MaskFile, Sample
-from training.evaluation.figures import fold_interval, summarise
+from training.evaluation.figures import summarise
 from training.evaluation.judged import Judged, Overlap, judge_samples
 
 
@@ -76,6 +76,18 @@ def test_estimate_is_held_against_the_measured_dice() -> None:
     assert found == {"pictures": 2, "mean_error": 0.2, "mean_absolute_error": 0.2}
 
 
+def test_pooled_dice_takes_all_pixels_as_one_picture() -> None:
+    rows = [
+        replace(ROWS[0], overlap=Overlap(10, 10, 8), class_overlap={"crack": Overlap(10, 8, 8)}),
+        replace(ROWS[1], overlap=Overlap(90, 0, 0), class_overlap={"crack": Overlap(90, 0, 0)}),
+        replace(ROWS[6], overlap=Overlap(0, 50, 0), class_overlap={"crack": Overlap(0, 52, 0)}),
+    ]
+    dice = summarise(rows, 0.95)["dice"]
+    assert dice["pooled"] == pytest.approx(2 * 8 / (100 + 60))
+    assert dice["per_class"]["crack"]["pooled"] == pytest.approx(2 * 8 / (100 + 60))
+    assert summarise(ROWS, 0.95)["dice"]["pooled"] is None
+
+
 def test_nothing_to_count_is_none() -> None:
     figures = summarise(ROWS[4:6], 0.95)
     assert figures["recall"] is None
@@ -98,4 +110,9 @@ def test_samples_are_judged_from_their_own_bytes(tmp_path: Path) -> None:
     ]
     dark, good = judge_samples(inspector, samples)
     assert (dark.verdict, dark.dice, dark.class_dice, dark.defect_px) == ("fail", 1.0, {"dark": 1.0}, 200)
-    assert (good.verdict, good.dice) == ("pass", None)
+    assert (good.verdict, good.dice, good.class_dice) == ("pass", None, {})
+    assert dark.overlap == dark.class_overlap["dark"] == Overlap(200, 200, 200)
+    assert dark.class_overlap["bright"] == good.overlap == Overlap(0, 0, 0)
+    assert (good.brightness, good.sharpness, good.height, good.width) == (128, 0, 96, 80)
+    assert dark.brightness == pytest.approx(128 - 118 * 200 / (96 * 80), abs=0.01)
+    assert dark.sharpness > 0

@@ -1,6 +1,6 @@
 """The losses: what is unlabelled teaches no pixel, and thin defects count as much as large ones."""
 
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ KINDS = get_args(LossConfig.model_fields["kind"].annotation)
 Parts = dict[str, torch.Tensor]
 
 
-def _loss(mask_logits: torch.Tensor, bits: torch.Tensor, known: bool = True, **config: object) -> Parts:
+def _loss(mask_logits: torch.Tensor, bits: torch.Tensor, known: bool = True, **config: Any) -> Parts:
     n = len(bits)
     batch = {
         "class_bits": bits,
@@ -61,7 +61,7 @@ def test_unlabelled_pictures_train_the_head_only(kind: str) -> None:
     parts = _loss(logits, bits, known=False, kind=kind, agreement=1.0)
     assert parts["image"] > 0
     torch.testing.assert_close(parts["total"], 0.5 * parts["image"])
-    parts["total"].backward()
+    torch.autograd.backward(parts["total"])
     assert logits.grad is not None
     assert not logits.grad.any()
 
@@ -123,10 +123,11 @@ def test_loss_and_gradient_are_finite_for_certain_and_wrong_answers(kind: str, d
         }
         config = LossConfig.model_validate({"kind": kind, "agreement": 1.0, "head_smoothing": 0.1})
         parts = segmentation_loss(logits, head, batch, 0.5, config)
-        parts["total"].backward()
+        torch.autograd.backward(parts["total"])
         assert all(value.isfinite() for value in parts.values())
-        assert logits.grad is not None and logits.grad.isfinite().all()
-        assert head.grad is not None and head.grad.isfinite().all()
+        for each in (logits, head):
+            assert each.grad is not None
+            assert each.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -136,8 +137,8 @@ def test_gradient_agrees_with_differences(kind: str) -> None:
     generator = torch.Generator().manual_seed(1)
     logits = torch.randn(2, 2, 8, 8, generator=generator, requires_grad=True)
     direction = torch.randn(2, 2, 8, 8, generator=generator)
-    options = {"kind": kind, "agreement": 0.3}
-    _loss(logits, bits, **options)["total"].backward()
+    options: dict[str, Any] = {"kind": kind, "agreement": 0.3}
+    torch.autograd.backward(_loss(logits, bits, **options)["total"])
     assert logits.grad is not None
     with torch.no_grad():
         ahead, behind = (_loss(logits + step * direction, bits, **options)["total"] for step in (5e-3, -5e-3))

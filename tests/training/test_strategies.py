@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from training.config import ConfigError, FitConfig, ModelConfig, StrategyName
+from training.datamodule import Batch
 from training.finetune import EXPECTED_WARNINGS, FineTuning
 from training.segmenter import Segmenter, build_segmenter
 from training.strategies import STRATEGIES, TrainingPlan, encoder_levels, frozen_levels, starting_model
@@ -55,7 +56,7 @@ def _train(
     with warnings.catch_warnings():
         for message in (*EXPECTED_WARNINGS, "You defined a `validation_step` but"):
             warnings.filterwarnings("ignore", message)
-        loader = DataLoader(batches, batch_size=2)  # type: ignore[arg-type]  # a list of dictionaries is one
+        loader: DataLoader[Batch] = DataLoader(batches, batch_size=2)  # type: ignore[arg-type]  # a list will do
         trainer.fit(FineTuning(segmenter, settings), loader, ckpt_path=resume, weights_only=False)
         if save is not None:
             trainer.save_checkpoint(save)

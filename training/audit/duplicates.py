@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.audit.registration import Registration, register, turned
-from training.audit.signatures import FREQUENCIES, Signature
+from training.audit.signatures import FREQUENCIES, Signature, Spectrum, Working
 
 CANDIDATES = 12  # looked at for each picture
 COMPONENTS = 128
-MIN_CORRELATION = 0.6
 QUARTER_TURNS = (0, 1, 4, 5)  # the others look the same to a spectrum: half a turn apart
 _BLOCK = 256  # pictures whose neighbours are searched at once: the similarities of a block fit in memory
 
@@ -36,30 +35,28 @@ class Pair:
 def near_duplicates(signatures: Mapping[str, Signature]) -> list[Pair]:
     """Return the pairs of pictures that show the same surface, by name."""
     names = list(signatures)
-    kept = list(signatures.values())
-
-    def decide(proposal: tuple[int, int, int]) -> Registration:
-        first, second, turn = proposal
-        a, b = kept[first].working, kept[second].working
-        return max((register(a, b, each) for each in (turn, _half_turned(turn))), key=lambda r: r.correlation)
-
-    proposals = sorted(_proposals([each.spectrum for each in kept]))
+    working = [each.working for each in signatures.values()]
+    proposals = sorted(_proposals([each.spectrum for each in signatures.values()]).items())
+    chunks = [proposals[start : start + _BLOCK] for start in range(0, len(proposals), _BLOCK)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found: dict[tuple[int, int], Registration] = {}
-        for (first, second, _), registration in zip(proposals, pool.map(decide, proposals), strict=True):
-            best = found.get((first, second))
-            if best is None or registration.correlation > best.correlation:
-                found[first, second] = registration
-    return [
-        Pair(names[first], names[second], registration)
-        for (first, second), registration in found.items()
-        if registration.correlation >= MIN_CORRELATION
-    ]
+        decided = pool.map(lambda chunk: [_best(working, *each) for each in chunk], chunks)
+        return [
+            Pair(names[first], names[second], registration)
+            for chunk, registrations in zip(chunks, decided, strict=True)
+            for ((first, second), _), registration in zip(chunk, registrations, strict=True)
+            if registration.same_surface
+        ]
 
 
-def _proposals(spectra: Sequence[NDArray[np.float16]]) -> set[tuple[int, int, int]]:
-    """Likely copies (first, second, turn of the second), first < second."""
-    proposals: set[tuple[int, int, int]] = set()
+def _best(working: Sequence[Working], pair: tuple[int, int], turns: set[int]) -> Registration:
+    """The registration of a pair that correlates most."""
+    a, b = (working[number] for number in pair)
+    return max((register(a, b, turn) for turn in sorted(turns)), key=lambda found: found.correlation)
+
+
+def _proposals(spectra: Sequence[Spectrum]) -> dict[tuple[int, int], set[int]]:
+    """Likely copies, (first, second) with first < second, and how the second may be turned."""
+    proposals: dict[tuple[int, int], set[int]] = {}
     if len(spectra) < 2:
         return proposals
     mean, axes = _whitening(spectra)
@@ -73,14 +70,14 @@ def _proposals(spectra: Sequence[NDArray[np.float16]]) -> set[tuple[int, int, in
         for row, nearest in enumerate(np.argpartition(-best, count - 1, axis=1)[:, :count]):
             for other in nearest:
                 query, number, turn = start + row, int(other), QUARTER_TURNS[turns[row, other]]
-                # `turn` turns the query onto the other; here the second is the one that is turned.
-                proposals.add(
-                    (number, query, turn) if number < query else (query, number, _inverse(turn))
-                )
+                if query < number:  # the second is the one that is turned
+                    turn = _inverse(turn)
+                pair = min(query, number), max(query, number)
+                proposals.setdefault(pair, set()).update((turn, _half_turned(turn)))
     return proposals
 
 
-def _whitening(spectra: Sequence[NDArray[np.float16]]) -> tuple[Vectors, Vectors]:
+def _whitening(spectra: Sequence[Spectrum]) -> tuple[Vectors, Vectors]:
     """The mean spectrum and the axes to project on, as columns, each divided by the root of its spread."""
     halves = _halves(spectra, 0)
     mean = halves.mean(0)
@@ -90,15 +87,13 @@ def _whitening(spectra: Sequence[NDArray[np.float16]]) -> tuple[Vectors, Vectors
     return mean, (axes / np.maximum(spreads, 1e-6 * spreads[-1] + 1e-12) ** 0.25).astype(np.float32)
 
 
-def _vectors(
-    spectra: Sequence[NDArray[np.float16]], turn: int, mean: Vectors, axes: Vectors
-) -> Vectors:
+def _vectors(spectra: Sequence[Spectrum], turn: int, mean: Vectors, axes: Vectors) -> Vectors:
     """Unit vectors [pictures, COMPONENTS] of the spectra, turned."""
     projected = (_halves(spectra, turn) - mean) @ axes
     return np.asarray(projected / (np.linalg.norm(projected, axis=1, keepdims=True) + 1e-9), np.float32)
 
 
-def _halves(spectra: Sequence[NDArray[np.float16]], turn: int) -> Vectors:
+def _halves(spectra: Sequence[Spectrum], turn: int) -> Vectors:
     """The upper halves as rows: the lower ones repeat them."""
     return np.stack([turned(each, turn)[:FREQUENCIES].ravel() for each in spectra]).astype(np.float32)
 

@@ -3,14 +3,25 @@
 from dataclasses import dataclass
 from typing import TypeVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from training.audit.signatures import Working
+from training.audit.signatures import STEPS_PER_CONTRAST, Working
 
 TURNS = 8  # 0 to 3: quarter turns against the clock; 4 to 7: the same, then mirrored left to right
 MIN_OVERLAP = 0.7  # of the shorter of the two heights, and of the two widths
+BLOCK_PX = 12  # working px; the side of the blocks that must agree each by itself
+MIN_BLOCK_CONTRAST = 0.6  # of full local contrast, in one of the two; blocks of less are blank or noise
+
+# Parts of one design (solar cells, circuit boards) agree along the lines they share and nowhere else: their
+# correlation can reach 0.9. Two pictures of one surface agree nearly everywhere.
+MIN_CORRELATION = 0.6
+MIN_AGREEMENT = 0.45
+MIN_DETAIL = 0.25  # with detail in fewer blocks, a chance likeness of a few edges is easy: be all but equal
+PLAIN_MIN_CORRELATION = 0.9
+PLAIN_MIN_AGREEMENT = 0.85
 
 Field = NDArray[np.float32]
 _Scalar = TypeVar("_Scalar", bound=np.generic)
@@ -21,13 +32,23 @@ class Registration:
     """How a second picture lies on the first once turned.
 
     `shift` is that of its corner, down and right, in working px; `overlap` the shared area in shares of the
-    larger picture; `correlation` the normalised cross-correlation there, -1 to 1.
+    larger picture; `correlation` the normalised cross-correlation there, -1 to 1. `detail` is the share of
+    the blocks there that show any, `agreement` the correlation that nine in ten of those reach.
     """
 
     turn: int
     shift: tuple[int, int]
     overlap: float
     correlation: float
+    agreement: float
+    detail: float
+
+    @property
+    def same_surface(self) -> bool:
+        """Whether the two pictures show the same surface."""
+        if self.detail >= MIN_DETAIL:
+            return self.correlation >= MIN_CORRELATION and self.agreement >= MIN_AGREEMENT
+        return self.correlation >= PLAIN_MIN_CORRELATION and self.agreement >= PLAIN_MIN_AGREEMENT
 
 
 def turned(array: NDArray[_Scalar], turn: int) -> NDArray[_Scalar]:
@@ -48,7 +69,8 @@ def register(first: Working, second: Working, turn: int) -> Registration:
     common_a = a[max(0, down) : b.shape[0] + down, max(0, right) : b.shape[1] + right]
     common_b = b[max(0, -down) :, max(0, -right) :][: common_a.shape[0], : common_a.shape[1]]
     overlap = common_a.size / max(a.size, b.size)
-    return Registration(turn, (down, right), overlap, _correlation(common_a, common_b))
+    agreement, detail = _agreement(common_a, common_b)
+    return Registration(turn, (down, right), overlap, _correlation(common_a, common_b), agreement, detail)
 
 
 def _padded(first: int, second: int) -> int:
@@ -69,3 +91,21 @@ def _correlation(a: Field, b: Field) -> float:
     a, b = a - a.mean(), b - b.mean()
     norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
     return float((a * b).sum()) / norm if norm else 0.0
+
+
+def _agreement(a: Field, b: Field) -> tuple[float, float]:
+    """The correlation that nine in ten blocks with detail reach, and the share of such blocks."""
+    mean_a, mean_b = _block_means(a), _block_means(b)
+    variance_a = np.maximum(_block_means(a * a) - mean_a**2, 0)
+    variance_b = np.maximum(_block_means(b * b) - mean_b**2, 0)
+    detailed = np.maximum(variance_a, variance_b) >= (MIN_BLOCK_CONTRAST * STEPS_PER_CONTRAST) ** 2
+    if not detailed.any():
+        return 0.0, 0.0
+    correlations = (_block_means(a * b) - mean_a * mean_b) / (np.sqrt(variance_a * variance_b) + 1)
+    return float(np.quantile(correlations[detailed], 0.1)), float(detailed.mean())
+
+
+def _block_means(field: Field) -> Field:
+    means = cv2.blur(field, (BLOCK_PX, BLOCK_PX), borderType=cv2.BORDER_REFLECT)
+    start = [min(BLOCK_PX // 2, (side - 1) // 2) for side in field.shape]  # of a picture below one block too
+    return np.asarray(means[start[0] :: BLOCK_PX, start[1] :: BLOCK_PX], np.float32)

@@ -19,7 +19,7 @@ from training.datasets.sample import DatasetError, Pixels, Sample
 
 WORKING_SIDE_PX = 96  # the side of a square as large as the usual picture, at working scale
 CONTRAST_SIGMA_PX = 4.0  # working pixels; the surroundings a pixel is measured against
-NOISE_LEVELS = 1.0  # grey levels; less contrast than that is noise and is not raised to full contrast
+NOISE_LEVELS = 2.0  # grey levels; less contrast than that is noise and is not raised to full contrast
 SPECTRUM_SIDE_PX = 128
 FREQUENCIES = 20  # of the spectrum, in either direction, from 0 on: finer ones are noise
 STEPS_PER_CONTRAST = 42  # int8 steps, so that 3 times the local contrast still fits

@@ -101,7 +101,7 @@ class RunLengths:
 
 @dataclass(frozen=True)
 class CocoRuns:
-    """One class as COCO's run lengths, text (compressed) or numbers, of a picture of `size` (height, width)."""
+    """One class as COCO's run lengths, compressed text or numbers, of a picture of `size` (height, width)."""
 
     number: int
     size: Size
@@ -114,8 +114,7 @@ class CocoRuns:
         counts = uncompress(self.counts, self.where) if isinstance(self.counts, str) else self.counts
         if min(counts, default=0) < 0 or sum(counts) != size[0] * size[1]:
             raise DatasetError(
-                f"{self.where}: its run lengths must be 0 or more and add up to "
-                f"{size[1]} x {size[0]}; export it anew"
+                f"{self.where}: its run lengths must be 0 or more and add up to {size[1]} x {size[0]}"
             )
         flags = np.repeat(np.arange(len(counts)) % 2 > 0, counts)  # by turns outside and inside
         return bits_where(flags.reshape(size, order="F"), self.number)
@@ -135,8 +134,8 @@ class Polygons:
             refuse_outside(tuple(zip(ring[::2], ring[1::2], strict=True)), size, self.where)
         rings: Any = [list(ring) for ring in self.rings]  # its type stub knows only whole numbers
         drawn = coco_mask.frPyObjects(rings, *size)
-        merged = coco_mask.merge(drawn)["counts"].decode()
-        return CocoRuns(self.number, size, merged, self.where).draw(size)
+        merged: Any = coco_mask.merge(drawn)["counts"]
+        return CocoRuns(self.number, size, merged.decode(), self.where).draw(size)
 
 
 @dataclass(frozen=True)
@@ -173,9 +172,9 @@ def bits_where(flags: Flags, number: int) -> Bits:
 def uncompress(text: str, where: str) -> tuple[int, ...]:
     """Return the run lengths of COCO's compressed form; raises DatasetError where it is broken.
 
-    Six bits a character, five of them of the number, low ones first; from the fourth number on, each is given as
-    the difference to the last but one. Source: `rleFrString` of pycocotools, whose own decoding warns under
-    NumPy 2.
+    Six bits a character, five of them of the number, low ones first; from the fourth number on, each is given
+    as the difference to the last but one. Source: `rleFrString` of pycocotools, whose own decoding warns
+    under NumPy 2.
     """
     counts: list[int] = []
     value = shift = 0

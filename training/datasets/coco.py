@@ -7,20 +7,58 @@ picture without annotations is good; one with an annotation that has a box only 
 Crowds (iscrowd) are defects like any other.
 """
 
-import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from training.datasets.annotations import CocoRuns, Layers, Polygons
 from training.datasets.groups import GOOD, Groups, read_groups
+from training.datasets.json_file import Checked, read_json
 from training.datasets.listing import PARTS, is_picture, listed, refuse_strays
-from training.datasets.sample import Annotation, Blob, Dataset, DatasetError, Published, Sample, Size
+from training.datasets.sample import Annotation, Blob, Dataset, DatasetError, Published, Sample
 
-Facts = dict[str, Any]
 _KEYS = ("images", "annotations", "categories")
+_Id = int | str
+
+
+class _Image(Checked):
+    id: _Id
+    file_name: str
+    height: int | None = None
+    width: int | None = None
+
+
+class _Runs(Checked):
+    size: tuple[int, int]  # height, width
+    counts: str | tuple[int, ...]
+
+
+class _Entry(Checked):
+    id: _Id = ""
+    image_id: _Id
+    category_id: _Id
+    segmentation: tuple[tuple[float, ...], ...] | _Runs | None = None
+
+
+class _Category(Checked):
+    id: _Id
+    name: str
+    supercategory: str | None = None
+
+
+class _File(Checked):
+    images: tuple[_Image, ...]
+    annotations: tuple[_Entry, ...]
+    categories: tuple[_Category, ...]
+
+    def classes(self) -> dict[_Id, str]:
+        """Class names by category id, in the order of the file, less headings."""
+        used = {entry.category_id for entry in self.annotations}
+        headings = {each.supercategory for each in self.categories if each.supercategory != each.name}
+        return {
+            each.id: each.name for each in self.categories if each.id in used or each.name not in headings
+        }
 
 
 def is_coco(root: Path) -> bool:
@@ -36,12 +74,12 @@ def read_coco(root: Path) -> Dataset:
     """
     contents = {path: _load(path) for path in _files(root)}
     classes: list[str] = []
-    for facts in contents.values():
-        classes += [name for name in _categories(facts).values() if name not in classes]
+    for content in contents.values():
+        classes += [name for name in dict.fromkeys(content.classes().values()) if name not in classes]
     groups = read_groups(root, root.resolve().name)
     samples: list[Sample] = []
-    for path, facts in contents.items():
-        samples.extend(_read_file(groups, path, facts, classes))
+    for path, content in contents.items():
+        samples.extend(_read_file(groups, path, content, classes))
     used = Counter(sample.image.path for sample in samples)
     refuse_strays([path for path in used if used[path] > 1], (), "is named twice; keep one entry")
     found = [path for folder in {path.parent for path in used} for path in listed(folder) if is_picture(path)]
@@ -57,57 +95,40 @@ def _files(root: Path) -> list[Path]:
     return [path for path in candidates if all(map(path.read_bytes().__contains__, quoted))]
 
 
-def _load(path: Path) -> Facts:
-    try:
-        facts = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise DatasetError(f"{path} is no JSON ({error}); export it anew") from error
-    if not isinstance(facts, dict) or not all(isinstance(facts.get(key), list) for key in _KEYS):
-        raise DatasetError(f"{path} must be an object with the lists {', '.join(_KEYS)}")
-    needed = {
-        "images": {"id", "file_name"},
-        "annotations": {"image_id", "category_id"},
-        "categories": {"id", "name"},
-    }
-    for key, fields in needed.items():
-        for position, entry in enumerate(facts[key]):
-            lacking = fields - set(entry) if isinstance(entry, dict) else fields
-            if lacking:
-                raise DatasetError(f"{path}: {key}[{position}] lacks {', '.join(sorted(lacking))}; add it")
-    return facts
+def _load(path: Path) -> _File:
+    """Read one file; raises DatasetError where it is none, or gives an id twice."""
+    content = read_json(path, _File)
+    for what, ids in (
+        ("picture", Counter(image.id for image in content.images)),
+        ("category", Counter(category.id for category in content.categories)),
+    ):
+        if again := [each for each, count in ids.items() if count > 1]:
+            raise DatasetError(f"{path} gives the {what} id {again[0]} twice; number them anew")
+    return content
 
 
-def _categories(facts: Facts) -> dict[int, str]:
-    """Class names by category id, in the order of the ids, less headings."""
-    used = {entry["category_id"] for entry in facts["annotations"]}
-    above = [(entry.get("supercategory"), entry["name"]) for entry in facts["categories"]]
-    headings = {heading for heading, name in above if heading != name}
-    by_id = sorted(facts["categories"], key=lambda entry: int(entry["id"]))
-    return {
-        each["id"]: str(each["name"]) for each in by_id if each["id"] in used or each["name"] not in headings
-    }
-
-
-def _read_file(groups: Groups, path: Path, facts: Facts, classes: list[str]) -> Iterator[Sample]:
+def _read_file(groups: Groups, path: Path, content: _File, classes: list[str]) -> Iterator[Sample]:
     """Yield the pictures of one annotation file."""
-    names = _categories(facts)
-    entries: dict[Any, list[Facts]] = defaultdict(list)
-    for entry in facts["annotations"]:
-        where = f"{path}, annotation {entry.get('id', '')} of picture {entry['image_id']}"
-        if entry["category_id"] not in names:
-            raise DatasetError(f"{where}: {entry['category_id']} is no category of the file; add it there")
-        entries[entry["image_id"]].append(entry)
-    for image in facts["images"]:
-        name = f"{path}, picture {image['file_name']}"
+    names = content.classes()
+    entries: dict[_Id, list[_Entry]] = defaultdict(list)
+    for entry in content.annotations:
+        if entry.category_id not in names:
+            raise DatasetError(
+                f"{path}, annotation {entry.id}: {entry.category_id} is no category of the file"
+            )
+        entries[entry.image_id].append(entry)
+    for image in content.images:
+        name = f"{path}, picture {image.file_name}"
         shown, parts = set(), []
-        for entry in entries.pop(image["id"], []):
-            number = classes.index(names[entry["category_id"]]) + 1
+        for entry in entries.pop(image.id, []):
+            number = classes.index(names[entry.category_id]) + 1
             shown.add(number)
-            parts.append(_part(entry, number, f"{name}, annotation {entry.get('id', '')}"))
+            parts.append(_part(entry, number, f"{name}, annotation {entry.id}"))
         drawn = tuple(part for part in parts if part is not None)
-        annotation = Layers(drawn, _size(image, name), name) if len(drawn) == len(parts) else None
+        size = None if image.height is None or image.width is None else (image.height, image.width)
+        annotation = Layers(drawn, size, name) if len(drawn) == len(parts) else None
         picture_class = ",".join(classes[number - 1] for number in sorted(shown)) or GOOD
-        blob = Blob(_find(groups.root, path, str(image["file_name"])))
+        blob = Blob(_find(groups.root, path, image.file_name))
         yield groups.sample(blob, picture_class, annotation, _split(groups.root, path))
     if entries:
         raise DatasetError(
@@ -115,38 +136,19 @@ def _read_file(groups: Groups, path: Path, facts: Facts, classes: list[str]) -> 
         )
 
 
-def _part(entry: Facts, number: int, where: str) -> Annotation | None:
+def _part(entry: _Entry, number: int, where: str) -> Annotation | None:
     """What one entry marks; None where it only gives a box."""
-    segmentation = entry.get("segmentation")
-    if not segmentation:
+    drawn = entry.segmentation
+    if not drawn:
         return None
-    try:
-        if isinstance(segmentation, list):
-            return Polygons(number, tuple(_ring(ring) for ring in segmentation), where)
-        height, width = (int(side) for side in segmentation["size"])
-        counts = segmentation["counts"]
-        runs = counts if isinstance(counts, str) else tuple(int(count) for count in counts)
-        return CocoRuns(number, (height, width), runs, where)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DatasetError(
-            f"{where}: its segmentation cannot be used ({error}); polygons, or size and counts, are right"
-        ) from error
-
-
-def _ring(values: list[float]) -> tuple[float, ...]:
-    if len(values) < 6 or len(values) % 2:
-        raise ValueError(f"a polygon has {len(values)} numbers; at least three pairs x, y are needed")
-    return tuple(float(value) for value in values)
-
-
-def _size(image: Facts, name: str) -> Size | None:
-    """The size the file states of a picture, if it does."""
-    if image.get("height") is None or image.get("width") is None:
-        return None
-    try:
-        return int(image["height"]), int(image["width"])
-    except (TypeError, ValueError) as error:
-        raise DatasetError(f"{name}: height and width must be numbers ({error})") from error
+    if isinstance(drawn, _Runs):
+        return CocoRuns(number, drawn.size, drawn.counts, where)
+    for ring in drawn:
+        if len(ring) < 6 or len(ring) % 2:
+            raise DatasetError(
+                f"{where}: a polygon has {len(ring)} numbers; it needs three or more pairs x, y"
+            )
+    return Polygons(number, drawn, where)
 
 
 def _find(root: Path, path: Path, name: str) -> Path:

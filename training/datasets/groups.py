@@ -58,7 +58,13 @@ class Groups:
         )
 
     def dataset(self, classes: Sequence[str], samples: Sequence[Sample], expected: str) -> Dataset:
-        """Return the whole set; raises DatasetError if it is empty, or groups.csv names a missing picture."""
+        """Return the whole set.
+
+        Raises DatasetError if it is empty, a class has a useless name, or groups.csv names a missing picture.
+        """
+        wrong = [name for name in classes if name in ("", GOOD) or "," in name or classes.count(name) > 1]
+        if wrong:
+            raise DatasetError(f"{self.root}: '{wrong[0]}' cannot name a defect class; call it otherwise")
         missing = sorted(set(self.listed or ()) - {sample.name for sample in samples})
         if missing:
             raise DatasetError(

@@ -8,23 +8,43 @@ is read.
 """
 
 import base64
-import binascii
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import Field
 
 from training.datasets.annotations import Layers
 from training.datasets.groups import GOOD, Groups, read_groups
+from training.datasets.json_file import Checked, read_json
 from training.datasets.listing import is_picture, listed, refuse_strays
 from training.datasets.outlines import KINDS, Outline, Patch
-from training.datasets.sample import Annotation, Blob, Dataset, DatasetError, Sample, Size
+from training.datasets.sample import Annotation, Blob, Dataset, DatasetError, Sample
 
-Facts = dict[str, Any]
-_NO_CLASS = ("__ignore__", "_background_", GOOD)  # the first two have a meaning of their own in labelme
+_NO_CLASS = ("__ignore__", "_background_")  # they have a meaning of their own in labelme
+
+
+class _Shape(Checked):
+    label: str
+    points: tuple[tuple[float, float], ...]
+    shape_type: str | None = None
+    mask: str | None = None
+
+
+class _File(Checked):
+    shapes: tuple[_Shape, ...]
+    image_path: str = Field(alias="imagePath")
+    image_data: str | None = Field(None, alias="imageData")
+    height: int | None = Field(None, alias="imageHeight")
+    width: int | None = Field(None, alias="imageWidth")
+    flags: dict[str, bool] | None = None
+
+    @property
+    def labels(self) -> set[str]:
+        """What the shapes show."""
+        return {shape.label for shape in self.shapes}
 
 
 @dataclass(frozen=True)
@@ -34,8 +54,8 @@ class EmbeddedPicture(Blob):
     def read(self) -> bytes:
         """Return the picture's bytes; raises DatasetError where `imageData` holds none."""
         try:
-            return base64.b64decode(_load(self.path)["imageData"], validate=True)
-        except (TypeError, binascii.Error) as error:
+            return base64.b64decode(read_json(self.path, _File).image_data or "", validate=True)
+        except ValueError as error:  # no base64, or no ASCII
             raise DatasetError(f"{self.path}: imageData is no picture ({error}); save it anew") from error
 
 
@@ -51,18 +71,13 @@ def read_labelme(root: Path) -> Dataset:
     Raises DatasetError for a picture without a JSON file, or the reverse, and for a shape of no known kind.
     """
     files = sorted(path for path in root.rglob("*.json") if not path.name.startswith("."))
-    contents = {path: _load(path) for path in files}
-    classes = sorted({shape["label"] for facts in contents.values() for shape in facts["shapes"]})
-    wrong = next((name for name in classes if name in _NO_CLASS or "," in name), None)
-    if wrong is not None:
-        path = next(
-            path for path, facts in contents.items() if any(s["label"] == wrong for s in facts["shapes"])
-        )
-        raise DatasetError(
-            f"{path}: '{wrong}' cannot be a defect class; remove the shape or rename its label"
-        )
+    contents = {path: read_json(path, _File) for path in files}
+    for path, content in contents.items():
+        for name in content.labels.intersection(_NO_CLASS):
+            raise DatasetError(f"{path}: '{name}' is no defect class; remove the shape or rename its label")
+    classes = sorted(set().union(*(content.labels for content in contents.values())))
     groups = read_groups(root, root.resolve().name)
-    samples = [_sample(groups, path, facts, classes) for path, facts in contents.items()]
+    samples = [_sample(groups, path, content, classes) for path, content in contents.items()]
     used = Counter(sample.image.path for sample in samples)
     refuse_strays([path for path in used if used[path] > 1], (), "has two JSON files; keep one")
     folders = {path.parent for path in (*used, *files)}
@@ -71,68 +86,42 @@ def read_labelme(root: Path) -> Dataset:
     return groups.dataset(classes, samples, "NAME.jpg and NAME.json")
 
 
-def _load(path: Path) -> Facts:
-    """Read a labelme file; raises DatasetError where it is none."""
-    try:
-        facts = json.loads(path.read_bytes())
-        shapes, name = facts["shapes"], facts["imagePath"]
-        well_formed = isinstance(name, str) and all(isinstance(shape["label"], str) for shape in shapes)
-    except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{path} is no labelme file ({error}); shapes and imagePath are needed") from error
-    if not well_formed:
-        raise DatasetError(f"{path} is no labelme file; imagePath and the labels must be texts")
-    return dict(facts)
+def _sample(groups: Groups, path: Path, content: _File, classes: list[str]) -> Sample:
+    parts = tuple(_parts(path, content, classes))
+    flags = {name for name, is_set in (content.flags or {}).items() if is_set and name in classes}
+    shown = sorted(content.labels | flags)
+    size = None if content.height is None or content.width is None else (content.height, content.width)
+    # A flag without a shape of that name: some of the pixels are unknown.
+    annotation = Layers(parts, size, str(path)) if flags <= content.labels else None
+    return groups.sample(_picture(groups.root, path, content), ",".join(shown) or GOOD, annotation)
 
 
-def _sample(groups: Groups, path: Path, facts: Facts, classes: list[str]) -> Sample:
-    parts = tuple(_parts(path, facts, classes))
-    flags = [name for name, is_set in (facts.get("flags") or {}).items() if is_set and name in classes]
-    shown = sorted({shape["label"] for shape in facts["shapes"]} | set(flags))
-    drawn = {shape["label"] for shape in facts["shapes"]} >= set(flags)  # else some of the pixels are unknown
-    annotation = Layers(parts, _size(path, facts), str(path)) if drawn else None
-    return groups.sample(_picture(groups.root, path, facts), ",".join(shown) or GOOD, annotation)
-
-
-def _parts(path: Path, facts: Facts, classes: list[str]) -> Iterator[Annotation]:
-    for position, shape in enumerate(facts["shapes"], start=1):
-        where = f"{path}, shape {position} ({shape['label']})"
-        number = classes.index(shape["label"]) + 1
-        kind = shape.get("shape_type") or "polygon"  # files older than labelme 3.16 say nothing
-        try:
-            points = tuple((float(x), float(y)) for x, y in shape["points"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise DatasetError(f"{where}: its points must be pairs x, y ({error})") from error
-        if kind == "mask" and len(points) == 2 and isinstance(shape.get("mask"), str):
-            yield Patch(number, points, shape["mask"], where)
+def _parts(path: Path, content: _File, classes: list[str]) -> Iterator[Annotation]:
+    for position, shape in enumerate(content.shapes, start=1):
+        where = f"{path}, shape {position} ({shape.label})"
+        number = classes.index(shape.label) + 1
+        kind = shape.shape_type or "polygon"  # files older than labelme 3.16 say nothing
+        if kind == "mask" and len(shape.points) == 2 and shape.mask is not None:
+            yield Patch(number, shape.points, shape.mask, where)
         elif kind not in KINDS:
             raise DatasetError(f"{where}: a {kind} cannot be read; known are {', '.join(KINDS)} and mask")
-        elif not KINDS[kind].least <= len(points) <= KINDS[kind].most:
-            raise DatasetError(f"{where}: {len(points)} points make no {kind}; draw it again")
+        elif not KINDS[kind].least <= len(shape.points) <= KINDS[kind].most:
+            raise DatasetError(f"{where}: {len(shape.points)} points make no {kind}; draw it again")
         else:
-            yield Outline(number, kind, points, where)
+            yield Outline(number, kind, shape.points, where)
 
 
-def _size(path: Path, facts: Facts) -> Size | None:
-    """The size the file states of its picture, if it does."""
-    height, width = facts.get("imageHeight"), facts.get("imageWidth")
-    if height is None or width is None:
-        return None
-    if not (isinstance(height, int) and isinstance(width, int)):
-        raise DatasetError(f"{path}: imageHeight and imageWidth must be whole numbers")
-    return height, width
-
-
-def _picture(root: Path, path: Path, facts: Facts) -> Blob:
+def _picture(root: Path, path: Path, content: _File) -> Blob:
     """The picture of a labelme file; labelme on Windows writes its path with backslashes."""
-    image = Path(os.path.normpath(path.parent / facts["imagePath"].replace("\\", "/")))
+    image = Path(os.path.normpath(path.parent / content.image_path.replace("\\", "/")))
     if image.is_file():
         if not image.is_relative_to(os.path.normpath(root)):
             raise DatasetError(
                 f"{path} names {image}, which lies outside {root}; give the folder that holds both"
             )
         return Blob(image)
-    if not facts.get("imageData"):
+    if not content.image_data:
         raise DatasetError(
-            f"{path} names {facts['imagePath']}, which is missing, and holds no imageData; copy it"
+            f"{path} names {content.image_path}, which is missing, and holds no imageData; copy it"
         )
     return EmbeddedPicture(path)

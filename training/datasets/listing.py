@@ -17,7 +17,7 @@ PARTS: dict[str, Published] = {
     "validation": "validation",
     "test": "test",
 }
-_NO_DATA = (".", "readme", "license", "licence", "thumbs.db")  # what operating systems and authors add
+_NO_DATA = ("readme", "license", "licence", "thumbs.db")  # what authors and operating systems add
 
 
 def listed(folder: Path) -> list[Path]:
@@ -27,7 +27,7 @@ def listed(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder} is missing; this layout needs that folder")
-    return sorted(path for path in folder.iterdir() if not path.name.lower().startswith(_NO_DATA))
+    return sorted(path for path in folder.iterdir() if not _is_no_data(path))
 
 
 def is_picture(path: Path) -> bool:
@@ -72,3 +72,10 @@ def refuse_others(folder: Path, known: Collection[str]) -> None:
             raise DatasetError(
                 f"{path} has no place in this layout; known are {', '.join(known)}: move it away"
             )
+
+
+def _is_no_data(path: Path) -> bool:
+    """Whether a path is hidden, or a text about the set; a picture or folder called so is data."""
+    if path.name.startswith("."):
+        return True
+    return path.name.lower().startswith(_NO_DATA) and path.is_file() and not is_picture(path)

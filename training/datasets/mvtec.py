@@ -35,6 +35,9 @@ def read_mvtec(root: Path) -> Dataset:
     refuse_others(root / "train", (GOOD,))
     groups = read_groups(root, "MVTec AD")
     folders = listed(root / "test")
+    refuse_strays(
+        [path for path in folders if not path.is_dir()], (), "lies in no folder; move it into its own"
+    )
     classes = [folder.name for folder in folders if folder.name != GOOD]
     if (root / TRUTH).is_dir():
         refuse_others(root / TRUTH, classes)

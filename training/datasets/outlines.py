@@ -4,7 +4,6 @@ Source: `labelme.utils.shape_to_mask` and `shapes_to_label`, whose default width
 """
 
 import base64
-import binascii
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,7 +51,7 @@ class Patch:
         """Return the class bits [H, W]; raises DatasetError where the patch does not decode or fit."""
         try:
             values = decode(base64.b64decode(self.mask, validate=True), DecodeLimits())
-        except (ImageError, binascii.Error) as error:
+        except (ImageError, ValueError) as error:  # ValueError: no base64
             raise DatasetError(f"{self.where}: its mask cannot be read ({error}); save it anew") from error
         (left, top), (right, bottom) = ((int(x), int(y)) for x, y in self.points)
         inside = 0 <= left <= right < size[1] and 0 <= top <= bottom < size[0]

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from training.evaluation.judged import Judged, Overlap
@@ -44,19 +43,6 @@ def summarise(judged: Sequence[Judged], confidence: float) -> Figures:
 def picture_rates(judged: Sequence[Judged], confidence: float) -> dict[str, Figures | None]:
     """The picture-level rates with their exact intervals; None where there is nothing to count."""
     return {name: _rate(*counts, confidence) for name, counts in _counts(judged).items()}
-
-
-def fold_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, tuple[float, float]]:
-    """The mean over the folds of a cross-validation and its Student t interval.
-
-    The folds share training pictures, so the interval is somewhat too narrow (Bengio and Grandvalet, No
-    unbiased estimator of the variance of k-fold cross-validation, 2004). Raises ValueError for fewer than 2.
-    """
-    if len(values) < 2:
-        raise ValueError(f"an interval over folds needs at least 2 values, not {len(values)}")
-    mean, error = float(np.mean(values)), float(np.std(values, ddof=1)) / len(values) ** 0.5
-    reach = float(student.ppf((1 + confidence) / 2, len(values) - 1)) * error
-    return mean, (mean - reach, mean + reach)
 
 
 def pooled_dice(overlaps: Iterable[Overlap]) -> float | None:

@@ -36,8 +36,8 @@ class EvaluateOptions:
 def evaluate_bundle(bundle: Path, dataset: Dataset, out: Path, options: EvaluateOptions) -> dict[str, Any]:
     """Write evaluation.json and evaluation.html into `out` and return what the first holds.
 
-    The set's figures are under `test`. Raises DatasetError for a set without pictures and for a sample that is
-    refused, BundleError or DeviceUnavailable where the bundle does not load.
+    The set's figures are under `test`. Raises DatasetError for a set without pictures and for a sample that
+    is refused, BundleError or DeviceUnavailable where the bundle does not load.
     """
     if not len(dataset.samples):
         raise DatasetError("there is no picture to evaluate; name a part of the splits that has some")

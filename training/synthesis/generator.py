@@ -18,7 +18,8 @@ from training.synthesis.noise import Random
 from training.synthesis.surfaces import SURFACES, reflectance
 
 SIDE_PX = 256
-_SURFACE, _DEFECT = range(2)  # the random streams of a seed
+BLOCK = 16  # pictures that are shuffled among each other
+_SURFACE, _DEFECT, _ORDER = range(3)  # the random streams of a seed
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,9 @@ def generate_surface(
 class SurfaceSet:
     """A set of `count` pictures, each of which depends on the set's seed and its own index alone.
 
-    round(count * defective_share) of them are defective; classes and surfaces take equal turns. Workers may
-    each draw a part of it, in any order. Raises ValueError for a count below 1 or a share beyond 0 to 1.
+    count * defective_share of them are defective (exactly, to the next whole number, where `count` is a
+    multiple of BLOCK, else within a few); classes and surfaces take equal turns. Workers may each draw a
+    part of it, in any order. Raises ValueError for a count below 1, a negative seed or a share beyond 0 to 1.
     """
 
     count: int
@@ -74,6 +76,8 @@ class SurfaceSet:
         """Refuse what cannot be a set."""
         if self.count < 1:
             raise ValueError(f"a set of {self.count} pictures cannot be made; give 1 or more")
+        if self.seed < 0:
+            raise ValueError(f"the seed must be 0 or more, found {self.seed}")
         if not 0 <= self.defective_share <= 1:
             raise ValueError(f"the defective share must be from 0 to 1, found {self.defective_share}")
 
@@ -86,10 +90,10 @@ class SurfaceSet:
         if not 0 <= index < self.count:
             raise IndexError(f"picture {index} is not in a set of {self.count}")
         seed = int(np.random.SeedSequence([self.seed, index]).generate_state(1, np.uint64)[0])
-        # The defective ones are spread evenly, so that a picture needs no shuffled list of the whole set.
-        before, after = (math.floor(i * self.defective_share + 0.5) for i in (index, index + 1))
+        place = self._place(index)
+        before, after = (math.floor(i * self.defective_share + 0.5) for i in (place, place + 1))
         if before == after:
-            return Plan(seed, None, SURFACES[(index - before) % len(SURFACES)])
+            return Plan(seed, None, SURFACES[(place - before) % len(SURFACES)])
         turn, number = divmod(before, len(DEFECTS))
         return Plan(seed, DEFECTS[number], SURFACES[turn % len(SURFACES)])
 
@@ -97,6 +101,16 @@ class SurfaceSet:
         """Picture `index` and its class bits, as of `generate_surface`; raises IndexError beyond the set."""
         plan = self.plan(index)
         return generate_surface(plan.seed, plan.defect_class, plan.surface, self.size)
+
+    def _place(self, index: int) -> int:
+        """Where the picture stands among those that take turns: `index`, shuffled within its block.
+
+        So every worker's share is mixed, and no picture needs a shuffled list of the whole set.
+        """
+        block, offset = divmod(index, BLOCK)
+        return block * BLOCK + int(
+            np.random.default_rng([self.seed, block, _ORDER]).permutation(BLOCK)[offset]
+        )
 
 
 def surfaces(count: int, seed: int, defective_share: float) -> Iterator[tuple[Pixels, Bits]]:

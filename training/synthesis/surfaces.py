@@ -113,8 +113,9 @@ def _grains(rng: Random, shape: Size, size: float) -> Field:
     inside[:, 1:][cells[:, 1:] != cells[:, :-1]] = 0
     inside[1:][cells[1:] != cells[:-1]] = 0
     depth = np.asarray(cv2.distanceTransform(inside, cv2.DIST_L2, 3), np.float32)
-    tones = rng.standard_normal(count + 1, dtype=np.float32) * np.float32(log_uniform(rng, 0.05, 0.3))
-    seams = rng.uniform(0, 0.7) * np.exp(-depth / np.float32(log_uniform(rng, 0.03, 0.3) * size))
+    tones = rng.standard_normal(count + 1, dtype=np.float32) * np.float32(log_uniform(rng, 0.08, 0.3))
+    darker = rng.uniform(0, min(0.7, 5 / size))  # seams of large grains would look like cracks
+    seams = darker * np.exp(-depth / np.float32(log_uniform(rng, 0.03, 0.3) * size))
     grains = np.asarray(tones[cells] - seams, np.float32)
     bend, period = 0.12 * size, max(2.0, size / 2)
     rows, columns = np.indices(shape, np.float32)

@@ -39,7 +39,7 @@ def blend(host: Pixels, donor: Donor, way: Way) -> Pixels:
     mask = donor.bits > 0
     area = _grown(mask, FEATHER_PX + 1)
     inner = area[1:-1, 1:-1]
-    if way == "reflectance" or np.count_nonzero(inner) < np.count_nonzero(area):
+    if way == "reflectance" or not inner.any() or np.count_nonzero(inner) < np.count_nonzero(area):
         blended = _reflectance(host, donor, mask)
     else:
         blended = _poisson(host, donor, area, _POISSON[way])
@@ -93,10 +93,7 @@ def _poisson(host: Pixels, donor: Donor, area: Flags, flags: int) -> Field:
     gain = np.clip(gain_between(host, donor), 1 / MOST_GAIN, MOST_GAIN)
     source = _grey(donor.pixels.astype(np.float32) * np.float32(gain))
     left, top, width, height = cv2.boundingRect(area.astype(np.uint8))
-    centre = (
-        left + width // 2,
-        top + height // 2,
-    )  # where the mask lies already: OpenCV moves its middle there
+    centre = (left + width // 2, top + height // 2)  # OpenCV moves the mask's middle there: it stays
     colours, surface = (cv2.cvtColor(each, cv2.COLOR_GRAY2BGR) for each in (source, host))
     cloned = cv2.seamlessClone(colours, surface, area.astype(np.uint8) * 255, centre, flags)
     return np.asarray(cloned[..., 0], np.float32)

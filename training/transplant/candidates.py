@@ -86,7 +86,7 @@ class Generator:
         window = place.window(host)
         blended = blend(window, place.donor, _WAYS[int(rng.integers(len(_WAYS)))])
         shown = np.where(changed(window, blended), place.donor.bits, np.uint16(0))
-        if np.count_nonzero(shown) < LEAST_SHOWN * np.count_nonzero(place.donor.bits):
+        if np.count_nonzero(shown) <= LEAST_SHOWN * np.count_nonzero(place.donor.bits):
             return None
         pixels, bits = host.copy(), np.zeros_like(host, np.uint16)
         place.window(pixels)[:] = blended

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.datasets.sample import MAX_CLASSES, Bits, Pixels, Size, class_mask
+from training.resize import resize_bits
 
 Flags = NDArray[np.bool_]
 
@@ -108,7 +109,7 @@ class Donor:
         return replace(
             self,
             pixels=resize(self.pixels, cv2.INTER_CUBIC),  # a linear one would blur the grain away
-            bits=resize(self.bits, cv2.INTER_NEAREST),
+            bits=resize_bits(self.bits, size),
             clean=resize(self.clean.astype(np.uint8), cv2.INTER_NEAREST) > 0,
         )
 

@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from training.transplant.crops import Crops
-from training.transplant.features import Embed, Features
+from training.transplant.embedding import Embed, Features
 
 FOLDS = 5
 LEAST_REAL, LEAST_GROUPS = 5, 3

@@ -7,10 +7,10 @@ from training.datasets.sample import Bits, Pixels
 from training.transplant.candidates import Candidate, Generator
 from training.transplant.crops import clean_crops, generated_crops, real_crops
 from training.transplant.donors import Marked, cut_donors
-from training.transplant.features import Embed, frozen_encoder
+from training.transplant.embedding import Embed, frozen_encoder
 from training.transplant.plausibility import Screening, screen
 
-_CROP_SIDE = 128  # what the classifier looks at, in px
+CROP_SIDE_PX = 128  # what the classifier looks at
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def transplant(
         real_crops(defective),
         generated,
         surface.joined(clean_crops(defective, seed)),
-        embed or frozen_encoder(_CROP_SIDE),
+        embed or frozen_encoder(CROP_SIDE_PX),
         settings.quantile,
     )
     plausible = [number for number, keep in zip(numbers, screening.plausible, strict=True) if keep]

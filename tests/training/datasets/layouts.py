@@ -55,6 +55,12 @@ def runs(mask: Grey) -> str:
     return " ".join(f"{start + 1} {end - start}" for start, end in zip(starts, ends, strict=True))
 
 
+def compressed(mask: Grey) -> str:
+    """COCO's compressed run lengths."""
+    counts: Any = coco_mask.encode(np.asfortranarray(mask))["counts"]
+    return str(counts, "ascii")
+
+
 def write_severstal(root: Path) -> None:
     for name in ("both.jpg", "first.jpg", "good.jpg"):
         picture(root / "train_images" / name)
@@ -137,7 +143,7 @@ def write_pairs(root: Path) -> None:
 
 def coco_facts() -> dict[str, Any]:
     """An annotation file of every form of segmentation."""
-    whole = {"size": list(SIZE), "counts": coco_mask.encode(np.asfortranarray(SECOND))["counts"].decode()}
+    whole = {"size": list(SIZE), "counts": compressed(SECOND)}
     flat = SECOND.flatten(order="F")
     changes = np.flatnonzero(np.diff(flat)) + 1
     counts = np.diff([0, *changes, flat.size]).tolist()

@@ -82,7 +82,9 @@ def test_empty_folder_is_no_layout_and_no_set(tmp_path: Path, layout: str) -> No
         read_dataset(tmp_path)
 
 
-@pytest.mark.parametrize("layout", ["severstal", "neu-seg", "dagm", "kolektor-sdd", "mvtec", "crack500"])
+@pytest.mark.parametrize(
+    "layout", ["severstal", "neu-seg", "dagm", "kolektor-sdd", "kolektor-sdd2", "mvtec", "crack500"]
+)
 def test_licence_of_a_public_set_is_known(tmp_path: Path, layout: str) -> None:
     WRITERS[layout](tmp_path)
     (source,) = data_sources(read_dataset(tmp_path).samples, generated=0)
@@ -176,7 +178,7 @@ def test_mvtec(tmp_path: Path) -> None:
     }
     same(bits(dataset, "test/scratch/000.png"), NONE, SECOND)
     write_mvtec(tmp_path / "nut")
-    with pytest.raises(DatasetError, match="give one category, such as .*: bolt, nut"):
+    with pytest.raises(DatasetError, match=r"give one category, such as .*: bolt, nut"):
         read_dataset(tmp_path)
 
 
@@ -250,7 +252,7 @@ def test_coco_files_beside_their_pictures(tmp_path: Path) -> None:
 def disc(radius: float) -> Grey:
     """A disc around (12, 12)."""
     y, x = np.ogrid[: SIZE[0], : SIZE[1]]
-    return ((y - 12) ** 2 + (x - 12) ** 2 <= radius**2).astype(np.uint8)
+    return np.asarray((y - 12) ** 2 + (x - 12) ** 2 <= radius**2, np.uint8)
 
 
 def test_labelme(tmp_path: Path) -> None:
@@ -293,6 +295,7 @@ def test_labelme_picture_may_be_embedded_or_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "json/far.json").write_text(json.dumps(far))
     dataset = read_dataset(tmp_path)
     embedded = next(sample for sample in dataset.samples if sample.name == "polygon.json")
+    assert before is not None
     np.testing.assert_allclose(embedded.pixels(), before, atol=2)  # decoders differ by rounding
     same(bits(dataset, "polygon.json"), FIRST)
     same(bits(dataset, "pictures/far.jpg"), FIRST)

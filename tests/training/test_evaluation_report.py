@@ -1,0 +1,114 @@
+"""A bundle evaluated on a labelled set: evaluation.json and the page."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app.inspection.inspector import Inspector
+from tests.tiny_bundle import write_tiny_bundle
+from training.datasets.sample import Dataset, DatasetError, Pixels
+from training.evaluation.dataset import evaluate_dataset
+from training.evaluation.gallery import CALLED, MARKED, galleries
+from training.evaluation.judged import OpenInspector
+from training.evaluation.run import EvaluateOptions, evaluate_bundle
+
+from .labelled import labelled, tiny_dataset
+
+
+def test_one_run_of_the_graph_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inspector = Inspector.load(write_tiny_bundle(tmp_path / "tiny"), device="cpu")
+    run, runs = inspector.session.run, []
+
+    def counted(tiles: Pixels, check: Callable[[], None]) -> tuple[Pixels, NDArray[np.float32]]:
+        runs.append(len(tiles))
+        return run(tiles, check)
+
+    monkeypatch.setattr(inspector.session, "run", counted)
+    evaluation = evaluate_dataset(inspector, tiny_dataset(tmp_path))
+    assert len(runs) == len(evaluation.judged) == 4
+
+
+def test_figures_of_a_set_by_hand(tmp_path: Path) -> None:
+    inspector = Inspector.load(write_tiny_bundle(tmp_path / "tiny"), device="cpu")
+    figures = evaluate_dataset(inspector, tiny_dataset(tmp_path)).figures
+    assert figures["dice"]["pooled"] == pytest.approx(2 * 200 / (200 + 144 + 200 + 64), abs=1e-4)
+    assert figures["dice"]["per_class"]["dark"]["of_its_class"] == 0.5
+    pixels = figures["pixels"]
+    assert (pixels["defect_px"], pixels["regions"]) == (344, 2)
+    # of both kinds one picture is at the dark box's probability, one at 1/255: ties all round
+    assert (figures["auroc"], figures["average_precision"]) == (0.5, 0.5)
+    assert figures["curves"]["image_threshold"]["escape_rate"] == [0.5, 0.0]
+    assert figures["curves"]["image_threshold"]["overkill_rate"] == [0.5, 1.0]
+    # half of the two pictures at 235/255 are defective, and half of the two at 1/255
+    gap = abs(235 / 255 - 0.5) / 2 + abs(1 / 255 - 0.5) / 2
+    assert figures["image_reliability"]["ece"] == pytest.approx(gap, abs=1e-4)
+
+
+def test_the_worst_pictures_are_shown_with_both_contours(tmp_path: Path) -> None:
+    inspector = Inspector.load(write_tiny_bundle(tmp_path / "tiny"), device="cpu")
+    dataset = tiny_dataset(tmp_path)
+    shown = galleries(inspector, dataset, evaluate_dataset(inspector, dataset).judged)
+    assert {name: [each.caption.split(":")[0] for each in row] for name, row in shown.items()} == {
+        "escapes": ["escaped"],
+        "false alarms": ["alarm"],
+        "worst masks": ["found"],
+    }
+    escaped, alarm = shown["escapes"][0].pixels, shown["false alarms"][0].pixels
+    assert tuple(escaped[5, 10]) == MARKED
+    assert not np.all(escaped == CALLED, axis=2).any()
+    assert tuple(alarm[40, 44]) == CALLED
+    assert not np.all(alarm == MARKED, axis=2).any()
+
+
+def test_files_hold_everything(tmp_path: Path) -> None:
+    bundle = write_tiny_bundle(tmp_path / "tiny")
+    dataset = tiny_dataset(tmp_path)
+    other = Dataset(("<b>", "bright"), dataset.samples)
+    options = EvaluateOptions("the command", changes=2, others={"other <set>": other})
+    document = evaluate_bundle(bundle, dataset, tmp_path / "out", options)
+    assert json.loads((tmp_path / "out/evaluation.json").read_text()) == document
+    page = (tmp_path / "out/evaluation.html").read_text()
+    for text in (
+        "the command",
+        "Worst slices",
+        "AUPRO",
+        "motion blur",
+        "other &lt;set&gt;",
+        "<svg",
+        "escaped: dark",
+    ):
+        assert text in page
+    assert page.count("<img ") == 3
+    assert "http" not in page.replace("http://www.w3.org/", "").replace("http://purl.org/", "").replace(
+        "http://creativecommons.org/", ""
+    ).replace("https://matplotlib.org/", "")
+
+
+def test_a_page_without_pictures_of_the_set(tmp_path: Path) -> None:
+    options = EvaluateOptions("command", pictures=False)
+    good = Dataset(("dark",), [labelled(tmp_path, "a"), labelled(tmp_path, "b")])
+    document = evaluate_bundle(write_tiny_bundle(tmp_path / "tiny"), good, tmp_path / "out", options)
+    assert document["test"]["curves"] == {"region_overlap": None}
+    assert "<img " not in (tmp_path / "out/evaluation.html").read_text()
+
+
+def test_an_empty_set_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no picture"):
+        evaluate_bundle(
+            write_tiny_bundle(tmp_path / "t"), Dataset(("dark",), []), tmp_path, EvaluateOptions("c")
+        )
+
+
+def test_what_is_shown_is_what_the_service_answers(tmp_path: Path) -> None:
+    inspector = Inspector.load(write_tiny_bundle(tmp_path / "tiny"), device="cpu")
+    sample = tiny_dataset(tmp_path).samples[0]
+    seen, answered = (
+        OpenInspector.of(inspector).see(sample, sample.image.read()),
+        inspector.inspect(sample.image.read()),
+    )
+    np.testing.assert_array_equal(seen.inspection.label_map, answered.label_map)
+    np.testing.assert_array_equal(seen.prediction.probability, inspector.predict(seen.pixels).probability)

@@ -1,0 +1,91 @@
+"""Run several transfer strategies on the same folds and put them side by side."""
+
+from dataclasses import replace
+from time import monotonic
+
+from training.bundle_files import read_json
+from training.comparison import Comparison, FoldResult, compare, write_comparison
+from training.config import ConfigError, StrategyName
+from training.cross_validation import fold_figures, folds_of
+from training.datamodule import input_contract
+from training.features import fit_svm, picture_figures
+from training.finetune import COST
+from training.pipeline import go, initial_segmenter, split
+from training.run import Run
+from training.strategies import STRATEGIES
+
+
+def compare_strategies(run: Run, names: list[StrategyName], folds: int, repeats: int) -> Comparison:
+    """Take a run through every fold with every strategy; write comparison.json and .md into its folder.
+
+    All have the run's settings but the strategy. A fold whose evaluation is there is not run again.
+    """
+    results = []
+    for name in names:
+        config = run.config.model_copy(update={"fit": run.config.fit.model_copy(update={"strategy": name})})
+        base = replace(run, config=config, directory=run.directory / "strategies" / name)
+        for part in folds_of(base, folds, repeats):
+            results.append(_result(part, name))
+            print(results[-1], flush=True)
+    comparison = compare(results, run.config.operating_point.confidence)
+    write_comparison(run.directory, results, comparison)
+    return comparison
+
+
+def _result(part: Run, name: StrategyName) -> FoldResult:
+    assert part.fold is not None
+    if not STRATEGIES[name].segments:
+        return _svm_result(part, name)
+    go(part, "evaluate")
+    figures = fold_figures(read_json(part.bundle / "evaluation.json")["test"])
+    cost = read_json(part.directory / "fit" / COST)
+    return FoldResult(
+        strategy=name,
+        repeat=part.fold.repeat,
+        fold=part.fold.number,
+        accuracy=figures["accuracy"] or 0.0,
+        recall=figures["recall"] or 0.0,
+        auroc=figures["auroc"] or 0.0,
+        dice=figures["dice"],
+        **cost,
+    )
+
+
+def _svm_result(part: Run, name: StrategyName) -> FoldResult:
+    """The strategy without a mask; nothing is chosen on validation, so it learns from that split too."""
+    assert part.fold is not None
+    part.claim()
+    classes, splits = split(part)
+    started = monotonic()
+    learnt = splits["train"] + splits["validation"]
+    machine = fit_svm(
+        initial_segmenter(part, classes),
+        input_contract(part.config.model),
+        (sample.pixels() for sample in learnt),
+        [sample.defective for sample in learnt],
+        [sample.group for sample in learnt],
+    )
+    seconds = monotonic() - started
+    test = splits["test"]
+    probability = machine.probability(sample.pixels() for sample in test)
+    figures = picture_figures([sample.defective for sample in test], probability)
+    return FoldResult(
+        strategy=name,
+        repeat=part.fold.repeat,
+        fold=part.fold.number,
+        accuracy=figures.accuracy,
+        recall=figures.recall,
+        auroc=figures.auroc,
+        dice=None,
+        seconds=seconds,
+    )
+
+
+def strategy_names(text: str) -> list[StrategyName]:
+    """Parse a comma-separated list of strategies; raises ConfigError naming one that is unknown."""
+    known: dict[str, StrategyName] = {name: name for name in STRATEGIES}
+    wanted = [each.strip() for each in text.split(",")]
+    unknown = [each for each in wanted if each not in known]
+    if unknown:
+        raise ConfigError(f"{unknown[0]!r} is no strategy; known are {', '.join(known)}")
+    return [known[each] for each in wanted]

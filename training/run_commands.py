@@ -1,0 +1,108 @@
+"""What the commands do that train and evaluate."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from training.bundle_files import read_json
+from training.compare_strategies import compare_strategies, strategy_names
+from training.comparison import markdown
+from training.config import ConfigError, StageName, load_config
+from training.cross_validation import cross_validate as cross_validate_run
+from training.datasets.registry import read_dataset
+from training.datasets.sample import Dataset, DatasetError
+from training.evaluation.run import EvaluateOptions, evaluate_bundle
+from training.learning_curve import learning_curve
+from training.pipeline import check_publishing, go
+from training.run import Request, Run
+
+
+def run(options: argparse.Namespace) -> int:
+    """Take every stage from pictures to a published bundle, or up to the step asked for."""
+    runs = _plan(options)
+    for each in runs:
+        check_publishing(each)
+    for each in runs:
+        go(each, options.until)
+        where = each.models / each.config.name / each.config.version
+        print(f"published {where}" if options.until == "publish" else f"{each.directory} is done")
+    return 0
+
+
+def cross_validate(options: argparse.Namespace) -> int:
+    """Cross-validate the last stage of a configuration."""
+    return _on_last(options, lambda last: cross_validate_run(last, options.folds, options.repeats)["mean"])
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Compare transfer strategies for the last stage of a configuration."""
+    names = strategy_names(options.strategies)
+    return _on_last(
+        options, lambda last: markdown(compare_strategies(last, names, options.folds, options.repeats))
+    )
+
+
+def curve(options: argparse.Namespace) -> int:
+    """Measure the learning curve of the last stage of a configuration."""
+    try:
+        shares = tuple(float(each) for each in options.shares.split(","))
+    except ValueError as error:
+        raise ConfigError(f"--shares {options.shares}: numbers such as 0.1,0.5,1 are expected") from error
+    if not all(0 < share <= 1 for share in shares):
+        raise ConfigError(f"--shares {options.shares}: each must be above 0 and at most 1")
+    return _on_last(options, lambda last: learning_curve(last, shares, options.folds)["means"])
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Evaluate a bundle on a labelled set, or on a part of its splits."""
+    dataset = read_dataset(options.data, options.layout)
+    if options.splits is not None:
+        dataset = _part(dataset, options.splits, options.part)
+    others = {}
+    for text in options.other:
+        name, _, root = text.partition("=")
+        if not root:
+            raise ConfigError(f"--other {text}: NAME=ROOT is expected")
+        others[name] = read_dataset(Path(root))
+    asked = EvaluateOptions(command=options.command, changes=options.changes, others=others)
+    evaluate_bundle(options.bundle, dataset, options.out, asked)
+    print(f"figures in {options.out / 'evaluation.json'}, to read in {options.out / 'evaluation.html'}")
+    return 0
+
+
+def _plan(options: argparse.Namespace) -> list[Run]:
+    data: dict[StageName, Path | None] = {"large": options.large_data, "small": options.data}
+    request = Request(
+        config=load_config(options.config),
+        data=data,
+        start=options.start,
+        runs=options.runs,
+        models=options.models,
+        command=options.command,
+        replace=options.replace,
+        comparison=options.comparison,
+    )
+    return request.plan()
+
+
+def _on_last(options: argparse.Namespace, study: Callable[[Run], object]) -> int:
+    """Export what a stage before the last leaves to start from, then study the last."""
+    *before, last = _plan(options)
+    for each in before:
+        go(each, "export")
+    print(study(last))
+    print(f"results are in {last.directory}")
+    return 0
+
+
+def _part(dataset: Dataset, splits: Path, part: str) -> Dataset:
+    if not splits.is_file():
+        raise ConfigError(f"{splits} is missing; --splits takes the splits.json of a run")
+    listing = read_json(splits)
+    if part not in listing:
+        raise ConfigError(f"{splits} has no part {part}; it has {', '.join(listing)}")
+    names = set(listing[part])
+    missing = names - {sample.name for sample in dataset.samples}
+    if missing:
+        raise DatasetError(f"{splits} names {min(missing)}, which the set has not; give the set it is of")
+    return Dataset(dataset.classes, [sample for sample in dataset.samples if sample.name in names])

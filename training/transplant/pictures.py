@@ -1,0 +1,27 @@
+"""Transplants as pictures to train on, beside those they were made from."""
+
+from collections.abc import Sequence
+
+from training.datasets.sample import Sample
+from training.pictures import LoadedPictures, Picture
+from training.transplant.donors import Marked
+from training.transplant.transplant import Settings, transplant
+
+
+def transplanted_pictures(
+    samples: Sequence[Sample], pictures: Sequence[Picture], count: int, seed: int, settings: Settings
+) -> LoadedPictures:
+    """Return up to `count` transplants of the training split, and print what became of the others.
+
+    `pictures` are the `samples` of that split, loaded at the trained pixel scale; the transplants have the
+    same scale. Raises ValueError where there is nothing to make them from.
+    """
+    good = [picture.pixels for picture in pictures if not picture.defective]
+    defective = [
+        Marked(picture.pixels, picture.bits, sample.group)
+        for sample, picture in zip(samples, pictures, strict=True)
+        if picture.defective and picture.bits is not None
+    ]
+    made = transplant(good, defective, count, seed, settings)
+    print(made.summary(), flush=True)
+    return LoadedPictures(Picture(pixels, bits, True) for pixels, bits in made.pictures)
