@@ -181,11 +181,11 @@ def test_command_exists(command: str) -> None:
     CHECKS[tool](words[1:])
 
 
-@pytest.mark.parametrize("command", [each for _, each in SHELL if " -m training generate " in each])
+@pytest.mark.parametrize("command", [each for _, each in SHELL if " -m training data generate " in each])
 def test_generate_writes_what_the_reader_reads(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     arguments = shlex.split(command.partition(" -m training ")[2])
     assert training([*arguments, "--count", "4"]) == 0  # the last count is in force
-    assert len(read_magnetic_tile(training_parser().parse_args(arguments).out)) == 4
+    assert len(read_magnetic_tile(training_parser().parse_args(arguments).out).samples) == 4

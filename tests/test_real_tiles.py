@@ -13,10 +13,10 @@ from starlette.testclient import TestClient
 
 from app.main import create_app
 from app.settings import Settings
-from training.config import load_config
+from training.config import SplitConfig
 from training.datasets.magnetic_tile import read_magnetic_tile
 from training.datasets.sample import Sample
-from training.splits import split_samples
+from training.splits import make_splits
 
 BUNDLE = Path("models/magnetic-tile/1")
 
@@ -26,9 +26,8 @@ def unseen_tiles(request: pytest.FixtureRequest) -> list[Sample]:
     root = request.config.getoption("--data")
     if root is None:
         pytest.skip("no data root; give --data ROOT or set PASSLINE_DATA")
-    config = load_config(Path("training/configs/magnetic-tile-cpu.yaml")).split
-    samples = read_magnetic_tile(Path(str(root)))
-    return split_samples(samples, config.shares, config.seed, config.by)["test"]
+    split = json.loads((BUNDLE / "evaluation.json").read_text())["split"]
+    return make_splits(read_magnetic_tile(Path(str(root))).samples, SplitConfig.model_validate(split))["test"]
 
 
 @pytest.fixture

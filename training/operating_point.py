@@ -1,4 +1,4 @@
-"""The operating point: thresholds and probability calibration, chosen on the calibration split only."""
+"""The operating point: thresholds, chosen on the calibration split only."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,22 +8,18 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import expit, logit
 from scipy.stats import binomtest
 
-from app.inspection.bundle import ExpectedRates, OperatingPoint, ProbabilityCalibration
+from app.inspection.bundle import ExpectedRates, OperatingPoint
 from app.inspection.decode import decode
 from app.inspection.inspector import Inspector
 from app.inspection.mask import to_label_map
 from app.inspection.mask_metrics import dice
 from training.config import OperatingPointConfig
-from training.datasets.sample import Bits, Sample, class_mask, named
+from training.datasets.sample import Bits, Sample, named
 
 PIXEL_THRESHOLDS = tuple(np.round(np.arange(0.10, 0.91, 0.05), 2).tolist())
 MIN_AREAS_PX = (0, 8, 16, 32)
-TEMPERATURES = (0.1, 10.0)
-Weights = NDArray[np.float64]
 
 
 class OperatingPointError(RuntimeError):
@@ -42,6 +38,7 @@ class Scored:
     image_probability: float
     bits: Bits | None
     defective: bool
+    group: str
 
 
 def score(inspector: Inspector, samples: Sequence[Sample]) -> list[Scored]:
@@ -52,7 +49,15 @@ def score(inspector: Inspector, samples: Sequence[Sample]) -> list[Scored]:
             prediction = inspector.predict(decode(sample.image.read(), inspector.limits))
         height, width = prediction.probability.shape[1:]
         bits = sample.class_bits((height, width))
-        scored.append(Scored(prediction.probability, prediction.image_probability, bits, sample.defective))
+        scored.append(
+            Scored(
+                probability=prediction.probability,
+                image_probability=prediction.image_probability,
+                bits=bits,
+                defective=sample.defective,
+                group=sample.group,
+            )
+        )
     return scored
 
 
@@ -110,22 +115,6 @@ def interval(successes: int, trials: int, confidence: float) -> tuple[float, flo
     return float(bounds.low), float(bounds.high)
 
 
-def calibrate(scored: Sequence[Scored]) -> ProbabilityCalibration:
-    """Return the temperature of the mask with the least cross-entropy on labelled pixels.
-
-    Source: Guo et al., On Calibration of Modern Neural Networks, 2017.
-    """
-    positive, negative = np.zeros(256), np.zeros(256)
-    for each in scored:
-        if each.bits is None:
-            continue
-        for number, levels in enumerate(each.probability, start=1):
-            marked = class_mask(each.bits, number)
-            positive += np.bincount(levels[marked], minlength=256)
-            negative += np.bincount(levels[~marked], minlength=256)
-    return ProbabilityCalibration(mask_temperature=_temperature(positive, negative))
-
-
 def _best_mask_thresholds(scored: Sequence[Scored]) -> tuple[float, int]:
     marked = [each for each in scored if each.defective and each.bits is not None]
     if not marked:
@@ -159,15 +148,3 @@ def _best_image_threshold(scored: Sequence[Scored], beta: float) -> float:
 def _mask(each: Scored) -> NDArray[np.bool_]:
     assert each.bits is not None
     return each.bits > 0
-
-
-def _temperature(positive: Weights, negative: Weights) -> float:
-    """The best temperature for pixels counted by their level, each float [256]."""
-    logits = logit(np.clip(np.arange(256) / 255, 1e-4, 1 - 1e-4))
-
-    def cross_entropy(log_temperature: float) -> float:
-        p = np.clip(expit(logits / np.exp(log_temperature)), 1e-9, 1 - 1e-9)
-        return float(-(positive * np.log(p) + negative * np.log1p(-p)).sum())
-
-    low, high = np.log(TEMPERATURES)
-    return float(np.exp(minimize_scalar(cross_entropy, bounds=(low, high), method="bounded").x))

@@ -23,6 +23,7 @@ from app.inspection.bundle import (
 from app.inspection.inspector import Inspector
 from app.inspection.preprocess import cut
 from training.bundle_files import read_json, read_weights, write_manifest, write_text
+from training.calibration import calibrate
 from training.config import ConfigError
 from training.datamodule import SurfaceDataModule, input_contract
 from training.datasets.registry import read_dataset
@@ -36,7 +37,7 @@ from training.export import GRAPH, check_parity, draft_bundle, export_graph
 from training.finetune import fit
 from training.generators import classes_with_generated, make_generator, write_samples
 from training.golden import add_golden
-from training.operating_point import calibrate, choose, expected_rates, score
+from training.operating_point import choose, expected_rates, score
 from training.pictures import GeneratedPictures, Joined, load_pictures
 from training.publish import check_comparison, check_target, set_comparison
 from training.publish import publish as publish_bundle
@@ -123,8 +124,11 @@ def operating_point(run: Run) -> None:
     """Choose thresholds and probability calibration on the calibration split, with the graph that ships."""
     if _thresholds_are_chosen(run):
         return
-    scored = score(Inspector.load(run.bundle, device="cpu"), split(run)[1]["calibration"])
-    _set_point(run, choose(scored, run.config.operating_point), calibrate(scored))
+    classes, splits = split(run)
+    scored = score(Inspector.load(run.bundle, device="cpu"), splits["calibration"])
+    calibrated = calibrate(scored, classes)
+    _write_json(run.directory / "calibration.json", calibrated.report)
+    _set_point(run, choose(scored, run.config.operating_point), calibrated.calibration)
 
 
 def _thresholds_are_chosen(run: Run) -> bool:
@@ -157,6 +161,7 @@ def evaluate(run: Run) -> None:
         "confidence": confidence,
         "calibration": artifact.operating_point.model_dump(mode="json"),
         "test": evaluation.figures,
+        "probability_calibration": read_json(run.directory / "calibration.json"),
         "parity": read_json(run.bundle / "parity.json"),
     }
     if run.config.generated is not None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.inspection.bundle import Bundle, ProbabilityCalibration
+from app.inspection.bundle import Bundle, Curve, ProbabilityCalibration
 from app.inspection.errors import BundleCorrupt, BundleInvalid
 from tests.tiny_bundle import sha256, write_tiny_bundle
 
@@ -64,6 +64,10 @@ def test_directory_without_a_bundle_is_refused(tmp_path: Path) -> None:
         ({"name": "../evil"}, "name"),
         ({"recipe_sha256": "0"}, "recipe_sha256"),
         ({"calibration": {"mask_temperature": 0}}, "mask_temperature"),
+        ({"calibration": {"image": {"levels": [1, 2], "probabilities": [0.5]}}}, "equally many"),
+        ({"calibration": {"image": {"levels": [2, 2], "probabilities": [0.5, 0.6]}}}, "levels must rise"),
+        ({"calibration": {"image": {"levels": [1, 2], "probabilities": [0.6, 0.5]}}}, "must not fall"),
+        ({"calibration": {"classes": [{}, {}, {}]}}, "one curve for each"),
     ],
 )
 def test_manifest_that_breaks_the_schema_is_refused(
@@ -144,3 +148,25 @@ def test_calibration_table() -> None:
     assert np.all(np.diff(table) > 0)
     odds = levels[1:-1] / (1 - levels[1:-1])
     np.testing.assert_allclose(table[1:-1], np.sqrt(odds) / (1 + np.sqrt(odds)), rtol=1e-5)
+
+
+def test_curve_along_knots() -> None:
+    table = Curve(levels=(51, 102, 204), probabilities=(0.0, 0.4, 0.5)).table()
+    assert table[[0, 51, 102, 153, 204, 255]] == pytest.approx([0, 0, 0.4, 0.45, 0.5, 0.5])
+
+
+def test_calibration_of_any_defect_goes_before_the_old_temperature() -> None:
+    knots = Curve(levels=(0, 255), probabilities=(0.1, 0.9))
+    new = ProbabilityCalibration(mask_temperature=2.0, any_defect=knots)
+    np.testing.assert_array_equal(new.mask_table(), knots.table())
+    old = ProbabilityCalibration.model_validate_json('{"mask_temperature": 2.0}', strict=True)
+    np.testing.assert_array_equal(old.mask_table(), Curve(temperature=2.0).table())
+
+
+def test_bundle_with_curves_loads(tmp_path: Path) -> None:
+    curve = {"levels": [0, 255], "probabilities": [0.25, 0.75]}
+    calibration = {"any_defect": curve, "classes": [curve, {"temperature": 2.0}], "image": curve}
+    loaded = Bundle.load(write_tiny_bundle(tmp_path, calibration=calibration)).calibration
+    assert loaded.mask_table()[[0, 255]] == pytest.approx([0.25, 0.75])
+    assert loaded.classes[1] == Curve(temperature=2.0)
+    assert loaded.image.table()[255] == pytest.approx(0.75)

@@ -1,11 +1,10 @@
-"""Thresholds, intervals and temperatures."""
+"""Thresholds and intervals."""
 
 import numpy as np
 import pytest
-from scipy.special import expit
 
 from training.config import OperatingPointConfig
-from training.operating_point import OperatingPointError, Scored, calibrate, choose, interval
+from training.operating_point import OperatingPointError, Scored, choose, interval
 
 
 def _scored(image_probability: float, level: int, defective: bool) -> Scored:
@@ -15,7 +14,7 @@ def _scored(image_probability: float, level: int, defective: bool) -> Scored:
         bits[4:12, 4:12] = 1
         probability[0, 4:12, 4:12] = level
         probability[0, 4:12, 12:14] = 100  # a halo that a low threshold would take in
-    return Scored(probability, image_probability, bits, defective)
+    return Scored(probability, image_probability, bits, defective, group="part")
 
 
 def test_thresholds_separate_what_is_separable() -> None:
@@ -52,15 +51,3 @@ def test_head_that_knows_nothing_is_refused() -> None:
 def test_interval_is_clopper_pearson() -> None:
     # The textbook case: 8 of 10 at 95 % gives 0.444 to 0.975.
     assert interval(8, 10, 0.95) == pytest.approx((0.4439, 0.9748), abs=1e-4)
-
-
-def test_temperature_recovers_overconfidence() -> None:
-    rng = np.random.default_rng(1)
-    logits = rng.normal(0, 1.5, (40, 1, 64, 64))
-    labels = (rng.random(logits.shape) < expit(logits)).astype(np.uint16)
-    levels = np.rint(expit(2 * logits) * 255).astype(np.uint8)  # twice as sure as it should be
-    scored = [
-        Scored(p, float(i % 2) * 0.8 + 0.1, m[0], bool(i % 2))
-        for i, (p, m) in enumerate(zip(levels, labels, strict=True))
-    ]
-    assert calibrate(scored).mask_temperature == pytest.approx(2.0, rel=0.08)

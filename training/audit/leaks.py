@@ -77,7 +77,7 @@ def copy_faults(
     exact: Sequence[Sequence[str]],
     near: Sequence[Pair],
 ) -> list[Fault]:
-    """The faults that copies make: equal ones, those across splits or groups, and those labelled otherwise."""
+    """The faults that copies make: equal ones, some across splits or groups, some labelled otherwise."""
     faults = [Fault("exact duplicate", tuple(names), f"{len(names)} equal pictures") for names in exact]
     links = _links(exact, near)
     for names in joined(links):
@@ -117,7 +117,7 @@ def agreement(
 ) -> Agreement:
     """Count what was found against the set's own groups."""
     sizes = Counter(sample.group for sample in samples.values())
-    links = {tuple(sorted(link)) for link in _links(exact, near, every=True)}
+    links = {(min(link), max(link)) for link in _links(exact, near, every=True)}
     same = sum(len({samples[name].group for name in link}) == 1 for link in links)
     together = joined(links)
     shares = [Counter(samples[name].group for name in names) for names in together]

@@ -83,4 +83,4 @@ def _spectrum(working: Working) -> Spectrum:
     amplitude = cv2.GaussianBlur(np.abs(np.fft.fftshift(padded)).astype(np.float32), (0, 0), 1.0)
     centre, reach = SPECTRUM_SIDE_PX // 2, FREQUENCIES - 1
     low = amplitude[centre - reach : centre + reach + 1, centre - reach : centre + reach + 1]
-    return np.log(low / (np.linalg.norm(low) + 1e-6) + 1e-3).astype(np.float16)
+    return np.asarray(np.log(low / (np.linalg.norm(low) + 1e-6) + 1e-3), np.float16)

@@ -1,0 +1,179 @@
+"""Calibration: what is too sure becomes as sure as it should be, and little data does no harm."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from app.inspection.bundle import Curve, ProbabilityCalibration
+from training.calibration import LevelCounts, _folds, calibrate, count_levels
+from training.calibration_chart import calibration_chart
+from training.evaluation.reliability import reliability
+from training.html_report import chart
+from training.operating_point import Scored
+
+Bend = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+SIDE = 32
+
+
+def too_sure(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    return expit(2 * logits)
+
+
+def lopsided(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """No temperature undoes this."""
+    return expit(0.7 * logits + 2) ** 2
+
+
+def _scored(bend: Bend, groups: int, classes: int = 2, seed: int = 1) -> list[Scored]:
+    """Four pictures a group, whose classes and pictures are defective as often as their logits say."""
+    rng = np.random.default_rng(seed)
+    scored = []
+    for number in range(4 * groups):
+        logits = rng.normal(-1, 1.5, (classes, SIDE, SIDE))
+        marked = rng.random(logits.shape) < expit(logits)
+        bits = (marked * (1 << np.arange(classes))[:, None, None]).sum(axis=0).astype(np.uint16)
+        picture = rng.normal(0, 2)
+        scored.append(
+            Scored(
+                probability=np.rint(255 * bend(logits)).astype(np.uint8),
+                image_probability=float(bend(np.array(picture))),
+                bits=bits,
+                defective=bool(rng.random() < expit(picture)),
+                group=f"part-{number // 4}",
+            )
+        )
+    return scored
+
+
+def _ece(table: NDArray[np.float32], counts: LevelCounts) -> float:
+    positives = counts.positive.sum(axis=0)
+    found = reliability(table.astype(np.float64), positives + counts.negative.sum(axis=0), positives)
+    assert found is not None
+    return float(found["ece"])
+
+
+@pytest.mark.parametrize("bend", [too_sure, lopsided])
+def test_expected_calibration_error_falls_on_pictures_not_calibrated_on(bend: Bend) -> None:
+    calibration = calibrate(_scored(bend, groups=60), ("dark", "bright")).calibration
+    image, any_defect, classes = count_levels(_scored(bend, groups=150, seed=2), 2)
+    plain = Curve().table()
+    pairs = [(calibration.image, image), *zip(calibration.classes, classes, strict=True)]
+    for curve, counts in pairs:
+        assert _ece(plain, counts) > 0.07
+        assert _ece(curve.table(), counts) < _ece(plain, counts) / 2
+    assert _ece(calibration.mask_table(), any_defect) < 0.01 < _ece(plain, any_defect)
+
+
+def test_temperature_is_recovered_and_what_it_cannot_do_is_isotonic() -> None:
+    sure = calibrate(_scored(too_sure, groups=40, classes=1), ("dark",))
+    assert sure.report["classes"]["dark"]["method"] == "temperature"
+    assert sure.calibration.classes[0].temperature == pytest.approx(2.0, rel=0.05)
+    other = calibrate(_scored(lopsided, groups=40, classes=1), ("dark",))
+    costs = other.report["classes"]["dark"]["cross_entropy"]
+    assert other.report["classes"]["dark"]["method"] == "isotonic"
+    assert costs["isotonic"] < costs["temperature"] <= costs["none"]
+
+
+def test_honest_probabilities_are_left_alone_or_nearly() -> None:
+    calibration = calibrate(_scored(expit, groups=40), ("dark", "bright")).calibration
+    for curve in (calibration.image, *calibration.classes):
+        np.testing.assert_allclose(curve.table()[5:250], Curve().table()[5:250], atol=0.07)
+
+
+@pytest.mark.parametrize("bend", [too_sure, lopsided])
+def test_curves_never_change_the_order(bend: Bend) -> None:
+    calibration = calibrate(_scored(bend, groups=5), ("dark", "bright")).calibration
+    for table in (calibration.mask_table(), *(each.table() for each in calibration.classes)):
+        assert np.all(np.diff(table) >= 0)
+        assert table.min() >= 0
+        assert table.max() <= 1
+
+
+def test_report_is_of_held_out_groups() -> None:
+    scored = _scored(lopsided, groups=4, classes=1)
+    calibrated = calibrate(scored, ("dark",))
+    counts = count_levels(scored, 1)[0]
+    report = calibrated.report["image"]
+    assert report["method"] == "isotonic"
+    # on the pictures that it was fitted to, isotonic regression looks almost perfect
+    assert report["after"]["ece"] > _ece(calibrated.calibration.image.table(), counts)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3])
+def test_few_pictures_do_no_harm(groups: int) -> None:
+    calibrated = calibrate(_scored(too_sure, groups)[: 2 * groups], ("dark", "bright"))
+    table = calibrated.calibration.image.table().astype(np.float64)
+    assert np.all(np.diff(table) >= 0)
+    if groups < 3:
+        assert calibrated.report["any_defect"]["method"] == "none"
+        assert calibrated.calibration.mask_table() == pytest.approx(np.arange(256) / 255)
+        assert calibrated.report["any_defect"]["cross_entropy"] is None
+
+
+def test_one_kind_of_picture_leaves_the_image_probability_as_it_is() -> None:
+    good = [each for each in _scored(too_sure, 20) if not each.defective]
+    calibrated = calibrate(good, ("dark", "bright"))
+    assert calibrated.calibration.image == Curve()
+    assert calibrated.report["image"]["method"] == "none"
+
+
+def test_class_of_few_groups_takes_the_curve_of_all_classes() -> None:
+    scored = [
+        Scored(
+            each.probability,
+            each.image_probability,
+            each.bits if number < 8 or each.bits is None else each.bits & np.uint16(1),
+            each.defective,
+            each.group,
+        )
+        for number, each in enumerate(_scored(too_sure, 40))
+    ]
+    calibrated = calibrate(scored, ("dark", "rare"))  # two groups show the second
+    assert calibrated.report["classes"]["rare"]["method"] == "all classes"
+    assert calibrated.report["classes"]["dark"]["method"] == "temperature"
+
+
+def test_unlabelled_pixels_count_for_the_picture_only() -> None:
+    scored = [Scored(np.zeros((1, 4, 4), np.uint8), 0.4, None, True, "part")]
+    image, any_defect, (only,) = count_levels(scored, 1)
+    assert image.positive[0, 102] == 1
+    assert not (any_defect.positive.any() or any_defect.negative.any() or only.negative.any())
+    assert calibrate(scored, ("dark",)).report["any_defect"]["before"] is None
+
+
+def test_levels_are_counted_where_classes_overlap() -> None:
+    probability = np.array([[[200, 10]], [[50, 60]]], np.uint8)
+    bits = np.array([[3, 0]], np.uint16)
+    image, any_defect, (first, second) = count_levels([Scored(probability, 1.0, bits, True, "part")], 2)
+    assert image.positive[0, 255] == 1
+    assert (any_defect.positive[0, 200], any_defect.negative[0, 60]) == (1, 1)
+    assert (first.positive[0, 200], first.negative[0, 10]) == (1, 1)
+    assert (second.positive[0, 50], second.negative[0, 60]) == (1, 1)
+
+
+@pytest.mark.parametrize("defective", [1, 3, 7])
+def test_every_fold_has_defects_as_long_as_they_last(defective: int) -> None:
+    positive = np.zeros((12, 256))
+    positive[2 : 2 + defective, 9] = np.arange(defective) + 1
+    folds = _folds(LevelCounts(positive, np.ones((12, 256))))
+    for fold in range(folds.max() + 1):
+        assert positive[folds == fold].any()
+
+
+def test_calibration_survives_the_bundle() -> None:
+    calibration = calibrate(_scored(lopsided, 10), ("dark", "bright")).calibration
+    again = ProbabilityCalibration.model_validate_json(calibration.model_dump_json(), strict=True)
+    assert again == calibration
+
+
+def test_chart_has_a_diagram_for_each_output() -> None:
+    report = calibrate(_scored(too_sure, 5, classes=3), ("dark", "bright", "<odd>")).report
+    figure = calibration_chart(report)
+    assert [axes.get_title().split(":")[0] for axes in figure.axes] == [
+        "picture", "any defect", "dark", "bright", "<odd>",
+    ]  # fmt: skip
+    assert len(figure.axes[0].lines) == 3
+    assert chart(figure).startswith("<svg")
