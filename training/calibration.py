@@ -1,11 +1,11 @@
 """Probability calibration, chosen on the calibration split only: what makes a probability mean a frequency.
 
 Of the image probability, of any defect and of each class, on the 256 levels that the graph tells apart, by
-the method that predicts held-out groups best: a temperature (Guo et al., On Calibration of Modern Neural
-Networks, 2017), isotonic regression (Zadrozny and Elkan, 2002), or none.
+the simplest method that predicts held-out groups about as well as the best: none, a temperature (Guo et al.,
+On Calibration of Modern Neural Networks, 2017), or isotonic regression (Zadrozny and Elkan, 2002).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ LEVELS = 256
 TEMPERATURES = (0.1, 10.0)
 FOLDS = 5
 LEAST_GROUPS = 3  # with defects, and without; from fewer nothing can be held out
+LEAST_GAIN = 0.01  # of the cross-entropy, for which a method may be chosen before a simpler one
 LEAST_PROBABILITY = 1e-4  # in the cross-entropy, so that one missed pixel does not cost infinity
 
 Counts = NDArray[np.float64]
@@ -54,7 +55,7 @@ class Calibrated:
 
 
 def calibrate(scored: Sequence[Scored], classes: Sequence[str]) -> Calibrated:
-    """Return the curve of each output with the least cross-entropy on groups that were held out.
+    """Return the curve of each output, chosen by its cross-entropy on groups that were held out.
 
     A class that too few groups show takes the curve of all classes together. The report has, for `image`,
     `any_defect` and each of `classes`: `method`; `cross_entropy`, nats a case on held-out groups, by method;
@@ -113,9 +114,14 @@ def _choose(counts: LevelCounts, otherwise: Curve | None = None) -> tuple[Curve,
         for name, fit in METHODS.items()
     }
     costs = {name: _cross_entropy(folds) for name, folds in held_out.items()}
-    method = min(costs, key=costs.__getitem__)
+    method = _simplest(costs)
     report = {"method": method, "cross_entropy": {name: float(f"{cost:.6g}") for name, cost in costs.items()}}
     return METHODS[method](counts), report | _before_and_after(held_out[method])
+
+
+def _simplest(costs: Mapping[str, float]) -> str:
+    """The first method, simplest first, that no later one beats by LEAST_GAIN."""
+    return next(name for name, cost in costs.items() if min(costs.values()) >= cost * (1 - LEAST_GAIN))
 
 
 def _folds(counts: LevelCounts) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ COLUMNS = 4
 
 
 def calibration_chart(report: Mapping[str, Any]) -> Figure:
-    """Draw the report of `calibrate`: the picture, any defect, and each class; put it in a page by `chart`."""
+    """Draw the report of `calibrate`: the picture, any defect, and each class."""
     outputs = {"picture": report["image"], "any defect": report["any_defect"]} | report["classes"]
     columns = min(COLUMNS, len(outputs))
     rows = math.ceil(len(outputs) / columns)

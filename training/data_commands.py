@@ -3,8 +3,13 @@
 import argparse
 from pathlib import Path
 
+from training.audit import check
+from training.bundle_files import read_json
 from training.datasets.magnetic_tile import write_generated
+from training.datasets.registry import LAYOUTS, read_dataset
+from training.splits import part_of
 from training.synthesis.writer import write_surfaces
+from training.transplant.write import write_transplants
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +22,25 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     _add_out(synthesise, count=1000)
     synthesise.add_argument("--defective-share", type=_share, default=0.25)
     synthesise.set_defaults(do=_synthesise)
+    audit = commands.add_parser(
+        "check", help="faults, copies and leaks of a set; exit code 1 if any"
+    )
+    _add_root(audit)
+    audit.add_argument("--splits", type=Path, help="splits.json of a run: look for copies across its splits")
+    audit.add_argument("--out", type=Path, default=Path("audit.html"), help="the page; default audit.html")
+    audit.set_defaults(do=_check)
+    transplant = commands.add_parser("transplant", help="generated defects on a set's own good pictures")
+    _add_root(transplant)
+    _add_out(transplant, count=200)
+    transplant.add_argument(
+        "--splits", type=Path, required=True, help="splits.json of a run: only its training split is used"
+    )
+    transplant.set_defaults(do=_transplant)
+
+
+def _add_root(command: argparse.ArgumentParser) -> None:
+    command.add_argument("root", type=Path, help="root of a labelled set")
+    command.add_argument("--layout", choices=list(LAYOUTS), help="that of the set; found out where not given")
 
 
 def _add_out(command: argparse.ArgumentParser, count: int) -> None:
@@ -34,6 +58,20 @@ def _generate(options: argparse.Namespace) -> int:
 def _synthesise(options: argparse.Namespace) -> int:
     write_surfaces(options.out, options.count, options.seed, options.defective_share)
     print(f"{options.count} generated pictures in {options.out}")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    splits = None if options.splits is None else read_json(options.splits)
+    audit = check(read_dataset(options.root, options.layout), options.out, splits)
+    print(f"{audit.summary}\nreport: {options.out}")
+    return 1 if audit.faults else 0
+
+
+def _transplant(options: argparse.Namespace) -> int:
+    train = part_of(read_dataset(options.root, options.layout), options.splits, "train")
+    made = write_transplants(options.out, train, options.count, options.seed)
+    print(f"{made.summary()}\nwritten: {options.out}")
     return 0
 
 

@@ -4,17 +4,16 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from training.bundle_files import read_json
 from training.compare_strategies import compare_strategies, strategy_names
 from training.comparison import markdown
 from training.config import ConfigError, StageName, load_config
 from training.cross_validation import cross_validate as cross_validate_run
 from training.datasets.registry import read_dataset
-from training.datasets.sample import Dataset, DatasetError
 from training.evaluation.run import EvaluateOptions, evaluate_bundle
 from training.learning_curve import learning_curve
 from training.pipeline import check_publishing, go
 from training.run import Request, Run
+from training.splits import part_of
 
 
 def run(options: argparse.Namespace) -> int:
@@ -57,7 +56,7 @@ def evaluate(options: argparse.Namespace) -> int:
     """Evaluate a bundle on a labelled set, or on a part of its splits."""
     dataset = read_dataset(options.data, options.layout)
     if options.splits is not None:
-        dataset = _part(dataset, options.splits, options.part)
+        dataset = part_of(dataset, options.splits, options.part)
     others = {}
     for text in options.other:
         name, _, root = text.partition("=")
@@ -93,16 +92,3 @@ def _on_last(options: argparse.Namespace, study: Callable[[Run], object]) -> int
     print(study(last))
     print(f"results are in {last.directory}")
     return 0
-
-
-def _part(dataset: Dataset, splits: Path, part: str) -> Dataset:
-    if not splits.is_file():
-        raise ConfigError(f"{splits} is missing; --splits takes the splits.json of a run")
-    listing = read_json(splits)
-    if part not in listing:
-        raise ConfigError(f"{splits} has no part {part}; it has {', '.join(listing)}")
-    names = set(listing[part])
-    missing = names - {sample.name for sample in dataset.samples}
-    if missing:
-        raise DatasetError(f"{splits} names {min(missing)}, which the set has not; give the set it is of")
-    return Dataset(dataset.classes, [sample for sample in dataset.samples if sample.name in names])

@@ -3,12 +3,14 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from training.config import SplitConfig
-from training.datasets.sample import DatasetError, Sample
+from training.bundle_files import read_json
+from training.config import ConfigError, SplitConfig
+from training.datasets.sample import Dataset, DatasetError, Sample
 
 Splits = dict[str, list[Sample]]
 
@@ -129,3 +131,20 @@ def _order(groups: dict[str, list[Sample]], totals: Counter[str], seed: int) -> 
 def _fullness(counts: Counter[str], held: Counter[str], share: float, totals: Counter[str]) -> float:
     """How full the split would be with the group in it, in the class of the group that it lacks least."""
     return max((held[name] + count) / (share * totals[name]) for name, count in counts.items())
+
+
+def part_of(dataset: Dataset, splits: Path, part: str) -> Dataset:
+    """Return one part of a set as the splits.json of a run divides it.
+
+    Raises ConfigError where the file or the part is missing, DatasetError where it is of another set.
+    """
+    if not splits.is_file():
+        raise ConfigError(f"{splits} is missing; --splits takes the splits.json of a run")
+    listing = read_json(splits)
+    if part not in listing:
+        raise ConfigError(f"{splits} has no part {part}; it has {', '.join(listing)}")
+    names = set(listing[part])
+    missing = names - {sample.name for sample in dataset.samples}
+    if missing:
+        raise DatasetError(f"{splits} names {min(missing)}, which the set has not; give the set it is of")
+    return Dataset(dataset.classes, [sample for sample in dataset.samples if sample.name in names])

@@ -165,6 +165,16 @@ def test_every_changed_copy_across_a_split_leaks(clean: Planted) -> None:
         assert list(CHANGES)[number] == pair.second
 
 
+@pytest.mark.parametrize("cropped", [6, 12, 19])
+def test_crop_brought_back_to_full_size_is_a_copy(clean: Planted, cropped: int) -> None:
+    part = copied(surface(3), turn=5, shift=(cropped, -cropped), photographed=True)
+    clean.add("crop", np.asarray(cv2.resize(part, (SIDE, SIDE)), np.uint8), split="test")
+    clean.samples[3] = replace(clean.samples[3], split="train")
+    audit = clean.check()
+    assert names(audit, "copies across splits") == {frozenset(("good3", "crop"))}
+    assert audit.near_duplicates[0].registration.scale == pytest.approx((SIDE - cropped) / SIDE, abs=0.02)
+
+
 def test_given_splits_count_instead_of_the_published_ones(clean: Planted) -> None:
     clean.add("turned", copied(surface(1), turn=1), split="test")
     every = [sample.name for sample in clean.samples]

@@ -19,12 +19,12 @@ SIDE = 32
 
 
 def too_sure(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    return expit(2 * logits)
+    return np.asarray(expit(2 * logits))
 
 
 def lopsided(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """No temperature undoes this."""
-    return expit(0.7 * logits + 2) ** 2
+    return np.asarray(expit(0.7 * logits + 2) ** 2)
 
 
 def _scored(bend: Bend, groups: int, classes: int = 2, seed: int = 1) -> list[Scored]:
@@ -32,10 +32,10 @@ def _scored(bend: Bend, groups: int, classes: int = 2, seed: int = 1) -> list[Sc
     rng = np.random.default_rng(seed)
     scored = []
     for number in range(4 * groups):
-        logits = rng.normal(-1, 1.5, (classes, SIDE, SIDE))
+        logits = rng.normal(-0.5, 0.9, (classes, SIDE, SIDE))
         marked = rng.random(logits.shape) < expit(logits)
         bits = (marked * (1 << np.arange(classes))[:, None, None]).sum(axis=0).astype(np.uint16)
-        picture = rng.normal(0, 2)
+        picture = rng.normal(0, 1.2)
         scored.append(
             Scored(
                 probability=np.rint(255 * bend(logits)).astype(np.uint8),
@@ -74,7 +74,7 @@ def test_temperature_is_recovered_and_what_it_cannot_do_is_isotonic() -> None:
     other = calibrate(_scored(lopsided, groups=40, classes=1), ("dark",))
     costs = other.report["classes"]["dark"]["cross_entropy"]
     assert other.report["classes"]["dark"]["method"] == "isotonic"
-    assert costs["isotonic"] < costs["temperature"] <= costs["none"]
+    assert costs["isotonic"] < 0.99 * costs["temperature"] < costs["none"]
 
 
 def test_honest_probabilities_are_left_alone_or_nearly() -> None:
@@ -93,7 +93,7 @@ def test_curves_never_change_the_order(bend: Bend) -> None:
 
 
 def test_report_is_of_held_out_groups() -> None:
-    scored = _scored(lopsided, groups=4, classes=1)
+    scored = _scored(lopsided, groups=25, classes=1)
     calibrated = calibrate(scored, ("dark",))
     counts = count_levels(scored, 1)[0]
     report = calibrated.report["image"]
@@ -140,7 +140,8 @@ def test_unlabelled_pixels_count_for_the_picture_only() -> None:
     scored = [Scored(np.zeros((1, 4, 4), np.uint8), 0.4, None, True, "part")]
     image, any_defect, (only,) = count_levels(scored, 1)
     assert image.positive[0, 102] == 1
-    assert not (any_defect.positive.any() or any_defect.negative.any() or only.negative.any())
+    for counts in (any_defect.positive, any_defect.negative, only.negative):
+        assert not counts.any()
     assert calibrate(scored, ("dark",)).report["any_defect"]["before"] is None
 
 

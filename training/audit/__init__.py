@@ -61,7 +61,7 @@ def check(
 
     `splits` maps split names to picture names; without it the published splits count. Regions of fewer than
     `speckle_px` px are speckle. Copies are found turned, mirrored, re-exposed, encoded again, with small
-    noise, shifted and cropped by up to MIN_OVERLAP of registration.py. About 15 kB of memory a picture.
+    noise, shifted or cropped by a tenth of the side, or more. About 15 kB of memory a picture.
     Raises DatasetError where the set is empty, has a name twice or a split names a picture it lacks.
     """
     samples = _by_name(dataset.samples)

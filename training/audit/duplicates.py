@@ -5,9 +5,10 @@ whitened by half over the set: what all its pictures share tells no pair apart.
 """
 
 import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from training.audit.registration import Registration, register, turned
 from training.audit.signatures import FREQUENCIES, Signature, Spectrum, Working
 
 CANDIDATES = 12  # looked at for each picture
+SCALED_CANDIDATES = 3  # of these, the nearest are also tried at SCALES: crops brought back to full size
+SCALES = (0.905, 0.935, 0.966, 0.983, 1.017, 1.035, 1.07, 1.105)  # crops by up to 10 % of the side
 COMPONENTS = 128
 QUARTER_TURNS = (0, 1, 4, 5)  # the others look the same to a spectrum: half a turn apart
 _BLOCK = 256  # pictures whose neighbours are searched at once: the similarities of a block fit in memory
@@ -48,17 +51,30 @@ def near_duplicates(signatures: Mapping[str, Signature]) -> list[Pair]:
         ]
 
 
-def _best(working: Sequence[Working], pair: tuple[int, int], turns: set[int]) -> Registration:
+@dataclass
+class _Proposal:
+    """How the second of two likely copies may be turned, and whether it is near enough to be tried scaled."""
+
+    turns: set[int] = field(default_factory=set)
+    scaled: bool = False
+
+
+def _best(working: Sequence[Working], pair: tuple[int, int], proposal: _Proposal) -> Registration:
     """The registration of a pair that correlates most."""
     a, b = (working[number] for number in pair)
-    return max((register(a, b, turn) for turn in sorted(turns)), key=lambda found: found.correlation)
+    turns = sorted(proposal.turns)
+    best = max((register(a, b, turn) for turn in turns), key=lambda found: found.correlation)
+    if best.same_surface or not proposal.scaled:
+        return best
+    scaled = (register(a, b, turn, scale) for turn in turns for scale in SCALES)
+    return max((best, *scaled), key=lambda found: found.correlation)
 
 
-def _proposals(spectra: Sequence[Spectrum]) -> dict[tuple[int, int], set[int]]:
-    """Likely copies, (first, second) with first < second, and how the second may be turned."""
-    proposals: dict[tuple[int, int], set[int]] = {}
+def _proposals(spectra: Sequence[Spectrum]) -> dict[tuple[int, int], _Proposal]:
+    """Likely copies, (first, second) with first < second."""
+    proposals: defaultdict[tuple[int, int], _Proposal] = defaultdict(_Proposal)
     if len(spectra) < 2:
-        return proposals
+        return {}
     mean, axes = _whitening(spectra)
     gallery = _vectors(spectra, 0, mean, axes)
     for start in range(0, len(spectra), _BLOCK):
@@ -67,14 +83,15 @@ def _proposals(spectra: Sequence[Spectrum]) -> dict[tuple[int, int], set[int]]:
         best, turns = similar.max(0), similar.argmax(0)
         best[np.arange(len(queries)), np.arange(start, start + len(queries))] = -np.inf
         count = min(CANDIDATES, len(spectra) - 1)
-        for row, nearest in enumerate(np.argpartition(-best, count - 1, axis=1)[:, :count]):
-            for other in nearest:
-                query, number, turn = start + row, int(other), QUARTER_TURNS[turns[row, other]]
-                if query < number:  # the second is the one that is turned
+        for row, nearest in enumerate(np.argsort(-best, axis=1)[:, :count].tolist()):
+            for rank, other in enumerate(nearest):
+                query, turn = start + row, QUARTER_TURNS[turns[row, other]]
+                if query < other:  # the second is the one that is turned
                     turn = _inverse(turn)
-                pair = min(query, number), max(query, number)
-                proposals.setdefault(pair, set()).update((turn, _half_turned(turn)))
-    return proposals
+                proposal = proposals[min(query, other), max(query, other)]
+                proposal.turns |= {turn, _half_turned(turn)}
+                proposal.scaled |= rank < SCALED_CANDIDATES
+    return dict(proposals)
 
 
 def _whitening(spectra: Sequence[Spectrum]) -> tuple[Vectors, Vectors]:

@@ -29,7 +29,7 @@ _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 @dataclass(frozen=True)
 class Registration:
-    """How a second picture lies on the first once turned.
+    """How a second picture lies on the first once turned and scaled.
 
     `shift` is that of its corner, down and right, in working px; `overlap` the shared area in shares of the
     larger picture; `correlation` the normalised cross-correlation there, -1 to 1. `detail` is the share of
@@ -37,6 +37,7 @@ class Registration:
     """
 
     turn: int
+    scale: float
     shift: tuple[int, int]
     overlap: float
     correlation: float
@@ -57,9 +58,14 @@ def turned(array: NDArray[_Scalar], turn: int) -> NDArray[_Scalar]:
     return np.fliplr(rotated) if turn >= 4 else rotated
 
 
-def register(first: Working, second: Working, turn: int) -> Registration:
-    """Turn the second picture and shift it to where both agree most over at least MIN_OVERLAP a side."""
+def register(first: Working, second: Working, turn: int, scale: float = 1.0) -> Registration:
+    """Turn and scale the second picture, and shift it to where both agree most.
+
+    Only shifts that leave an overlap of at least MIN_OVERLAP a side count.
+    """
     a, b = first.astype(np.float32), turned(second, turn).astype(np.float32)
+    if scale != 1.0:
+        b = np.asarray(cv2.resize(b, None, fx=scale, fy=scale), np.float32)
     size = tuple(_padded(*sides) for sides in zip(a.shape, b.shape, strict=True))
     surface = fft.irfft2(fft.rfft2(a, size) * np.conj(fft.rfft2(b, size)), size)
     for axis, sides in enumerate(zip(a.shape, b.shape, strict=True)):
@@ -70,7 +76,8 @@ def register(first: Working, second: Working, turn: int) -> Registration:
     common_b = b[max(0, -down) :, max(0, -right) :][: common_a.shape[0], : common_a.shape[1]]
     overlap = common_a.size / max(a.size, b.size)
     agreement, detail = _agreement(common_a, common_b)
-    return Registration(turn, (down, right), overlap, _correlation(common_a, common_b), agreement, detail)
+    correlation = _correlation(common_a, common_b)
+    return Registration(turn, scale, (down, right), overlap, correlation, agreement, detail)
 
 
 def _padded(first: int, second: int) -> int:
