@@ -90,12 +90,8 @@ def _add_evaluate(command: argparse.ArgumentParser) -> None:
     command.add_argument("--layout", choices=list(LAYOUTS), help="that of the set; found out where not given")
     command.add_argument("--splits", type=Path, help="splits.json of a run: take one part of the set")
     command.add_argument("--part", default="test", help="which part of --splits; default test")
-    command.add_argument(
-        "--changes", type=int, default=0, metavar="N", help="pictures to change"
-    )
-    command.add_argument(
-        "--other", action="append", default=[], metavar="NAME=ROOT", help="another set"
-    )
+    command.add_argument("--changes", type=int, default=0, metavar="N", help="pictures to change")
+    command.add_argument("--other", action="append", default=[], metavar="NAME=ROOT", help="another set")
     command.add_argument("--out", type=Path, required=True, help="folder for evaluation.json and .html")
     command.set_defaults(do=evaluate)
 

@@ -22,9 +22,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     _add_out(synthesise, count=1000)
     synthesise.add_argument("--defective-share", type=_share, default=0.25)
     synthesise.set_defaults(do=_synthesise)
-    audit = commands.add_parser(
-        "check", help="faults, copies and leaks of a set; exit code 1 if any"
-    )
+    audit = commands.add_parser("check", help="faults, copies and leaks of a set; exit code 1 if any")
     _add_root(audit)
     audit.add_argument("--splits", type=Path, help="splits.json of a run: look for copies across its splits")
     audit.add_argument("--out", type=Path, default=Path("audit.html"), help="the page; default audit.html")

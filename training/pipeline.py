@@ -80,12 +80,13 @@ def finetune(run: Run) -> None:
 def initial_segmenter(run: Run, classes: tuple[str, ...]) -> Segmenter:
     """The segmenter that a fit begins with: from the bundle to start from if there is one."""
     config = run.config
-    strategy = STRATEGIES[config.fit.strategy]
-    segmenter = build_segmenter(starting_model(config.model, config.fit.strategy), len(classes), config.seed)
-    if run.start is not None and strategy.pretrained:
-        _require(run.start / WEIGHTS, "export")
-        fresh = transfer(read_weights(run.start / WEIGHTS), segmenter)
-        print(f"stage {config.stage} starts from {run.start}; new: {', '.join(fresh)}", flush=True)
+    model = starting_model(config.model, config.fit.strategy)
+    if run.start is None or not STRATEGIES[config.fit.strategy].pretrained:
+        return build_segmenter(model, len(classes), config.seed)
+    _require(run.start / WEIGHTS, "export")
+    segmenter = build_segmenter(model.model_copy(update={"weights": "none"}), len(classes), config.seed)
+    fresh = transfer(read_weights(run.start / WEIGHTS), segmenter)
+    print(f"stage {config.stage} starts from {run.start}; new: {', '.join(fresh)}", flush=True)
     return segmenter
 
 

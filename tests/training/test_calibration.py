@@ -60,10 +60,10 @@ def test_expected_calibration_error_falls_on_pictures_not_calibrated_on(bend: Be
     calibration = calibrate(_scored(bend, groups=60), ("dark", "bright")).calibration
     image, any_defect, classes = count_levels(_scored(bend, groups=150, seed=2), 2)
     plain = Curve().table()
-    pairs = [(calibration.image, image), *zip(calibration.classes, classes, strict=True)]
-    for curve, counts in pairs:
-        assert _ece(plain, counts) > 0.07
-        assert _ece(curve.table(), counts) < _ece(plain, counts) / 2
+    # an error of 600 pictures in 10 bins is never near 0, however honest the probabilities are
+    assert _ece(calibration.image.table(), image) < 0.7 * _ece(plain, image)
+    for curve, counts in zip(calibration.classes, classes, strict=True):
+        assert _ece(curve.table(), counts) < 0.01 < 0.07 < _ece(plain, counts)
     assert _ece(calibration.mask_table(), any_defect) < 0.01 < _ece(plain, any_defect)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.config import SplitConfig
-from training.datasets.sample import Blob, DatasetError, Sample
+from training.datasets.sample import Blob, DatasetError, Published, Sample
 from training.splits import Fold, make_splits, split_samples
 
 SHARES = {"train": 0.55, "validation": 0.1, "calibration": 0.15, "test": 0.2}
@@ -62,7 +62,7 @@ def test_folds_test_every_picture_once_and_divide_no_group() -> None:
 
 
 def test_published_test_pictures_are_the_test_split() -> None:
-    parts = ("train", "train", "train", "validation")
+    parts: list[Published] = ["train", "train", "train", "validation"]
     unmarked = [_sample(number, number, number // 4 % 2 == 0) for number in range(400)]
     samples = [replace(each, split=parts[number % 4]) for number, each in enumerate(unmarked)]
     config = SplitConfig(train=0.8, validation=0.1, calibration=0.1, test="published")
