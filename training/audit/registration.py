@@ -13,12 +13,13 @@ from training.audit.signatures import STEPS_PER_CONTRAST, Working
 TURNS = 8  # 0 to 3: quarter turns against the clock; 4 to 7: the same, then mirrored left to right
 MIN_OVERLAP = 0.7  # of the shorter of the two heights, and of the two widths
 BLOCK_PX = 12  # working px; the side of the blocks that must agree each by itself
-MIN_BLOCK_CONTRAST = 0.6  # of full local contrast, in one of the two; blocks of less are blank or noise
+FAINT, STRONG = 0.2, 0.6  # of full local contrast; a block counts if faint in both or strong in one, for
+# one blank in a clean picture shows the noise of its copy
 
 # Parts of one design (solar cells, circuit boards) agree along the lines they share and nowhere else: their
 # correlation can reach 0.9. Two pictures of one surface agree nearly everywhere.
 MIN_CORRELATION = 0.6
-MIN_AGREEMENT = 0.45
+MIN_AGREEMENT = 0.5
 MIN_DETAIL = 0.25  # with detail in fewer blocks, a chance likeness of a few edges is easy: be all but equal
 PLAIN_MIN_CORRELATION = 0.9
 PLAIN_MIN_AGREEMENT = 0.85
@@ -105,7 +106,8 @@ def _agreement(a: Field, b: Field) -> tuple[float, float]:
     mean_a, mean_b = _block_means(a), _block_means(b)
     variance_a = np.maximum(_block_means(a * a) - mean_a**2, 0)
     variance_b = np.maximum(_block_means(b * b) - mean_b**2, 0)
-    detailed = np.maximum(variance_a, variance_b) >= (MIN_BLOCK_CONTRAST * STEPS_PER_CONTRAST) ** 2
+    faint, strong = ((contrast * STEPS_PER_CONTRAST) ** 2 for contrast in (FAINT, STRONG))
+    detailed = (np.minimum(variance_a, variance_b) >= faint) | (np.maximum(variance_a, variance_b) >= strong)
     if not detailed.any():
         return 0.0, 0.0
     correlations = (_block_means(a * b) - mean_a * mean_b) / (np.sqrt(variance_a * variance_b) + 1)
