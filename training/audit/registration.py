@@ -20,7 +20,7 @@ FAINT, STRONG = 0.2, 0.6  # of full local contrast; a block counts if faint in b
 # correlation can reach 0.9. Two pictures of one surface agree nearly everywhere.
 MIN_CORRELATION = 0.6
 MIN_AGREEMENT = 0.5
-MIN_DETAIL = 0.25  # with detail in fewer blocks, a chance likeness of a few edges is easy: be all but equal
+MIN_DETAIL = 0.4  # with detail in fewer blocks, a chance likeness of a few edges is easy: be all but equal
 PLAIN_MIN_CORRELATION = 0.9
 PLAIN_MIN_AGREEMENT = 0.85
 
