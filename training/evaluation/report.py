@@ -8,6 +8,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from training.calibration_chart import calibration_chart
 from training.evaluation.gallery import Shown
 from training.html_report import chart, picture, write_report
 
@@ -21,7 +22,8 @@ def write_evaluation_report(
 ) -> None:
     """Write the page of an evaluation.json that has the figures of `evaluate_dataset` under `test`.
 
-    `changes` and `generalisation` are shown where the document has them, `galleries` where given.
+    Probability calibration, `changes` and `generalisation` are shown where the document has them, `galleries`
+    where given.
     """
     test, bundle = document["test"], document["bundle"]
     values = {
@@ -29,6 +31,7 @@ def write_evaluation_report(
         "document": document,
         "test": test,
         "charts": _charts(test, _threshold(document)),
+        "calibration": _calibration(document),
         "rates": RATES,
         "slice_figures": SLICE_FIGURES,
         "galleries": {
@@ -38,6 +41,12 @@ def write_evaluation_report(
         "shown": _text,
     }
     write_report(path, "evaluation.html", values)
+
+
+def _calibration(document: Figures) -> Markup | None:
+    """Reliability on held-out groups of the calibration split, where a run of the pipeline has it."""
+    report = document.get("probability_calibration")
+    return None if report is None else chart(calibration_chart(report))
 
 
 def _text(entry: Any) -> str:
