@@ -34,13 +34,29 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns what it returns, or 2 with one line on stderr where the input is at fault."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
-    options.command = f"python -m training {shlex.join(arguments)}"
+    options.command = f"python -m training {shlex.join(_placeless(arguments, options))}"
     try:
         status: int = options.do(options)
     except EXPECTED as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return status
+
+
+def _placeless(arguments: list[str], options: argparse.Namespace) -> list[str]:
+    """The arguments as they may be published: data roots and folders by their names, not as they lie here."""
+    names = {
+        str(value): name.upper()
+        for name, value in vars(options).items()
+        if isinstance(value, Path) and value.is_absolute()
+    }
+    told = []
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        told.append(
+            f"{option}={names[value]}" if equals and value in names else names.get(argument, argument)
+        )
+    return told
 
 
 def _parser() -> argparse.ArgumentParser:

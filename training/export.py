@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
@@ -65,7 +66,17 @@ def export_graph(segmenter: Segmenter, weights: Path, tile: int, path: Path) -> 
         external_data=False,
         verbose=False,
     )
+    _forget_places(path)
     return graph
+
+
+def _forget_places(path: Path) -> None:
+    """Take out of a graph where its nodes were traced: paths of this machine, of no use to anyone else."""
+    model = onnx.load(path)
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    onnx.save(model, path)
 
 
 def check_parity(graph: ServingGraph, path: Path, tiles: NDArray[np.uint8]) -> dict[str, float]:

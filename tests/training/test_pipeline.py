@@ -61,6 +61,14 @@ def test_bundle_is_published_and_works(trained: Run) -> None:
     assert not list(trained.models.glob("smoke/.*"))
 
 
+def test_published_bundle_says_nothing_of_this_machine(trained: Run) -> None:
+    here = (str(Path.cwd()).encode(), str(trained.data).encode(), str(trained.models).encode())
+    for file in (trained.models / "smoke/1").rglob("*.*"):
+        assert not any(place in file.read_bytes() for place in here), file
+    figures = json.loads((trained.models / "smoke/1/evaluation.json").read_text())
+    assert figures["command"].endswith("--data DATA --runs RUNS --models MODELS")
+
+
 def test_bundle_is_drafted_with_chosen_thresholds_and_figures(trained: Run) -> None:
     inspector = Inspector.load(trained.bundle, device="cpu")
     expected = inspector.session.artifact.operating_point.expected
