@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
@@ -14,7 +14,7 @@ from app.inspection.bundle import ExpectedRates, OperatingPoint
 from app.inspection.decode import decode
 from app.inspection.inspector import Inspector
 from app.inspection.mask import to_label_map
-from app.inspection.mask_metrics import dice
+from app.inspection.mask_metrics import dice_of_counts
 from training.config import OperatingPointConfig
 from training.datasets.sample import Bits, Sample, named
 
@@ -119,14 +119,25 @@ def _best_mask_thresholds(scored: Sequence[Scored]) -> tuple[float, int]:
     marked = [each for each in scored if each.defective and each.bits is not None]
     if not marked:
         raise OperatingPointError("the calibration split has no defective picture with a mask; add some")
+    table = np.mean(
+        [[_dice_by_min_area(each, level) for level in PIXEL_THRESHOLDS] for each in marked], axis=0
+    )
+    best = np.unravel_index(np.argmax(table), table.shape)
+    return PIXEL_THRESHOLDS[best[0]], MIN_AREAS_PX[best[1]]
 
-    def mean_dice(choice: tuple[float, int]) -> float:
-        point = OperatingPoint(image_threshold=1.0, pixel_threshold=choice[0], min_area_px=choice[1])
-        return float(
-            np.mean([dice(to_label_map(each.probability, 1.0, point) > 0, _mask(each)) for each in marked])
-        )
 
-    return max(product(PIXEL_THRESHOLDS, MIN_AREAS_PX), key=mean_dice)
+def _dice_by_min_area(each: Scored, pixel_threshold: float) -> list[float]:
+    """Dice of any defect for every least area, from one labelling of the regions of each class."""
+    point = OperatingPoint(image_threshold=1.0, pixel_threshold=pixel_threshold, min_area_px=0)
+    label_map, reference = to_label_map(each.probability, 1.0, point), _mask(each)
+    areas, hits = [np.zeros(0, np.intp)], [np.zeros(0, np.intp)]
+    for k in np.unique(label_map[label_map > 0]):
+        number, regions = cv2.connectedComponents((label_map == k).view(np.uint8), connectivity=8)
+        areas.append(np.bincount(regions.ravel(), minlength=number)[1:])
+        hits.append(np.bincount(regions[reference], minlength=number)[1:])
+    area, hit, marked = np.concatenate(areas), np.concatenate(hits), np.count_nonzero(reference)
+    kept = [area >= least for least in MIN_AREAS_PX]
+    return [dice_of_counts(int(area[keep].sum()), int(marked), int(hit[keep].sum())) for keep in kept]
 
 
 def _best_image_threshold(scored: Sequence[Scored], beta: float) -> float:

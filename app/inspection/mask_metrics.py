@@ -12,8 +12,14 @@ from numpy.typing import NDArray
 def dice(predicted: NDArray[np.bool_], reference: NDArray[np.bool_]) -> float:
     """Dice coefficient, 2 |A and B| / (|A| + |B|), of two boolean masks of one shape."""
     _same_shape(predicted, reference)
-    total = np.count_nonzero(predicted) + np.count_nonzero(reference)
-    return float(2.0 * np.count_nonzero(predicted & reference) / total) if total else 1.0
+    counts = (np.count_nonzero(each) for each in (predicted, reference, predicted & reference))
+    return dice_of_counts(*map(int, counts))
+
+
+def dice_of_counts(predicted: int, reference: int, common: int) -> float:
+    """Dice coefficient of two masks from their pixels and those they share."""
+    total = predicted + reference
+    return 2.0 * common / total if total else 1.0
 
 
 def iou(predicted: NDArray[np.bool_], reference: NDArray[np.bool_]) -> float:
