@@ -60,7 +60,7 @@ lock:  ## resolve pyproject.toml anew into requirements/*.txt
 	$(LOCK) --extra cpu --output-file requirements/serve-cpu.txt
 	$(LOCK) --extra gpu --constraint requirements/serve-cpu.txt --output-file requirements/serve-gpu.txt
 	$(LOCK) --extra openvino --constraint requirements/serve-cpu.txt --output-file requirements/serve-openvino.txt
-	$(LOCK) --extra cpu --extra train --extra dev --constraint requirements/serve-cpu.txt \
+	$(LOCK) --extra cpu --extra train --extra mlflow --extra dev --constraint requirements/serve-cpu.txt \
 		--output-file requirements/dev.txt
 
 clean:  ## remove the virtual environments and caches

@@ -157,6 +157,18 @@ class GeneratedConfig(_Frozen):
     classes: dict[str, str] = {}
 
 
+class TransplantConfig(_Frozen):
+    """Defects of the training split put on its own good pictures, and how strictly they are filtered."""
+
+    pictures: int = Field(ge=1, description="in training, at most")
+    quantile: float | None = Field(
+        default=0.1,
+        gt=0,
+        lt=1,
+        description="of the real defects, as many may look less plausible than what is kept; null: no filter",
+    )
+
+
 class StageConfig(_Frozen):
     """One stage: its pictures, its fit, and the bundle that it makes.
 
@@ -172,6 +184,7 @@ class StageConfig(_Frozen):
     severity: dict[str, Severity] = {}
     split: SplitConfig = SplitConfig()
     generated: GeneratedConfig | None = None
+    transplants: TransplantConfig | None = None
     fit: FitConfig = FitConfig()
     right_golden: bool = Field(
         default=True,

@@ -18,7 +18,6 @@ from lightning.pytorch.callbacks import (
     LearningRateMonitor,
     ModelCheckpoint,
 )
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
@@ -27,6 +26,7 @@ from app.inspection.mask_metrics import dice
 from training.bundle_files import write_text, written_whole
 from training.config import ConfigError, FitConfig, RunConfig
 from training.datamodule import Batch, SurfaceDataModule
+from training.loggers import loggers
 from training.losses import segmentation_loss
 from training.segmenter import Segmenter, image_probability
 from training.strategies import TrainingPlan
@@ -135,7 +135,7 @@ def fit(segmenter: Segmenter, data: SurfaceDataModule, config: RunConfig, direct
     trainer = L.Trainer(
         max_steps=settings.steps,
         precision=config.precision,
-        logger=TensorBoardLogger(directory, name=None, version="logs"),
+        logger=loggers(config, directory),
         devices=config.devices,
         strategy=_distribution(config, module),
         sync_batchnorm=config.devices > 1 and torch.cuda.is_available(),  # torch has it for GPUs only

@@ -6,7 +6,7 @@ goes on where it was. The stage `small` is the same journey, from the weights of
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from training.calibration import calibrate
 from training.config import ConfigError
 from training.datamodule import SurfaceDataModule, input_contract
 from training.datasets.registry import read_dataset
-from training.datasets.sample import Dataset
+from training.datasets.sample import Dataset, Sample
 from training.datasets.sources import data_sources
 from training.evaluation.dataset import evaluate_dataset
 from training.evaluation.figures import summarise
@@ -38,13 +38,15 @@ from training.finetune import fit
 from training.generators import classes_with_generated, make_generator, write_samples
 from training.golden import add_golden
 from training.operating_point import choose, expected_rates, score
-from training.pictures import GeneratedPictures, Joined, load_pictures
+from training.pictures import GeneratedPictures, Joined, LoadedPictures, load_pictures
 from training.publish import check_comparison, check_target, set_comparison
 from training.publish import publish as publish_bundle
 from training.run import MADE_WITH, WEIGHTS, Run, made_with
 from training.segmenter import Segmenter, build_segmenter, transfer
 from training.splits import Splits, make_splits
 from training.strategies import STRATEGIES, starting_model
+from training.transplant.pictures import transplanted_pictures
+from training.transplant.transplant import Settings
 
 GENERATED_TEST_PICTURES = 100
 GENERATED_TEST_SEED = 900_000  # training takes its pictures from the run's own seed
@@ -72,7 +74,8 @@ def finetune(run: Run) -> None:
     config = run.config
     classes, splits = split(run)
     scale = config.model.pixel_scale
-    train = Joined(load_pictures(splits["train"], scale), *_generated(run, classes))
+    real = load_pictures(splits["train"], scale)
+    train = Joined(real, *_generated(run, classes), *_transplanted(run, splits["train"], real))
     data = SurfaceDataModule(train, load_pictures(splits["validation"], scale), config)
     fit(initial_segmenter(run, classes), data, config, run.weights.parent)
 
@@ -96,6 +99,14 @@ def _generated(run: Run, classes: tuple[str, ...]) -> list[GeneratedPictures]:
         return []
     generator = make_generator(classes, generated)
     return [GeneratedPictures(generator, generated, run.config.seed, run.config.model)]
+
+
+def _transplanted(run: Run, samples: Sequence[Sample], real: LoadedPictures) -> list[LoadedPictures]:
+    wanted = run.config.transplants
+    if wanted is None:
+        return []
+    settings = Settings(quantile=wanted.quantile)
+    return [transplanted_pictures(samples, real, wanted.pictures, run.config.seed, settings)]
 
 
 def export(run: Run) -> None:
@@ -234,6 +245,8 @@ def _summary(run: Run, splits: Splits) -> TrainingSummary:
     generated = 0 if config.generated is None else config.generated.pictures
     own = data_sources(splits["train"], generated)
     fit_text = f"at most {config.fit.steps} steps of {config.fit.batch_size} tiles of {config.model.tile} px"
+    if config.transplants is not None:
+        fit_text += f", with up to {config.transplants.pictures} pictures of transplanted defects"
     stages = [*(before.stages if before else stages), f"{config.stage}: {fit_text}"]
     return TrainingSummary(
         data=(*(before.data if before else ()), *own),

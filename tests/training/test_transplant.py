@@ -295,6 +295,8 @@ def test_transplants_join_the_pictures_of_a_training_split(
     assert made.strata == [min(shown_classes(each.bits)) for each in made if each.bits is not None]
     assert {each.pixels.shape for each in made} <= {each.pixels.shape for each in pictures}
     assert "5 handed over unfiltered" in capsys.readouterr().out
+    with pytest.raises(DatasetError, match="no defect can be transplanted"):
+        transplanted_pictures([], [], 5, 1, ALONE)
 
 
 def test_the_study_compares_all_arms_on_the_same_folds(tiles: Dataset) -> None:

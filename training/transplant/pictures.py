@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from training.datasets.sample import Sample
+from training.datasets.sample import DatasetError, Sample
 from training.pictures import LoadedPictures, Picture
 from training.transplant.donors import Marked
 from training.transplant.transplant import Settings, transplant
@@ -14,7 +14,7 @@ def transplanted_pictures(
     """Return up to `count` transplants of the training split, and print what became of the others.
 
     `pictures` are the `samples` of that split, loaded at the trained pixel scale; the transplants have the
-    same scale. Raises ValueError where there is nothing to make them from.
+    same scale. Raises DatasetError where there is nothing to make them from.
     """
     good = [picture.pixels for picture in pictures if not picture.defective]
     defective = [
@@ -22,6 +22,9 @@ def transplanted_pictures(
         for sample, picture in zip(samples, pictures, strict=True)
         if picture.defective and picture.bits is not None
     ]
-    made = transplant(good, defective, count, seed, settings)
+    try:
+        made = transplant(good, defective, count, seed, settings)
+    except ValueError as error:
+        raise DatasetError(f"no defect can be transplanted: {error}") from error
     print(made.summary(), flush=True)
     return LoadedPictures(Picture(pixels, bits, True) for pixels, bits in made.pictures)
