@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks import __main__ as benchmarks
+from tests.benchmarks import training_loop
 from tests.benchmarks.timing import Times, in_turns
 from tests.marked import marked
 from tests.tiny_bundle import write_tiny_bundle
@@ -33,3 +34,11 @@ def test_ways_take_turns_and_ratios_are_taken_round_by_round() -> None:
     assert "".join(calls) == "ab" * 13
     assert len(times["a"].ms) == 10
     assert Times((2.0, 20.0, 6.0)).ratio_to(Times((1.0, 5.0, 3.0))) == 2.0
+
+
+@pytest.mark.slow
+def test_the_loop_is_held_against_bare_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    training_loop.main(["--tile", "64", "--batch", "2", "--steps", "1", "--rounds", "10"])
+    printed = capsys.readouterr().out
+    assert "batches of 2 at 64 px, bf16-mixed" in printed
+    assert "median of 10 pairs" in printed

@@ -6,6 +6,7 @@ import time
 import warnings
 import zipfile
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,10 +114,17 @@ class FineTuning(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def fit(segmenter: Segmenter, data: SurfaceDataModule, config: RunConfig, directory: Path) -> Path:
+def fit(
+    segmenter: Segmenter,
+    data: SurfaceDataModule,
+    config: RunConfig,
+    directory: Path,
+    watchers: Sequence[L.Callback] = (),
+) -> Path:
     """Fine-tune and write the best averaged weights to `directory/weights.safetensors`; return that path.
 
-    A killed fit goes on from its last finished epoch when called again with the same directory.
+    `watchers` look on and keep no state. A killed fit goes on from its last finished epoch when called again
+    with the same directory.
     """
     started = time.monotonic()
     L.seed_everything(config.seed, workers=True)
@@ -147,6 +155,7 @@ def fit(segmenter: Segmenter, data: SurfaceDataModule, config: RunConfig, direct
             ),
             LearningRateMonitor("step"),
             best,
+            *watchers,
         ],
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
