@@ -27,7 +27,8 @@ class Alternation(L.Callback):
     """Lets the loop take some steps, then takes as many bare ones on the last batch, and times both.
 
     The loop's steps have everything: drawing and augmenting the batch, moving it, forward, backward,
-    optimiser, schedule, averaging, logging. The bare ones, by a copy of the network, are forward and backward.
+    optimiser, schedule, averaging, logging. The bare ones, by a copy of the network, are forward and
+    backward alone.
     """
 
     def __init__(self, module: FineTuning, steps: int) -> None:
