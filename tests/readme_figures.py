@@ -18,6 +18,8 @@ from app.main import create_app
 from app.settings import Settings
 from tests.markdown import ROOT
 from tests.marked import renew
+from training.model_card import cross_validation
+from training.publish import FOLDS
 
 README = ROOT / "README.md"
 BUNDLE = ROOT / "models/magnetic-tile/1"
@@ -41,7 +43,9 @@ def results(bundle: Path) -> str:
         _line(name, {key: show(figures) for key, figures in sets.items()}) for name, show in ROWS.items()
     ]
     confidence = _read(bundle / "bundle.json")["artifacts"][0]["operating_point"]["expected"]["confidence"]
-    return "\n".join([*lines, "", f"In brackets: exact (Clopper-Pearson) {confidence:.0%} intervals."])
+    lines += ["", f"In brackets: exact (Clopper-Pearson) {confidence:.0%} intervals."]
+    folds = bundle / FOLDS
+    return "\n".join([*lines, "", cross_validation(_read(folds))] if folds.exists() else lines)
 
 
 def answer(bundle: Path) -> str:

@@ -14,8 +14,10 @@ from app.settings import Settings
 from tests.markdown import ROOT
 from training.datasets.generated import CLASSES
 from training.model_card import model_card
+from training.publish import COMPARISON, FOLDS
 
 BUNDLE = ROOT / "models/magnetic-tile/1"
+LARGE_STAGE = ROOT / "models/surface-large/1"
 MOST_BYTES = 25_000_000  # of the graph: it is committed, and every clone carries every version
 
 
@@ -25,8 +27,8 @@ def client() -> Iterator[TestClient]:
         yield client
 
 
-def _figures(file: str) -> Any:
-    path = BUNDLE / file
+def _figures(bundle: Path, file: str) -> Any:
+    path = bundle / file
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
@@ -56,8 +58,8 @@ def test_sample_is_judged_rightly(client: TestClient, name: str, verdict: str, c
     assert {defect["defect_class"] for defect in answer["defects"]} >= classes
 
 
-def test_model_card_is_as_the_figures_say() -> None:
-    card = model_card(
-        Bundle.load(BUNDLE), _figures("evaluation.json"), _figures("evaluation-by-picture.json")
-    )
-    assert (BUNDLE / "MODEL_CARD.md").read_text(encoding="utf-8") == card
+@pytest.mark.parametrize("bundle", [BUNDLE, LARGE_STAGE], ids=lambda path: str(path.parent.name))
+def test_model_card_is_as_the_figures_say(bundle: Path) -> None:
+    beside = (_figures(bundle, name) for name in (COMPARISON, FOLDS))
+    card = model_card(Bundle.load(bundle), _figures(bundle, "evaluation.json"), *beside)
+    assert (bundle / "MODEL_CARD.md").read_text(encoding="utf-8") == card

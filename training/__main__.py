@@ -81,6 +81,9 @@ def _add_run(command: argparse.ArgumentParser) -> None:
     command.add_argument("--until", choices=list(STEPS), default="publish", help="the last step to take")
     command.add_argument("--replace", action="store_true", help="overwrite a published version")
     command.add_argument("--comparison", type=Path, help="folder of a run split by picture to report")
+    command.add_argument(
+        "--cross-validation", type=Path, help="folder of this run's cross-validation to report"
+    )
     command.set_defaults(do=run)
 
 
@@ -97,7 +100,7 @@ def _add_folds(command: argparse.ArgumentParser, do: object) -> None:
     _add_plan(command)
     command.add_argument("--folds", type=positive, default=5)
     command.add_argument("--repeats", type=positive, default=1)
-    command.set_defaults(do=do, until="evaluate", replace=True, comparison=None)
+    command.set_defaults(do=do, until="evaluate", replace=True, comparison=None, cross_validation=None)
 
 
 def _add_evaluate(command: argparse.ArgumentParser) -> None:

@@ -10,11 +10,11 @@ import numpy as np
 from training.bundle_files import read_json, write_text
 from training.comparison import interval
 from training.pipeline import go
+from training.publish import FOLDS
 from training.run import Run
 from training.splits import Fold
 
 RATES = ("accuracy", "precision", "recall", "escape_rate", "overkill_rate")
-RESULT = "cross-validation.json"
 
 
 def cross_validate(run: Run, folds: int, repeats: int = 1) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def cross_validate(run: Run, folds: int, repeats: int = 1) -> dict[str, Any]:
         "mean": {name: _mean([row[name] for row in rows], folds, confidence) for name in rows[0]},
         "per_fold": dict(zip(names, rows, strict=True)),
     }
-    write_text(run.directory / RESULT, json.dumps(result, indent=2, allow_nan=False) + "\n")
+    write_text(run.directory / FOLDS, json.dumps(result, indent=2, allow_nan=False) + "\n")
     return result
 
 

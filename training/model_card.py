@@ -9,12 +9,22 @@ Figures = dict[str, Any]
 SPLIT_NAMES = {"group": "parts never seen (split by group)", "picture": "split by picture: parts leak"}
 
 
-def model_card(bundle: Bundle, evaluation: Figures, by_picture: Figures | None) -> str:
+FOLD_FIGURES = {
+    "accuracy": "accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "auroc": "AUROC",
+    "dice": "Dice per defective picture",
+}
+
+
+def model_card(bundle: Bundle, evaluation: Figures, by_picture: Figures | None, folds: Figures | None) -> str:
     """Return MODEL_CARD.md of a bundle."""
     parts = [
         f"# {bundle.name} {bundle.version}\n\n{bundle.description}",
         _use(bundle),
         _figures(evaluation, by_picture),
+        *([cross_validation(folds)] if folds is not None else []),
         _detail(evaluation["test"]),
         _operating_points(bundle),
         _data(bundle),
@@ -67,6 +77,27 @@ def _figures(evaluation: Figures, by_picture: Figures | None) -> str:
                 "and is not shipped."
             ),
         ]
+    return "\n".join(lines)
+
+
+def cross_validation(folds: Figures) -> str:
+    """Return the table of a cross-validation, with a line on what it is."""
+    rates = [folds["mean"][key] for key in FOLD_FIGURES]
+    cells = " | ".join("-" if each is None or each["interval"] is None else _rate(each) for each in rates)
+    name = f"{folds['folds']} folds by {folds['split']['by']}"
+    if folds["repeats"] > 1:
+        name += f", {folds['repeats']} times"
+    lines = [
+        f"| mean over | {' | '.join(FOLD_FIGURES.values())} |",
+        f"|---|{'---|' * len(FOLD_FIGURES)}",
+        f"| {name} | {cells} |",
+        "",
+        _paragraph(
+            "Every picture is judged once a repeat, by a model fitted with these settings that saw neither it nor, "
+            "by group, its part; each fold chose its own checkpoint and thresholds. In brackets: "
+            f"{folds['confidence']:.0%} intervals of the mean, widened because folds share training pictures."
+        ),
+    ]
     return "\n".join(lines)
 
 

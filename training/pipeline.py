@@ -39,7 +39,7 @@ from training.generators import classes_with_generated, make_generator, write_sa
 from training.golden import add_golden
 from training.operating_point import choose, expected_rates, score
 from training.pictures import GeneratedPictures, Joined, LoadedPictures, load_pictures
-from training.publish import check_comparison, check_target, set_comparison
+from training.publish import COMPARISON, FOLDS, check_comparison, check_folds, check_target, set_beside
 from training.publish import publish as publish_bundle
 from training.run import MADE_WITH, WEIGHTS, Run, made_with
 from training.segmenter import Segmenter, build_segmenter, transfer
@@ -203,15 +203,23 @@ def publish(run: Run) -> Path:
         generator = None if generated is None else make_generator(classes, generated)
         tried = add_golden(run.bundle, generator, splits["calibration"], run.config.right_golden)
         print(f"golden samples, pictures tried for each: {tried}", flush=True)
-    set_comparison(run.bundle, run.comparison)
+    for name, figures in _beside(run).items():
+        set_beside(run.bundle, name, figures)
     return publish_bundle(run.bundle, run.models, run.replace)
 
 
 def check_publishing(run: Run) -> None:
     """Refuse what publishing would refuse; asked before any training, for that takes hours."""
-    if run.comparison is not None:
-        check_comparison(run.comparison)
+    _beside(run)
     check_target(run.models, run.config.name, run.config.version, run.replace)
+
+
+def _beside(run: Run) -> dict[str, Path | None]:
+    """The figures of other runs that are published with this one's, by the name of their file."""
+    return {
+        COMPARISON: None if run.comparison is None else check_comparison(run.comparison),
+        FOLDS: None if run.folds is None else check_folds(run.folds, run.config),
+    }
 
 
 STEPS: dict[str, Callable[[Run], object]] = {

@@ -6,10 +6,14 @@ from pathlib import Path
 from app.inspection.bundle import Bundle
 from app.inspection.inspector import Inspector
 from training.bundle_files import read_json, write_text, written_whole
-from training.config import ConfigError
+from training.config import ConfigError, RunConfig, load_run_config
 from training.model_card import model_card
+from training.run import CONFIG
 
 COMPARISON = "evaluation-by-picture.json"
+FOLDS = "cross-validation.json"
+# What a cross-validation may have otherwise than the run: which pictures are where, and what is only said.
+OTHERWISE = frozenset({"split", "version", "description", "note", "severity", "right_golden"})
 
 
 class PublishError(RuntimeError):
@@ -26,6 +30,24 @@ def check_comparison(run_directory: Path) -> Path:
     return evaluation
 
 
+def check_folds(directory: Path, config: RunConfig) -> Path:
+    """Return the figures of a cross-validation; raises ConfigError where it was not of these settings."""
+    result, made_with = directory / FOLDS, directory / CONFIG
+    for path in (result, made_with):
+        if not path.is_file():
+            raise ConfigError(f"{path} is missing; --cross-validation takes the folder of a finished one")
+    theirs = load_run_config(made_with).model_dump()
+    ours = config.model_dump()
+    other = [key for key in ours if key not in OTHERWISE and theirs[key] != ours[key]]
+    if theirs["split"]["by"] != config.split.by:
+        other.append("split")
+    if other:
+        raise ConfigError(
+            f"{made_with} has another {other[0]} than this run; its figures are of another model"
+        )
+    return result
+
+
 def check_target(models: Path, name: str, version: str, replace: bool) -> Path:
     """Return where the version is published; raises PublishError if it is there and not to be replaced."""
     target = models / name / version
@@ -34,14 +56,13 @@ def check_target(models: Path, name: str, version: str, replace: bool) -> Path:
     return target
 
 
-def set_comparison(directory: Path, run_directory: Path | None) -> None:
-    """Put the figures of a run split by picture beside the bundle's own, or take them out where None."""
-    if run_directory is None:
-        (directory / COMPARISON).unlink(missing_ok=True)
+def set_beside(directory: Path, name: str, figures: Path | None) -> None:
+    """Put a file of figures beside the bundle's own under that name, or take it out where None."""
+    if figures is None:
+        (directory / name).unlink(missing_ok=True)
         return
-    evaluation = check_comparison(run_directory)
-    with written_whole(directory / COMPARISON) as partial:
-        shutil.copyfile(evaluation, partial)
+    with written_whole(directory / name) as partial:
+        shutil.copyfile(figures, partial)
 
 
 def publish(directory: Path, models: Path, replace: bool) -> Path:
@@ -56,9 +77,9 @@ def publish(directory: Path, models: Path, replace: bool) -> Path:
         raise PublishError(f"{directory} has no evaluation or golden samples yet; run those stages first")
     target = check_target(models, bundle.name, bundle.version, replace)
     Inspector.load(directory, device="cpu").self_test()
-    comparison = directory / COMPARISON
-    beside = read_json(comparison) if comparison.exists() else None
-    write_text(directory / "MODEL_CARD.md", model_card(bundle, read_json(evaluation), beside))
+    paths = (directory / COMPARISON, directory / FOLDS)
+    by_picture, folds = (read_json(path) if path.exists() else None for path in paths)
+    write_text(directory / "MODEL_CARD.md", model_card(bundle, read_json(evaluation), by_picture, folds))
     _copy(directory, target)
     return target
 

@@ -13,6 +13,7 @@ from training.splits import Fold
 # What a bundle holds besides, so that others can start from it.
 WEIGHTS = "weights.safetensors"
 MADE_WITH = "training.yaml"
+CONFIG = "config.yaml"  # in a run's folder
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Run:
 
     `start` is the bundle whose weights it starts from. `fold` makes it one turn of a cross-validation.
     `command` is told in the evaluation. `replace` overwrites a published version; `comparison` is the folder
-    of a run split by picture, whose figures are published beside this one's.
+    of a run split by picture, `folds` that of a cross-validation: their figures are published beside this
+    one's.
     """
 
     config: RunConfig
@@ -33,6 +35,7 @@ class Run:
     fold: Fold | None = None
     replace: bool = False
     comparison: Path | None = None
+    folds: Path | None = None
 
     @property
     def bundle(self) -> Path:
@@ -47,7 +50,7 @@ class Run:
     def claim(self) -> None:
         """Make the folder this configuration's own; raises ConfigError if it holds another run."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        path = self.directory / "config.yaml"
+        path = self.directory / CONFIG
         if path.exists() and _written(path) != self.config:
             raise ConfigError(
                 f"{path} is of another configuration; give another --runs folder or remove this one"
@@ -72,6 +75,7 @@ class Request:
     command: str
     replace: bool = False
     comparison: Path | None = None
+    folds: Path | None = None
 
     def plan(self) -> list[Run]:
         """Return the runs in order: `large`, unless a bundle to start from is given, then `small`.
@@ -97,6 +101,7 @@ class Request:
                 start=start,
                 replace=self.replace,
                 comparison=self.comparison if stage == "small" else None,
+                folds=self.folds if stage == "small" else None,
             )
             runs.append(run)
             start, made = run.bundle, config

@@ -80,6 +80,7 @@ def _plan(options: argparse.Namespace) -> list[Run]:
         command=options.command,
         replace=options.replace,
         comparison=options.comparison,
+        folds=options.cross_validation,
     )
     return request.plan()
 

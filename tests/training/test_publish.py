@@ -8,12 +8,13 @@ import pytest
 from app.inspection.errors import SelfTestFailed
 from app.inspection.inspector import Inspector
 from tests.tiny_bundle import write_tiny_bundle
-from training.config import GeneratedConfig
+from training.config import ConfigError, FitConfig, GeneratedConfig, RunConfig, SplitConfig
 from training.datasets.generated import CLASSES
 from training.evaluation.figures import summarise
 from training.generators import make_generator
 from training.golden import add_golden
-from training.publish import PublishError, publish, set_comparison
+from training.publish import COMPARISON, FOLDS, PublishError, check_folds, publish, set_beside
+from training.run import CONFIG, made_with
 
 from .test_evaluate import ROWS
 
@@ -51,6 +52,33 @@ def test_comparison_is_shown_as_what_it_is(bundle: Path, tmp_path: Path) -> None
     card = (publish(bundle, tmp_path / "models", replace=False) / "MODEL_CARD.md").read_text()
     assert "split by picture, another model" in card
     assert "the figures flatter" in card
+
+
+def test_folds_are_shown_with_what_they_are(bundle: Path, tmp_path: Path) -> None:
+    found = {"value": 0.8, "interval": [0.7, 0.9], "folds": 5}
+    mean = dict.fromkeys(("accuracy", "precision", "recall", "auroc"), found) | {"dice": None}
+    folds = {"folds": 5, "repeats": 1, "confidence": 0.95, "split": {"by": "group"}, "mean": mean}
+    (tmp_path / FOLDS).write_text(json.dumps(folds))
+    set_beside(bundle, FOLDS, tmp_path / FOLDS)
+    card = (publish(bundle, tmp_path / "models", replace=False) / "MODEL_CARD.md").read_text()
+    assert "| 5 folds by group | 0.800 [0.700, 0.900] |" in card
+    assert "[0.700, 0.900] | - |" in card
+
+
+def test_folds_of_other_settings_are_refused(tmp_path: Path) -> None:
+    config = RunConfig(stage="small", name="parts")
+    with pytest.raises(ConfigError, match="--cross-validation takes the folder"):
+        check_folds(tmp_path, config)
+    (tmp_path / FOLDS).write_text("{}")
+    (tmp_path / CONFIG).write_text(made_with(config))
+    moved = config.model_copy(update={"split": SplitConfig(seed=9), "version": "7"})
+    assert check_folds(tmp_path, moved) == tmp_path / FOLDS
+    for changed, name in (
+        ({"fit": FitConfig(steps=7, validate_every=7)}, "fit"),
+        ({"split": SplitConfig(by="picture")}, "split"),
+    ):
+        with pytest.raises(ConfigError, match=f"another {name}"):
+            check_folds(tmp_path, config.model_copy(update=changed))
 
 
 def test_published_version_is_not_overwritten_by_accident(bundle: Path, tmp_path: Path) -> None:
@@ -100,5 +128,5 @@ def test_published_version_stays_until_the_new_one_is_in(
 
 def test_comparison_of_an_earlier_publication_is_taken_out(bundle: Path) -> None:
     (bundle / "evaluation-by-picture.json").write_text("{}")
-    set_comparison(bundle, None)
+    set_beside(bundle, COMPARISON, None)
     assert not (bundle / "evaluation-by-picture.json").exists()
