@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from training.audit import Audit, check
+from training.audit.leaks import SMALL_GROUP, InGroups
 from training.audit.registration import register, turned
 from training.audit.signatures import signature
 from training.datasets.sample import Blob, Dataset, DatasetError, MaskFile, Sample
@@ -229,8 +230,19 @@ def test_pairs_are_counted_against_groups_that_were_not_read(clean: Planted) -> 
     group = {"twin": "a", "good1": "a", "good9": "a"}  # the third does not look like the others
     clean.samples = [replace(sample, group=group.get(sample.name, sample.group)) for sample in clean.samples]
     found = clean.check().agreement
-    assert (found.pairs_in_groups, found.found, found.found_elsewhere) == (3, 1, 1)
-    assert (found.joined, found.joined_elsewhere, found.groups, found.groups_whole) == (1, 1, 1, 0)
+    assert found.every == found.small == InGroups(groups=1, whole=0, pairs=3, found=1, joined=1)
+    assert (found.found_elsewhere, found.joined_elsewhere) == (1, 1)
+
+
+def test_small_groups_are_counted_for_themselves(tmp_path: Path) -> None:
+    planted = Planted(tmp_path)
+    for seed, copies in ((1, 2), (2, SMALL_GROUP + 1)):
+        for number in range(copies):
+            planted.add(f"{seed}-{number}", copied(surface(seed), turn=number % 8))
+    planted.samples = [replace(sample, group=sample.name[0]) for sample in planted.samples]
+    found = planted.check().agreement
+    assert found.small == InGroups(groups=1, whole=1, pairs=1, found=1, joined=1)
+    assert (found.every.groups, found.every.pairs) == (2, 22)
 
 
 def test_statistics_and_outliers(clean: Planted) -> None:

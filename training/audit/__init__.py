@@ -8,7 +8,16 @@ from pathlib import Path
 
 from training.audit.duplicates import Pair, near_duplicates
 from training.audit.faults import REMEDIES, Examined, Fault, examine
-from training.audit.leaks import Agreement, agreement, copy_faults, exact_copies, group_faults, parts_of
+from training.audit.leaks import (
+    SMALL_GROUP,
+    Agreement,
+    InGroups,
+    agreement,
+    copy_faults,
+    exact_copies,
+    group_faults,
+    parts_of,
+)
 from training.audit.report import write_audit
 from training.audit.signatures import usual_side
 from training.audit.statistics import Statistics, statistics_of
@@ -44,9 +53,9 @@ class Audit:
             [
                 f"{self.statistics.pictures} pictures, {len(self.faults)} faults",
                 *counts,
-                f"pairs that share a group: found {groups.found} of {groups.pairs_in_groups}, "
-                f"{groups.joined} with copies of copies; pairs found in different groups: "
-                f"{groups.found_elsewhere}; groups found whole: {groups.groups_whole} of {groups.groups}",
+                _agreement("groups", groups.every),
+                _agreement(f"groups of at most {SMALL_GROUP} pictures", groups.small),
+                f"pairs found in different groups: {groups.found_elsewhere}",
             ]
         )
 
@@ -113,3 +122,10 @@ def _examine_all(dataset: Dataset, speckle_px: int) -> tuple[dict[str, Examined]
             if picture is not None:
                 examined[sample.name] = picture
     return examined, faults
+
+
+def _agreement(name: str, groups: InGroups) -> str:
+    return (
+        f"pairs within {name}: found {groups.found} of {groups.pairs}, {groups.joined} with copies of "
+        f"copies; found whole: {groups.whole} of {groups.groups}"
+    )

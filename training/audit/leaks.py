@@ -8,23 +8,35 @@ from training.audit.duplicates import Pair
 from training.audit.faults import Examined, Fault
 from training.datasets.sample import DatasetError, Sample
 
+SMALL_GROUP = 6  # pictures
 WHOLE_OVERLAP = 0.8  # of the larger picture; with less, the defect may lie outside one of the two
+
+
+@dataclass(frozen=True)
+class InGroups:
+    """Of groups of several pictures: how many there are and are whole, how many pairs they have.
+
+    Pairs are counted as found, and `joined`, where copies of copies count too.
+    """
+
+    groups: int
+    whole: int
+    pairs: int
+    found: int
+    joined: int
 
 
 @dataclass(frozen=True)
 class Agreement:
     """The pairs found held against the groups of the set, which were not used to find them.
 
-    Counted as found, and `joined`, where copies of copies count too. `groups` are those of several pictures.
+    `small` is of groups of at most SMALL_GROUP pictures: large ones have nearly all the pairs.
     """
 
-    pairs_in_groups: int
-    found: int
+    every: InGroups
+    small: InGroups
     found_elsewhere: int
-    joined: int
     joined_elsewhere: int
-    groups: int
-    groups_whole: int
 
 
 def exact_copies(examined: Mapping[str, Examined]) -> list[list[str]]:
@@ -118,20 +130,27 @@ def agreement(
     """Count what was found against the set's own groups."""
     sizes = Counter(sample.group for sample in samples.values())
     links = {(min(link), max(link)) for link in _links(exact, near, every=True)}
-    same = sum(len({samples[name].group for name in link}) == 1 for link in links)
+    of_links = ({samples[name].group for name in link} for link in links)
+    found = Counter(groups.pop() for groups in of_links if len(groups) == 1)
     together = joined(links)
-    shares = [Counter(samples[name].group for name in names) for names in together]
-    within = sum(_pairs(count) for share in shares for count in share.values())
+    shares = [share for names in together for share in Counter(samples[name].group for name in names).items()]
+
+    def counted(most: int) -> InGroups:
+        chosen = {group: size for group, size in sizes.items() if 1 < size <= most}
+        return InGroups(
+            groups=len(chosen),
+            whole=sum(count == chosen.get(group) for group, count in shares),
+            pairs=sum(map(_pairs, chosen.values())),
+            found=sum(found[group] for group in chosen),
+            joined=sum(_pairs(count) for group, count in shares if group in chosen),
+        )
+
+    every = counted(len(samples))
     return Agreement(
-        pairs_in_groups=sum(map(_pairs, sizes.values())),
-        found=same,
-        found_elsewhere=len(links) - same,
-        joined=within,
-        joined_elsewhere=sum(_pairs(len(names)) for names in together) - within,
-        groups=sum(size > 1 for size in sizes.values()),
-        groups_whole=sum(
-            count == sizes[group] for share in shares for group, count in share.items() if count > 1
-        ),
+        every=every,
+        small=counted(SMALL_GROUP),
+        found_elsewhere=len(links) - every.found,
+        joined_elsewhere=sum(_pairs(len(names)) for names in together) - every.joined,
     )
 
 

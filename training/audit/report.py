@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from training.audit.duplicates import Pair
 from training.audit.faults import REMEDIES, Fault
-from training.audit.leaks import Agreement
+from training.audit.leaks import SMALL_GROUP, Agreement
 from training.audit.registration import turned
 from training.audit.statistics import Spread, Statistics
 from training.datasets.sample import DatasetError, Pixels, Sample
@@ -47,8 +47,9 @@ def write_audit(
                 {"name": kind, "remedy": remedy, "count": len(of_kind), "shown": shown}
                 | {"others": of_kind[SHOWN_FAULTS:]}
             )
-    values = {"title": "Data set audit", "kinds": kinds, "statistics": statistics, "agreement": agreement}
-    write_report(path, "audit.html", values | {"charts": _charts(statistics), "faults": len(faults)})
+    values = {"title": "Data set audit", "kinds": kinds, "charts": _charts(statistics), "faults": len(faults)}
+    values |= {"statistics": statistics, "agreement": agreement, "small_group": SMALL_GROUP}
+    write_report(path, "audit.html", values)
 
 
 def _shown(
