@@ -22,8 +22,8 @@ from training.model_card import cross_validation
 from training.publish import FOLDS
 
 README = ROOT / "README.md"
-BUNDLE = ROOT / "models/magnetic-tile/1"
-SAMPLE = "golden/crack.png"
+BUNDLE = ROOT / "models/magnetic-tile/2"
+SAMPLE = "golden/break.png"
 SHOWN = ("verdict", "reasons", "defects", "mask", "dice", "image", "model", "image_probability")
 WIDTH = 100
 GLUE = "\u00a0"  # a space that textwrap does not break at

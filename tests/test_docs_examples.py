@@ -62,7 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "recipes").mkdir()
     for number, block in enumerate(block for block in all_blocks("yaml") if block.page.name == "recipes.md"):
         (place / f"recipes/{number}.yaml").write_text(block.body, encoding="utf-8")
-    for name, sample in (("tile", "crack"), ("tile.mask", "crack.mask"), ("tile-2", "good")):
+    for name, sample in (("tile", "break"), ("tile.mask", "break.mask"), ("tile-2", "good")):
         shutil.copy(BUNDLE / f"golden/{sample}.png", place / f"{name}.png")
     return place
 

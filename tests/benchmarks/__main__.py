@@ -19,7 +19,7 @@ from tests.marked import renew
 from tests.serving import Serving, serving
 
 PAGE = ROOT / "docs/benchmarks.md"
-BUNDLE = ROOT / "models/magnetic-tile/1"
+BUNDLE = ROOT / "models/magnetic-tile/2"
 SIZES = ((240, 320), (1024, 1280))
 LEAST_ROUNDS = 10
 STARTS = 5
