@@ -29,7 +29,7 @@ LOCKS = {
     "serve-cpu": ["cpu"],
     "serve-gpu": ["gpu"],
     "serve-openvino": ["openvino"],
-    "dev": ["cpu", "train", "dev"],
+    "dev": ["cpu", "train", "mlflow", "dev"],
 }
 SERVING = [name for name in LOCKS if name.startswith("serve-")]
 OURS = ["passline", "passline-gpu"]
