@@ -19,7 +19,7 @@ from app.settings import Settings
 from tests.markdown import ROOT
 from tests.marked import renew
 from training.model_card import cross_validation
-from training.publish import FOLDS
+from training.publish import COMPARISON, FOLDS
 
 README = ROOT / "README.md"
 BUNDLE = ROOT / "models/magnetic-tile/2"
@@ -34,7 +34,7 @@ def results(bundle: Path) -> str:
     """The table of results, every figure from `evaluation.json` and, if there is one, the run by picture."""
     evaluation = _read(bundle / "evaluation.json")
     sets = {"tiles never seen": evaluation["test"]}
-    by_picture = bundle / "evaluation-by-picture.json"
+    by_picture = bundle / COMPARISON
     if by_picture.exists():
         sets["split by picture (another model)"] = _read(by_picture)["test"]
     sets["generated pictures"] = evaluation["generated"]

@@ -7,8 +7,6 @@ from app.inspection.bundle import Bundle
 
 Figures = dict[str, Any]
 SPLIT_NAMES = {"group": "parts never seen (split by group)", "picture": "split by picture: parts leak"}
-
-
 FOLD_FIGURES = {
     "accuracy": "accuracy",
     "precision": "precision",

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime as ort
 
 from app.inspection.inspector import Inspector
-from tests.benchmarks.timing import Times, in_turns, per_second
+from tests.benchmarks.timing import LEAST_ROUNDS, Times, check_rounds, in_turns, per_second
 from tests.benchmarks.ways import Picture, bare, inspect, machine, pictures, post
 from tests.markdown import ROOT
 from tests.marked import renew
@@ -21,7 +21,6 @@ from tests.serving import Serving, serving
 PAGE = ROOT / "docs/benchmarks.md"
 BUNDLE = ROOT / "models/magnetic-tile/2"
 SIZES = ((240, 320), (1024, 1280))
-LEAST_ROUNDS = 10
 STARTS = 5
 CLIENTS = 4
 
@@ -29,8 +28,7 @@ CLIENTS = 4
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print and write."""
     options = _parser().parse_args(arguments)
-    if options.rounds < LEAST_ROUNDS:
-        raise SystemExit(f"--rounds must be at least {LEAST_ROUNDS}: a median of fewer says little")
+    check_rounds(options.rounds)
     report = measure(options.bundle, options.rounds)
     print(report)
     renew(options.page, "benchmarks", report)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 WARM_UP = 3
+LEAST_ROUNDS = 10
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,12 @@ class Times:
     def ratio_to(self, other: "Times") -> float:
         """The median of the ratios round by round."""
         return float(np.median(np.array(self.ms) / np.array(other.ms)))
+
+
+def check_rounds(rounds: int) -> None:
+    """End the program with what is wrong where there are too few."""
+    if rounds < LEAST_ROUNDS:
+        raise SystemExit(f"--rounds must be at least {LEAST_ROUNDS}: a median of fewer says little")
 
 
 def in_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Times]:

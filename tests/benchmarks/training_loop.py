@@ -10,15 +10,15 @@ from typing import Any
 import lightning as L
 import torch
 
-from tests.benchmarks.timing import WARM_UP, Times
+from tests.benchmarks.timing import WARM_UP, Times, check_rounds
 from tests.benchmarks.ways import machine
 from training.config import ConfigError, FitConfig, GeneratedConfig, ModelConfig, RunConfig
 from training.datamodule import Batch, SurfaceDataModule
 from training.datasets.generated import CLASSES
-from training.finetune import FineTuning, fit
+from training.finetune import fit
 from training.generators import make_generator
 from training.pictures import GeneratedPictures, LoadedPictures
-from training.segmenter import build_segmenter
+from training.segmenter import Segmenter, build_segmenter
 
 PICTURES = 64
 
@@ -31,8 +31,8 @@ class Alternation(L.Callback):
     backward alone.
     """
 
-    def __init__(self, module: FineTuning, steps: int) -> None:
-        self._module = module
+    def __init__(self, segmenter: Segmenter, steps: int) -> None:
+        self._segmenter = segmenter
         self._steps = steps
         self._since = time.perf_counter()
         self.loop_ms: list[float] = []
@@ -45,12 +45,12 @@ class Alternation(L.Callback):
         if trainer.global_step % self._steps:
             return
         self.loop_ms.append(_elapsed_ms(self._since))
-        self._module.to(pl_module.device).train()
+        self._segmenter.to(pl_module.device).train()
         started = time.perf_counter()
         for _ in range(self._steps):
-            self._module.zero_grad()
+            self._segmenter.zero_grad()
             with trainer.precision_plugin.forward_context():
-                mask_logits, image_logits = self._module.segmenter(batch["pixels"])
+                mask_logits, image_logits = self._segmenter(batch["pixels"])
             (mask_logits.float().square().mean() + image_logits.float().square().mean()).backward()
         self.bare_ms.append(_elapsed_ms(started))
         self._since = time.perf_counter()
@@ -71,7 +71,7 @@ def measure(config: RunConfig, rounds: int, steps: int) -> tuple[Times, Times]:
     settings = config.fit.model_copy(update={"steps": total, "validate_every": total})
     config = config.model_copy(update={"fit": settings})
     segmenter = build_segmenter(config.model, len(CLASSES), config.seed)
-    bare = FineTuning(copy.deepcopy(segmenter).to(memory_format=torch.channels_last), settings)
+    bare = copy.deepcopy(segmenter).to(memory_format=torch.channels_last)
     alternation = Alternation(bare, steps)
     with tempfile.TemporaryDirectory() as directory:
         data = SurfaceDataModule(pictures, pictures[:4], config)
@@ -83,8 +83,7 @@ def measure(config: RunConfig, rounds: int, steps: int) -> tuple[Times, Times]:
 def main(arguments: list[str] | None = None) -> None:
     """Measure and print."""
     options = _parser().parse_args(arguments)
-    if options.rounds < 10:
-        raise SystemExit("--rounds must be at least 10: fewer pairs say nothing on a noisy machine")
+    check_rounds(options.rounds)
     try:
         config = RunConfig(
             stage="small",
