@@ -83,7 +83,8 @@ def _point(run: Run, beginning: Beginning, share: float, part: Run) -> Point:
     go(part, "evaluate")
     figures = fold_figures(read_json(part.bundle / "evaluation.json")["test"])
     logs = EventAccumulator(str(part.directory / "fit/logs")).Reload()
-    validation = {event.step: round(event.value, 4) for event in logs.Scalars("validation/score")}
+    # Lightning's loggers count steps from 0
+    validation = {event.step + 1: round(event.value, 4) for event in logs.Scalars("validation/score")}
     print(f"{beginning}, {share:g} of the groups, {part.directory.name}: {figures}", flush=True)
     return Point(beginning, share, part.directory.name, figures, validation)
 
