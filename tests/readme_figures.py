@@ -19,7 +19,7 @@ from app.settings import Settings
 from tests.markdown import ROOT
 from tests.marked import renew
 from training.model_card import cross_validation
-from training.publish import COMPARISON, FOLDS
+from training.publish import COMPARISON, folds_beside
 
 README = ROOT / "README.md"
 BUNDLE = ROOT / "models/magnetic-tile/2"
@@ -44,8 +44,8 @@ def results(bundle: Path) -> str:
     ]
     confidence = _read(bundle / "bundle.json")["artifacts"][0]["operating_point"]["expected"]["confidence"]
     lines += ["", f"In brackets: exact (Clopper-Pearson) {confidence:.0%} intervals."]
-    folds = bundle / FOLDS
-    return "\n".join([*lines, "", cross_validation(_read(folds))] if folds.exists() else lines)
+    folds = folds_beside(bundle)
+    return "\n".join([*lines, "", cross_validation(folds)] if folds else lines)
 
 
 def answer(bundle: Path) -> str:

@@ -1,9 +1,7 @@
 """The shipped bundle: its parts are there, it judges its samples over HTTP, its card is not by hand."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -14,7 +12,7 @@ from app.settings import Settings
 from tests.markdown import ROOT
 from training.datasets.generated import CLASSES
 from training.model_card import model_card
-from training.publish import COMPARISON, FOLDS
+from training.publish import COMPARISON, figures_beside, folds_beside
 
 BUNDLE = ROOT / "models/magnetic-tile/2"
 LARGE_STAGE = ROOT / "models/surface-large/1"
@@ -26,11 +24,6 @@ MOST_BYTES = 25_000_000  # of the graph: it is committed, and every clone carrie
 def client() -> Iterator[TestClient]:
     with TestClient(create_app(Settings(bundle_dir=BUNDLE, device="cpu"))) as client:
         yield client
-
-
-def _figures(bundle: Path, file: str) -> Any:
-    path = bundle / file
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 @pytest.mark.parametrize(
@@ -61,6 +54,9 @@ def test_sample_is_judged_rightly(client: TestClient, name: str, verdict: str, c
 
 @pytest.mark.parametrize("bundle", [BUNDLE, LARGE_STAGE], ids=lambda path: str(path.parent.name))
 def test_model_card_is_as_the_figures_say(bundle: Path) -> None:
-    beside = (_figures(bundle, name) for name in (COMPARISON, FOLDS))
-    card = model_card(Bundle.load(bundle), _figures(bundle, "evaluation.json"), *beside)
+    evaluation = figures_beside(bundle, "evaluation.json")
+    assert evaluation is not None
+    card = model_card(
+        Bundle.load(bundle), evaluation, figures_beside(bundle, COMPARISON), folds_beside(bundle)
+    )
     assert (bundle / "MODEL_CARD.md").read_text(encoding="utf-8") == card

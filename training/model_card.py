@@ -16,13 +16,13 @@ FOLD_FIGURES = {
 }
 
 
-def model_card(bundle: Bundle, evaluation: Figures, by_picture: Figures | None, folds: Figures | None) -> str:
-    """Return MODEL_CARD.md of a bundle."""
+def model_card(bundle: Bundle, evaluation: Figures, by_picture: Figures | None, folds: list[Figures]) -> str:
+    """Return MODEL_CARD.md of a bundle, with the figures of the run by picture and of cross-validations."""
     parts = [
         f"# {bundle.name} {bundle.version}\n\n{bundle.description}",
         _use(bundle),
         _figures(evaluation, by_picture),
-        *([cross_validation(folds)] if folds is not None else []),
+        *([cross_validation(folds)] if folds else []),
         _detail(evaluation["test"]),
         _operating_points(bundle),
         _data(bundle),
@@ -78,25 +78,32 @@ def _figures(evaluation: Figures, by_picture: Figures | None) -> str:
     return "\n".join(lines)
 
 
-def cross_validation(folds: Figures) -> str:
-    """Return the table of a cross-validation, with a line on what it is."""
+def cross_validation(found: list[Figures]) -> str:
+    """Return the table of cross-validations of the same confidence, with a line on what they are."""
+    about = (
+        "Every picture is judged once a repeat, by a model fitted with these settings that saw neither it nor, by "
+        "group, its part; each fold chose its own checkpoint and thresholds. In brackets: "
+        f"{found[0]['confidence']:.0%} intervals of the mean, widened because folds share training pictures."
+    )
+    if any(folds["split"]["by"] == "picture" for folds in found[1:]):
+        about += " The folds by picture are of the comparison's settings, and flatter as it does."
+    lines = [
+        f"| mean over | {' | '.join(FOLD_FIGURES.values())} |",
+        f"|---|{'---|' * len(FOLD_FIGURES)}",
+        *map(_folds_row, found),
+        "",
+        _paragraph(about),
+    ]
+    return "\n".join(lines)
+
+
+def _folds_row(folds: Figures) -> str:
     rates = [folds["mean"][key] for key in FOLD_FIGURES]
     cells = " | ".join("-" if each is None or each["interval"] is None else _rate(each) for each in rates)
     name = f"{folds['folds']} folds by {folds['split']['by']}"
     if folds["repeats"] > 1:
         name += f", {folds['repeats']} times"
-    lines = [
-        f"| mean over | {' | '.join(FOLD_FIGURES.values())} |",
-        f"|---|{'---|' * len(FOLD_FIGURES)}",
-        f"| {name} | {cells} |",
-        "",
-        _paragraph(
-            "Every picture is judged once a repeat, by a model fitted with these settings that saw neither it nor, "
-            "by group, its part; each fold chose its own checkpoint and thresholds. In brackets: "
-            f"{folds['confidence']:.0%} intervals of the mean, widened because folds share training pictures."
-        ),
-    ]
-    return "\n".join(lines)
+    return f"| {name} | {cells} |"
 
 
 def _by_group(evaluation: Figures) -> str:

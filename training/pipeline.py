@@ -39,7 +39,15 @@ from training.generators import classes_with_generated, make_generator, write_sa
 from training.golden import add_golden
 from training.operating_point import choose, expected_rates, score
 from training.pictures import GeneratedPictures, Joined, LoadedPictures, load_pictures
-from training.publish import COMPARISON, FOLDS, check_comparison, check_folds, check_target, set_beside
+from training.publish import (
+    COMPARISON,
+    COMPARISON_FOLDS,
+    FOLDS,
+    check_comparison,
+    check_folds,
+    check_target,
+    set_beside,
+)
 from training.publish import publish as publish_bundle
 from training.run import MADE_WITH, WEIGHTS, Run, made_with
 from training.segmenter import Segmenter, build_segmenter, transfer
@@ -216,8 +224,10 @@ def check_publishing(run: Run) -> None:
 
 def _beside(run: Run) -> dict[str, Path | None]:
     """The figures of other runs that are published with this one's, by the name of their file."""
+    comparison_folds = None if run.comparison is None else run.comparison / FOLDS
     return {
         COMPARISON: None if run.comparison is None else check_comparison(run.comparison),
+        COMPARISON_FOLDS: comparison_folds if comparison_folds and comparison_folds.is_file() else None,
         FOLDS: None if run.folds is None else check_folds(run.folds, run.config),
     }
 

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from app.inspection.bundle import Bundle
 from app.inspection.inspector import Inspector
@@ -11,6 +12,7 @@ from training.model_card import model_card
 from training.run import CONFIG
 
 COMPARISON = "evaluation-by-picture.json"
+COMPARISON_FOLDS = "cross-validation-by-picture.json"
 FOLDS = "cross-validation.json"
 # What a cross-validation may have otherwise than the run: which pictures are where, and what is only said.
 OTHERWISE = frozenset({"split", "version", "description", "note", "severity", "right_golden"})
@@ -65,6 +67,18 @@ def set_beside(directory: Path, name: str, figures: Path | None) -> None:
         shutil.copyfile(figures, partial)
 
 
+def figures_beside(directory: Path, name: str) -> dict[str, Any] | None:
+    """Return the figures of that name published with a bundle, None where there are none."""
+    path = directory / name
+    return read_json(path) if path.exists() else None
+
+
+def folds_beside(directory: Path) -> list[dict[str, Any]]:
+    """Return the cross-validations published with a bundle: that of its settings, then the comparison's."""
+    found = (figures_beside(directory, name) for name in (FOLDS, COMPARISON_FOLDS))
+    return [folds for folds in found if folds is not None]
+
+
 def publish(directory: Path, models: Path, replace: bool) -> Path:
     """Self-test the bundle, write its model card and copy it to `models/NAME/VERSION`; return that path.
 
@@ -77,9 +91,12 @@ def publish(directory: Path, models: Path, replace: bool) -> Path:
         raise PublishError(f"{directory} has no evaluation or golden samples yet; run those stages first")
     target = check_target(models, bundle.name, bundle.version, replace)
     Inspector.load(directory, device="cpu").self_test()
-    paths = (directory / COMPARISON, directory / FOLDS)
-    by_picture, folds = (read_json(path) if path.exists() else None for path in paths)
-    write_text(directory / "MODEL_CARD.md", model_card(bundle, read_json(evaluation), by_picture, folds))
+    write_text(
+        directory / "MODEL_CARD.md",
+        model_card(
+            bundle, read_json(evaluation), figures_beside(directory, COMPARISON), folds_beside(directory)
+        ),
+    )
     _copy(directory, target)
     return target
 

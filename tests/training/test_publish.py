@@ -13,7 +13,15 @@ from training.datasets.generated import CLASSES
 from training.evaluation.figures import summarise
 from training.generators import make_generator
 from training.golden import add_golden
-from training.publish import COMPARISON, FOLDS, PublishError, check_folds, publish, set_beside
+from training.publish import (
+    COMPARISON,
+    COMPARISON_FOLDS,
+    FOLDS,
+    PublishError,
+    check_folds,
+    publish,
+    set_beside,
+)
 from training.run import CONFIG, made_with
 
 from .test_evaluate import ROWS
@@ -58,11 +66,14 @@ def test_folds_are_shown_with_what_they_are(bundle: Path, tmp_path: Path) -> Non
     found = {"value": 0.8, "interval": [0.7, 0.9], "folds": 5}
     mean = dict.fromkeys(("accuracy", "precision", "recall", "auroc"), found) | {"dice": None}
     folds = {"folds": 5, "repeats": 1, "confidence": 0.95, "split": {"by": "group"}, "mean": mean}
-    (tmp_path / FOLDS).write_text(json.dumps(folds))
-    set_beside(bundle, FOLDS, tmp_path / FOLDS)
+    leaking = folds | {"split": {"by": "picture"}}
+    for name, figures in ((FOLDS, folds), (COMPARISON_FOLDS, leaking)):
+        (tmp_path / name).write_text(json.dumps(figures))
+        set_beside(bundle, name, tmp_path / name)
     card = (publish(bundle, tmp_path / "models", replace=False) / "MODEL_CARD.md").read_text()
     assert "| 5 folds by group | 0.800 [0.700, 0.900] |" in card
     assert "[0.700, 0.900] | - |" in card
+    assert card.index("5 folds by group") < card.index("| 5 folds by picture | 0.800 [0.700, 0.900] |")
 
 
 def test_folds_of_other_settings_are_refused(tmp_path: Path) -> None:
