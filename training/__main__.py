@@ -8,10 +8,11 @@ from pathlib import Path
 from app.inspection.errors import PasslineError
 from training.comparison import ComparisonError
 from training.config import ConfigError
-from training.data_commands import add_data, positive
+from training.data_commands import add_data, at_least
 from training.datasets.registry import LAYOUTS
 from training.datasets.sample import DatasetError
 from training.export import ParityError
+from training.learning_curve import FOLDS
 from training.operating_point import OperatingPointError
 from training.pipeline import STEPS
 from training.publish import PublishError
@@ -26,6 +27,7 @@ EXPECTED = (
     PublishError,
     ComparisonError,
     PasslineError,
+    OSError,  # such as a folder that cannot be made or written to
 )
 DEFAULT_CONFIG = Path(__file__).parent / "configs/fine-tune.yaml"
 
@@ -65,12 +67,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands.add_parser("run", help="from pictures to a published bundle"))
     _add_evaluate(commands.add_parser("evaluate", help="a bundle's figures on any labelled set"))
     folds = commands.add_parser("cross-validate", help="the figures of a run by repeated grouped k-fold")
-    _add_folds(folds, cross_validate)
+    _add_study(folds, cross_validate)
+    _add_folds(folds)
     strategies = commands.add_parser("compare", help="transfer strategies on the same folds, in one table")
-    _add_folds(strategies, compare)
+    _add_study(strategies, compare)
+    _add_folds(strategies)
     strategies.add_argument("--strategies", default=",".join(STRATEGIES), help="separated by commas")
     curves = commands.add_parser("learning-curve", help="figures against the share of the training groups")
-    _add_folds(curves, curve)
+    _add_study(curves, curve)
+    curves.add_argument(
+        "--folds", type=int, choices=range(1, FOLDS + 1), default=FOLDS, help=f"the first of {FOLDS}"
+    )
     curves.add_argument("--shares", default="0.05,0.1,0.25,0.5,1", help="separated by commas")
     add_data(commands.add_parser("data", help="make and check pictures"))
     return parser
@@ -96,10 +103,13 @@ def _add_plan(command: argparse.ArgumentParser) -> None:
     command.add_argument("--models", type=Path, default=Path("models"), help="where bundles are published")
 
 
-def _add_folds(command: argparse.ArgumentParser, do: object) -> None:
+def _add_folds(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--folds", type=at_least(2), default=5)
+    command.add_argument("--repeats", type=at_least(1), default=1)
+
+
+def _add_study(command: argparse.ArgumentParser, do: object) -> None:
     _add_plan(command)
-    command.add_argument("--folds", type=positive, default=5)
-    command.add_argument("--repeats", type=positive, default=1)
     command.set_defaults(do=do, until="evaluate", replace=True, comparison=None, cross_validation=None)
 
 
@@ -109,7 +119,7 @@ def _add_evaluate(command: argparse.ArgumentParser) -> None:
     command.add_argument("--layout", choices=list(LAYOUTS), help="that of the set; found out where not given")
     command.add_argument("--splits", type=Path, help="splits.json of a run: take one part of the set")
     command.add_argument("--part", default="test", help="which part of --splits; default test")
-    command.add_argument("--changes", type=int, default=0, metavar="N", help="pictures to change")
+    command.add_argument("--changes", type=at_least(0), default=0, metavar="N", help="pictures to change")
     command.add_argument("--other", action="append", default=[], metavar="NAME=ROOT", help="another set")
     command.add_argument("--out", type=Path, required=True, help="folder for evaluation.json and .html")
     command.set_defaults(do=evaluate)

@@ -86,10 +86,14 @@ def _svm_result(part: Run, name: StrategyName) -> FoldResult:
 
 
 def strategy_names(text: str) -> list[StrategyName]:
-    """Parse a comma-separated list of strategies; raises ConfigError naming one that is unknown."""
+    """Parse a comma-separated list of strategies; raises ConfigError where they cannot be compared."""
     known: dict[str, StrategyName] = {name: name for name in STRATEGIES}
     wanted = [each.strip() for each in text.split(",")]
     unknown = [each for each in wanted if each not in known]
     if unknown:
         raise ConfigError(f"{unknown[0]!r} is no strategy; known are {', '.join(known)}")
+    if len(set(wanted)) < len(wanted):
+        raise ConfigError(f"--strategies {text} names one twice; name each once")
+    if not any(STRATEGIES[known[each]].segments for each in wanted):
+        raise ConfigError(f"--strategies {text} makes no mask, so that none can be chosen; add one that does")
     return [known[each] for each in wanted]

@@ -1,7 +1,6 @@
 """Repeated k-fold cross-validation of a whole run: no picture is judged by a model that saw its part."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -53,12 +52,16 @@ def fold_figures(test: dict[str, Any]) -> dict[str, float | None]:
     return rates | {"auroc": test["auroc"], "dice": test["dice"]["per_defective_picture"]}
 
 
-def folds_of(run: Run, folds: int, repeats: int) -> Iterator[Run]:
-    """The runs of a cross-validation, each in a folder of its own below the run's."""
-    for repeat in range(repeats):
-        for number in range(folds):
-            fold = Fold(number, folds, repeat)
-            yield replace(run, fold=fold, directory=run.directory / "folds" / fold.name)
+def folds_of(run: Run, folds: int, repeats: int = 1, most: int | None = None) -> list[Run]:
+    """The runs of a cross-validation, at `most` so many, each in a folder of its own below the run's.
+
+    All are divided into their splits before any is fitted: raises DatasetError where one cannot be judged.
+    """
+    turns = [Fold(number, folds, repeat) for repeat in range(repeats) for number in range(folds)]
+    parts = [replace(run, fold=fold, directory=run.directory / "folds" / fold.name) for fold in turns[:most]]
+    for part in parts:
+        go(part, "split")
+    return parts
 
 
 def _mean(values: list[float | None], folds: int, confidence: float) -> dict[str, Any] | None:

@@ -1,13 +1,14 @@
 """The commands that make and check pictures."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from training.audit import check
-from training.bundle_files import read_json
+from training.config import ConfigError
 from training.datasets.magnetic_tile import write_generated
 from training.datasets.registry import LAYOUTS, read_dataset
-from training.splits import part_of
+from training.splits import part_of, read_splits
 from training.synthesis.writer import write_surfaces
 from training.transplant.write import write_transplants
 
@@ -43,7 +44,7 @@ def _add_root(command: argparse.ArgumentParser) -> None:
 
 def _add_out(command: argparse.ArgumentParser, count: int) -> None:
     command.add_argument("out", type=Path, help="a new folder")
-    command.add_argument("--count", type=positive, default=count)
+    command.add_argument("--count", type=at_least(1), default=count)
     command.add_argument("--seed", type=int, default=1)
 
 
@@ -60,7 +61,10 @@ def _synthesise(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    splits = None if options.splits is None else read_json(options.splits)
+    splits = None if options.splits is None else read_splits(options.splits)
+    if options.out.is_dir():
+        raise ConfigError(f"--out {options.out} is a folder; give the page's file")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     audit = check(read_dataset(options.root, options.layout), options.out, splits)
     print(f"{audit.summary}\nreport: {options.out}")
     return 1 if audit.faults else 0
@@ -73,11 +77,15 @@ def _transplant(options: argparse.Namespace) -> int:
     return 0
 
 
-def positive(text: str) -> int:
-    """Parse a whole number of at least 1, for argparse."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
+def at_least(least: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers from `least` on, for argparse."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+        return int(text)
+
+    return parse
 
 
 def _share(text: str) -> float:

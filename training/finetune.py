@@ -104,12 +104,14 @@ class FineTuning(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW on the layers that the strategy trains, with a one-cycle learning rate."""
         groups = self.training_plan.parameter_groups(self.segmenter)
+        # OneCycleLR divides by zero where the warm-up is of exactly one step, or is all there is.
+        warmup = min(max(self.settings.warmup_share, 1.5 / self.settings.steps), 0.99)
         optimizer = torch.optim.AdamW(groups, weight_decay=self.settings.weight_decay, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             [group["lr"] for group in groups],
             self.settings.steps,
-            pct_start=self.settings.warmup_share,
+            pct_start=warmup,
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -49,7 +48,7 @@ def learning_curve(run: Run, shares: tuple[float, ...], folds: int) -> dict[str,
         _point(run, beginning, share, part)
         for beginning in BEGINNINGS
         for share in shares
-        for part in islice(folds_of(_beginning(run, beginning, share), FOLDS, 1), folds)
+        for part in folds_of(_beginning(run, beginning, share), FOLDS, most=folds)
     ]
     means = _means(points)
     result = {

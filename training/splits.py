@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
-from training.bundle_files import read_json
 from training.config import ConfigError, SplitConfig
 from training.datasets.sample import Dataset, DatasetError, Sample
 
 Splits = dict[str, list[Sample]]
+_LISTING = TypeAdapter(dict[str, list[str]])
 
 
 @dataclass(frozen=True)
@@ -133,14 +134,22 @@ def _fullness(counts: Counter[str], held: Counter[str], share: float, totals: Co
     return max((held[name] + count) / (share * totals[name]) for name, count in counts.items())
 
 
+def read_splits(path: Path) -> dict[str, list[str]]:
+    """Return the names of the pictures of each split; raises ConfigError where it is no run's splits.json."""
+    if not path.is_file():
+        raise ConfigError(f"{path} is missing; --splits takes the splits.json of a run")
+    try:
+        return _LISTING.validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ConfigError(f"{path} is no splits.json; --splits takes that of a run") from error
+
+
 def part_of(dataset: Dataset, splits: Path, part: str) -> Dataset:
     """Return one part of a set as the splits.json of a run divides it.
 
     Raises ConfigError where the file or the part is missing, DatasetError where it is of another set.
     """
-    if not splits.is_file():
-        raise ConfigError(f"{splits} is missing; --splits takes the splits.json of a run")
-    listing = read_json(splits)
+    listing = read_splits(splits)
     if part not in listing:
         raise ConfigError(f"{splits} has no part {part}; it has {', '.join(listing)}")
     names = set(listing[part])

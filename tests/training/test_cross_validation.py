@@ -1,4 +1,4 @@
-"""What studies make of the figures of their folds, without any training."""
+"""The folds of a study and what is made of their figures, without any training."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,19 +8,27 @@ import pytest
 from training.compare_strategies import strategy_names
 from training.config import ConfigError, RunConfig
 from training.cross_validation import fold_figures, folds_of
+from training.datasets.magnetic_tile import write_generated
 from training.learning_curve import Point, _means
 from training.run import Run
+from training.splits import read_splits
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     config = RunConfig(stage="small", name="parts")
-    return Run(config, tmp_path, tmp_path / "run", tmp_path / "models", "python -m training cross-validate")
+    write_generated(tmp_path / "tiles", count=60, seed=5)
+    return Run(
+        config, tmp_path / "tiles", tmp_path / "run", tmp_path / "models", "python -m training compare"
+    )
 
 
-def test_folds_of_a_run_have_folders_of_their_own(run: Run) -> None:
-    parts = list(folds_of(run, 3, 2))
+def test_folds_of_a_run_have_folders_and_test_pictures_of_their_own(run: Run) -> None:
+    parts = folds_of(run, 3, 2)
     assert len({part.directory for part in parts}) == 6
+    tested = [read_splits(part.directory / "splits.json")["test"] for part in parts[:3]]
+    assert len({name for names in tested for name in names}) == sum(map(len, tested)) == 60
+    assert [part.directory for part in folds_of(run, 3, most=1)] == [parts[0].directory]
     assert {part.directory.parent for part in parts} == {run.directory / "folds"}
     assert [part.fold and part.fold.repeat for part in parts] == [0, 0, 0, 1, 1, 1]
     assert all(replace(part, fold=None, directory=run.directory) == run for part in parts)
@@ -50,7 +58,15 @@ def test_learning_curve_counts_the_steps_to_the_best_from_scratch() -> None:
     assert large["folds_that_reached_the_best_of_scratch"] == 1
 
 
-def test_unknown_strategy_is_named() -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("full,magic", "'magic' is no strategy; known are full"),
+        ("full,svm,full", "names one twice"),
+        ("svm", "makes no mask"),
+    ],
+)
+def test_strategies_that_cannot_be_compared_are_refused(text: str, message: str) -> None:
     assert strategy_names("full, svm") == ["full", "svm"]
-    with pytest.raises(ConfigError, match="'magic' is no strategy; known are full"):
-        strategy_names("full,magic")
+    with pytest.raises(ConfigError, match=message):
+        strategy_names(text)

@@ -121,6 +121,13 @@ def test_gradual_schedule() -> None:
     assert frozen_levels(_settings("full"), 5, 0) == 0
 
 
+@pytest.mark.parametrize(("steps", "warmup_share"), [(1, 0.1), (2, 0.5), (10, 0.1), (10, 0.3), (20, 0.05)])
+def test_warm_up_of_a_step_or_less_trains_on(steps: int, warmup_share: float) -> None:
+    settings = _settings("decoder", steps).model_copy(update={"warmup_share": warmup_share})
+    segmenter = build_segmenter(MODEL, 2, 1)
+    assert all(bool(torch.isfinite(value).all()) for value in _train(segmenter, settings, steps).values())
+
+
 def test_layerwise_rates_fall_towards_the_input() -> None:
     segmenter = build_segmenter(MODEL, 2, 1)
     settings = _settings("layerwise").model_copy(update={"learning_rate": 1e-3, "layer_decay": 0.5})

@@ -41,6 +41,7 @@ def evaluate_bundle(bundle: Path, dataset: Dataset, out: Path, options: Evaluate
     """
     if not len(dataset.samples):
         raise DatasetError("there is no picture to evaluate; name a part of the splits that has some")
+    out.mkdir(parents=True, exist_ok=True)  # before the hours that the rest may take
     inspector = Inspector.load(bundle, options.device)
     evaluation = evaluate_dataset(inspector, dataset, options.confidence)
     document: dict[str, Any] = {
@@ -59,7 +60,6 @@ def evaluate_bundle(bundle: Path, dataset: Dataset, out: Path, options: Evaluate
     if options.others:
         document["generalisation"] = generalisation(inspector, options.others, options.confidence)
     shown = galleries(inspector, dataset, evaluation.judged) if options.pictures else {}
-    out.mkdir(parents=True, exist_ok=True)
     write_text(out / "evaluation.json", json.dumps(document, indent=2, allow_nan=False) + "\n")
     write_evaluation_report(out / "evaluation.html", document, shown)
     return document

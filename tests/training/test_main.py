@@ -1,0 +1,58 @@
+"""The command line: what cannot be done is refused in one line, before anything long begins."""
+
+from pathlib import Path
+
+import pytest
+
+from training.__main__ import main
+from training.datasets.magnetic_tile import write_generated
+
+
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("tiles")
+    write_generated(root, count=12, seed=5)
+    return root
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["cross-validate", "--folds", "1"],
+        ["compare", "--folds", "0"],
+        ["compare", "--repeats", "0"],
+        ["learning-curve", "--folds", "6"],
+        ["evaluate", "bundle", "--out", "report", "--changes", "-1"],
+    ],
+)
+def test_number_out_of_range_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([*words, "--data", "tiles"])
+    assert f"argument {words[-2]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", [None, "no json", "[]", '{"train": 3}'])
+def test_audit_refuses_what_is_no_splits_file(
+    text: str | None, tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    splits = tmp_path / "splits.json"
+    if text is not None:
+        splits.write_text(text)
+    words = ["data", "check", "--splits", splits, "--out", tmp_path / "audit.html", tiles]
+    assert main(list(map(str, words))) == 2
+    assert f"error: {splits} is " in capsys.readouterr().err
+
+
+def test_report_goes_into_a_new_folder_but_not_over_one(
+    tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "check", str(tiles), "--out", str(tmp_path)]) == 2
+    assert "is a folder; give the page's file" in capsys.readouterr().err
+    assert main(["data", "check", str(tiles), "--out", str(tmp_path / "new/audit.html")]) in (0, 1)
+    assert (tmp_path / "new/audit.html").is_file()
+
+
+def test_folder_that_cannot_be_made_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert main(["data", "generate", str(tmp_path / "file/tiles"), "--count", "6"]) == 2
+    assert "file" in capsys.readouterr().err
