@@ -1,10 +1,18 @@
 """Exit 0 when the service in this container is ready; print its answer, which says why where it is not."""
 
 import os
+import ssl
 import sys
-from http.client import HTTPConnection  # not urllib: a proxy in the environment must not get this request
+from http.client import HTTPConnection, HTTPSConnection  # not urllib: no proxy must get this request
 
-connection = HTTPConnection("127.0.0.1", int(os.environ["PASSLINE_PORT"]), timeout=2)
+port = int(os.environ["PASSLINE_PORT"])
+if os.environ.get("PASSLINE_TLS_CERT"):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # It asks itself, by an address that its certificate need not name.
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    connection: HTTPConnection = HTTPSConnection("127.0.0.1", port, timeout=2, context=context)
+else:
+    connection = HTTPConnection("127.0.0.1", port, timeout=2)
 connection.request("GET", "/readyz")
 response = connection.getresponse()
 print(response.read().decode())
