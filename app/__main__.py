@@ -1,17 +1,25 @@
-"""`python -m app`: serve, inspect a folder, verify a bundle, or show a running service at work."""
+"""`python -m app`: serve, inspect a folder, verify a bundle, show a running service, or print a schema."""
 
 import argparse
+import json
 import signal
 import sys
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from app import demo, folder
+from app import demo, dry_run, folder, keys_command
+from app.bundle_journal import bundle_to_serve
+from app.engine_building import build_engine
+from app.inspection.bundle import Bundle
 from app.inspection.errors import PasslineError
+from app.inspection.recipe import load_recipe, recipe_schema
+from app.keys import KeysUnusable
+from app.loading import Loaded, load, load_inspector
+from app.recipe_state import fitting
 from app.server import serve
-from app.service import load
-from app.settings import Settings, UnknownSetting, variable
+from app.settings import PackageMissing, Settings, UnknownSetting, variable, what_is_wrong
+from app.tls import TlsUnusable
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,10 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
         settings = Settings.from_environment()
         return _run(options, settings)
     except ValidationError as error:
-        for each in error.errors():
-            name = ".".join(variable(str(part)) for part in each["loc"]) or "settings"
-            print(f"{name}: {each['msg']}", file=sys.stderr)
-    except (PasslineError, UnknownSetting) as error:
+        print("\n".join(what_is_wrong(error)), file=sys.stderr)
+    except (PasslineError, UnknownSetting, PackageMissing, KeysUnusable, TlsUnusable) as error:
         print(error, file=sys.stderr)
     return folder.TROUBLE
 
@@ -36,24 +42,44 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
             return 0
         case "inspect":
             return _inspect(options, settings)
+        case "dry-run":
+            return _dry_run(options, settings)
         case "verify":
-            return _verify(settings.model_copy(update={"bundle_dir": options.bundle or settings.bundle_dir}))
+            return _verify(options.bundle or bundle_to_serve(settings), settings)
+        case "build-engine":
+            return _build_engine(options.bundle or bundle_to_serve(settings), settings)
+        case "keys":
+            return keys_command.run(options, settings.keys_file)
+        case "schema":
+            print(json.dumps(recipe_schema(), indent=2))
+            return 0
         case _:
             chosen = options.folder
-            samples = demo.folder_samples(chosen) if chosen else demo.golden_samples(settings.bundle_dir)
-            return demo.run(options.url, samples, options.out)
+            samples = (
+                demo.folder_samples(chosen) if chosen else demo.golden_samples(bundle_to_serve(settings))
+            )
+            token = options.token_file.read_text().strip() if options.token_file else None
+            return demo.run(demo.Target(options.url, token), samples, options.out)
+
+
+def _loaded(settings: Settings) -> Loaded:
+    """Bundle and recipes, ready to judge pictures; raises a PasslineError."""
+    loaded = load(bundle_to_serve(settings), settings)
+    loaded.recipes.check()
+    return loaded
 
 
 def _inspect(options: argparse.Namespace, settings: Settings) -> int:
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it quietly
-    files = folder.pictures(options.folder)
+    files = _pictures(options.folder)
     if not files:
-        print(
-            f"there is no picture ({', '.join(sorted(folder.SUFFIXES))}) in {options.folder}", file=sys.stderr
-        )
         return folder.TROUBLE
-    lines = []
-    for line in folder.inspect_folder(load(settings), files, options.recipe):
+    lines, out = [], options.certificates
+    for each in folder.inspect_folder(_loaded(settings), files, options.recipe, certificates=out is not None):
+        try:
+            line = each if out is None else folder.keep_certificate(each, options.folder, out)
+        except OSError as error:
+            print(f"no certificate can be written in {out}: {error.strerror}", file=sys.stderr)
+            return folder.TROUBLE
         lines.append(line)
         if options.json:
             print(line.as_json(), flush=True)
@@ -62,12 +88,43 @@ def _inspect(options: argparse.Namespace, settings: Settings) -> int:
     return folder.exit_status(lines)
 
 
-def _verify(settings: Settings) -> int:
-    inspector = load(settings.model_copy(update={"recipes_dir": None, "default_recipe": None})).inspector
+def _pictures(place: Path) -> list[Path]:
+    """The pictures of a folder; says so where there is none."""
+    if __name__ == "__main__":  # for whoever imports this, a closed connection must not be the end
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it quietly
+    files = folder.pictures(place)
+    if not files:
+        print(f"there is no picture ({', '.join(sorted(folder.SUFFIXES))}) in {place}", file=sys.stderr)
+    return files
+
+
+def _dry_run(options: argparse.Namespace, settings: Settings) -> int:
+    files = _pictures(options.folder)
+    if not files:
+        return folder.TROUBLE
+    loaded = _loaded(settings)
+    candidate = fitting(load_recipe(options.candidate), loaded.inspector)
+    answer = dry_run.dry_run_folder(loaded, candidate, files, options.recipe)
+    print(answer.model_dump_json(indent=1) if options.json else dry_run.as_table(answer))
+    if answer.counts.problems:
+        return folder.TROUBLE
+    return folder.SOME_NOT if answer.counts.changed else folder.ALL_PASS
+
+
+def _verify(directory: Path, settings: Settings) -> int:
+    inspector = load_inspector(directory, settings)
     bundle, session = inspector.bundle, inspector.session
     where = f"{session.artifact.name} on {session.execution_provider}"
     print(f"{bundle.name} {bundle.version}: {len(bundle.hashes)} files are as published")
     print(f"{where} reproduces all {len(bundle.golden)} golden samples")
+    return 0
+
+
+def _build_engine(directory: Path, settings: Settings) -> int:
+    if settings.engines_dir is None:
+        print(f"{variable('engines_dir')} is not set; name a folder for engines in it", file=sys.stderr)
+        return folder.TROUBLE
+    print(build_engine(Bundle.load(directory), settings.engines_dir))
     return 0
 
 
@@ -86,13 +143,38 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("folder", type=Path)
     inspect.add_argument("--recipe", help="name of the recipe to judge by")
     inspect.add_argument("--json", action="store_true", help="one JSON object a line instead of a table")
+    inspect.add_argument(
+        "--certificates",
+        type=Path,
+        metavar="FOLDER",
+        help="write a certificate of each picture in this folder",
+    )
+    dry = commands.add_parser(
+        "dry-run",
+        help="what a recipe would change for a folder; exit status 0: no verdict, 1: some, 2: as for inspect",
+    )
+    dry.add_argument("candidate", type=Path, metavar="RECIPE", help="file of the recipe to try")
+    dry.add_argument("folder", type=Path)
+    dry.add_argument(
+        "--recipe", help="name of the recipe to compare with (default: its namesake, else the default)"
+    )
+    dry.add_argument("--json", action="store_true", help="the answer as JSON instead of a table")
     verify = commands.add_parser("verify", help="check a bundle's files, load it and run its self-test")
     verify.add_argument(
         "bundle", type=Path, nargs="?", help="its folder (default: the one that would be served)"
     )
+    engine = commands.add_parser(
+        "build-engine", help="build the TensorRT engine of a bundle, before a service needs it"
+    )
+    engine.add_argument(
+        "bundle", type=Path, nargs="?", help="its folder (default: the one that would be served)"
+    )
+    keys_command.add_parser(commands.add_parser("keys", help="make, list and revoke API keys"))
+    commands.add_parser("schema", help="print the JSON Schema of recipes, for an editor")
     show = commands.add_parser("demo", help="post pictures to a running service; writes overlays")
     show.add_argument("folder", type=Path, nargs="?", help="pictures (default: the bundle's golden ones)")
     show.add_argument("--url", default="http://127.0.0.1:8000", help="the running service")
+    show.add_argument("--token-file", type=Path, help="file with an API key's token, where one is needed")
     show.add_argument("--out", type=Path, default=Path("demo"), help="folder for the overlays")
     return parser
 

@@ -45,7 +45,7 @@ def model_answer(inspector: Inspector, recipes: Recipes) -> ModelAnswer:
         input=bundle.input,
         operating_point=inspector.session.artifact.operating_point,
         recipes=recipes.names,
-        default_recipe=recipes.default.name,
+        default_recipe=recipes.default_name,
         training=bundle.training,
     )
 
@@ -65,9 +65,13 @@ def mask_answer(inspection: Inspection, options: Options) -> Mask:
 
 
 def inspection_answer(
-    inspection: Inspection, options: Options, model: ModelUsed, mask: Mask, overlay: str | None
+    inspection: Inspection,
+    recipe_version: int,
+    options: Options,
+    model: ModelUsed,
+    mask: Mask,
 ) -> InspectionAnswer:
-    """One picture's answer; its timings are still the core's own."""
+    """One picture's answer, not yet explained; its timings are still the core's own."""
     return InspectionAnswer(
         id=uuid4().hex,
         verdict=inspection.verdict,
@@ -79,11 +83,13 @@ def inspection_answer(
         model=model,
         timings_ms=inspection.timings_ms,
         image_probability=inspection.image_probability,
+        unexplained_probability=inspection.unexplained_probability,
         image_threshold=inspection.image_threshold,
         recipe=inspection.recipe,
+        recipe_version=recipe_version,
         part_id=options.part_id,
         camera_id=options.camera_id,
-        overlay=overlay,
+        gate_scores=None if inspection.gate_scores is None else dict(inspection.gate_scores),
     )
 
 

@@ -27,6 +27,14 @@ class Sample:
     recipe: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The running service, and the token of an API key where it needs one."""
+
+    url: str
+    token: str | None = None
+
+
 def golden_samples(bundle_dir: Path) -> list[Sample]:
     """The golden pictures of a bundle, whose verdicts are known."""
     bundle = Bundle.load(bundle_dir)
@@ -39,13 +47,13 @@ def folder_samples(folder: Path) -> list[Sample]:
     return [Sample(file) for file in pictures(folder)]
 
 
-def run(url: str, samples: Sequence[Sample], out: Path) -> int:
+def run(target: Target, samples: Sequence[Sample], out: Path) -> int:
     """Post the samples and show what comes back; the exit status is 0 unless one failed or was misjudged."""
     out.mkdir(parents=True, exist_ok=True)
     try:
-        rows = [_row(url, sample, out) for sample in samples]
+        rows = [_row(target, sample, out) for sample in samples]
     except (OSError, http.client.HTTPException, json.JSONDecodeError) as error:
-        print(f"no service answers at {url} ({error}); start one with `make serve`", file=sys.stderr)
+        print(f"no service answers at {target.url} ({error}); start one with `make serve`", file=sys.stderr)
         return TROUBLE
     print(table(("picture", "verdict", "expected", "decided by", "ms"), rows))
     print(f"\n{len(rows)} pictures; the overlays are in {out}/")
@@ -53,8 +61,8 @@ def run(url: str, samples: Sequence[Sample], out: Path) -> int:
     return 0 if rows and right else 1
 
 
-def _row(url: str, sample: Sample, out: Path) -> tuple[str, ...]:
-    status, answer = _post(url, sample)
+def _row(target: Target, sample: Sample, out: Path) -> tuple[str, ...]:
+    status, answer = _post(target, sample)
     if status != http.HTTPStatus.OK:
         return sample.file.name, "error", sample.expected, f"{answer['code']}: {answer['detail']}", ""
     overlay = out / f"{sample.file.stem}.overlay.png"
@@ -63,18 +71,19 @@ def _row(url: str, sample: Sample, out: Path) -> tuple[str, ...]:
     return sample.file.name, verdict, sample.expected, reasons, milliseconds
 
 
-def _post(url: str, sample: Sample) -> tuple[int, dict[str, Any]]:
-    where, file = urlsplit(url), sample.file
+def _post(target: Target, sample: Sample) -> tuple[int, dict[str, Any]]:
+    where, file = urlsplit(target.url), sample.file
     kind = http.client.HTTPSConnection if where.scheme == "https" else http.client.HTTPConnection
     connection = kind(where.netloc, timeout=TIMEOUT_S)
     options = {"overlay": "true", "mask": "none", "part_id": file.stem[:128]}
     query = urlencode(options | ({"recipe": sample.recipe} if sample.recipe else {}))
+    key = {"Authorization": f"Bearer {target.token}"} if target.token else {}
     try:
         connection.request(
             "POST",
             f"{where.path.rstrip('/')}/v1/inspections?{query}",
             file.read_bytes(),
-            {"Content-Type": MEDIA_TYPES[file.suffix.lower()]},
+            {"Content-Type": MEDIA_TYPES[file.suffix.lower()], **key},
         )
         response = connection.getresponse()
         answer: dict[str, Any] = json.load(response)

@@ -2,15 +2,31 @@
 
 PasslineError
  └─ ServiceError                  the request, not the picture, cannot be served
-     ├─ NotReady                    no bundle is being served; the message says why
+     ├─ KeyRequired                 no API key was sent, or one that is not known or has expired
+     ├─ ScopeMissing                the key is known, and is not for this
+     ├─ RateLimited                 this caller has asked too often
+     ├─ NotReady                    no bundle is served, or a recipe in force does not fit it
      ├─ Overloaded                  every place in the queue, or all memory for uploads, is taken
      ├─ DeadlineExceeded            the answer would come too late to be of use
      ├─ RequestInvalid              a field, a query value or the body's framing is wrong
+     ├─ HeadersTooLarge             the address and headers of the request have too many bytes
      ├─ MediaTypeUnsupported        the body is of a type that is not read
      ├─ BodyTooLarge                more bytes than the limit for this endpoint
      ├─ BatchTooLarge               more pictures than one batch may hold
      ├─ UploadTimeout               the body did not arrive in time
      ├─ NotFound                    nothing is served at the address
+     ├─ RecipeNotFound              no recipe, or no such version of it, is at the address
+     ├─ RecipeInUse                 an active recipe cannot be deleted, nor the bundle's own changed
+     ├─ VersionStale                somebody else has changed it since it was read
+     ├─ RecipesNotWritable          there is no folder that changes can be written to
+     ├─ SwappingOff                 there is no folder of bundles to swap
+     ├─ BundleNotFound              no bundle of that name and version is in the folder
+     ├─ BundleInUse                 the bundle that judges cannot be its own candidate
+     ├─ CandidateNotFound           no bundle is loaded aside
+     ├─ CandidateNotReady           the candidate is still loading, or failed
+     ├─ NoPreviousBundle            there is no bundle in memory to go back to
+     ├─ StateNotWritable            a promotion cannot be kept
+     ├─ StateInvalid                what was kept of promotions cannot be read
      ├─ MethodNotAllowed            something is, but not with this method
      └─ Unexpected                  an error that nobody foresaw: always a fault of ours
 
@@ -30,8 +46,34 @@ class ServiceError(PasslineError):
     code = "service_error"
 
 
+class KeyRequired(ServiceError):
+    """No API key was sent, or one that is not known here or has expired."""
+
+    code = "key_required"
+
+
+class ScopeMissing(ServiceError):
+    """The key is known but is not for this; `scope` is what would be needed."""
+
+    code = "scope_missing"
+
+    def __init__(self, message: str, scope: str) -> None:
+        super().__init__(message)
+        self.scope = scope
+
+
+class RateLimited(ServiceError):
+    """One caller has asked more often than allowed; `retry_after_s` is when there is room again."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class NotReady(ServiceError):
-    """No bundle is being served; `cause` is the error that prevents it, where there is one."""
+    """No picture is judged; `cause` is the error that prevents it, where there is one."""
 
     code = "not_ready"
 
@@ -83,6 +125,12 @@ class RequestInvalid(ServiceError):
         return cls("; ".join(f"{each.field}: {each.message}" for each in fields), fields)
 
 
+class HeadersTooLarge(ServiceError):
+    """The address and headers of the request have more bytes than are taken."""
+
+    code = "headers_too_large"
+
+
 class MediaTypeUnsupported(ServiceError):
     """The body is of a media type that is not read here."""
 
@@ -111,6 +159,78 @@ class NotFound(ServiceError):
     """Nothing is served at the address asked for."""
 
     code = "not_found"
+
+
+class RecipeNotFound(ServiceError):
+    """There is no recipe of the name in the address, or no such version of it."""
+
+    code = "recipe_not_found"
+
+
+class RecipeInUse(ServiceError):
+    """A recipe that is active or the settings' default cannot be deleted, the bundle's own never changed."""
+
+    code = "recipe_in_use"
+
+
+class VersionStale(ServiceError):
+    """The version that `If-Match` asks for is no longer the one in force."""
+
+    code = "version_stale"
+
+
+class RecipesNotWritable(ServiceError):
+    """There is no folder for recipes, or it cannot be written to."""
+
+    code = "recipes_not_writable"
+
+
+class SwappingOff(ServiceError):
+    """There is no folder of bundles, so none can be loaded aside."""
+
+    code = "swapping_off"
+
+
+class BundleNotFound(ServiceError):
+    """No bundle of that name and version is in the folder of bundles."""
+
+    code = "bundle_not_found"
+
+
+class BundleInUse(ServiceError):
+    """The bundle that judges cannot be its own candidate."""
+
+    code = "bundle_in_use"
+
+
+class CandidateNotFound(ServiceError):
+    """No bundle is loaded aside."""
+
+    code = "candidate_not_found"
+
+
+class CandidateNotReady(ServiceError):
+    """The candidate is still loading, or failed."""
+
+    code = "candidate_not_ready"
+
+
+class NoPreviousBundle(ServiceError):
+    """There is no bundle in memory to go back to."""
+
+    code = "no_previous_bundle"
+
+
+class StateNotWritable(ServiceError):
+    """A promotion cannot be kept: there is no folder for it, or it cannot be written to."""
+
+    code = "state_not_writable"
+
+
+class StateInvalid(ServiceError):
+    """What was kept of promotions cannot be read, so that nobody knows which bundle to serve."""
+
+    code = "state_invalid"
 
 
 class MethodNotAllowed(ServiceError):

@@ -6,7 +6,16 @@ INSPECTION: dict[str, Any] = {
     "id": "0f6a2c1e5b7d4e0f9a3b8c7d6e5f4a3b",
     "verdict": "fail",
     "reasons": [
-        {"rule": "max_count", "defect_class": "crack", "measured": 1.0, "limit": 0.0, "unit": "count"}
+        {
+            "rule": "max_count",
+            "defect_class": "crack",
+            "measured": 1.0,
+            "limit": 0.0,
+            "unit": "count",
+            "zone": None,
+            "defect": None,
+            "verdict": "fail",
+        }
     ],
     "defects": [
         {
@@ -18,20 +27,28 @@ INSPECTION: dict[str, Any] = {
             "length_mm": 4.81,
             "width_px": 7.4,
             "width_mm": 0.37,
+            "mean_width_px": 4.283,
+            "mean_width_mm": 0.21415,
+            "equivalent_diameter_px": 22.904,
+            "equivalent_diameter_mm": 1.1452,
+            "orientation_deg": 128.4,
             "bbox": [120, 44, 61, 78],
             "centroid": [151.3, 82.9],
             "touches_border": False,
+            "nearest_px": None,
+            "nearest_mm": None,
         }
     ],
     "mask": {
         "format": "polygons",
         "data": [{"defect_class": "crack", "exterior": [[120, 44], [124, 44], [180, 121]], "holes": []}],
     },
-    "dice": {"measured": None, "estimated": {"any_defect": 0.87, "reason": None}},
+    "dice": {"measured": None, "estimated": {"any_defect": 0.87, "reason": None, "low": 0.66, "high": 1.0}},
     "image": {
         "width": 384,
         "height": 384,
         "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "pixel_format": None,
     },
     "model": {
         "name": "magnetic-tile",
@@ -44,6 +61,7 @@ INSPECTION: dict[str, Any] = {
         "decode": 2.3,
         "preprocess": 0.6,
         "inference": 41.0,
+        "gate": 0.4,
         "mask": 1.2,
         "measure": 0.4,
         "verdict": 0.1,
@@ -51,11 +69,23 @@ INSPECTION: dict[str, Any] = {
         "total": 46.2,
     },
     "image_probability": 0.997,
+    "unexplained_probability": None,
     "image_threshold": 0.42,
     "recipe": "default",
+    "recipe_version": 1,
     "part_id": "tile-000117",
     "camera_id": "line-2-top",
     "overlay": None,
+    "gate_scores": {
+        "sharpness": 0.93,
+        "brightness": 112.0,
+        "clipped_share": 0.0002,
+        "short_side_px": 384.0,
+        "long_side_px": 384.0,
+        "feature_distance": 0.88,
+    },
+    "heatmap": None,
+    "certificate": None,
 }
 
 BATCH: dict[str, Any] = {

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from app.inspection.errors import ImageUndecodable, PasslineError
+from app.judging import judge
+from app.loading import Loaded
 from app.schemas import InspectionAnswer, Options
-from app.service import Loaded, Order, judge
 from app.uploads import Upload
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
@@ -40,19 +41,35 @@ def pictures(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
-def inspect_folder(loaded: Loaded, files: Sequence[Path], recipe: str | None) -> Iterable[Line]:
-    """Inspect files one after the other; an error is an outcome like any other."""
+def inspect_folder(
+    loaded: Loaded, files: Sequence[Path], recipe: str | None, *, certificates: bool = False
+) -> Iterable[Line]:
+    """Inspect files one after the other, perhaps with certificates; an error is an outcome like any other."""
     chosen = loaded.recipes.find(recipe)
+    options = Options(mask="none", certificate=certificates)
     for file in files:
         try:
-            data = _read(file, loaded.inspector.limits.max_bytes)
-            order = Order(loaded.inspector, chosen, Upload(file.name, data), Options(mask="none"))
-            yield Line(file, judge(order))
+            data = read(file, loaded.inspector.limits.max_bytes)
+            yield Line(file, judge(loaded.order(Upload(file.name, data), options, chosen)))
         except PasslineError as error:
             yield Line(file, error)
 
 
-def _read(file: Path, most: int) -> bytes:
+def keep_certificate(line: Line, folder: Path, out: Path) -> Line:
+    """Write a line's certificate below `out`, at its picture's place below `folder`; the line without it.
+
+    `c.png` has `c.png.html`, for there may be a `c.jpg` beside it. A line of an error stays as it is.
+    """
+    if not isinstance(line.outcome, InspectionAnswer) or line.outcome.certificate is None:
+        return line
+    place = line.file.relative_to(folder)
+    file = out / place.with_name(f"{place.name}.html")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(line.outcome.certificate, encoding="utf-8")
+    return Line(line.file, line.outcome.model_copy(update={"certificate": None}))
+
+
+def read(file: Path, most: int) -> bytes:
     """The file's bytes, as many as tell whether it is too large; raises ImageUndecodable."""
     try:
         with file.open("rb") as stream:
@@ -77,7 +94,12 @@ def verdict_cells(answer: dict[str, object]) -> tuple[str, str, str]:
     timings = answer["timings_ms"]
     assert isinstance(reasons, list)
     assert isinstance(timings, dict)
-    return str(answer["verdict"]), "; ".join(map(_in_words, reasons)), f"{timings['total']:.0f}"
+    return str(answer["verdict"]), in_words(reasons), f"{timings['total']:.0f}"
+
+
+def in_words(reasons: list[dict[str, Any]]) -> str:
+    """What decided a verdict, from its reasons in JSON form."""
+    return "; ".join(map(_in_words, reasons))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -88,5 +110,6 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _in_words(reason: dict[str, Any]) -> str:
-    what = reason["defect_class"] or "head"
-    return f"{what} {reason['rule']} {reason['measured']:g} > {reason['limit']:g} {reason['unit']}"
+    what = reason["defect_class"] or ("head" if reason["rule"] == "head_without_mask" else "gate")
+    sign = "<" if reason["measured"] < reason["limit"] else ">"
+    return f"{what} {reason['rule']} {reason['measured']:g} {sign} {reason['limit']:g} {reason['unit']}"

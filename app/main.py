@@ -7,11 +7,16 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from app import problems
+from app.bundle_routes import router as bundle_router
+from app.docs_page import STATIC
+from app.doors import Doors, check_all_closed
 from app.edge import Edge
-from app.openapi import STATIC, DocumentedApp
-from app.routes import router
+from app.openapi import DocumentedApp
+from app.recipe_routes import router as recipe_router
+from app.routes import open_router, router
 from app.service import Service
 from app.settings import Settings
+from app.tracing import Traces
 
 DESCRIPTION = """Pictures of manufactured surfaces in, verdicts out.
 
@@ -19,13 +24,13 @@ Every error is an RFC 9457 problem with a stable `code`; docs/errors.md tells of
 be inspected is a problem or a `review`, never a `pass`."""
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """Make the application; without `settings` the environment's are taken.
+def create_app(settings: Settings | None = None, traces: Traces | None = None) -> FastAPI:
+    """Make the application; without `settings` the environment's are taken, and without `traces` theirs.
 
     Its bundle is loaded, self-tested and warmed up when it starts. Where that fails it starts all the same
     and `/readyz` says why: a box that tells its reason is easier to mend than one that restarts for ever.
     """
-    service = Service(settings or Settings.from_environment())
+    service = Service(settings or Settings.from_environment(), traces)
     app = DocumentedApp(
         title="Passline",
         version="1",
@@ -38,10 +43,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.service = service
+    app.state.doors = Doors(service.settings)
+    app.include_router(open_router)
     app.include_router(router)
+    app.include_router(recipe_router)
+    app.include_router(bundle_router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    check_all_closed(app.routes)
     problems.install(app, service.metrics)
-    app.add_middleware(Edge, metrics=service.metrics)
+    app.add_middleware(Edge, metrics=service.metrics, traces=service.traces)
     return app
 
 

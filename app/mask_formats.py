@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 from pydantic import BaseModel, ConfigDict
 
+from app.inspection.runs import labels_of
+
 MaskFormat = Literal["png", "rle", "polygons", "none"]
 LabelMap = NDArray[np.uint8]
 Point = tuple[int, int]
@@ -55,7 +57,7 @@ def from_png(data: str) -> LabelMap:
 
 def to_rle(label_map: LabelMap, classes: Sequence[str]) -> list[RunLengths]:
     """Run lengths of each class that occurs, in the order of `classes`."""
-    return [_run_lengths(name, mask) for name, mask in _masks(label_map, classes)]
+    return [_run_lengths(classes[value - 1], label_map, value) for value in labels_of(label_map)]
 
 
 def from_rle(data: Sequence[RunLengths], shape: tuple[int, int], classes: Sequence[str]) -> LabelMap:
@@ -69,7 +71,12 @@ def from_rle(data: Sequence[RunLengths], shape: tuple[int, int], classes: Sequen
 
 def to_polygons(label_map: LabelMap, classes: Sequence[str]) -> list[Polygon]:
     """One polygon for each 8-connected region of each class, in the order of `classes`."""
-    return [polygon for name, mask in _masks(label_map, classes) for polygon in _polygons(name, mask)]
+    left, top, width, height = cv2.boundingRect(label_map)
+    marked = label_map[top : top + height, left : left + width]
+    found: list[Polygon] = []
+    for value in labels_of(label_map):
+        found += _polygons(classes[value - 1], (marked == value).view(np.uint8), (left, top))
+    return found
 
 
 def from_polygons(data: Sequence[Polygon], shape: tuple[int, int], classes: Sequence[str]) -> LabelMap:
@@ -87,17 +94,13 @@ def png_base64(picture: NDArray[np.uint8]) -> str:
     return base64.b64encode(encoded.tobytes()).decode("ascii")
 
 
-def _masks(label_map: LabelMap, classes: Sequence[str]) -> Iterator[tuple[str, LabelMap]]:
-    for value, name in enumerate(classes, start=1):
-        mask = (label_map == value).astype(np.uint8)
-        if mask.any():
-            yield name, mask
-
-
-def _run_lengths(name: str, mask: LabelMap) -> RunLengths:
-    counts = coco.encode(np.asfortranarray(mask))["counts"]
+def _run_lengths(name: str, label_map: LabelMap, value: int) -> RunLengths:
+    # column after column, as COCO counts
+    mask: NDArray[np.bool_] = np.empty(label_map.shape, np.bool_, order="F")
+    np.equal(label_map, value, out=mask)
+    counts = coco.encode(mask.view(np.uint8))["counts"]
     text = counts if isinstance(counts, str) else counts.decode("ascii")
-    return RunLengths(defect_class=name, size=(mask.shape[0], mask.shape[1]), counts=text)
+    return RunLengths(defect_class=name, size=(label_map.shape[0], label_map.shape[1]), counts=text)
 
 
 def _decode(run_lengths: Any) -> NDArray[np.uint8]:
@@ -106,8 +109,9 @@ def _decode(run_lengths: Any) -> NDArray[np.uint8]:
         return coco.decode(run_lengths)
 
 
-def _polygons(name: str, mask: LabelMap) -> Iterator[Polygon]:
-    contours, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+def _polygons(name: str, mask: LabelMap, corner: Point) -> Iterator[Polygon]:
+    """Of a mask whose upper left corner is at (x, y) on the picture."""
+    contours, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=corner)
     links = hierarchy.reshape(-1, 4)  # of each contour: next, previous, first hole, exterior
     for index, (_, _, hole, exterior) in enumerate(links):
         if exterior >= 0:

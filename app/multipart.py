@@ -14,10 +14,14 @@ MAX_FILENAME_CHARS = 255
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One uploaded file; the name is the client's, shown but never used as a path."""
+    """One uploaded file; the name is the client's, shown but never used as a path.
+
+    `media_type` is what its part declares, empty where it declares none.
+    """
 
     filename: str | None
     data: bytes
+    media_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,9 @@ class FormReader:
         if part.name in self._text_fields:
             self._form.texts[part.name] = _text(bytes(part.data))
         else:
-            self._form.files[part.name].append(File(part.filename, bytes(part.data)))
+            media_type, _ = parse_options_header(part.headers.get(b"content-type"))
+            file = File(part.filename, bytes(part.data), _text(media_type))
+            self._form.files[part.name].append(file)
         self._part = _Part()
 
     def _on_end(self) -> None:

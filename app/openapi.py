@@ -1,32 +1,47 @@
-"""What the OpenAPI document says beyond the code: request bodies, problems, and its page without a CDN."""
+"""What the OpenAPI document says beyond the code: request bodies, and problems."""
 
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse
 
+from app.bundle_schemas import CandidateAsked
+from app.certificate import PAGE_POLICY
 from app.errors import (
     BatchTooLarge,
     BodyTooLarge,
+    BundleInUse,
+    BundleNotFound,
+    CandidateNotFound,
+    CandidateNotReady,
     DeadlineExceeded,
+    HeadersTooLarge,
+    KeyRequired,
     MediaTypeUnsupported,
+    NoPreviousBundle,
     NotReady,
     Overloaded,
+    RateLimited,
+    RecipeInUse,
+    RecipeNotFound,
+    RecipesNotWritable,
     RequestInvalid,
+    ScopeMissing,
+    StateNotWritable,
+    SwappingOff,
     Unexpected,
     UploadTimeout,
+    VersionStale,
 )
-from app.examples import BATCH, INSPECTION
+from app.examples import BATCH
+from app.examples import INSPECTION as INSPECTION_EXAMPLE
+from app.frames import FRAME_TYPE
 from app.inspection import errors as core
 from app.inspection.errors import PasslineError
 from app.problems import MEDIA_TYPE, TABLE
+from app.recipe_schemas import Activations
 from app.schemas import Problem
 from app.uploads import RAW_TYPES
-
-STATIC = Path(__file__).parent / "static"
 
 _PICTURE: tuple[type[PasslineError], ...] = (
     core.ImageEmpty,
@@ -36,12 +51,16 @@ _PICTURE: tuple[type[PasslineError], ...] = (
     core.ImageUndecodable,
     core.ImageTruncated,
     core.ImageAnimated,
+    core.FrameMismatch,
     core.ReferenceMaskUnreadable,
     core.ReferenceMaskSizeMismatch,
     core.ReferenceMaskInvalid,
+    core.RecipeDoesNotFit,
     core.InferenceFailed,
 )
+_DOORS = (HeadersTooLarge, KeyRequired, ScopeMissing, RateLimited)
 _REQUEST: tuple[type[PasslineError], ...] = (
+    *_DOORS,
     RequestInvalid,
     MediaTypeUnsupported,
     BodyTooLarge,
@@ -49,6 +68,7 @@ _REQUEST: tuple[type[PasslineError], ...] = (
     Overloaded,
     DeadlineExceeded,
     core.RecipeUnknown,
+    core.RecipeInvalid,
     NotReady,
     Unexpected,
 )
@@ -111,12 +131,12 @@ def _example(error: type[PasslineError]) -> dict[str, Any]:
     return {"summary": kind.title, "value": problem.model_dump(exclude_none=True)}
 
 
-def _form(files: dict[str, Any], required: str) -> dict[str, Any]:
+def _form(files: dict[str, Any], *required: str) -> dict[str, Any]:
     properties = files | _LABELS
     schema = {
         "type": "object",
         "properties": properties,
-        "required": [required],
+        "required": list(required),
         "additionalProperties": False,
     }
     return {"multipart/form-data": {"schema": schema}}
@@ -129,20 +149,70 @@ def _body(content: dict[str, Any]) -> dict[str, Any]:
 INSPECTION_BODY = _body(
     _form(
         {
-            "image": _BINARY | {"description": "The picture: JPEG, PNG, BMP or TIFF."},
+            "image": _BINARY
+            | {"description": "The picture: JPEG, PNG, BMP or TIFF, or the frame that the query describes."},
             "reference_mask": _BINARY
             | {"description": "For measured Dice: class ids, or 0 and 255, as PNG, BMP or TIFF."},
         },
         "image",
     )
-    | {media_type: {"schema": _BINARY} for media_type in RAW_TYPES}
+    | {media_type: {"schema": _BINARY} for media_type in (*RAW_TYPES, FRAME_TYPE)}
 )
 BATCH_BODY = _body(_form({"images": {"type": "array", "items": _BINARY, "minItems": 1}}, "images"))
-INSPECTION_PROBLEMS = problem_responses(*_PICTURE, *_REQUEST)
+INSPECTION = problem_responses(*_PICTURE, *_REQUEST) | {
+    200: {"content": {"text/html": {"schema": {"type": "string"}}}}
+}
+# A certificate holds what a client sent, so a browser is told to run and load nothing on its account.
+PAGE_HEADERS = {"Content-Security-Policy": PAGE_POLICY, "Vary": "Accept"}
 BATCH_PROBLEMS = problem_responses(*_REQUEST, BatchTooLarge)
 NOT_READY = problem_responses(NotReady)
-METRICS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
-_EXAMPLES = {"/v1/inspections": INSPECTION, "/v1/inspections/batch": BATCH}
+READ = problem_responses(*_DOORS, NotReady)
+
+_UPLOAD = (RequestInvalid, MediaTypeUnsupported, BodyTooLarge, UploadTimeout, Overloaded)
+_CHANGE = (*_DOORS, VersionStale, RecipesNotWritable, NotReady, Unexpected)
+_TEXT = {"application/yaml": {"schema": {"type": "string"}}}
+_ACTIVATIONS = {"application/json": {"schema": Activations.model_json_schema()}}
+RECIPE_BODY = _body(_TEXT | {"application/json": {"schema": {"type": "object"}}})
+ACTIVATIONS_BODY = _body(_ACTIVATIONS)
+DRY_RUN_BODY = _body(
+    _form(
+        {
+            "candidate": {"type": "string", "description": "The recipe to try, YAML or JSON."},
+            "images": {"type": "array", "items": _BINARY, "minItems": 1},
+        },
+        "candidate",
+        "images",
+    )
+)
+RECIPE_READ = problem_responses(*_DOORS, RecipeNotFound, RequestInvalid, NotReady)
+RECIPE = problem_responses(*_DOORS, RecipeNotFound, RequestInvalid, core.RecipeInvalid, NotReady) | {
+    200: {"content": _TEXT}
+}
+RECIPE_PUT = problem_responses(core.RecipeInvalid, RecipeInUse, *_UPLOAD, *_CHANGE)
+RECIPE_DELETE = problem_responses(RecipeNotFound, RecipeInUse, RequestInvalid, *_CHANGE)
+ACTIVATIONS_PUT = problem_responses(core.RecipeUnknown, core.RecipeInvalid, *_UPLOAD, *_CHANGE)
+DRY_RUN_PROBLEMS = problem_responses(*_REQUEST, BatchTooLarge)
+CANDIDATE_BODY = _body({"application/json": {"schema": CandidateAsked.model_json_schema()}})
+CANDIDATE_PUT = problem_responses(SwappingOff, BundleNotFound, BundleInUse, *_UPLOAD, *_DOORS, Unexpected)
+CANDIDATE = problem_responses(CandidateNotFound, *_DOORS)
+CANDIDATE_READ = problem_responses(CandidateNotFound, RequestInvalid, *_DOORS)
+BUNDLES = problem_responses(*_DOORS)
+PROMOTION = problem_responses(
+    CandidateNotFound,
+    CandidateNotReady,
+    StateNotWritable,
+    VersionStale,
+    core.RecipeInvalid,
+    core.RecipeUnknown,
+    RequestInvalid,
+    Unexpected,
+    *_DOORS,
+)
+ROLLBACK = problem_responses(
+    NoPreviousBundle, core.RecipeInvalid, core.RecipeUnknown, RequestInvalid, Unexpected, *_DOORS
+)
+METRICS = problem_responses(*_DOORS) | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+_EXAMPLES = {"/v1/inspections": INSPECTION_EXAMPLE, "/v1/inspections/batch": BATCH}
 
 
 class DocumentedApp(FastAPI):
@@ -155,15 +225,3 @@ class DocumentedApp(FastAPI):
             content = document["paths"][path]["post"]["responses"]["200"]["content"]
             content["application/json"]["example"] = example
         return document
-
-
-def docs_page() -> HTMLResponse:
-    """Swagger UI with nothing from outside: neither its scripts nor its validator badge."""
-    return get_swagger_ui_html(
-        openapi_url="openapi.json",  # relative, so that it works below a proxy's path too
-        title="Passline",
-        swagger_js_url="static/swagger-ui-bundle.js",
-        swagger_css_url="static/swagger-ui.css",
-        swagger_favicon_url="static/favicon-32x32.png",
-        swagger_ui_parameters={"validatorUrl": None},
-    )

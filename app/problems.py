@@ -38,25 +38,43 @@ TABLE: Mapping[type[PasslineError], Kind] = {
     core.ImageUndecodable: Kind(400, "The picture cannot be decoded"),
     core.ImageTruncated: Kind(400, "The picture is cut off"),
     core.ImageAnimated: Kind(415, "The picture has several frames"),
+    core.FrameMismatch: Kind(400, "The frame is not what its parameters say"),
     core.ReferenceMaskUnreadable: Kind(422, "The reference mask cannot be read"),
     core.ReferenceMaskSizeMismatch: Kind(422, "The reference mask has another size"),
     core.ReferenceMaskInvalid: Kind(422, "The reference mask holds values that are no class"),
     core.RecipeUnknown: Kind(422, "There is no such recipe"),
     core.RecipeInvalid: Kind(422, "The recipe is invalid"),
+    core.RecipeDoesNotFit: Kind(422, "The recipe does not fit the picture"),
     core.BundleInvalid: Kind(503, "The bundle is invalid"),
     core.BundleCorrupt: Kind(503, "The bundle is corrupt"),
     core.SelfTestFailed: Kind(503, "The bundle fails its self-test"),
     core.DeviceUnavailable: Kind(503, "The device is not available"),
     core.InferenceFailed: Kind(500, "The model run failed"),
+    service.KeyRequired: Kind(401, "An API key is needed"),
+    service.ScopeMissing: Kind(403, "The API key is not for this"),
+    service.RateLimited: Kind(429, "There are too many requests from one caller"),
     service.NotReady: Kind(503, "The service is not ready"),
     service.Overloaded: Kind(429, "The service is overloaded"),
     service.DeadlineExceeded: Kind(504, "The deadline has passed"),
     service.RequestInvalid: Kind(422, "The request is invalid"),
+    service.HeadersTooLarge: Kind(431, "The request's headers are too large"),
     service.MediaTypeUnsupported: Kind(415, "The body's media type is not supported"),
     service.BodyTooLarge: Kind(413, "The body is too large"),
     service.BatchTooLarge: Kind(413, "The batch has too many pictures"),
     service.UploadTimeout: Kind(408, "The body did not arrive in time"),
     service.NotFound: Kind(404, "There is nothing at this address"),
+    service.RecipeNotFound: Kind(404, "There is no such recipe here"),
+    service.RecipeInUse: Kind(409, "The recipe is in use"),
+    service.VersionStale: Kind(412, "Another version is in force"),
+    service.RecipesNotWritable: Kind(409, "Recipes cannot be changed here"),
+    service.SwappingOff: Kind(409, "Bundles cannot be swapped here"),
+    service.BundleNotFound: Kind(404, "There is no such bundle"),
+    service.BundleInUse: Kind(409, "The bundle is in use"),
+    service.CandidateNotFound: Kind(404, "There is no candidate"),
+    service.CandidateNotReady: Kind(409, "The candidate is not ready"),
+    service.NoPreviousBundle: Kind(409, "There is no bundle to go back to"),
+    service.StateNotWritable: Kind(409, "The change cannot be kept"),
+    service.StateInvalid: Kind(503, "What was kept of promotions cannot be read"),
     service.MethodNotAllowed: Kind(405, "The method is not allowed here"),
     service.Unexpected: Kind(500, "The service met an unexpected error"),
 }
@@ -101,8 +119,12 @@ def respond(error: BaseException, metrics: Metrics) -> Response:
     problem = problem_of(known)
     metrics.refused(problem)
     response = Response(problem.model_dump_json(exclude_none=True), problem.status, media_type=MEDIA_TYPE)
-    if isinstance(known, service.Overloaded):
+    if isinstance(known, service.Overloaded | service.RateLimited):
         response.headers["Retry-After"] = str(known.retry_after_s)
+    if isinstance(known, service.KeyRequired):
+        response.headers["WWW-Authenticate"] = 'Bearer realm="passline"'
+    if isinstance(known, service.ScopeMissing):  # RFC 6750, section 3.1
+        response.headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{known.scope}"'
     if isinstance(error, HTTPException):
         response.headers.update(error.headers or {})  # Allow, for a method that is not served
     return response
@@ -114,5 +136,6 @@ def install(app: FastAPI, metrics: Metrics) -> None:
     async def answer(_: Request, error: Exception) -> Response:
         return respond(error, metrics)
 
+    metrics.foresee(error.code for error in TABLE)
     for kind in (PasslineError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, answer)

@@ -9,23 +9,30 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
 
 from app import openapi
+from app.accept import wants
+from app.docs_page import docs_page
+from app.doors import needs
 from app.schemas import BatchAnswer, BatchOptions, Health, InspectionAnswer, ModelAnswer, Options, Readiness
 from app.service import Service
 from app.uploads import unless_client_leaves
 
+DEADLINE = "X-Deadline-Ms"
 LONGEST_DEADLINE_MS = 600_000
-router = APIRouter()
+open_router = APIRouter()  # for everyone: probes, and a page that holds nothing of this box
+router = APIRouter(dependencies=[needs("inspect")])
 
 
-def service_of(request: Request) -> Service:
+# Dependencies are coroutines though they await nothing: FastAPI has threads run plain functions, and each way
+# to a thread and back takes longer than all that these do.
+async def service_of(request: Request) -> Service:
     """The service behind the app that serves this request."""
     service: Service = request.app.state.service
     return service
 
 
-def ready_service_of(request: Request) -> Service:
+async def ready_service_of(request: Request) -> Service:
     """As `service_of`, but only if it judges pictures; raises NotReady before the body is read."""
-    service = service_of(request)
+    service = await service_of(request)
     service.readiness()
     return service
 
@@ -35,7 +42,7 @@ ReadyService = Annotated[Service, Depends(ready_service_of)]
 DeadlineMs = Annotated[
     int | None,
     Header(
-        alias="X-Deadline-Ms",
+        alias=DEADLINE,
         ge=1,
         le=LONGEST_DEADLINE_MS,
         description="Milliseconds from the request's arrival after which the answer is of no use.",
@@ -43,11 +50,12 @@ DeadlineMs = Annotated[
 ]
 
 
-def each_once(request: Request) -> None:
-    """Refuse a query parameter given twice: the last would win, and another recipe might have been meant."""
-    counts = Counter(name for name, _ in request.query_params.multi_items())
-    twice = [name for name, count in counts.items() if count > 1]
-    wrong = [{"loc": ("query", name), "msg": "Given more than once; give it once"} for name in twice]
+async def each_once(request: Request) -> None:
+    """Refuse a query parameter, or a deadline, given twice: one would win, and the other have been meant."""
+    counts = Counter(("query", name) for name, _ in request.query_params.multi_items())
+    counts["header", DEADLINE] = len(request.headers.getlist(DEADLINE))
+    twice = [place for place, count in counts.items() if count > 1]
+    wrong = [{"loc": place, "msg": "Given more than once; give it once"} for place in twice]
     if wrong:
         raise RequestValidationError(wrong)
 
@@ -56,7 +64,8 @@ def each_once(request: Request) -> None:
     "/v1/inspections",
     tags=["inspections"],
     summary="Inspect one picture",
-    responses=openapi.INSPECTION_PROBLEMS,
+    response_model=InspectionAnswer,
+    responses=openapi.INSPECTION,
     openapi_extra=openapi.INSPECTION_BODY,
     dependencies=[Depends(each_once)],
 )
@@ -65,11 +74,18 @@ async def inspect(
     service: ReadyService,
     options: Annotated[Options, Query()],
     deadline_ms: DeadlineMs = None,
-) -> InspectionAnswer:
-    """Judge one picture, sent as a form with the field `image` or as the request's body itself."""
-    deadline = _deadline(deadline_ms or service.settings.deadline_ms)
+) -> InspectionAnswer | Response:
+    """Judge one picture, sent as a form with the field `image` or as the request's body itself.
+
+    With an `Accept` that prefers `text/html` the answer is the inspection's certificate and nothing else.
+    """
+    deadline = deadline_of(deadline_ms or service.settings.deadline_ms)
+    as_page = wants(request.headers.getlist("accept"), "text/html", "application/json")
+    if as_page:
+        options = options.model_copy(update={"certificate": True})
     async with service.uploads.single(request, options) as submission:
-        return await unless_client_leaves(request, service.inspect(submission, deadline))
+        answer = await unless_client_leaves(request, service.inspect(submission, deadline))
+    return HTMLResponse(answer.certificate, headers=openapi.PAGE_HEADERS) if as_page else answer
 
 
 @router.post(
@@ -87,24 +103,24 @@ async def inspect_batch(
     deadline_ms: DeadlineMs = None,
 ) -> BatchAnswer:
     """Judge each picture of the repeated form field `images` by itself: a bad one never fails the others."""
-    deadline = _deadline(deadline_ms or service.settings.batch_deadline_ms)
+    deadline = deadline_of(deadline_ms or service.settings.batch_deadline_ms)
     async with service.uploads.batch(request, options) as submission:
         return await unless_client_leaves(request, service.inspect_batch(submission, deadline))
 
 
-@router.get("/v1/model", tags=["model"], summary="The bundle being served", responses=openapi.NOT_READY)
+@router.get("/v1/model", tags=["model"], summary="The bundle being served", responses=openapi.READ)
 async def model(service: TheService) -> ModelAnswer:
     """Name, classes, input contract, operating point with its expected rates, recipes, and training data."""
     return service.model()
 
 
-@router.get("/healthz", tags=["operation"], summary="Is the process alive?")
+@open_router.get("/healthz", tags=["operation"], summary="Is the process alive?")
 async def healthz() -> Health:
     """Answers as long as the process serves at all; restart it when this fails."""
     return Health(status="ok")
 
 
-@router.get("/readyz", tags=["operation"], summary="Are pictures judged?", responses=openapi.NOT_READY)
+@open_router.get("/readyz", tags=["operation"], summary="Are pictures judged?", responses=openapi.NOT_READY)
 async def readyz(service: TheService) -> Readiness:
     """Ready with what, or a problem that says why not."""
     return service.readiness()
@@ -122,11 +138,12 @@ async def metrics(service: TheService) -> Response:
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-@router.get("/docs", include_in_schema=False)
+@open_router.get("/docs", include_in_schema=False)
 async def docs() -> HTMLResponse:
     """The OpenAPI document as a page."""
-    return openapi.docs_page()
+    return docs_page()
 
 
-def _deadline(milliseconds: int) -> float:
+def deadline_of(milliseconds: int) -> float:
+    """The event loop's time, so many milliseconds from now."""
     return asyncio.get_running_loop().time() + milliseconds / 1000

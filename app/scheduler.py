@@ -3,8 +3,11 @@
 Every inspection takes one place from its arrival until its thread is really done with it, so an answer that
 nobody waits for any more still counts while it keeps a thread busy. Where all places are taken a single
 inspection is refused at once: a line that is told to slow down does better than one whose answers all come
-late. A batch waits for room instead, and all batches together hold at most half of the places, so they never
-shut out the single inspections of a running line, which go first.
+late. Only a more urgent one still gets in, in the place of the least urgent of those that wait, which is
+refused then.
+A batch waits for room instead, and all batches together hold at most half of the places, so they never shut
+out the single inspections of a running line, which go first: the more urgent before the others, and of equal
+ones the first.
 """
 
 import asyncio
@@ -23,12 +26,13 @@ from app.errors import DeadlineExceeded, NotReady, Overloaded
 T = TypeVar("T")
 SMOOTHING = 0.2  # weight of the newest run in the mean duration
 LONGEST_RETRY_S = 60
+IN_BATCH = -math.inf  # the urgency of a batch's pictures
 
 
 @dataclass(eq=False, slots=True)
 class _Job:
     work: Callable[[], Any]
-    in_batch: bool
+    urgency: float  # the higher, the sooner
     answer: asyncio.Future[Any]
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
     started: float = 0.0
@@ -58,17 +62,18 @@ class Scheduler:
         """How many inspections have a place but no thread yet."""
         return len(self._waiting)
 
-    async def run(self, work: Callable[[], T], deadline: float) -> T:
+    async def run(self, work: Callable[[], T], deadline: float, priority: int = 0) -> T:
         """Run `work` on a thread, or raise Overloaded at once where no place is free.
 
         `deadline` is in the event loop's time; after it DeadlineExceeded is raised. Work whose caller is
-        cancelled or too late is dropped unless it has started already.
+        cancelled or too late is dropped unless it has started already. The higher the `priority`, the sooner.
         """
-        if self.running + self.waiting >= self.places:
+        self._check_begun(deadline)
+        if self.running + self.waiting >= self.places and not self._displace(priority):
             raise Overloaded(
                 f"all {self.places} places for inspections are taken; try again later", self._retry_after_s()
             )
-        return await self._run(work, deadline, in_batch=False)
+        return await self._run(work, deadline, priority)
 
     async def run_when_room(self, work: Callable[[], T], deadline: float) -> T:
         """As `run`, but for a picture of a batch: wait until the deadline for a place batches may have."""
@@ -81,7 +86,7 @@ class Scheduler:
             raise DeadlineExceeded(
                 "no place became free by the deadline; send fewer pictures at once"
             ) from None
-        return await self._run(work, deadline, in_batch=True)
+        return await self._run(work, deadline, IN_BATCH)
 
     async def close(self) -> None:
         """Take nothing more, drop what has not started, and wait for what has."""
@@ -93,13 +98,10 @@ class Scheduler:
                 job.answer.set_exception(_stopping())
         await asyncio.to_thread(self._executor.shutdown)
 
-    async def _run(self, work: Callable[[], T], deadline: float, *, in_batch: bool) -> T:
+    async def _run(self, work: Callable[[], T], deadline: float, urgency: float) -> T:
         loop = asyncio.get_running_loop()
-        if self._closing:
-            raise _stopping()
-        if deadline <= loop.time():
-            raise DeadlineExceeded("the deadline had passed before the inspection could start")
-        job = _Job(work, in_batch, loop.create_future())
+        self._check_begun(deadline)
+        job = _Job(work, urgency, loop.create_future())
         self._waiting.append(job)
         self._start_jobs()
         try:
@@ -117,10 +119,16 @@ class Scheduler:
                 self._waiting.remove(job)
                 self._freed.set()
 
+    def _check_begun(self, deadline: float) -> None:
+        if self._closing:
+            raise _stopping()
+        if deadline <= asyncio.get_running_loop().time():
+            raise DeadlineExceeded("the deadline had passed before the inspection could start")
+
     def _start_jobs(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting and self.running < self.workers:
-            job = next((each for each in self._waiting if not each.in_batch), self._waiting[0])
+            job = max(self._waiting, key=lambda each: each.urgency)  # the first of several
             self._waiting.remove(job)
             self._running.add(job)
             job.started = time.perf_counter()
@@ -144,8 +152,19 @@ class Scheduler:
         if not self._closing:
             self._start_jobs()
 
+    def _displace(self, priority: int) -> bool:
+        """Refuse the least urgent single inspection that waits, of several the last, for a more urgent."""
+        singles = [job for job in reversed(self._waiting) if job.urgency > IN_BATCH and not job.answer.done()]
+        least = min(singles, key=lambda each: each.urgency, default=None)
+        if least is None or least.urgency >= priority:
+            return False
+        self._waiting.remove(least)
+        why = "a more urgent picture took the place of this one; try again later"
+        least.answer.set_exception(Overloaded(why, self._retry_after_s()))
+        return True
+
     def _room_for_batch(self) -> bool:
-        in_batches = sum(job.in_batch for job in (*self._waiting, *self._running))
+        in_batches = sum(job.urgency == IN_BATCH for job in (*self._waiting, *self._running))
         return self.running + self.waiting < self.places and in_batches < self._batch_places
 
     def _retry_after_s(self) -> int:

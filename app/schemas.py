@@ -2,14 +2,36 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 
-from app.inspection.bundle import DefectClass, InputContract, OperatingPoint, TrainingSummary
+from app.inspection.artifact import OperatingPoint
+from app.inspection.bundle import DefectClass, InputContract, TrainingSummary
+from app.inspection.raw import FORMATS
 from app.inspection.results import Defect, EstimatedDice, ImageInfo, MeasuredDice, Reason, Verdict
 from app.mask_formats import MaskFormat, Polygon, RunLengths
 
 # A label that customers choose: shown, logged, never interpreted, so only control characters are refused.
 Label = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+def _known(pixel_format: str) -> str:
+    if pixel_format not in FORMATS:
+        raise ValueError(f"is not read; right are {', '.join(FORMATS)}")
+    return pixel_format
+
+
+PixelFormat = Annotated[
+    str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(FORMATS)})
+]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 
 
 class Shape(BaseModel):
@@ -22,18 +44,38 @@ class Labels(Shape):
     """What a request may say of its pictures, as form fields or in the query."""
 
     recipe: Label | None = Field(
-        default=None, description="Name of the recipe to judge by; /v1/model lists them."
+        default=None,
+        description="Name of the recipe to judge by; unset: the one active for the part, the camera, or all.",
     )
     part_id: Label | None = Field(default=None, description="The part in the picture; returned unchanged.")
     camera_id: Label | None = Field(default=None, description="The camera that took it; returned unchanged.")
 
 
-class Options(Labels):
-    """The query of an inspection: what the answer should hold, and the labels."""
+class FrameOptions(Labels):
+    """What the query says of raw frames; all but `stride` are needed where there is one."""
+
+    width: Count | None = Field(default=None, description="Of a raw frame: pixels in a line.")
+    height: Count | None = Field(default=None, description="Of a raw frame: lines.")
+    pixel_format: PixelFormat | None = Field(
+        default=None, description="Of a raw frame: GenICam's name of how its pixels lie in memory."
+    )
+    stride: Count | None = Field(
+        default=None, description="Of a raw frame: bytes from line to line; unset: lines have no padding."
+    )
+
+
+class Options(FrameOptions):
+    """The query of an inspection: what the answer should hold, the labels, and what a raw frame is."""
 
     mask: MaskFormat = Field(default="png", description="Form of the mask in the answer.")
     overlay: bool = Field(
         default=False, description="Whether to add the picture with the defects drawn in, as PNG."
+    )
+    heatmap: bool = Field(
+        default=False, description="Whether to add the picture coloured by the probability of any defect."
+    )
+    certificate: bool = Field(
+        default=False, description="Whether to add a page that tells all of the inspection, to print or keep."
     )
 
 
@@ -41,13 +83,16 @@ class BatchOptions(Options):
     """The query of a batch: an overlay is as large as its picture, and a batch's answer holds all at once."""
 
     overlay: bool = Field(default=False, description="Only `false`: overlays are for one picture at a time.")
+    heatmap: bool = Field(default=False, description="Only `false`: heat maps are for one picture at a time.")
+    certificate: bool = Field(default=False, description="Only `false`, for the same reason.")
 
-    @field_validator("overlay")
+    @field_validator("overlay", "heatmap", "certificate")
     @classmethod
-    def _no_overlay(cls, overlay: bool) -> bool:
-        if overlay:
-            raise ValueError("a batch has no overlays; ask for them one picture at a time")
-        return overlay
+    def _one_at_a_time(cls, wanted: bool, info: ValidationInfo) -> bool:
+        if wanted:
+            those = {"overlay": "overlays", "heatmap": "heat maps"}.get(str(info.field_name), "certificates")
+            raise ValueError(f"a batch has no {those}; ask for them one picture at a time")
+        return wanted
 
 
 class MaskPng(Shape):
@@ -110,11 +155,16 @@ class InspectionAnswer(Shape):
     model: ModelUsed
     timings_ms: dict[str, float]
     image_probability: float
+    unexplained_probability: float | None
     image_threshold: float
     recipe: str
+    recipe_version: int
     part_id: str | None
     camera_id: str | None
-    overlay: str | None = Field(description="PNG, base64; null unless asked for.")
+    gate_scores: dict[str, float] | None = Field(description="Of the input gate; null without one.")
+    overlay: str | None = Field(default=None, description="PNG, base64; null unless asked for.")
+    heatmap: str | None = Field(default=None, description="PNG, base64; null unless asked for.")
+    certificate: str | None = Field(default=None, description="HTML; null unless asked for.")
 
 
 class WrongFieldAnswer(Shape):

@@ -1,5 +1,6 @@
 """Uvicorn set up for a factory box, and the words it greets with once it really serves."""
 
+import contextlib
 import logging
 import shlex
 import socket
@@ -8,42 +9,61 @@ from pathlib import Path
 
 import uvicorn
 
+from app.connections import protocol
+from app.doors import Doors, is_loopback
+from app.edge import MAX_HEADER_BYTES
 from app.errors import NotReady
 from app.inspection.bundle import Bundle
+from app.inspection.compute import share_the_process
 from app.main import create_app
 from app.service import Service
 from app.settings import Settings
 from app.telemetry import configure_logging
+from app.tls import tls_options
+
+log = logging.getLogger(__name__)
 
 
 class Server(uvicorn.Server):
     """Greets after its sockets listen, so that whatever it prints works at once."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, doors: Doors) -> None:
         super().__init__(config)
         self._service = service
+        self._doors = doors
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start as uvicorn does, then greet on stderr: stdout is for JSON lines alone."""
         await super().startup(sockets=sockets)
-        if self.started:
-            print(greeting(self._service, self._url()), file=sys.stderr, flush=True)
+        if self.started and sys.stderr is not None:
+            with contextlib.suppress(OSError):  # a full disk is no reason to stop the line
+                print(greeting(self._service, self._doors, self._url()), file=sys.stderr, flush=True)
 
     def _url(self) -> str:
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # everywhere is no address to call
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "https" if self.config.is_ssl else "http"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def serve(settings: Settings) -> None:
-    """Serve until told to stop; requests in progress are then finished within the grace time."""
+    """Serve until told to stop; requests in progress are then finished within the grace time.
+
+    Raises TlsUnusable.
+    """
     configure_logging(settings.log_level)
+    share_the_process()
+    tls = tls_options(settings)
+    if settings.auth == "off" and not is_loopback(settings.host):
+        log.warning("no API key is demanded: whoever reaches this address may change recipes")
     app = create_app(settings)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         lifespan="on",
+        http=protocol(settings),
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         ws="none",
         log_config=None,  # the lines go to our own handler
         access_log=False,  # the edge logs each request, with its id
@@ -51,14 +71,15 @@ def serve(settings: Settings) -> None:
         proxy_headers=False,  # nothing here depends on who the client is
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=settings.shutdown_grace_s,
+        **tls,
     )
     try:
-        Server(config, app.state.service).run()
+        Server(config, app.state.service, app.state.doors).run()
     except KeyboardInterrupt:
-        logging.getLogger(__name__).info("interrupted")  # uvicorn has shut down in order before it raises
+        log.info("interrupted")  # uvicorn has shut down in order before it raises
 
 
-def greeting(service: Service, url: str) -> str:
+def greeting(service: Service, doors: Doors, url: str) -> str:
     """What to try, on pictures whose verdict is known; or why nothing can be tried."""
     try:
         loaded = service.loaded
@@ -69,7 +90,12 @@ def greeting(service: Service, url: str) -> str:
     lines = [f"Passline is ready at {url}: {what}"]
     bundle = loaded.inspector.bundle
     own = bundle.default_recipe.name  # what the samples' verdicts are by
-    chosen = "" if own == loaded.recipes.default.name else f" -F recipe={shlex.quote(own)}"
+    chosen = "" if own == loaded.recipes.default_name else f" -F recipe={shlex.quote(own)}"
+    # The certificate is for the name that the plant knows the box by, and this line is for the box itself.
+    chosen += " --insecure" if url.startswith("https") else ""
+    chosen += ' -H "Authorization: Bearer $TOKEN"' if doors.demand_keys else ""
+    if (obstacle := doors.obstacle()) is not None:
+        lines.append(f"But nobody gets in: {obstacle}")
     for verdict, picture in examples(bundle).items():
         lines.append(f"A sample whose verdict is {verdict}:")
         lines.append(f"  curl -sS -F image=@{shlex.quote(str(picture))}{chosen} {url}/v1/inspections")

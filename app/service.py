@@ -3,79 +3,99 @@
 import asyncio
 import functools
 import logging
-import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 
-from app.answers import batch_answer, inspection_answer, mask_answer, model_answer, model_used
-from app.errors import DeadlineExceeded, NotReady, Unexpected
-from app.inspection.decode import DecodeLimits, decode
-from app.inspection.errors import PasslineError
+from app.answers import batch_answer, model_answer, model_used
+from app.engine_building import build_beside, lacks_engine
+from app.errors import NotReady, Unexpected
+from app.history import AnyChange, free_bytes
+from app.inspection.compute import default_workers
+from app.inspection.errors import PasslineError, RecipeInvalid
 from app.inspection.inspector import Inspector
-from app.inspection.recipe import Recipe
-from app.overlay import draw
+from app.judging import in_time, judge
+from app.lineup import Lineup
+from app.loading import Loaded, load, load_inspector, open_recipes
+from app.order import Order
 from app.problems import named, problem_of
-from app.recipes import Recipes, load_recipes
+from app.recipe_state import State
+from app.recipe_store import RecipeStore
+from app.recipes import Recipes
+from app.recovery import Recovery, renewed
 from app.scheduler import Scheduler
-from app.schemas import BatchAnswer, BatchItem, InspectionAnswer, ModelAnswer, Options, Readiness
+from app.schemas import BatchAnswer, BatchItem, InspectionAnswer, ModelAnswer, Problem, Readiness
 from app.settings import Settings
 from app.telemetry import Metrics
+from app.tracing import Traces, traces_to
 from app.uploads import Submission, Upload, Uploads
 
+T = TypeVar("T")
+REST = 4  # times as long as work beside the live pictures took
+REST_STEP_S = 0.005
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What there is once the service is ready."""
-
-    inspector: Inspector
-    recipes: Recipes
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """One picture to be judged; both times are in the clock of `time.perf_counter`."""
-
-    inspector: Inspector
-    recipe: Recipe
-    upload: Upload
-    options: Options
-    placed: float = field(default_factory=time.perf_counter)
-    useless_after: float = math.inf
-
-    def check(self) -> None:
-        """Raise DeadlineExceeded once nobody waits any more: the thread is needed for others."""
-        if time.perf_counter() > self.useless_after:
-            raise DeadlineExceeded("the inspection was not done by the deadline; it was not judged")
 
 
 class Service:
     """Everything the routes call; belongs to one event loop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, traces: Traces | None = None) -> None:
         self.settings = settings
-        self.metrics = Metrics()
+        self.traces = traces or traces_to(settings.otlp_endpoint)
+        self.metrics = Metrics(settings.max_cameras, settings.drift_window)
         self.uploads = Uploads(settings)
-        self._scheduler = Scheduler(settings.workers, settings.queue_size)
-        self._loaded: Loaded | None = None
+        self._scheduler = Scheduler(
+            settings.workers or default_workers(settings.threads), settings.queue_size
+        )
+        self._recovery = Recovery(self._active, self._renew)
+        self._store: RecipeStore | None = None
+        self._building: asyncio.Task[None] | None = None  # of an engine, beside the service
         self._obstacle = NotReady("the service has not started")
+        load_aside = functools.partial(load_inspector, settings=settings, rest=self.rest)
+        self.bundles = Lineup(settings, self, self.metrics, load_aside, judge)
         watch = self.metrics.watch
         watch("queue_waiting", "Inspections that wait for a thread.", lambda: self._scheduler.waiting)
         watch("queue_running", "Inspections that a thread is busy with.", lambda: self._scheduler.running)
         watch("queue_places", "Inspections that may wait or run at once.", lambda: self._scheduler.places)
+        watch("ready", "1 while pictures are judged, else 0.", lambda: float(self._obstacle_now() is None))
+        watch("failed_runs", "Model runs that failed one after the other.", lambda: self._recovery.failures)
+        watch(
+            "bundle_kept",
+            "1 while what judges is what the next start would serve, else 0.",
+            lambda: float(self.bundles.active is None or self.bundles.active.kept),
+        )
         watch("upload_bytes", "Memory that the bodies of requests hold.", lambda: self.uploads.held_bytes)
+        watch("disk_free_bytes", "Room for recipes on their disk.", lambda: free_bytes(settings.recipes_dir))
 
     async def start(self) -> None:
-        """Load, self-test and warm up the bundle, once; raises the PasslineError that prevents it."""
+        """Load, self-test and warm up the bundle, once; raises the PasslineError that prevents it.
+
+        Recipes in force that do not fit the bundle do not: they are mended while it waits.
+        """
         started = time.perf_counter()
-        loaded = await asyncio.to_thread(load, self.settings)
+        directory = await asyncio.to_thread(self.bundles.to_serve)
+        loaded = await asyncio.to_thread(load, directory, self.settings, self._changed)
         model = model_used(loaded.inspector)
         took = round((time.perf_counter() - started) * 1000)
-        log.info("ready", extra={"ms": took, "model": model.model_dump(), "recipes": loaded.recipes.names})
-        self.metrics.ready(model)
-        self._loaded = loaded
+        await asyncio.to_thread(loaded.store.keep_hand_made)
+        self._store = loaded.store
+        self.bundles.started(loaded.inspector)
+        if lacks_engine(loaded.inspector, self.settings.engines_dir):
+            self._building = asyncio.create_task(build_beside(loaded.inspector))
+        obstacle = self._obstacle_now()
+        if obstacle is None:
+            log.info(
+                "ready", extra={"ms": took, "model": model.model_dump(), "recipes": loaded.recipes.names}
+            )
+        else:
+            log.error("not ready", extra={"code": RecipeInvalid.code, "reason": str(obstacle)})
+
+    def _active(self) -> Inspector | None:
+        return None if self.bundles.active is None else self.bundles.active.inspector
+
+    async def _renew(self) -> None:
+        """Have a new session in the place of the one that is lost; raises a PasslineError."""
+        await self.bundles.renew(functools.partial(renewed, settings=self.settings))
 
     def refuse(self, error: Exception) -> None:
         """Judge nothing, and tell everyone why."""
@@ -86,17 +106,83 @@ class Service:
 
     async def stop(self) -> None:
         """Finish what runs and take nothing more."""
-        self.metrics.stopped()
+        if self._building is not None:
+            self._building.cancel()
+            await asyncio.wait((self._building,))
+        await self._recovery.close()
+        self.bundles.close()
         await self._scheduler.close()
-        self._loaded, self._obstacle = None, NotReady("the service has stopped")
+        self._store, self._obstacle = None, NotReady("the service has stopped")
         log.info("stopped")
+        await asyncio.to_thread(self.traces.stop)
 
     @property
     def loaded(self) -> Loaded:
-        """What is being served; raises NotReady with the reason where nothing is."""
-        if self._loaded is None:
+        """What judges at this moment; raises NotReady with the reason where nothing does."""
+        obstacle = self._obstacle_now()
+        if self._store is None or obstacle is not None:
+            raise obstacle or self._obstacle
+        return Loaded(self._store, self._store.state)
+
+    @property
+    def store(self) -> RecipeStore:
+        """The recipes, also while some of them keep the service from being ready; raises NotReady."""
+        if self._store is None:
             raise self._obstacle
-        return self._loaded
+        return self._store
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no live picture is being judged or waits for it; any thread may ask."""
+        return self._scheduler.waiting + self._scheduler.running == 0
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether a live picture waits for a thread; any thread may ask."""
+        return self._scheduler.waiting > 0
+
+    def rest(self, worked_s: float) -> None:
+        """Leave the processor to live pictures for a while, while there are any; blocks."""
+        until = time.perf_counter() + REST * worked_s
+        while not self.is_idle and time.perf_counter() < until:
+            time.sleep(REST_STEP_S)
+
+    def serve(self, inspector: Inspector, keep: Callable[[], None]) -> None:
+        """Have `inspector` judge from now on, once `keep` has written that down; blocks, so on a thread.
+
+        Where nothing was served it becomes ready. Raises where recipes in force do not fit.
+        """
+        store = self._store or open_recipes(inspector, self.settings, self._changed)
+        store.serve(inspector, keep)
+        if self._store is None:
+            store.keep_hand_made()
+            self._store = store
+
+    def switched(self) -> None:
+        """Another inspector judges now: one gone back to may have lost its execution provider before."""
+        self._recovery.resume()
+
+    @property
+    def recipes(self) -> Recipes | None:
+        """What pictures are judged by; None while nothing is served."""
+        return None if self._store is None else self._store.state.recipes
+
+    def state_with(self, inspector: Inspector) -> State | None:
+        """What there would be if `inspector` judged; blocks. Raises RecipeInvalid or RecipeUnknown."""
+        return None if self._store is None else self._store.state_with(inspector)
+
+    def _obstacle_now(self) -> NotReady | None:
+        """Why nothing is judged at this moment; None where pictures are."""
+        if self._store is None:
+            return self._obstacle
+        try:
+            self._recovery.check(self._store.state.inspector)
+            self._store.state.recipes.check()
+        except NotReady as obstacle:
+            return obstacle
+        except RecipeInvalid as error:
+            return NotReady(f"no picture is judged: {error}", error)
+        return None
 
     def readiness(self) -> Readiness:
         """That the service is ready, and with what; raises NotReady."""
@@ -104,70 +190,71 @@ class Service:
 
     def model(self) -> ModelAnswer:
         """The bundle in full; raises NotReady."""
-        return model_answer(self.loaded.inspector, self.loaded.recipes)
+        loaded = self.loaded
+        return model_answer(loaded.inspector, loaded.recipes)
 
     async def inspect(self, submission: Submission, deadline: float) -> InspectionAnswer:
         """Inspect a request's one picture by `deadline`, in the event loop's time; raises a PasslineError."""
-        work = self._work(submission.pictures[0], submission.options, deadline)
-        return self._recorded(await self._scheduler.run(work, deadline))
+        order = self.loaded.order(submission.pictures[0], submission.options)
+        priority = self.settings.camera_priorities.get(submission.options.camera_id or "", 0)
+        run = functools.partial(self._scheduler.run, priority=priority)
+        work = in_time(run, judge, order, deadline)
+        return self._recorded(order, await self._recovery.watch(order.inspector, work))
 
     async def inspect_batch(self, submission: Submission, deadline: float) -> BatchAnswer:
         """Inspect each picture by itself: whatever becomes of one, the others are as they would be alone."""
-        turn = asyncio.Semaphore(self.settings.workers)  # more at once would only fill the queue
+        loaded = self.loaded
+        chosen = loaded.recipes.choose(submission.options)  # once, as `loaded`: all are judged by the same
 
         async def inspect(upload: Upload) -> InspectionAnswer:
-            async with turn:
-                work = self._work(upload, submission.options, deadline)
-                return self._recorded(await self._scheduler.run_when_room(work, deadline))
+            order = loaded.order(upload, submission.options, chosen)
+            return self._recorded(order, await self.run_when_room(judge, order, deadline))
 
-        self.loaded.recipes.find(submission.options.recipe)  # else every picture would say the same
-        done = await asyncio.gather(*map(inspect, submission.pictures), return_exceptions=True)
+        done = await self.in_turn(inspect, submission.pictures)
         pairs = zip(submission.pictures, done, strict=True)
         return batch_answer([self._item(upload, outcome) for upload, outcome in pairs])
 
-    def _work(self, upload: Upload, options: Options, deadline: float) -> Callable[[], InspectionAnswer]:
-        recipe = self.loaded.recipes.find(options.recipe)
-        order = Order(self.loaded.inspector, recipe, upload, options)
-        left = deadline - asyncio.get_running_loop().time()
-        return functools.partial(judge, replace(order, useless_after=order.placed + left))
+    async def run_when_room(self, work: Callable[[Order], T], order: Order, deadline: float) -> T:
+        """Do one picture's work on a thread, as a picture of a batch; raises a PasslineError."""
+        timely = in_time(self._scheduler.run_when_room, work, order, deadline)
+        return await self._recovery.watch(order.inspector, timely)
 
-    def _recorded(self, answer: InspectionAnswer) -> InspectionAnswer:
+    async def in_turn(
+        self, work: Callable[[Upload], Awaitable[T]], pictures: Iterable[Upload]
+    ) -> list[T | BaseException]:
+        """What becomes of each picture, a few at once: more would only fill the queue."""
+        turn = asyncio.Semaphore(self._scheduler.workers)
+
+        async def one(upload: Upload) -> T:
+            async with turn:
+                return await work(upload)
+
+        return await asyncio.gather(*map(one, pictures), return_exceptions=True)
+
+    def _recorded(self, order: Order, answer: InspectionAnswer) -> InspectionAnswer:
         self.metrics.inspected(answer)
-        about = answer.model_dump(include={"id", "verdict", "recipe", "part_id", "camera_id"})
+        self.traces.inspected(answer)
+        self.bundles.answered(order, answer)
+        about = answer.model_dump(
+            include={"id", "verdict", "recipe", "recipe_version", "part_id", "camera_id"}
+        )
         log.info("inspected", extra=about | {"ms": answer.timings_ms["total"]})
         return answer
 
     def _item(self, upload: Upload, outcome: InspectionAnswer | BaseException) -> BatchItem:
         if isinstance(outcome, InspectionAnswer):
             return BatchItem(filename=upload.filename, inspection=outcome, problem=None)
-        problem = problem_of(named(outcome))
+        return BatchItem(filename=upload.filename, inspection=None, problem=self.problem(outcome))
+
+    def problem(self, error: BaseException) -> Problem:
+        """The problem that stands for one picture of many; counts it."""
+        problem = problem_of(named(error))
         self.metrics.refused(problem)
-        return BatchItem(filename=upload.filename, inspection=None, problem=problem)
+        return problem
 
-
-def load(settings: Settings) -> Loaded:
-    """Load the bundle and the recipes, run the self-test, and warm up; raises a PasslineError."""
-    limits = DecodeLimits(max_bytes=settings.max_upload_bytes, max_pixels=settings.max_pixels)
-    inspector = Inspector.load(settings.bundle_dir, settings.device, settings.threads, limits)
-    recipes = load_recipes(inspector.bundle, settings.recipes_dir, settings.default_recipe)
-    inspector.self_test()
-    # Once through everything, since the first overlay and the first PNG are slow too.
-    sample = Upload(None, inspector.bundle.read(inspector.bundle.golden[0].image))
-    judge(Order(inspector, recipes.default, sample, Options(overlay=True)))
-    return Loaded(inspector, recipes)
-
-
-def judge(order: Order) -> InspectionAnswer:
-    """Inspect one picture and put the answer together; runs on a worker thread."""
-    started = time.perf_counter()
-    upload = order.upload
-    inspection = order.inspector.inspect(upload.data, order.recipe, upload.reference_mask, order.check)
-    encoding = time.perf_counter()
-    mask = mask_answer(inspection, order.options)
-    picture = decode(order.upload.data, order.inspector.limits) if order.options.overlay else None
-    overlay = None if picture is None else draw(picture, inspection)
-    ended = time.perf_counter()
-    around = {"queue": started - order.placed, "encode": ended - encoding, "total": ended - order.placed}
-    answer = inspection_answer(inspection, order.options, model_used(order.inspector), mask, overlay)
-    timings = inspection.timings_ms | {step: seconds * 1000 for step, seconds in around.items()}
-    return answer.model_copy(update={"timings_ms": {step: round(ms, 3) for step, ms in timings.items()}})
+    def _changed(self, change: AnyChange) -> None:
+        self.metrics.changed(change.kind)
+        about = change.model_dump(mode="json", include={"who", "why", "name", "how", "activations"})
+        about["recipe"] = about.pop("name", None)  # a log record has a name of its own
+        versions = {"old_version": change.version - 1, "new_version": change.version}
+        log.info(f"{change.kind} changed", extra=about | versions)

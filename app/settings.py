@@ -1,13 +1,16 @@
 """Settings: one class, read from environment variables that start with `PASSLINE_`."""
 
 import difflib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.inspection.engines import Engines
 
 PREFIX = "PASSLINE_"
 MIB = 1024 * 1024
@@ -17,8 +20,26 @@ NOT_OURS = frozenset({"PASSLINE_DATA"})
 Positive = Annotated[int, Field(ge=1)]
 
 
+def _of_json(value: object) -> object:
+    """A variable's text read as JSON here, where what is wrong with it can be told; else as it is."""
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError('is no JSON object; right is a whole number by camera_id, such as {"press-2": 10}')
+    return found
+
+
+Priorities = Annotated[dict[str, int], NoDecode, BeforeValidator(_of_json)]
+
+
 class UnknownSetting(ValueError):
     """The environment holds a variable with our prefix that is no setting."""
+
+
+class PackageMissing(ValueError):
+    """A setting asks for something whose package is not installed."""
 
 
 class Settings(BaseSettings):
@@ -27,13 +48,25 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
     bundle_dir: Path = Field(
-        default=Path("models/magnetic-tile/2"),
+        default=Path("models/magnetic-tile/4"),
         description="Folder of the bundle to serve, the one with `bundle.json`.",
+    )
+    bundles_dir: Path | None = Field(
+        default=None,
+        description="Folder of bundles, as NAME/VERSION below it, that can be swapped over HTTP while"
+        " the service runs; unset: none can.",
+    )
+    state_dir: Path | None = Field(
+        default=None,
+        description="Folder where every swap is kept, in its subfolder `bundles`: the bundle last promoted is"
+        " served again after a restart, whatever `PASSLINE_BUNDLE_DIR` says. Unset: nothing can be promoted.",
     )
     recipes_dir: Path | None = Field(
         default=None,
         description="Folder of recipes (`*.yaml`, `*.yml`, `*.json`) known besides the bundle's own."
-        " All are read at start; one invalid recipe keeps the service from becoming ready.",
+        " All are read at start; a file that holds no recipe keeps the service from becoming ready, and so"
+        " does a recipe in force that does not fit the bundle."
+        " Where it can be written, its subfolder `history` keeps every version.",
     )
     default_recipe: str | None = Field(
         default=None,
@@ -44,19 +77,61 @@ class Settings(BaseSettings):
         description="`auto`: the best execution provider that loads; `cpu`; `cuda`: TensorRT or CUDA,"
         " and no readiness without one of them.",
     )
+    engines_dir: Path | None = Field(
+        default=None,
+        description="Folder for TensorRT's engines, to be kept from start to start; unset: TensorRT is not"
+        " used. An engine that is missing is built beside the service, on CUDA meanwhile, and used from the"
+        " next start on; `python -m app build-engine` builds it before.",
+    )
     host: str = Field(
         default="127.0.0.1", description="Address to listen on; `0.0.0.0` for every network of the box."
     )
     port: Annotated[int, Field(ge=0, le=65535)] = Field(
         default=8000, description="TCP port to listen on; 0 takes a free one, which the start message names."
     )
+    auth: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Whether API keys are demanded: `on`; `off`; `auto`: unless `PASSLINE_HOST` is a loopback"
+        " address, which only this machine reaches.",
+    )
+    keys_file: Path | None = Field(
+        default=None,
+        description="File of API keys, which `python -m app keys` writes; read again when it changes."
+        " Unset, missing or unreadable: where keys are demanded, nobody gets in.",
+    )
+    rate_limit_per_minute: Positive | None = Field(
+        default=None,
+        description="Requests a minute from one API key or, without keys, one address; unset: no limit."
+        " So many may come at once; a batch counts as one.",
+    )
+    tls_cert: Path | None = Field(
+        default=None,
+        description="Certificate (PEM, with those it was issued by) to serve HTTPS with; unset: HTTP.",
+    )
+    tls_key: Path | None = Field(
+        default=None, description="Private key (PEM, not encrypted) of `PASSLINE_TLS_CERT`."
+    )
+    tls_client_ca: Path | None = Field(
+        default=None,
+        description="Certificates (PEM) of the authority whose clients alone may connect (mutual TLS).",
+    )
     threads: Positive | None = Field(
         default=None,
-        description="Threads that one model run may use on the CPU; unset: ONNX Runtime decides.",
+        description="Threads that model runs share on the CPU; unset: as many as the box, or the container's"
+        " quota, has cores.",
     )
-    workers: Annotated[int, Field(ge=1, le=64)] = Field(
-        default=2,
-        description="Pictures inspected at the same time; a second one overlaps decoding with the model run.",
+    workers: Annotated[int, Field(ge=1, le=64)] | None = Field(
+        default=None,
+        description="Pictures worked on at the same time; unset: as many as there are threads for model runs,"
+        " and two more whose decoding and encoding overlap with that.",
+    )
+    camera_priorities: Priorities = Field(
+        default={},
+        description="How urgent the pictures of a camera are, as JSON by `camera_id`, such as"
+        ' `{"press-2": 10}`; those of the others have 0. The more urgent go first, and get in where all'
+        " places are taken: then the least urgent single inspection that waits is refused with `overloaded`."
+        " It can only take the place of one that waits: where priorities are set, keep `PASSLINE_QUEUE_SIZE`"
+        " above `PASSLINE_WORKERS`.",
     )
     queue_size: Positive = Field(
         default=32,
@@ -85,12 +160,37 @@ class Settings(BaseSettings):
         default=64_000_000,
         description="Most pixels (width x height) of a picture, checked before any is decoded.",
     )
+    max_connections: Positive = Field(
+        default=256,
+        description="Connections open at once; a few more are told `overloaded` or, if probes, answered,"
+        " and others are cut off.",
+    )
+    header_timeout_s: Positive = Field(
+        default=10,
+        description="Time for a request's header to arrive from its connection or its first byte on, and"
+        " for each 16 KiB of an answer to be taken; slower connections are cut off.",
+    )
     keep_alive_s: Positive = Field(
         default=75, description="Time an idle connection is kept open for the next request."
     )
     shutdown_grace_s: Positive = Field(
         default=30,
         description="Time that requests in progress have to finish when the service is told to stop.",
+    )
+    max_cameras: Annotated[int, Field(ge=0)] = Field(
+        default=32,
+        description="Cameras (`camera_id`) that metrics are kept of by name; pictures of later ones count"
+        " together as `other`.",
+    )
+    drift_window: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=500,
+        description="Pictures of a camera that drift is told by: its last ones, and none before there"
+        " are so many.",
+    )
+    otlp_endpoint: Annotated[str, Field(pattern=r"^https?://[^/\s]+/?$")] | None = Field(
+        default=None,
+        description="Address of an OpenTelemetry collector that takes OTLP over HTTP, such as"
+        " `http://127.0.0.1:4318`, for traces; unset: none are made.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info",
@@ -106,6 +206,25 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _what_was_promoted_can_be_found(self) -> Self:
+        if self.state_dir is not None and self.bundles_dir is None:
+            raise ValueError("state_dir needs bundles_dir, where the bundle last promoted is looked for")
+        return self
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("set both tls_cert and tls_key, or neither: one is of no use without the other")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ValueError("tls_client_ca needs tls_cert and tls_key: without TLS no client is verified")
+        return self
+
+    @property
+    def engines(self) -> Engines | None:
+        """Where TensorRT's engines are."""
+        return None if self.engines_dir is None else Engines(self.engines_dir)
+
     @classmethod
     def from_environment(cls) -> Self:
         """Read the environment; raises UnknownSetting (a misspelt variable) or ValidationError (a value)."""
@@ -116,6 +235,17 @@ class Settings(BaseSettings):
 def variable(field: str) -> str:
     """The environment variable that sets a field of Settings."""
     return PREFIX + field.upper()
+
+
+def what_is_wrong(error: ValidationError) -> list[str]:
+    """A line for each value that cannot be: its variable, the key within that if any, and what would do."""
+    lines = []
+    for each in error.errors():
+        field, *keys = each["loc"] or ("",)
+        name = variable(str(field)) if field else "settings"
+        place = ", ".join([name, *(f"key {key}" for key in keys)])
+        lines.append(f"{place}: {each['msg'].removeprefix('Value error, ')}")
+    return lines
 
 
 def refuse_unknown(environment: Mapping[str, str]) -> None:

@@ -1,7 +1,7 @@
 """Request bodies into pictures, within bounds: bytes of one body, bytes of all bodies together, and time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,6 +17,9 @@ from app.errors import (
     UploadTimeout,
     WrongField,
 )
+from app.frames import FRAME_TYPE, as_sent, check_frame, of_form
+from app.inspection.raw import RawFrame
+from app.inspection.recipe_text import MAX_RECIPE_CHARS
 from app.multipart import File, Form, FormReader
 from app.schemas import Labels, Options
 from app.settings import Settings
@@ -24,16 +27,18 @@ from app.settings import Settings
 T = TypeVar("T")
 RAW_TYPES = ("image/jpeg", "image/png", "image/bmp", "image/tiff")
 FORM_TYPE = "multipart/form-data"
+TEXT_TYPES = ("application/yaml", "application/json")
+MAX_TEXT_BYTES = 4 * MAX_RECIPE_CHARS  # the most that UTF-8 makes of them
 LABEL_FIELDS = frozenset(Labels.model_fields)
 RETRY_S = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One picture as it was sent, with its reference mask if it has one."""
+    """One picture as it was sent, a file's bytes or a camera's frame, with its reference mask if any."""
 
     filename: str | None
-    data: bytes
+    data: bytes | RawFrame
     reference_mask: bytes | None = None
 
 
@@ -43,6 +48,7 @@ class Submission:
 
     pictures: tuple[Upload, ...]
     options: Options
+    candidate: str = ""
 
 
 class Uploads:
@@ -55,34 +61,41 @@ class Uploads:
     @asynccontextmanager
     async def single(self, request: Request, query: Options) -> AsyncIterator[Submission]:
         """A request's one picture, as a form or as the body itself; its memory is counted until the end."""
-        media_type = _media_type(request)
-        if media_type not in (FORM_TYPE, *RAW_TYPES):
-            raise MediaTypeUnsupported(
-                f"the body is {media_type or 'of no stated type'}; send {FORM_TYPE} with the picture in"
-                f" the field `image`, or the picture itself as {', '.join(RAW_TYPES)}"
-            )
+        hint = (
+            f"send {FORM_TYPE} with the picture in the field `image`, or the picture itself as"
+            f" {', '.join(RAW_TYPES)}, or a camera's frame as {FRAME_TYPE}"
+        )
+        media_type = _media_type(request, (FORM_TYPE, *RAW_TYPES, FRAME_TYPE), hint)
+        if media_type != FORM_TYPE:
+            check_frame(media_type, query)
         async with self._body(request, self._settings.max_upload_bytes) as chunks:
             if media_type == FORM_TYPE:
                 form = await self._form(request, chunks, {"image": 1, "reference_mask": 1})
                 yield _one_picture(form, query)
             else:
-                yield Submission((Upload(None, await _joined(chunks)),), query)
+                data = as_sent(await _joined(chunks), media_type, query)
+                yield Submission((Upload(None, data),), query)
+
+    async def text(self, request: Request, media_types: tuple[str, ...] = TEXT_TYPES) -> str:
+        """A body that is text; raises RequestInvalid if it is not UTF-8."""
+        _media_type(request, media_types, f"send {' or '.join(media_types)}")
+        async with self._body(request, MAX_TEXT_BYTES) as chunks:
+            return _decoded(await _joined(chunks), "body")
 
     @asynccontextmanager
-    async def batch(self, request: Request, query: Options) -> AsyncIterator[Submission]:
-        """The pictures of a batch; their memory is counted until the end."""
-        media_type = _media_type(request)
-        if media_type != FORM_TYPE:
-            raise MediaTypeUnsupported(
-                f"the body is {media_type or 'of no stated type'}; a batch is {FORM_TYPE} with each picture"
-                " in a field `images`"
-            )
+    async def batch(
+        self, request: Request, query: Options, *, with_candidate: bool = False
+    ) -> AsyncIterator[Submission]:
+        """The pictures of a batch, perhaps with a recipe; their memory is counted until the end."""
+        _media_type(request, (FORM_TYPE,), f"a batch is {FORM_TYPE} with each picture in a field `images`")
         async with self._body(request, self._settings.max_batch_bytes) as chunks:
-            form = await self._form(request, chunks, {"images": self._settings.max_batch_images})
-            pictures = tuple(Upload(file.filename, file.data) for file in form.files["images"])
+            most = {"images": self._settings.max_batch_images} | ({"candidate": 1} if with_candidate else {})
+            form = await self._form(request, chunks, most)
+            pictures = tuple(Upload(each.filename, of_form(each, query)) for each in form.files["images"])
             if not pictures:
                 raise _missing("images", "send each picture of the batch in a field of this name")
-            yield Submission(pictures, _options(form, query))
+            candidate = _candidate(form) if with_candidate else ""
+            yield Submission(pictures, _options(form, query), candidate)
 
     @asynccontextmanager
     async def _body(self, request: Request, limit: int) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -152,15 +165,15 @@ async def _left(request: Request) -> None:
         pass
 
 
-def _media_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+def _media_type(request: Request, taken: Sequence[str], hint: str) -> str:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in taken:
+        raise MediaTypeUnsupported(f"the body is {media_type or 'of no stated type'}; {hint}")
+    return media_type
 
 
 async def _joined(chunks: AsyncIterator[bytes]) -> bytes:
-    data = bytearray()
-    async for chunk in chunks:
-        data += chunk
-    return bytes(data)
+    return b"".join([chunk async for chunk in chunks])
 
 
 def _one_picture(form: Form, query: Options) -> Submission:
@@ -169,8 +182,22 @@ def _one_picture(form: Form, query: Options) -> Submission:
     image: File = form.files["image"][0]
     masks = [file.data for file in form.files["reference_mask"]]
     return Submission(
-        (Upload(image.filename, image.data, masks[0] if masks else None),), _options(form, query)
+        (Upload(image.filename, of_form(image, query), masks[0] if masks else None),), _options(form, query)
     )
+
+
+def _candidate(form: Form) -> str:
+    if not form.files["candidate"]:
+        raise _missing("candidate", "send the recipe to try in a field of this name")
+    return _decoded(form.files["candidate"][0].data, "form.candidate")
+
+
+def _decoded(data: bytes, field: str) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        message = f"is not UTF-8 text: {error}"
+        raise RequestInvalid(f"{field}: {message}", (WrongField(field, message),)) from error
 
 
 def _options(form: Form, query: Options) -> Options:

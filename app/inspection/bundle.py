@@ -1,51 +1,32 @@
 """The bundle: a directory with ONNX graphs and, in `bundle.json`, everything needed to use them honestly.
 
 Graph contract, checked when a session is made: input `pixels` uint8 [batch, tile_height, tile_width, C];
-outputs `mask_probability` uint8 [batch, K, tile_height, tile_width] (255 is certain) and `image_probability`
-float32 [batch].
+outputs `mask_probability` uint8 [batch, K, tile_height, tile_width] (255 is certain), `image_probability`
+float32 [batch] and, where the artifact has an input gate, `features` float32 [batch, F].
 """
 
 import hashlib
-from itertools import pairwise
+import stat
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import (
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AwareDatetime, Field, PrivateAttr, ValidationError, model_validator
 
+from app.inspection.artifact import Artifact
 from app.inspection.errors import BundleCorrupt, BundleInvalid, RecipeError
+from app.inspection.golden import AT_HOME, GoldenSample, GoldenSetting, GoldenTolerance
+from app.inspection.parts import Name, Part, Sha256
 from app.inspection.recipe import Recipe, check_classes, describe, parse_recipe
-from app.inspection.results import Verdict
+from app.inspection.results import Severity
 
 MANIFEST = "bundle.json"
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Share = Annotated[float, Field(ge=0, le=1)]
-Threshold = Annotated[float, Field(gt=0, le=1)]  # 0 would call every pixel a defect
-Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class Part(BaseModel):
-    """Base of everything in `bundle.json`: frozen, and a key that is not known is refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DefectClass(Part):
     """A kind of defect the model tells apart; its place in the list, from 1, is its value in label maps."""
 
     name: Name
-    severity: Literal["minor", "major", "critical"]
+    severity: Severity
 
 
 class InputContract(Part):
@@ -71,104 +52,6 @@ class InputContract(Part):
         return self
 
 
-class ExpectedRates(Part):
-    """Escape and overkill rates measured at an operating point, with their intervals (low, high)."""
-
-    split: str
-    confidence: Share
-    defective: Annotated[int, Field(ge=0)]
-    good: Annotated[int, Field(ge=0)]
-    escape_rate: Share
-    escape_interval: tuple[Share, Share]
-    overkill_rate: Share
-    overkill_interval: tuple[Share, Share]
-
-
-class OperatingPoint(Part):
-    """The thresholds in force for one artifact; `expected` is None only while a bundle is being made."""
-
-    image_threshold: Threshold
-    pixel_threshold: Threshold
-    min_area_px: Annotated[int, Field(ge=0)]
-    expected: ExpectedRates | None = None
-
-
-class Artifact(Part):
-    """One ONNX graph, the execution providers (ONNX Runtime's names) it is meant for, its thresholds."""
-
-    name: Literal["fp32", "fp16", "int8"]
-    file: str
-    sha256: Sha256
-    providers: Annotated[tuple[str, ...], Field(min_length=1)]
-    operating_point: OperatingPoint
-
-
-class Curve(Part):
-    """How the probabilities of one output are bent so that they mean frequencies.
-
-    By a temperature, p' = sigmoid(logit(p) / T), or, where there are `levels`, along the straight lines
-    between these (level, probability) points, and flat beyond them.
-    """
-
-    temperature: Temperature = 1.0
-    levels: tuple[Annotated[int, Field(ge=0, le=255)], ...] = ()
-    probabilities: tuple[Share, ...] = ()
-
-    @model_validator(mode="after")
-    def _rises(self) -> "Curve":
-        if len(self.levels) != len(self.probabilities):
-            raise ValueError("levels and probabilities must be equally many")
-        if any(low >= high for low, high in pairwise(self.levels)):
-            raise ValueError("levels must rise")
-        if any(low > high for low, high in pairwise(self.probabilities)):
-            raise ValueError("probabilities must not fall, or calibration would change the order of pixels")
-        return self
-
-    def table(self) -> NDArray[np.float32]:
-        """The calibrated probability of each of the 256 levels, float32 [256]."""
-        if self.levels:
-            return np.interp(np.arange(256), self.levels, self.probabilities).astype(np.float32)
-        level = np.arange(256) / 255.0
-        with np.errstate(divide="ignore"):  # levels 0 and 255 are minus and plus infinity, and stay 0 and 1
-            logit = np.log(level) - np.log1p(-level)
-            return np.asarray(1.0 / (1.0 + np.exp(-logit / self.temperature)), dtype=np.float32)
-
-
-class ProbabilityCalibration(Part):
-    """What makes probabilities mean frequencies: of each class, of any defect, and of the picture.
-
-    `mask_temperature` is that of any defect where `any_defect` is not given. `classes` is empty or has one
-    curve for each class. The image probability counts as the nearest of 256 levels.
-    """
-
-    mask_temperature: Temperature = 1.0
-    any_defect: Curve | None = None
-    classes: tuple[Curve, ...] = ()
-    image: Curve = Curve()
-
-    def mask_table(self) -> NDArray[np.float32]:
-        """The calibrated any-defect probability of each level of the most probable class, float32 [256]."""
-        return (self.any_defect or Curve(temperature=self.mask_temperature)).table()
-
-
-class GoldenSample(Part):
-    """A generated picture with the label map, verdict and image probability the bundle must reproduce."""
-
-    image: str
-    image_sha256: Sha256
-    mask: str
-    mask_sha256: Sha256
-    verdict: Verdict
-    image_probability: Share
-
-
-class GoldenTolerance(Part):
-    """How far a golden sample may be missed, so that providers and artifacts can round differently."""
-
-    min_mask_iou: Share = 0.95
-    max_image_probability_difference: Share = 0.05
-
-
 class DataSource(Part):
     """One set of training pictures."""
 
@@ -190,7 +73,7 @@ class TrainingSummary(Part):
 class Bundle(Part):
     """A published model; read it with `Bundle.load`, which checks every file against its hash."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     name: Name
     version: Name
     created: AwareDatetime
@@ -198,22 +81,25 @@ class Bundle(Part):
     classes: Annotated[tuple[DefectClass, ...], Field(min_length=1, max_length=254)]
     input: InputContract
     artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1)]
-    calibration: ProbabilityCalibration = ProbabilityCalibration()
     recipe: str
     recipe_sha256: Sha256
     golden: tuple[GoldenSample, ...]
+    golden_origin: Literal["generated", "own"] = "generated"
     golden_tolerance: GoldenTolerance = GoldenTolerance()
+    golden_tolerance_at_home: GoldenTolerance = AT_HOME
+    golden_settings: tuple[GoldenSetting, ...] = ()
     training: TrainingSummary
     tools: dict[str, str]
 
     _directory: Path = PrivateAttr()
+    _manifest_sha256: str = PrivateAttr()
     _default_recipe: Recipe = PrivateAttr()
 
     @classmethod
     def load(cls, directory: Path) -> "Bundle":
         """Read and check a bundle; raises BundleInvalid (schema, recipe) or BundleCorrupt (files, hashes)."""
         try:
-            text = (directory / MANIFEST).read_bytes()
+            text = _read_regular(directory / MANIFEST)
         except OSError as error:
             raise BundleCorrupt(f"{directory} holds no readable {MANIFEST}: {error}") from error
         try:
@@ -221,6 +107,7 @@ class Bundle(Part):
         except ValidationError as error:
             raise BundleInvalid(f"{directory / MANIFEST}: {describe(error)}") from error
         bundle._directory = directory
+        bundle._manifest_sha256 = hashlib.sha256(text).hexdigest()
         for file in bundle.hashes:
             bundle.read(file)
         bundle._default_recipe = bundle._read_recipe()
@@ -235,11 +122,25 @@ class Bundle(Part):
         return self
 
     @model_validator(mode="after")
+    def _golden_answers_have_every_class(self) -> "Bundle":
+        answers = [answer for sample in self.golden for answer in sample.answers]
+        if any(len(each.mean_levels) != len(self.classes) for each in answers):
+            raise ValueError(f"mean_levels of a golden answer must have all {len(self.classes)} classes")
+        return self
+
+    @model_validator(mode="after")
     def _every_class_is_calibrated_or_none(self) -> "Bundle":
-        if len(self.calibration.classes) not in (0, len(self.classes)):
+        if any(len(each.calibration.classes) not in (0, len(self.classes)) for each in self.artifacts):
             raise ValueError(
                 f"calibration.classes must be one curve for each of the {len(self.classes)} classes, or none"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _all_artifacts_have_a_gate_or_none(self) -> "Bundle":
+        without = [each.name for each in self.artifacts if each.gate is None]
+        if without and len(without) < len(self.artifacts):
+            raise ValueError(f"all artifacts must have an input gate or none: {', '.join(without)} has none")
         return self
 
     @property
@@ -248,9 +149,19 @@ class Bundle(Part):
         return self._directory
 
     @property
+    def manifest_sha256(self) -> str:
+        """What tells it from every other bundle: the manifest has the hashes of all else that decides."""
+        return self._manifest_sha256
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """The defect classes in label map order: the first is 1."""
         return tuple(each.name for each in self.classes)
+
+    @property
+    def severities(self) -> dict[str, Severity]:
+        """The severity of each defect class."""
+        return {each.name: each.severity for each in self.classes}
 
     @property
     def default_recipe(self) -> Recipe:
@@ -263,15 +174,24 @@ class Bundle(Part):
         files = {each.file: each.sha256 for each in self.artifacts} | {self.recipe: self.recipe_sha256}
         for sample in self.golden:
             files |= {sample.image: sample.image_sha256, sample.mask: sample.mask_sha256}
-        return files
+            files |= {each.mask: each.mask_sha256 for each in sample.answers}
+        gates = [each.gate for each in self.artifacts if each.gate is not None]
+        return files | {each.features: each.features_sha256 for each in gates}
+
+    def golden_setting(self, artifact: str) -> GoldenSetting | None:
+        """Under what an artifact gave its golden answers, None where it gave none."""
+        return next((each for each in self.golden_settings if each.artifact == artifact), None)
 
     def read(self, file: str) -> bytes:
         """A file's bytes, checked against its hash on the way; raises BundleCorrupt or BundleInvalid."""
-        path = (self._directory / file).resolve()
+        try:
+            path = (self._directory / file).resolve()
+        except (ValueError, RuntimeError) as error:  # a NUL in the name; links that lead in a circle
+            raise BundleInvalid(f"{MANIFEST} names {file!r}, which is no file's name: {error}") from error
         if not path.is_relative_to(self._directory.resolve()):
             raise BundleInvalid(f"{MANIFEST} names {file}, which is outside of the bundle")
         try:
-            content = path.read_bytes()
+            content = _read_regular(path)
         except OSError as error:
             raise BundleCorrupt(f"{file} of {self._directory} cannot be read: {error}") from error
         found = hashlib.sha256(content).hexdigest()
@@ -286,3 +206,10 @@ class Bundle(Part):
         except (RecipeError, UnicodeDecodeError) as error:
             raise BundleInvalid(f"the default recipe of {self._directory}: {error}") from error
         return recipe
+
+
+def _read_regular(path: Path) -> bytes:
+    """A file's bytes; raises OSError, also for a pipe or device, which could keep its reader for ever."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(f"{path} is no regular file")
+    return path.read_bytes()

@@ -31,6 +31,7 @@ from app.inspection.errors import (
     ReferenceMaskSizeMismatch,
     ReferenceMaskUnreadable,
 )
+from app.inspection.raw import RawFrame, decode_frame
 
 # Both are switches of the whole process. Pillow's own limit would warn, or fail, at a number of pixels that
 # is not ours, and a truncated picture must stay an error whatever another library would like.
@@ -52,9 +53,11 @@ BROKEN = (
     struct.error, zlib.error, Warning,
 )  # fmt: skip
 
+SEVERAL = "the file holds several {}; send each as a picture of its own"
 ADDRESS = re.compile(r"0x[0-9a-f]{6,}")  # of an object, in what an exception says
 
 MAX_SCANS = 100  # each goes over the whole picture; encoders make about ten
+MAX_READS = 100_000  # by which Pillow takes a file; a real picture needs some thousands
 DEEP_LEVELS = 4096 >> 8  # what 12 bits in a 16-bit file stay below, once they are 8
 WHITE, MIDDLE_GREY = 255, 127  # of a reference mask without classes
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -70,23 +73,21 @@ class DecodeLimits:
 
 
 def decode(
-    data: bytes, limits: DecodeLimits, check_shape: Callable[[int, int], object] | None = None
+    data: bytes | RawFrame, limits: DecodeLimits, check_shape: Callable[[int, int], object] | None = None
 ) -> NDArray[np.uint8]:
-    """Decode JPEG, PNG, BMP or TIFF to uint8 [H, W] (grey) or [H, W, 3] (RGB), upright as its EXIF says.
+    """Decode JPEG, PNG, BMP, TIFF or a raw frame to uint8 [H, W] (grey) or [H, W, 3] (RGB).
 
-    Limits are checked on the header, before a pixel is allocated; so is what `check_shape`, given the stored
-    height and width, raises. 16 bits become 8 by dropping the low byte, for every picture alike: a scale
-    chosen per picture would make scores incomparable. But 10 or 12 bits in a 16-bit file, of which nearly
-    black would remain, are refused. Raises an ImageError.
+    Files are turned upright as their EXIF says. Limits are checked on the header, before a pixel is
+    allocated; so is what `check_shape`, given the stored height and width, raises. 16 bits become 8 by
+    dropping the low byte, for every picture alike: a scale chosen per picture would make scores incomparable.
+    But 10 or 12 bits in a 16-bit file, of which nearly black would remain, are refused. Raises an ImageError.
     """
-    if not data:
-        raise ImageEmpty("the picture has no bytes; send a JPEG, PNG, BMP or TIFF file")
-    if len(data) > limits.max_bytes:
-        raise ImageTooLarge(f"the picture has {len(data)} bytes; at most {limits.max_bytes} are accepted")
+    _check_bytes(data.data if isinstance(data, RawFrame) else data, limits)
+    if isinstance(data, RawFrame):
+        _check_shape((data.width, data.height), limits, check_shape)
+        return decode_frame(data)
     image = _open(data, FORMATS)
-    _check_size(image.size, limits)
-    if check_shape is not None:
-        check_shape(image.height, image.width)
+    _check_shape(image.size, limits, check_shape)
     deep = _is_16_bit(image)
     pixels = _pixels(_load(image, data))
     if deep and pixels.max() < DEEP_LEVELS:
@@ -142,14 +143,28 @@ def _label_map(
     return values.astype(np.uint8), True
 
 
+class _Frugal(BytesIO):
+    """A file that cannot be read bit by bit for ever: filling, or empty chunks, by the million."""
+
+    left = MAX_READS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.left -= 1
+        if self.left < 0:
+            raise ValueError(f"it is made of more than {MAX_READS} pieces")
+        return super().read(size)
+
+
 def _open(data: bytes, formats: tuple[str, ...]) -> ImageFile.ImageFile:
     """Read the header only, and refuse what is plainly not one complete picture."""
     try:
         if data.startswith(b"\x89PNG") and "PNG" in formats:
-            Image.open(BytesIO(data), formats=formats).verify()  # checksums, which loading leaves unread
-        image = Image.open(BytesIO(_checked_jpeg(data)), formats=formats)
+            Image.open(_Frugal(data), formats=formats).verify()  # checksums, which loading leaves unread
+            if png.is_followed_by_another(data):
+                raise ImageAnimated(SEVERAL.format("pictures"))
+        image = Image.open(_Frugal(_checked_jpeg(data)), formats=formats)
         if image.format in ("TIFF", "PNG") and getattr(image, "is_animated", False):
-            raise ImageAnimated("the file holds several frames or pages; send each as a picture of its own")
+            raise ImageAnimated(SEVERAL.format("frames or pages"))
     except UnidentifiedImageError as error:
         if data.startswith(SIGNATURES):
             raise _broken(data, error) from error
@@ -168,9 +183,26 @@ def _checked_jpeg(data: bytes) -> bytes:
         raise ImageUnsupported(
             f"the JPEG has {len(frame.scans)} scans; at most {MAX_SCANS} are read: export it as baseline"
         )
+    if jpeg.is_followed_by_another(data, frame):
+        raise ImageAnimated(SEVERAL.format("pictures"))
     if what := jpeg.missing(data, frame):
         raise ImageTruncated(f"the file ends before the picture does ({what}); send it whole")
     return jpeg.without_end(data, frame)
+
+
+def _check_bytes(data: bytes, limits: DecodeLimits) -> None:
+    if not data:
+        raise ImageEmpty("the picture has no bytes; send a JPEG, PNG, BMP or TIFF file, or a camera's frame")
+    if len(data) > limits.max_bytes:
+        raise ImageTooLarge(f"the picture has {len(data)} bytes; at most {limits.max_bytes} are accepted")
+
+
+def _check_shape(
+    size: tuple[int, int], limits: DecodeLimits, check_shape: Callable[[int, int], object] | None
+) -> None:
+    _check_size(size, limits)
+    if check_shape is not None:
+        check_shape(size[1], size[0])
 
 
 def _check_size(size: tuple[int, int], limits: DecodeLimits) -> None:

@@ -8,14 +8,16 @@ PasslineError
  │   ├─ ImageUnsupported            a file type or pixel format that is not read, or 12 bits in 16
  │   ├─ ImageUndecodable            a supported type whose content is broken
  │   ├─ ImageTruncated              a supported type that ends too early
- │   └─ ImageAnimated               several frames or pages
+ │   ├─ ImageAnimated               several frames or pages
+ │   └─ FrameMismatch               a raw frame whose bytes are not what its parameters say
  ├─ ReferenceMaskError            the reference mask cannot be compared with
  │   ├─ ReferenceMaskUnreadable     not a readable lossless picture
  │   ├─ ReferenceMaskSizeMismatch   not the size of the picture
  │   └─ ReferenceMaskInvalid        values that are no class
  ├─ RecipeError
  │   ├─ RecipeUnknown               no recipe of that name
- │   └─ RecipeInvalid               a recipe that breaks its schema
+ │   ├─ RecipeInvalid               a recipe that breaks its schema, or does not fit the bundle
+ │   └─ RecipeDoesNotFit            its regions leave nothing of this picture to judge
  ├─ BundleError
  │   ├─ BundleInvalid               breaks its schema, or its graph breaks the contract
  │   ├─ BundleCorrupt               a file is missing or is not the one that was published
@@ -83,6 +85,12 @@ class ImageAnimated(ImageError):
     code = "image_animated"
 
 
+class FrameMismatch(ImageError):
+    """The bytes of a raw frame are not as many, or not such, as its size and pixel format say."""
+
+    code = "frame_mismatch"
+
+
 class ReferenceMaskError(PasslineError):
     """The reference mask cannot be compared with."""
 
@@ -120,9 +128,15 @@ class RecipeUnknown(RecipeError):
 
 
 class RecipeInvalid(RecipeError):
-    """The recipe breaks its schema, or names a class the bundle does not have."""
+    """The recipe breaks its schema, or asks for a class or an operating point the bundle does not have."""
 
     code = "recipe_invalid"
+
+
+class RecipeDoesNotFit(RecipeError):
+    """A region or zone of the recipe holds no pixel of the picture, so that its rules would judge nothing."""
+
+    code = "recipe_does_not_fit"
 
 
 class BundleError(PasslineError):

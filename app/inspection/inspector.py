@@ -4,32 +4,47 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.inspection.bundle import Bundle, GoldenSample
+from app.inspection.artifact import OperatingPoint
+from app.inspection.blend import Blend
+from app.inspection.bundle import Bundle
 from app.inspection.decode import DecodeLimits, decode, decode_reference_mask
-from app.inspection.errors import PasslineError, SelfTestFailed
-from app.inspection.mask import to_label_map
-from app.inspection.mask_metrics import dice, label_iou, soft_dice_confidence
-from app.inspection.measure import measure
-from app.inspection.preprocess import cut, plan_tiles, stitch
+from app.inspection.engines import Engines
+from app.inspection.errors import PasslineError, RecipeInvalid, SelfTestFailed
+from app.inspection.findings import find, unexplained
+from app.inspection.gate import InputGate, picture_scores
+from app.inspection.golden import GoldenSample
+from app.inspection.mask import Marks
+from app.inspection.mask_metrics import confusion, dice_of_counts, soft_dice_confidence
+from app.inspection.planes import zero_planes
+from app.inspection.preprocess import Tiles, plan_tiles
+from app.inspection.raw import RawFrame
 from app.inspection.recipe import Recipe, check_classes
+from app.inspection.regions import scope_of
 from app.inspection.results import (
-    Defect,
     EstimatedDice,
     ImageInfo,
     Inspection,
     MeasuredDice,
     Prediction,
-    Reason,
-    Verdict,
+    Scan,
+    Seen,
+    TileProbability,
 )
-from app.inspection.session import Device, Session
-from app.inspection.verdict import head_reason, judge
+from app.inspection.runtime import Device
+from app.inspection.self_test import differences, setting_differences
+from app.inspection.session import Session
+from app.inspection.trade_off import resolve
+from app.inspection.verdict import doubts_about, judge
+
+Place = tuple[slice, slice]  # rows and columns
+Put = Callable[[int, Place, NDArray[np.uint8]], None]  # the k-th class's levels in a place
+LEAST_AT_ONCE = 8  # tiles cut and blended together, more where the session runs more at once
 
 
 class Timings:
@@ -55,7 +70,9 @@ class Inspector:
         self.bundle = bundle
         self.session = session
         self.limits = replace(limits, min_side_px=max(limits.min_side_px, bundle.input.min_side_px))
-        self._mask_table = bundle.calibration.mask_table()
+        artifact = session.artifact
+        self._gate = None if artifact.gate is None else InputGate(bundle, artifact.gate)
+        self._mask_table = artifact.calibration.mask_table()
 
     @classmethod
     def load(
@@ -64,51 +81,51 @@ class Inspector:
         device: Device = "auto",
         threads: int | None = None,
         limits: DecodeLimits | None = None,
+        engines: Engines | None = None,
     ) -> "Inspector":
         """Load a bundle onto a device; raises BundleError or DeviceUnavailable. `self_test` it before use."""
         bundle = Bundle.load(bundle_dir)
-        return cls(bundle, Session(bundle, device, threads), limits)
+        return cls(bundle, Session(bundle, device, threads, engines=engines), limits)
 
     def inspect(
         self,
-        data: bytes,
+        data: bytes | RawFrame,
         recipe: Recipe | None = None,
         reference_mask: bytes | None = None,
         check: Callable[[], None] = lambda: None,
+        *,
+        keep_probability: bool = False,
     ) -> Inspection:
         """Inspect one uploaded picture by a recipe (default: the bundle's).
 
         With a reference mask of the picture's size Dice is measured too. `check` is called now and then and
-        ends the inspection with what it raises. Raises a PasslineError.
+        ends the inspection with what it raises. `keep_probability` is for heat maps: it holds one byte more
+        for each pixel. Raises a PasslineError.
         """
-        recipe = recipe or self.bundle.default_recipe
-        check_classes(recipe, self.bundle.class_names)
-        timings = Timings()
-        with timings.step("decode"):
-            image = decode(
-                data, self.limits, lambda height, width: plan_tiles(height, width, self.bundle.input)
-            )
-            reference = None if reference_mask is None else self._reference(reference_mask, image)
-        prediction = self.predict(image, timings, check)
-        with timings.step("mask"):
-            label_map = self.label_map(prediction)
-            estimated = self._estimated_dice(prediction, label_map)
-            measured = None if reference is None else self._measured_dice(label_map, *reference)
-        defects, verdict, reasons = self.decide(label_map, prediction, recipe, timings)
-        return Inspection(
-            verdict=verdict,
-            reasons=reasons,
-            defects=defects,
-            label_map=label_map,
-            classes=self.bundle.class_names,
-            image_probability=prediction.image_probability,
-            image_threshold=self.image_threshold,
-            measured_dice=measured,
-            estimated_dice=estimated,
-            image=ImageInfo(image.shape[1], image.shape[0], hashlib.sha256(data).hexdigest()),
-            timings_ms=timings.ms,
-            recipe=recipe.name,
-        )
+        task = self._begin(data, recipe, reference_mask)
+        marks = Marks(task.shape, task.point)
+        scan = self._scan(task.image, marks.add, task.timings, check)
+        inspection = self._judge(task, marks, scan, check)
+        return inspection if keep_probability else replace(inspection, probability=None)
+
+    def see(
+        self,
+        data: bytes | RawFrame,
+        recipe: Recipe | None = None,
+        reference_mask: bytes | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> Seen:
+        """As `inspect`, and give what the inspection was made of too: a plane for each class."""
+        task = self._begin(data, recipe, reference_mask)
+        marks, planes = Marks(task.shape, task.point), self._planes(task.shape)
+
+        def put(k: int, place: Place, levels: NDArray[np.uint8]) -> None:
+            marks.add(k, place, levels)
+            planes[k][place] = levels
+
+        scan = self._scan(task.image, put, task.timings, check)
+        inspection = replace(self._judge(task, marks, scan, check), probability=None)
+        return Seen(task.image, Prediction(scan.tiles, scan.looked, planes), inspection)
 
     def predict(
         self,
@@ -116,72 +133,151 @@ class Inspector:
         timings: Timings | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> Prediction:
-        """What the model says of uint8 pixels [H, W] or [H, W, 3], before any threshold."""
-        timings = timings or Timings()
+        """What model and input gate say of uint8 pixels [H, W] or [H, W, 3], before any threshold."""
+        planes = self._planes((image.shape[0], image.shape[1]))
+
+        def put(k: int, place: Place, levels: NDArray[np.uint8]) -> None:
+            planes[k][place] = levels
+
+        scan = self._scan(image, put, timings or Timings(), check)
+        return Prediction(scan.tiles, scan.looked, planes)
+
+    def _begin(self, data: bytes | RawFrame, recipe: Recipe | None, reference_mask: bytes | None) -> "_Task":
+        recipe = recipe or self.bundle.default_recipe
+        check_classes(recipe, self.bundle.class_names)
+        point = self.operating_point(recipe)
+        timings = Timings()
+        with timings.step("decode"):
+            image = decode(
+                data, self.limits, lambda height, width: plan_tiles(height, width, self.bundle.input)
+            )
+            reference = None if reference_mask is None else self._reference(reference_mask, image)
+        return _Task(_image_info(image, data), image, reference, recipe, point, timings)
+
+    def _scan(self, image: NDArray[np.uint8], put: Put, timings: Timings, check: Callable[[], None]) -> Scan:
+        """Run the model over a picture, and give `put` what it says of each part once that is final.
+
+        A few tiles at a time: however large the picture, little more than `put` keeps is held.
+        """
+        of_pixels = {}
+        if self._gate is not None:
+            with timings.step("gate"):
+                of_pixels = picture_scores(image)
         with timings.step("preprocess"):
-            tiles, plan = cut(image, self.bundle.input)
-        with timings.step("inference"):
-            probabilities, heads = self.session.run(tiles, check)
+            tiles = Tiles(image, self.bundle.input)
+        plan = tiles.plan
+        order = [number for line in plan.lines for number in line]
+        blend, answers = Blend(plan, len(self.bundle.classes)), []
+        at_once = max(LEAST_AT_ONCE, self.session.max_batch)
+        for start in range(0, len(order), at_once):
+            numbers = order[start : start + at_once]
+            with timings.step("preprocess"):
+                pixels = tiles.cut(numbers)
+            with timings.step("inference"):
+                found = self.session.run(pixels, check)
+            with timings.step("mask"):
+                for part in blend.add(numbers, found.mask_probability):
+                    put(part.k, part.place, part.levels)
+            answers.append((found.image_probability, found.features))
+        in_order = np.argsort(order)
+        heads, features = (np.concatenate(each)[in_order] for each in zip(*answers, strict=True))
+        looked = None
+        if self._gate is not None:
+            with timings.step("gate"):
+                looked = self._gate.judge(of_pixels, features.mean(axis=0))
+        covered = zip(plan.covered(), heads.tolist(), strict=True)
+        return Scan(tuple(TileProbability(*place, head) for place, head in covered), looked)
+
+    def _judge(self, task: "_Task", marks: Marks, scan: Scan, check: Callable[[], None]) -> Inspection:
+        recipe, point, timings, names = task.recipe, task.point, task.timings, self.bundle.class_names
         with timings.step("mask"):
-            return Prediction(stitch(probabilities, plan), float(heads.max()))
-
-    def label_map(self, prediction: Prediction) -> NDArray[np.uint8]:
-        """The label map, uint8 [H, W], at the active artifact's operating point."""
-        point = self.session.artifact.operating_point
-        return to_label_map(prediction.probability, prediction.image_probability, point)
-
-    def decide(
-        self,
-        label_map: NDArray[np.uint8],
-        prediction: Prediction,
-        recipe: Recipe,
-        timings: Timings | None = None,
-    ) -> tuple[tuple[Defect, ...], Verdict, tuple[Reason, ...]]:
-        """Measure and judge a label map; the probabilities only give scores and the review."""
-        timings = timings or Timings()
+            label_map = marks.settle(scan.image_probability)
+            estimated = self._estimated_dice(marks.highest, label_map, point)
+            measured = None if task.reference is None else self._measured_dice(label_map, *task.reference)
         with timings.step("measure"):
-            names = self.bundle.class_names
-            defects = measure(label_map, prediction.probability, names, recipe.pixel_pitch_mm)
+            scope = scope_of(task.shape, recipe, check)
+            found = find(label_map, marks.highest, names, recipe, check, scope)
         with timings.step("verdict"):
-            head = head_reason(prediction.image_probability, self.image_threshold)
-            return defects, *judge(defects, recipe, head)
+            head = unexplained(label_map, scan.tiles, scope)
+            doubts = doubts_about(head, point.image_threshold, estimated.any_defect, recipe)
+            outside = () if scan.looked is None else scan.looked.reasons
+            verdict, reasons = judge(found, recipe, self.bundle.severities, doubts, outside)
+        return Inspection(
+            verdict=verdict,
+            reasons=reasons,
+            defects=found.defects,
+            label_map=label_map,
+            classes=names,
+            image_probability=scan.image_probability,
+            unexplained_probability=head,
+            image_threshold=point.image_threshold,
+            measured_dice=measured,
+            estimated_dice=estimated,
+            image=task.info,
+            timings_ms=timings.ms,
+            recipe=recipe.name,
+            gate_scores=None if scan.looked is None else scan.looked.scores,
+            probability=marks.highest,
+        )
 
-    @property
-    def image_threshold(self) -> float:
-        """The image probability's threshold in force: the active artifact's."""
-        return self.session.artifact.operating_point.image_threshold
+    def _planes(self, shape: tuple[int, int]) -> NDArray[np.uint8]:
+        """Room for the levels of each class, zero."""
+        return zero_planes(len(self.bundle.classes), *shape)
 
-    def self_test(self) -> None:
+    def operating_point(self, recipe: Recipe) -> OperatingPoint:
+        """The operating point in force: the active artifact's, moved along its trade-off if the recipe asks.
+
+        Raises RecipeInvalid where the artifact cannot keep what the recipe asks.
+        """
+        point = self.session.artifact.operating_point
+        if recipe.operating_point is None:
+            return point
+        try:
+            threshold = resolve(recipe.operating_point, point.trade_off)
+        except RecipeInvalid as error:
+            raise RecipeInvalid(f"recipe {recipe.name}: {error}") from error
+        # what was expected, chosen and held for Dice is true of the artifact's own threshold only
+        unknown = dict.fromkeys(("expected", "chosen", "dice_interval"))
+        return point.model_copy(update={"image_threshold": threshold, **unknown})
+
+    def self_test(self, rest: Callable[[float], None] = lambda _: None) -> None:
         """Inspect the golden samples on the active provider; raises SelfTestFailed naming what differs.
 
-        It also warms the session up, so that the first picture is not the slow one.
+        It also warms the session up, in each way that tiles are run, so that the first picture is not the
+        slow one. `rest` is called after each sample with the seconds it took, for whoever must leave the
+        processor to others in between.
         """
         if not self.bundle.golden:
             raise SelfTestFailed("the bundle has no golden samples, so that nothing shows it works here")
-        wrong = [what for sample in self.bundle.golden for what in self._differences(sample)]
+        wrong = list(setting_differences(self.bundle, self.session.artifact))
+        for number, sample in enumerate(self.bundle.golden):
+            began = time.perf_counter()
+            with self.session.trying(number):
+                wrong += self._differences(sample)
+            rest(time.perf_counter() - began)
+        began = time.perf_counter()
+        wrong += self._batch_differences()
+        rest(time.perf_counter() - began)
         if wrong:
             where = f"{self.session.artifact.name} on {self.session.execution_provider}"
             raise SelfTestFailed(f"golden samples are not reproduced by {where}: {'; '.join(wrong)}")
 
-    def _differences(self, sample: GoldenSample) -> Iterator[str]:
-        tolerance = self.bundle.golden_tolerance
-        expected_mask = self.bundle.read(sample.mask)
+    def _batch_differences(self) -> list[str]:
         try:
-            found = self.inspect(self.bundle.read(sample.image))
-            expected, _ = decode_reference_mask(
-                expected_mask, found.label_map.shape, len(self.bundle.classes)
-            )
+            image = decode(self.bundle.read(self.bundle.golden[0].image), self.limits)
+            self.session.check_batches(Tiles(image, self.bundle.input).cut([0])[0])
+        except PasslineError as error:
+            return [str(error)]
+        return []
+
+    def _differences(self, sample: GoldenSample) -> Iterator[str]:
+        by = (self.session.artifact, self.session.execution_provider)
+        try:
+            seen = self.see(self.bundle.read(sample.image))
+            for what in differences(self.bundle, sample, seen, by):
+                yield f"{sample.image}: {what}"
         except PasslineError as error:
             yield f"{sample.image}: {error}"
-            return
-        if found.verdict != sample.verdict:
-            yield f"{sample.image}: verdict {found.verdict}, not {sample.verdict}"
-        overlap = label_iou(found.label_map, expected)
-        if overlap < tolerance.min_mask_iou:
-            yield f"{sample.image}: mask IoU {overlap:.3f}, below {tolerance.min_mask_iou}"
-        difference = abs(found.image_probability - sample.image_probability)
-        if difference > tolerance.max_image_probability_difference:
-            yield f"{sample.image}: image_probability off by {difference:.3f}"
 
     def _reference(self, data: bytes, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
         return decode_reference_mask(data, (image.shape[0], image.shape[1]), len(self.bundle.classes))
@@ -189,12 +285,43 @@ class Inspector:
     def _measured_dice(
         self, label_map: NDArray[np.uint8], reference: NDArray[np.uint8], has_classes: bool
     ) -> MeasuredDice:
-        names = enumerate(self.bundle.class_names, start=1)
-        per_class = {name: dice(label_map == k, reference == k) for k, name in names} if has_classes else None
-        return MeasuredDice(dice(label_map > 0, reference > 0), per_class)
+        pixels = confusion(label_map, reference, len(self.bundle.classes))
+        found, there, common = pixels.sum(axis=1), pixels.sum(axis=0), pixels.diagonal()
+        per_class = {
+            name: dice_of_counts(int(found[k]), int(there[k]), int(common[k]))
+            for k, name in enumerate(self.bundle.class_names, start=1)
+        }
+        any_defect = dice_of_counts(int(found[1:].sum()), int(there[1:].sum()), int(pixels[1:, 1:].sum()))
+        return MeasuredDice(any_defect, per_class if has_classes else None)
 
-    def _estimated_dice(self, prediction: Prediction, label_map: NDArray[np.uint8]) -> EstimatedDice:
+    def _estimated_dice(
+        self, highest: NDArray[np.uint8], label_map: NDArray[np.uint8], point: OperatingPoint
+    ) -> EstimatedDice:
         if not label_map.any():
             return EstimatedDice(None, "empty_mask")
-        any_defect = self._mask_table[prediction.probability.max(axis=0)]
-        return EstimatedDice(soft_dice_confidence(any_defect, label_map > 0), None)
+        estimate = soft_dice_confidence(highest, label_map, self._mask_table)
+        if estimate is None or point.dice_interval is None:
+            return EstimatedDice(estimate, None)
+        return EstimatedDice(estimate, None, *point.dice_interval.around(estimate))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Task:
+    """One picture, decoded, and what it is judged by."""
+
+    info: ImageInfo
+    image: NDArray[np.uint8]
+    reference: tuple[NDArray[np.uint8], bool] | None
+    recipe: Recipe
+    point: OperatingPoint
+    timings: Timings
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.info.height, self.info.width
+
+
+def _image_info(image: NDArray[np.uint8], data: bytes | RawFrame) -> ImageInfo:
+    sent, pixel_format = (data.data, data.pixel_format) if isinstance(data, RawFrame) else (data, None)
+    return ImageInfo(image.shape[1], image.shape[0], hashlib.sha256(sent).hexdigest(), pixel_format)

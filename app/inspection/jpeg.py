@@ -7,16 +7,19 @@ there without decoding anything; for what they cannot tell, there are copies tha
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import islice, pairwise
 
 START, END = b"\xff\xd8", b"\xff\xd9"
+ANOTHER = re.compile(START + rb"\xff[\xc0-\xff]")
 # A marker that is no part of a scan's data: not a stuffed byte, not a fill byte, not a restart.
 MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
 RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 DCT_FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # baseline, extended, progressive; the last two arithmetic
 SEQUENTIAL_HUFFMAN = {0xC0, 0xC1}
-SCAN, RESTART_INTERVAL = 0xDA, 0xDD
+SCAN, RESTART_INTERVAL, APP2 = 0xDA, 0xDD, 0xE2
+OTHERS_LISTED = b"MPF\0"  # how a Multi-Picture file begins its list: smaller copies and the like
 COEFFICIENTS = 64
+MAX_SEGMENTS = 5000  # some hundreds are many; millions of empty ones would take minutes
 ONE_BITS = b"\xff\x00" * 8
 FILLING = (
     b"\xa5\x5a\xc3\x3c\x69" * 100
@@ -41,13 +44,18 @@ class Scan:
 
 @dataclass(slots=True)
 class Frame:
-    """The picture's size in pixels, each component's sampling factors (across, down), and its scans."""
+    """The picture's size in pixels, each component's sampling factors (across, down), and its scans.
+
+    The picture's end marker is at data[end:], and `lists_others` tells that pictures behind it are meant.
+    """
 
     kind: int
     width: int
     height: int
     sampling: dict[int, tuple[int, int]]
     scans: list[Scan] = field(default_factory=list)
+    end: int = 0
+    lists_others: bool = False
 
     def mcus(self, scan: Scan) -> int:
         """How many MCUs, the units that restarts are counted in, a scan has (ITU T.81, A.2)."""
@@ -59,32 +67,46 @@ class Frame:
 
 
 def read(data: bytes) -> Frame | None:
-    """The frame and its scans; None for what is no JPEG of the usual kinds, or too broken to tell."""
-    frame, interval = None, 0
+    """The frame and its scans; None for what is no JPEG of the usual kinds, or too broken to tell.
+
+    Raises ValueError where it is cut into more segments than any camera makes.
+    """
+    frame, interval, lists_others = None, 0, False
     try:
         for marker, content, end in _segments(data):
             if marker in DCT_FRAMES and frame is None:
                 frame = _frame(marker, content)
             elif marker == RESTART_INTERVAL:
                 interval = int.from_bytes(content[:2], "big")
+            elif marker == APP2:
+                lists_others = lists_others or content.startswith(OTHERS_LISTED)
             elif marker == SCAN and frame is not None:
                 scan = _scan(content, interval, (end, _next(data, end)))
                 if not set(scan.components) <= set(frame.sampling):
                     return None
                 frame.scans.append(scan)
+                end = scan.end
     except IndexError:  # a segment shorter than its kind needs
         return None
+    if frame is not None:
+        frame.end, frame.lists_others = _next(data, end), lists_others
     return frame
+
+
+def is_followed_by_another(data: bytes, frame: Frame) -> bool:
+    """Whether a JPEG begins behind the picture's end marker, and no list in the file says that it should."""
+    return not frame.lists_others and ANOTHER.search(data, frame.end) is not None
 
 
 def missing(data: bytes, frame: Frame) -> str | None:
     """What a JPEG lacks by its own account, or None: passes over a component, or restart intervals."""
     found: dict[int, set[int]] = {each: set() for each in frame.sampling}
     for scan in frame.scans:
-        markers = [each[1][0] - 0xD0 for each in RESTART.finditer(data, scan.start, scan.end)]
         expected = _ceil(frame.mcus(scan), scan.interval) - 1 if scan.interval else 0
         # more is harmless: some cameras close the last interval too
-        if len(markers) < expected or any(number != n % 8 for n, number in enumerate(markers[:expected])):
+        found_here = islice(RESTART.finditer(data, scan.start, scan.end), expected)
+        markers = [each[1][0] - 0xD0 for each in found_here]
+        if len(markers) < expected or any(number != n % 8 for n, number in enumerate(markers)):
             return "some of its restart intervals are missing"
         if scan.lowest_bit == 0:
             for component in scan.components:
@@ -119,8 +141,11 @@ def filled(data: bytes, frame: Frame) -> bytes:
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
     """Marker, content and end of every segment up to the end marker; a scan's coded data is passed over."""
-    at = len(START) if data.startswith(START) else len(data)
+    at, count = len(START) if data.startswith(START) else len(data), 0
     while (found := MARKER.search(data, at)) and found.group() != END:
+        count += 1
+        if count > MAX_SEGMENTS:
+            raise ValueError(f"it is cut into more than {MAX_SEGMENTS} segments")
         begin = found.end()
         at = begin + max(2, int.from_bytes(data[begin : begin + 2], "big"))
         yield found.group()[1], data[begin + 2 : at], at

@@ -3,10 +3,13 @@
 Empty masks: two empty masks agree perfectly (1.0); one empty and one not agree in nothing (0.0).
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+STRIP_PX = 1 << 18
 
 
 def dice(predicted: NDArray[np.bool_], reference: NDArray[np.bool_]) -> float:
@@ -37,19 +40,38 @@ def label_iou(predicted: NDArray[np.uint8], reference: NDArray[np.uint8]) -> flo
     return float(common / union) if union else 1.0
 
 
-def soft_dice_confidence(probability: NDArray[np.floating[Any]], mask: NDArray[np.bool_]) -> float | None:
-    """Dice to expect of `mask` if `probability` is calibrated: 2 Σpm / (Σp + Σm).
+def soft_dice_confidence(
+    levels: NDArray[np.uint8], mask: NDArray[np.bool_] | NDArray[np.uint8], table: NDArray[np.floating[Any]]
+) -> float | None:
+    """Dice to expect of what `mask` marks if the probabilities are calibrated: 2 Σpm / (Σp + Σm).
 
-    `probability` is the any-defect map, in 0..1. None for an empty mask: there is nothing to estimate.
-    Source: Borges et al., Soft Dice Confidence, arXiv 2402.10665.
+    `levels`, uint8 [H, W], are those of any defect, `table` has the probability of each of the 256, in 0..1.
+    None for an empty mask: there is nothing to estimate. Source: Borges et al., Soft Dice Confidence, arXiv
+    2402.10665.
     """
-    _same_shape(probability, mask)
-    area = np.count_nonzero(mask)
-    if area == 0:
-        return None
-    inside = float(np.sum(probability, where=mask, dtype=np.float64))
-    total = float(np.sum(probability, dtype=np.float64))
-    return float(2.0 * inside / (total + area))
+    _same_shape(levels, mask)
+    inside, everywhere = np.zeros(256, np.int64), np.zeros(256, np.int64)
+    for rows in _strips(levels.shape):
+        everywhere += np.bincount(levels[rows].ravel(), minlength=256)
+        inside += np.bincount(levels[rows][mask[rows] > 0], minlength=256)
+    area = int(inside.sum())
+    return float(2.0 * (inside @ table) / (everywhere @ table + area)) if area else None
+
+
+def confusion(predicted: NDArray[np.uint8], reference: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
+    """How many pixels of two label maps have which values, int [classes + 1, classes + 1] by both."""
+    _same_shape(predicted, reference)
+    counts = np.zeros((classes + 1) ** 2, np.int64)
+    for rows in _strips(predicted.shape):
+        pairs = predicted[rows].astype(np.intp) * (classes + 1) + reference[rows]
+        counts += np.bincount(pairs.ravel(), minlength=len(counts))
+    return counts.reshape(classes + 1, -1)
+
+
+def _strips(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Rows to count in one after the other: numpy counts in numbers of eight bytes."""
+    step = max(1, STRIP_PX // max(1, shape[1]))
+    return (slice(start, start + step) for start in range(0, shape[0], step))
 
 
 def _same_shape(first: NDArray[Any], second: NDArray[Any]) -> None:

@@ -1,88 +1,144 @@
 """From a label map to measured defects."""
 
-import cv2
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from app.inspection.gaps import gaps
+from app.inspection.medial_axis import axis_length, inscribed_width
 from app.inspection.results import Defect
+from app.inspection.runs import (
+    Floats,
+    Moments,
+    Runs,
+    chords,
+    extents,
+    find_moments,
+    find_runs,
+    labels_of,
+    moment_lengths,
+)
 
-Indices = NDArray[np.intp]
-
-DECIMALS = 3  # of lengths: what OpenCV's single precision holds
+DECIMALS = 3  # of lengths: far below what pixels can tell, far above the sums' rounding
+SPECK_SIDE = 4  # px: what is no larger either way is too small for an axis
+COMPACT_FILL = 0.93  # a parallelogram's is 0.955; from here on the axis is straight
+ROUND_ASPECT = 1.2  # below it, pixels rather than the shape decide where the long axis points
 
 
 def measure(
     label_map: NDArray[np.uint8],
-    probability: NDArray[np.uint8] | None,
+    highest: NDArray[np.uint8] | None,
     classes: tuple[str, ...],
     pixel_pitch_mm: float | None,
+    check: Callable[[], None] = lambda: None,
 ) -> tuple[Defect, ...]:
     """Measure every 8-connected region of every class, in class order, the largest first.
 
-    `probability`, uint8 [K, H, W], gives the scores; without it they are 1.0, as for a mask drawn by hand.
-    Nothing but the score depends on it, so a label map alone is enough to judge again. `pixel_pitch_mm` is mm
-    per pixel; without it the mm fields are None.
+    `highest`, uint8 [H, W], is the probability of each pixel's most probable class, which a marked pixel
+    belongs to, and gives the scores; without it they are 1.0, as for a mask drawn by hand. Nothing but the
+    score depends on it, so a label map alone is enough to judge again. `pixel_pitch_mm` is mm per pixel;
+    without it the mm fields are None. `check` is called for each region and ends it with what it raises.
+    docs/measurement.md has the definitions and their errors.
     """
-    border = label_map.shape
+    found: list[tuple[Runs, list[Defect]]] = []
+    for value in labels_of(label_map):
+        runs = find_runs(label_map, value)
+        scores = np.ones(len(runs.start)) if highest is None else _scores(highest, runs)
+        of_class = _measure_class(classes[value - 1], runs, scores, label_map.shape, pixel_pitch_mm, check)
+        found.append((runs, list(of_class)))
+    nearest = iter(gaps([runs for runs, _ in found], check).tolist())
     defects: list[Defect] = []
-    for k, name in enumerate(classes, start=1):
-        found = []
-        for ys, xs in _regions(label_map == k):
-            score = 1.0 if probability is None else float(probability[k - 1][ys, xs].max()) / 255
-            found.append(_measure_region(name, score, ys, xs, border, pixel_pitch_mm))
-        defects += sorted(found, key=lambda each: -each.area_px)
+    for _, unplaced in found:
+        placed = [_with_nearest(each, next(nearest), pixel_pitch_mm) for each in unplaced]
+        defects += sorted(placed, key=lambda each: -each.area_px)
     return tuple(defects)
 
 
-def _regions(mask: NDArray[np.bool_]) -> list[tuple[Indices, Indices]]:
-    """The (ys, xs) of every 8-connected region, each in reading order."""
-    if not mask.any():
-        return []
-    _, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
-    ys, xs = np.nonzero(mask)
-    of = labels[ys, xs]
-    order = np.argsort(
-        of, kind="stable"
-    )  # one sort for all: looking for each region would cost a picture each
-    ends = np.flatnonzero(np.diff(of[order])) + 1
-    return list(zip(np.split(ys[order], ends), np.split(xs[order], ends), strict=True))
+def _scores(plane: NDArray[np.uint8], runs: Runs) -> Floats:
+    """The highest probability in each region."""
+    pixels = plane.reshape(-1)
+    first = runs.row * plane.shape[1] + runs.first
+    after = first + runs.last - runs.first + 1
+    bounds = np.minimum(np.stack((first, after), axis=1).ravel(), len(pixels) - 1)
+    of_runs = np.maximum.reduceat(pixels, bounds)[::2]  # what lies between is dropped
+    at_end = after == len(pixels)
+    of_runs[at_end] = np.maximum(of_runs[at_end], pixels[-1])
+    return np.asarray(np.maximum.reduceat(of_runs, runs.start) / 255)
 
 
-def _measure_region(
-    name: str, score: float, ys: Indices, xs: Indices, border: tuple[int, ...], pixel_pitch_mm: float | None
-) -> Defect:
-    x, y = int(xs.min()), int(ys[0])
-    width, height = int(xs.max()) - x + 1, int(ys[-1]) - y + 1
-    long_side, short_side = _rectangle(ys - y, xs - x)
-    pitch = pixel_pitch_mm
-    return Defect(
-        defect_class=name,
-        score=score,
-        area_px=len(ys),
-        area_mm2=None if pitch is None else _decimal(len(ys) * pitch**2),
-        length_px=long_side,
-        length_mm=None if pitch is None else _decimal(long_side * pitch),
-        width_px=short_side,
-        width_mm=None if pitch is None else _decimal(short_side * pitch),
-        bbox=(x, y, width, height),
-        centroid=(float(xs.mean()), float(ys.mean())),
-        touches_border=x == 0 or y == 0 or x + width == border[1] or y + height == border[0],
-    )
+def _measure_class(
+    name: str,
+    runs: Runs,
+    scores: Floats,
+    shape: tuple[int, ...],
+    pitch: float | None,
+    check: Callable[[], None],
+) -> Iterator[Defect]:
+    moments, boxes = find_moments(runs), runs.boxes()
+    lengths, widths = _sizes(runs, moments, boxes, check)
+    degrees = np.round(-np.degrees(np.arctan2(moments.along_y, moments.along_x)), 1) % 180
+    for i, (left, top, right, bottom) in enumerate(boxes.tolist()):
+        check()
+        area = int(moments.area[i])
+        length, width = round(float(lengths[i]), DECIMALS), round(float(widths[i]), DECIMALS)
+        diameter = round(2 * (area / np.pi) ** 0.5, DECIMALS)
+        mean_width = round(area / float(lengths[i]), DECIMALS)
+        yield Defect(
+            defect_class=name,
+            score=float(scores[i]),
+            area_px=area,
+            area_mm2=None if pitch is None else _decimal(area * pitch**2),
+            length_px=length,
+            length_mm=_mm(length, pitch),
+            width_px=width,
+            width_mm=_mm(width, pitch),
+            mean_width_px=mean_width,
+            mean_width_mm=_mm(mean_width, pitch),
+            equivalent_diameter_px=diameter,
+            equivalent_diameter_mm=_mm(diameter, pitch),
+            orientation_deg=float(degrees[i]),
+            nearest_px=None,
+            nearest_mm=None,
+            bbox=(left, top, right - left + 1, bottom - top + 1),
+            centroid=(float(moments.x[i]), float(moments.y[i])),
+            touches_border=left == 0 or top == 0 or right == shape[1] - 1 or bottom == shape[0] - 1,
+        )
+
+
+def _sizes(
+    runs: Runs, moments: Moments, boxes: NDArray[np.int64], check: Callable[[], None]
+) -> tuple[Floats, Floats]:
+    """Length and width of each region: specks all at once, larger ones each by its own shape."""
+    reach, across = extents(runs, moments)
+    chord, rounded = chords(runs, moments), moment_lengths(moments)
+    lengths, widths = np.maximum(reach, across), np.minimum(reach, across)
+    larger = (boxes[:, 2:] - boxes[:, :2]).max(axis=1) >= SPECK_SIDE
+    for i in np.flatnonzero(larger).tolist():
+        check()
+        mask = runs.mask_of(i, boxes[i])
+        if moments.fill[i] < COMPACT_FILL:
+            length = axis_length(mask)
+            lengths[i] = length or lengths[i]
+        else:
+            is_round = moments.long_deviation[i] < ROUND_ASPECT * moments.short_deviation[i]
+            lengths[i] = rounded[i] if is_round else chord[i]
+        widths[i] = min(inscribed_width(mask), lengths[i])
+    return lengths, widths
+
+
+def _with_nearest(defect: Defect, gap: float, pitch: float | None) -> Defect:
+    if gap == np.inf:
+        return defect
+    rounded = round(gap, DECIMALS)
+    return replace(defect, nearest_px=rounded, nearest_mm=_mm(rounded, pitch))
+
+
+def _mm(px: float, pitch: float | None) -> float | None:
+    return None if pitch is None else _decimal(px * pitch)
 
 
 def _decimal(value: float) -> float:
     """Without the error of binary fractions, which would put what is exactly at a limit beyond it."""
     return float(f"{value:.9g}")
-
-
-def _rectangle(ys: Indices, xs: Indices) -> tuple[float, float]:
-    """Long and short side of the smallest rotated rectangle around the pixels' corners.
-
-    The first and last pixel of every row span it: whatever lies between them lies inside.
-    """
-    first = np.flatnonzero(np.diff(ys, prepend=-1))
-    last = np.append(first[1:] - 1, len(ys) - 1)
-    rows, left, right = ys[first], xs[first], xs[last] + 1
-    corners = [np.column_stack((side, row)) for side in (left, right) for row in (rows, rows + 1)]
-    _, sides, _ = cv2.minAreaRect(np.concatenate(corners).astype(np.float32))
-    return round(max(sides), DECIMALS), round(min(sides), DECIMALS)

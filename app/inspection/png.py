@@ -6,7 +6,8 @@ A zlib stream that ends properly but too soon is no error to Pillow: it leaves t
 import zlib
 from collections.abc import Iterator
 
-SIGNATURE_SIZE = 8
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+SIGNATURE_SIZE = len(SIGNATURE)
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 # Adam7: first column and row of each pass, and its steps across and down.
 PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
@@ -23,6 +24,16 @@ def missing(data: bytes) -> str | None:
     expected = _expected(data)
     found = _inflated(data, expected)
     return f"{found} of {expected} bytes of its pixels are there" if found < expected else None
+
+
+def is_followed_by_another(data: bytes) -> bool:
+    """Whether a PNG begins behind the end of this one."""
+    at = SIGNATURE_SIZE
+    while at + 8 <= len(data):
+        kind, at = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if kind == b"IEND":
+            return data.find(SIGNATURE, at) >= 0
+    return False
 
 
 def _expected(data: bytes) -> int:

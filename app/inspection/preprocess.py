@@ -1,9 +1,11 @@
-"""From a picture of any size to the tiles the graph takes, and from the tiles' answers back to the picture.
+"""From a picture of any size to the tiles the graph takes.
 
 A picture is never squashed: large ones are cut into overlapping tiles at the trained pixel scale, small ones
-are padded by reflection. On the way back overlaps are blended: a tile knows least about its own edge.
+are padded by reflection.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -38,6 +40,24 @@ class TilePlan:
         """Upper left corner (y, x) of every tile, in the tiles' order."""
         return [(y, x) for y in self.rows for x in self.columns]
 
+    @property
+    def tall(self) -> bool:
+        """Whether lines of tiles run along the rows: they do along the shorter side."""
+        return self.scaled_width <= self.scaled_height
+
+    @property
+    def lines(self) -> list[list[int]]:
+        """The numbers of the tiles, line by line, in the order in which the picture is worked through."""
+        numbers = np.arange(len(self.rows) * len(self.columns)).reshape(len(self.rows), -1)
+        lines: list[list[int]] = (numbers if self.tall else numbers.T).tolist()
+        return lines
+
+    def covered(self) -> list[tuple[slice, slice]]:
+        """Rows and columns of the picture, not scaled, that every tile covers at least in part."""
+        rows = [_unscaled(y, self.tile_height, self.height / self.scaled_height) for y in self.rows]
+        columns = [_unscaled(x, self.tile_width, self.width / self.scaled_width) for x in self.columns]
+        return [(each, other) for each in rows for other in columns]
+
 
 def plan_tiles(height: int, width: int, contract: InputContract) -> TilePlan:
     """Lay tiles over a picture so that every pixel is covered and neighbours overlap as the contract says.
@@ -66,38 +86,41 @@ def plan_tiles(height: int, width: int, contract: InputContract) -> TilePlan:
     )
 
 
-def cut(image: NDArray[np.uint8], contract: InputContract) -> tuple[NDArray[np.uint8], TilePlan]:
-    """Cut uint8 [H, W] or [H, W, 3] into tiles uint8 [N, tile_height, tile_width, C]; say where they lie."""
-    plan = plan_tiles(image.shape[0], image.shape[1], contract)
-    pixels = _resize(_in_colour(image, contract), plan.scaled_height, plan.scaled_width)
-    below = max(0, plan.tile_height - plan.scaled_height)
-    right = max(0, plan.tile_width - plan.scaled_width)
-    if below or right:  # numpy repeats the reflection where the picture is smaller than the padding
-        pixels = np.pad(pixels, ((0, below), (0, right), (0, 0))[: pixels.ndim], mode="reflect")
-    shape = (len(plan.places), plan.tile_height, plan.tile_width, contract.channels)
-    tiles = np.empty(shape, dtype=np.uint8)
-    for tile, (y, x) in zip(tiles, plan.places, strict=True):
-        part = pixels[y : y + plan.tile_height, x : x + plan.tile_width]
-        tile[...] = part.reshape(tile.shape)
-    return tiles, plan
+class Tiles:
+    """A picture, uint8 [H, W] or [H, W, 3], ready to be cut; `plan` says where its tiles lie.
 
-
-def stitch(probabilities: NDArray[np.uint8], plan: TilePlan) -> NDArray[np.uint8]:
-    """Blend the tiles' maps, uint8 [N, K, tile_height, tile_width], into the picture's, uint8 [K, H, W].
-
-    Exact where tiles agree: a model that sees one pixel at a time gives what it would give without tiles.
+    Where neither colour nor scale nor padding has to change, it holds no copy of the picture.
     """
-    weights_y = _weights(plan.rows, plan.tile_height, plan.scaled_height, plan.overlap)
-    weights_x = _weights(plan.columns, plan.tile_width, plan.scaled_width, plan.overlap)
-    blends = [(weight_y, weight_x) for weight_y in weights_y for weight_x in weights_x]
-    whole = np.empty((probabilities.shape[1], plan.height, plan.width), dtype=np.uint8)
-    for k in range(len(whole)):  # class by class: only one picture of floats at a time
-        total = np.zeros((plan.scaled_height, plan.scaled_width), dtype=np.float32)
-        for tile, (y, x), (weight_y, weight_x) in zip(probabilities[:, k], plan.places, blends, strict=True):
-            inside = tile[: len(weight_y), : len(weight_x)] * weight_y[:, None] * weight_x
-            total[y : y + len(weight_y), x : x + len(weight_x)] += inside
-        whole[k] = _resize(np.rint(total).astype(np.uint8), plan.height, plan.width)
-    return whole
+
+    def __init__(self, image: NDArray[np.uint8], contract: InputContract) -> None:
+        """Raises ImageTooLarge where the picture has more than MAX_TILES."""
+        plan = self.plan = plan_tiles(image.shape[0], image.shape[1], contract)
+        pixels = resized(_in_colour(image, contract), plan.scaled_height, plan.scaled_width)
+        below = max(0, plan.tile_height - plan.scaled_height)
+        right = max(0, plan.tile_width - plan.scaled_width)
+        if below or right:  # numpy repeats the reflection where the picture is smaller than the padding
+            pixels = np.pad(pixels, ((0, below), (0, right), (0, 0))[: pixels.ndim], mode="reflect")
+        self._pixels = pixels.reshape(*pixels.shape[:2], contract.channels)
+
+    def cut(self, numbers: Sequence[int]) -> NDArray[np.uint8]:
+        """The tiles of these numbers, uint8 [N, tile_height, tile_width, C]."""
+        plan = self.plan
+        shape = (len(numbers), plan.tile_height, plan.tile_width, self._pixels.shape[2])
+        tiles = np.empty(shape, dtype=np.uint8)
+        for tile, number in zip(tiles, numbers, strict=True):
+            y, x = plan.rows[number // len(plan.columns)], plan.columns[number % len(plan.columns)]
+            tile[...] = self._pixels[y : y + plan.tile_height, x : x + plan.tile_width]
+        return tiles
+
+
+def cut(image: NDArray[np.uint8], contract: InputContract) -> tuple[NDArray[np.uint8], TilePlan]:
+    """Cut uint8 [H, W] or [H, W, 3] into all its tiles, uint8 [N, tile_height, tile_width, C], row by row."""
+    tiles = Tiles(image, contract)
+    return tiles.cut(range(len(tiles.plan.places))), tiles.plan
+
+
+def _unscaled(start: int, length: int, factor: float) -> slice:
+    return slice(math.floor(start * factor), math.ceil((start + length) * factor))
 
 
 def _starts(side: int, tile: int, overlap: int) -> tuple[int, ...]:
@@ -112,17 +135,6 @@ def _count(side: int, tile: int, overlap: int) -> int:
     return 1 if side <= tile else 1 + len(range(0, side - tile, tile - overlap))
 
 
-def _weights(starts: tuple[int, ...], tile: int, side: int, overlap: int) -> list[NDArray[np.float32]]:
-    """Each tile's weights along one side: ramps over the overlap, scaled to add up to 1 everywhere."""
-    length = min(tile, side)
-    place = np.arange(length)
-    ramp = np.minimum(np.minimum(place + 1, length - place) / (overlap + 1), 1.0)
-    total = np.zeros(side)
-    for start in starts:
-        total[start : start + length] += ramp
-    return [(ramp / total[start : start + length]).astype(np.float32) for start in starts]
-
-
 def _in_colour(image: NDArray[np.uint8], contract: InputContract) -> NDArray[np.uint8]:
     """The picture in the contract's colour; grey by Rec. 601 luma."""
     if contract.colour == "gray" and image.ndim == 3:
@@ -132,7 +144,8 @@ def _in_colour(image: NDArray[np.uint8], contract: InputContract) -> NDArray[np.
     return image
 
 
-def _resize(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+def resized(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Pixels at another size, uint8; themselves at their own."""
     if pixels.shape[:2] == (height, width):
         return pixels
     # averaging when shrinking, so that a thin crack is dimmed and not skipped

@@ -1,74 +1,177 @@
 """Recipes: the acceptance rules of one product, read from YAML or JSON and checked to the last field."""
 
-import json
-import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from app.inspection.errors import RecipeInvalid, RecipeUnknown
+from app.inspection.geometry import MAX_REGIONS, Calibration, PartFrame, Region
+from app.inspection.limits import (
+    Density,
+    ExtraRules,
+    Limits,
+    Pitch,
+    Place,
+    Rules,
+    Strict,
+    misplaced,
+)
+from app.inspection.recipe_text import Document, field_at, read_document
+from app.inspection.results import Severity
+from app.inspection.trade_off import PointChoice
 
-MAX_RECIPE_CHARS = 64 * 1024
+__all__ = [
+    "Calibration",
+    "Density",
+    "ExtraRules",
+    "Limits",
+    "PartFrame",
+    "PointChoice",
+    "Recipe",
+    "Region",
+    "Written",
+    "Zone",
+    "check_classes",
+    "describe",
+    "load_recipe",
+    "no_class",
+    "parse_recipe",
+    "read_recipe",
+    "recipe_schema",
+    "unknown_classes",
+]
 
-Count = Annotated[int, Field(ge=0)]
-Size = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+MAX_FAULTS = 20  # of those that one error names
 
-
-class Limits(BaseModel):
-    """The most that is accepted of one defect class: a part fails when any limit that is set is exceeded."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    max_count: Count | None = None
-    max_area_px: Size | None = None
-    max_area_mm2: Size | None = None
-    max_length_px: Size | None = None
-    max_length_mm: Size | None = None
-
-    @model_validator(mode="after")
-    def _sets_something(self) -> "Limits":
-        if all(value is None for value in (self.max_count, *self._sizes())):
-            raise ValueError("sets no limit; set at least one of " + ", ".join(type(self).model_fields))
-        return self
-
-    def _sizes(self) -> tuple[float | None, ...]:
-        return self.max_area_px, self.max_area_mm2, self.max_length_px, self.max_length_mm
-
-    @property
-    def in_mm(self) -> bool:
-        """Whether a limit is in millimetres, so that a pixel pitch is needed."""
-        return self.max_area_mm2 is not None or self.max_length_mm is not None
+Regions = Annotated[list[Region], Field(max_length=MAX_REGIONS)]
 
 
-class Recipe(BaseModel):
+class Zone(ExtraRules, Region):
+    """A part of the picture with limits of its own, beside those of the whole recipe."""
+
+    review: ExtraRules | None = None
+    """Limits beyond which the part is reviewed rather than failed."""
+
+    def is_empty(self) -> bool:
+        """Whether nothing is limited."""
+        return self.review is None and super().is_empty()
+
+
+class Titled(Strict):
+    """What a recipe is called; a base of its own, so that it comes first where a recipe is written."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    """What requests and answers call it."""
+    description: str = ""
+    """For people."""
+
+    @field_validator("name")
+    @classmethod
+    def _can_be_an_address(cls, name: str) -> str:
+        if name in (".", ".."):  # clients take these out of an address before they send it
+            raise ValueError("no address ends in . or ..; use another name")
+        return name
+
+
+class Recipe(Rules, Titled):
     """Acceptance rules of one product; `other` is for every class that `limits` does not name.
 
     Unless the recipe says otherwise, a class it does not name is not accepted at all.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    name: Annotated[str, Field(min_length=1, max_length=100)]
-    description: str = ""
-    pixel_pitch_mm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    limits: dict[str, Limits] = Field(default_factory=dict)
+    calibration: Calibration | None = None
+    """Two points a known distance apart, from which the pixel pitch follows."""
+    pixel_pitch_mm: Pitch | None = Field(default=None, validate_default=True)
+    """The mm on the part that one pixel covers; give this or `calibration`."""
+    part_frame: PartFrame | None = None
+    """Where the part's own coordinates lie on the picture, for polygons in mm."""
+    roi: Regions = Field(default_factory=list)
+    """Regions of interest: only what lies in one of them is judged; without any, the whole picture."""
+    ignore: Regions = Field(default_factory=list)
+    """Regions in which nothing is judged."""
     other: Limits = Limits(max_count=0)
+    """Limits of each class that neither `limits` nor `severities` covers."""
+    operating_point: PointChoice | None = None
+    """Another image threshold than the bundle's own."""
+    review: ExtraRules | None = None
+    """Limits beyond which the part is reviewed rather than failed."""
+    zones: Annotated[dict[str, Zone], Field(max_length=MAX_REGIONS)] = Field(default_factory=dict)
+    """Parts of the picture with limits of their own, by name."""
+    border: Literal["judge", "review"] = "judge"
+    """Whether a defect that touches the picture's edge, and may go on outside, is a review at least."""
+    min_estimated_dice: Annotated[float, Field(ge=0, le=1)] | None = None
+    """The least estimated Dice with which a part may pass; below it, it is reviewed."""
+
+    @field_validator("pixel_pitch_mm")
+    @classmethod
+    def _follows_from_calibration(cls, pitch: float | None, info: ValidationInfo) -> float | None:
+        calibration: Calibration | None = info.data.get("calibration")
+        if calibration is None:
+            return pitch
+        if pitch not in (None, calibration.pixel_pitch_mm):
+            raise ValueError(
+                f"calibration gives {calibration.pixel_pitch_mm:g} mm per pixel; set only one of the two"
+            )
+        return calibration.pixel_pitch_mm
 
     @model_validator(mode="after")
     def _has_pitch_for_mm(self) -> "Recipe":
-        if self.pixel_pitch_mm is None and any(each.in_mm for each in (*self.limits.values(), self.other)):
-            raise ValueError("has limits in mm but no pixel_pitch_mm; give mm per pixel, or limits in px")
+        in_mm = [(*place, *field) for place, limits in self.sets() for field in limits.in_mm]
+        if in_mm and self.pixel_pitch_mm is None:
+            raise misplaced(
+                "is in mm, but there is no pixel_pitch_mm or calibration; set one of them, or limits in px",
+                *in_mm[0],
+            )
         return self
 
-    def limits_of(self, defect_class: str) -> Limits:
-        """The limits in force for a class."""
-        return self.limits.get(defect_class, self.other)
+    @model_validator(mode="after")
+    def _has_frame_for_polygons_in_mm(self) -> "Recipe":
+        in_mm = [(*place, "polygon_mm") for place, region in self._regions() if region.polygon_mm is not None]
+        if in_mm and (self.part_frame is None or self.pixel_pitch_mm is None):
+            raise misplaced(
+                "needs part_frame, and pixel_pitch_mm or calibration; set both, or give the polygon in px",
+                *in_mm[0],
+            )
+        return self
+
+    def limits_of(self, defect_class: str, severity: Severity | None = None) -> Limits:
+        """The limits in force for a class, given its severity in the bundle."""
+        return self.named(defect_class, severity) or self.other
+
+    def sets(self) -> Iterator[tuple[Place, Limits]]:
+        """Every set of limits in the recipe, with its place."""
+        yield from super().sets()
+        yield ("other",), self.other
+        for place, rules in self._extra():
+            yield from (((*place, *below), limits) for below, limits in rules.sets())
+
+    def _extra(self) -> Iterator[tuple[Place, ExtraRules]]:
+        if self.review is not None:
+            yield ("review",), self.review
+        for name, zone in self.zones.items():
+            yield ("zones", name), zone
+            if zone.review is not None:
+                yield ("zones", name, "review"), zone.review
+
+    def _regions(self) -> Iterator[tuple[Place, Region]]:
+        yield from ((("roi", number), each) for number, each in enumerate(self.roi))
+        yield from ((("ignore", number), each) for number, each in enumerate(self.ignore))
+        yield from ((("zones", name), each) for name, each in self.zones.items())
 
 
-def load_recipe(path: Path) -> Recipe:
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A recipe and the text it was read from, so that what is found wrong later has its line, too."""
+
+    recipe: Recipe
+    source: str
+    document: Document
+
+
+def load_recipe(path: Path) -> Written:
     """Read a recipe file; raises RecipeUnknown where there is none and RecipeInvalid where it is wrong."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -76,80 +179,62 @@ def load_recipe(path: Path) -> Recipe:
         raise RecipeUnknown(f"there is no recipe file {path.name} in {path.parent}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeInvalid(f"{path.name}: cannot be read as UTF-8 text: {error}") from error
-    return parse_recipe(text, path.name)
+    return read_recipe(text, path.name)
 
 
 def parse_recipe(text: str, source: str) -> Recipe:
-    """Parse YAML, or JSON where the text starts with a brace; `source` names it in RecipeInvalid."""
-    if len(text) > MAX_RECIPE_CHARS:
-        raise RecipeInvalid(f"{source}: has {len(text)} characters; at most {MAX_RECIPE_CHARS} are read")
+    """As `read_recipe`, for those who need no lines afterwards."""
+    return read_recipe(text, source).recipe
+
+
+def read_recipe(text: str, source: str) -> Written:
+    """Parse YAML, or JSON where the text starts with a brace.
+
+    RecipeInvalid names `source`, and the line and field of everything that is wrong.
+    """
+    document = read_document(text, source)
+    if not isinstance(document.content, dict):
+        raise RecipeInvalid(f"{source}: line 1: must be a mapping with at least `name` and `limits`")
     try:
-        if text.lstrip().startswith("{"):
-            content = json.loads(text, object_pairs_hook=_unique_pairs)
-        else:
-            content = yaml.load(text, Loader=_Loader)  # a SafeLoader: it makes plain values only
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: bad JSON, and YAML's dates
-        raise RecipeInvalid(f"{source}: is not valid YAML or JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise RecipeInvalid(f"{source}: must be a mapping with at least `name` and `limits`")
-    try:
-        return Recipe.model_validate(content)
+        return Written(Recipe.model_validate(document.content), source, document)
     except ValidationError as error:
-        raise RecipeInvalid(f"{source}: {describe(error)}") from error
+        raise RecipeInvalid(f"{source}: {describe(error, document.line_of)}") from error
+
+
+def recipe_schema() -> dict[str, Any]:
+    """The JSON Schema of recipes, for editors and forms."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "urn:passline:recipe"}
+    return schema | Recipe.model_json_schema()
 
 
 def check_classes(recipe: Recipe, classes: Iterable[str]) -> None:
     """Raise RecipeInvalid if the recipe sets limits for a class that does not exist, as a typo does."""
     known = tuple(classes)
-    unknown = [name for name in recipe.limits if name not in known]
+    unknown = [field_at(place, None) for place in unknown_classes(recipe, known)]
     if unknown:
-        raise RecipeInvalid(
-            f"recipe {recipe.name}: limits for {', '.join(unknown)}, which is no defect class of this model; "
-            f"its classes are {', '.join(known)}"
-        )
+        raise RecipeInvalid(f"recipe {recipe.name}: {', '.join(unknown)}: {no_class(known)}")
 
 
-def describe(error: ValidationError) -> str:
-    """Every wrong field with what would be right, without the values (they can be large)."""
+def unknown_classes(recipe: Recipe, classes: Iterable[str]) -> list[Place]:
+    """Where a recipe sets limits for a class that is none of these."""
+    known = set(classes)
+    places = (place for place, _ in recipe.sets() if place[-2:-1] == ("limits",))
+    return [place for place in places if place[-1] not in known]
+
+
+def no_class(classes: Iterable[str]) -> str:
+    """What is wrong with limits for a class that is none of these."""
+    return f"no defect class of this model; its classes are {', '.join(classes)}"
+
+
+def describe(error: ValidationError, line_of: Callable[[Place], int | None] = lambda _: None) -> str:
+    """Every wrong field with its line and what would be right, without the values (they can be large)."""
     wrong = []
-    for each in error.errors(include_url=False, include_input=False, include_context=False):
-        field = ".".join(map(str, each["loc"])) or "as a whole"
-        wrong.append(f"{field}: {each['msg'].removeprefix('Value error, ')}")
-    return "; ".join(wrong)
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads plain values as YAML 1.2 does, and refuses a key given twice.
-
-    By YAML 1.1 a limit of 010 is 8 and one of 1:30 is 90, `no` is not a word, and the last of two keys wins,
-    which would drop limits without a word.
-    """
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.value in seen:
-                problem = f"the key {key.value!r} is given twice, or is no plain word"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.yaml_implicit_resolvers = {}
-for _kind, _form, _first in (
-    ("merge", r"<<", "<"),
-    ("null", r"~|null", "~nN"),
-    ("bool", r"true|false", "tTfF"),
-    ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|(0|[1-9][0-9]*)(?=e))(e[-+]?[0-9]+)?", "-+.0123456789"),
-    ("float", r"[-+]?\.(inf|nan)", "-+."),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_form})$", re.I), [*_first])
-_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^$"), [""])
-
-
-def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) != len(pairs):
-        raise ValueError("a key is given twice")
-    return content
+    for each in error.errors(include_url=False, include_input=False)[:MAX_FAULTS]:
+        loc = (
+            step for step in each["loc"] if step != "[key]"
+        )  # pydantic's mark of a key that is wrong itself
+        place = (*loc, *each.get("ctx", {}).get("place", ()))
+        wrong.append(f"{field_at(place, line_of(place))}: {each['msg'].removeprefix('Value error, ')}")
+    more = error.error_count() - len(wrong)
+    return "; ".join(wrong) + (f"; and {more} more" if more else "")

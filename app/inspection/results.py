@@ -1,5 +1,6 @@
 """What an inspection gives: frozen records, filled once by the steps and read by everyone else."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -7,8 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 Verdict = Literal["pass", "fail", "review"]
-Rule = Literal["max_count", "max_area", "max_length", "head_without_mask"]
-Unit = Literal["px", "px2", "mm", "mm2", "count", "probability"]
+Severity = Literal["minor", "major", "critical"]
+Rule = Literal[
+    "max_count",
+    "max_area",
+    "max_length",
+    "max_width",
+    "max_total_area",
+    "max_density",
+    "min_distance",
+    "border",
+    "head_without_mask",
+    "low_confidence",
+    "blur",
+    "exposure",
+    "saturation",
+    "size",
+    "product",
+]
+Unit = Literal["px", "px2", "mm", "mm2", "count", "probability", "ratio", "share", "grey_levels", "dice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +34,12 @@ class Defect:
     """One connected region of one defect class.
 
     `bbox` is (x, y, width, height) in whole pixels; `centroid` is (x, y) where (0, 0) is the middle of the
-    first pixel. Length and width are the sides of the smallest rotated rectangle around the region, so a
-    single pixel measures 1 x 1. The mm fields are None where no pixel pitch is known.
+    first pixel. `length` is along the medial axis, `width` the diameter of the largest circle inside, so a
+    single pixel measures 1 x 1; `mean_width` is the area over the length, `equivalent_diameter` that of the
+    disc of the same area. `orientation_deg` is the long axis' angle, from 0 to below 180, counter-clockwise
+    from the x axis as one looks at the picture. `nearest` is the gap between the outlines of this and the
+    nearest other defect of any class, None where there is no other. The mm fields are None where no pixel
+    pitch is known.
     """
 
     defect_class: str
@@ -28,20 +50,54 @@ class Defect:
     length_mm: float | None
     width_px: float
     width_mm: float | None
+    mean_width_px: float
+    mean_width_mm: float | None
+    equivalent_diameter_px: float
+    equivalent_diameter_mm: float | None
+    orientation_deg: float
+    nearest_px: float | None
+    nearest_mm: float | None
     bbox: tuple[int, int, int, int]
     centroid: tuple[float, float]
     touches_border: bool
 
 
 @dataclass(frozen=True, slots=True)
+class ZoneDefects:
+    """The defects of one zone of a recipe, as measured inside it.
+
+    `parents` names for each the defect of the whole picture it is a piece of, by its place in that list.
+    """
+
+    name: str
+    defects: tuple[Defect, ...]
+    parents: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All that a recipe judges: the defects in its regions of interest, and those of each of its zones."""
+
+    defects: tuple[Defect, ...]
+    zones: tuple[ZoneDefects, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Reason:
-    """One rule that decided the verdict: what was measured, and the limit it went beyond."""
+    """One rule that decided the verdict: what was measured, and the limit it went beyond.
+
+    `zone` is None for a rule of the whole picture, `defect` the place in the list of defects, None where it
+    is no single one. `verdict` is what the rule calls for by itself.
+    """
 
     rule: Rule
     defect_class: str | None
     measured: float
     limit: float
     unit: Unit
+    zone: str | None = None
+    defect: int | None = None
+    verdict: Literal["fail", "review"] = "review"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,30 +110,68 @@ class MeasuredDice:
 
 @dataclass(frozen=True, slots=True)
 class EstimatedDice:
-    """Dice expected without a reference mask; where `any_defect` is None, `reason` says why."""
+    """Dice expected without a reference mask; where `any_defect` is None, `reason` says why.
+
+    From `low` to `high` is the interval around it; both are None where the operating point in force has none.
+    """
 
     any_defect: float | None
     reason: str | None
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """The upright picture's size in pixels, and the SHA-256 of the bytes it came in."""
+    """The upright picture's size in pixels, and the SHA-256 of the bytes it came in.
+
+    `pixel_format` is that of a raw frame, None of a file.
+    """
 
     width: int
     height: int
     sha256: str
+    pixel_format: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What the input gate says of a picture: its scores by name, and why it must not be judged, if so."""
+
+    scores: Mapping[str, float]
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TileProbability:
+    """The image probability of one tile, and the rows and columns of the picture that it covers."""
+
+    rows: slice
+    columns: slice
+    probability: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Prediction:
-    """What the model says of a whole picture, before any threshold.
+class Scan:
+    """What model and input gate say of a whole picture but for its pixels, before any threshold.
 
-    `probability` is uint8 [K, H, W] (255 is certain), `image_probability` the highest over the tiles.
+    `tiles` has the image probability of each tile. `looked` is None where the bundle has no gate.
     """
 
+    tiles: tuple[TileProbability, ...]
+    looked: Looked | None
+
+    @property
+    def image_probability(self) -> float:
+        """The highest of the tiles."""
+        return max(each.probability for each in self.tiles)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction(Scan):
+    """A scan with what the model says of each pixel, uint8 [K, H, W] (255 is certain)."""
+
     probability: NDArray[np.uint8]
-    image_probability: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,8 +179,10 @@ class Inspection:
     """One image judged.
 
     `label_map` is uint8 [H, W]: 0 is background, k the k-th of `classes`. `image_probability` is how
-    sure the model is of any defect, `image_threshold` what that was held against; `recipe` is the recipe's
-    name.
+    sure the model is of any defect, `unexplained_probability` how sure where the recipe judges and nothing is
+    marked (None where there is no such tile), `image_threshold` what both are held against; `recipe` is the
+    recipe's name. `gate_scores` is None where the bundle has no gate; `probability` is that of any defect,
+    uint8 [H, W], and kept only where it was asked for.
     """
 
     verdict: Verdict
@@ -95,9 +191,21 @@ class Inspection:
     label_map: NDArray[np.uint8]
     classes: tuple[str, ...]
     image_probability: float
+    unexplained_probability: float | None
     image_threshold: float
     measured_dice: MeasuredDice | None
     estimated_dice: EstimatedDice
     image: ImageInfo
     timings_ms: dict[str, float]
     recipe: str
+    gate_scores: Mapping[str, float] | None = None
+    probability: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """An inspection and what it was made of; `pixels` are upright, uint8 [H, W] or [H, W, 3]."""
+
+    pixels: NDArray[np.uint8]
+    prediction: Prediction
+    inspection: Inspection

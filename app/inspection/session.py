@@ -1,37 +1,38 @@
-"""Running a bundle's graph with ONNX Runtime, on a device that is known and never silently another one."""
+"""A bundle's graph on a device that is known and never silently another one, for any number of threads."""
 
+import functools
 import logging
 from collections.abc import Callable
-from typing import Any, Literal
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from app.inspection.bundle import Artifact, Bundle
+from app.inspection.artifact import Artifact
+from app.inspection.bound import SIZES, BoundRun, Shapes
+from app.inspection.bundle import Bundle
+from app.inspection.compute import Compute, compute_on
+from app.inspection.engines import TENSORRT, Engines
 from app.inspection.errors import BundleInvalid, DeviceUnavailable, InferenceFailed
+from app.inspection.lanes import Lanes, Run, Way
+from app.inspection.runtime import GPU_PROVIDERS, ORT_ERRORS, PROVIDERS, Device, open_graph
 
 logger = logging.getLogger(__name__)
+MEAN_LEVELS, IMAGE_PROBABILITY = 1.0, 0.02  # by which a tile's answers may differ from batch to batch
 
-Device = Literal["auto", "cpu", "cuda"]
 
-GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider")
-CPU_PROVIDERS = ("OpenVINOExecutionProvider", "CPUExecutionProvider")
-PROVIDERS: dict[Device, tuple[str, ...]] = {
-    "auto": (*GPU_PROVIDERS, *CPU_PROVIDERS),
-    "cuda": GPU_PROVIDERS,
-    "cpu": CPU_PROVIDERS,
-}
+class Answers(NamedTuple):
+    """What the graph says of N tiles.
 
-# ONNX Runtime's own exceptions have no common base class.
-ORT_ERRORS: tuple[type[Exception], ...] = (
-    RuntimeError,
-    ValueError,
-    *(each for each in vars(ort_state).values() if isinstance(each, type) and issubclass(each, Exception)),
-)
+    `mask_probability` is uint8 [N, K, h, w], `image_probability` float32 [N], `features` float32 [N, F], F
+    being 0 where the bundle has no gate.
+    """
 
-ort.disable_telemetry_events()  # the box is offline, and its pictures are nobody else's business
+    mask_probability: NDArray[np.uint8]
+    image_probability: NDArray[np.float32]
+    features: NDArray[np.float32]
 
 
 class Session:
@@ -41,50 +42,129 @@ class Session:
     """
 
     def __init__(
-        self, bundle: Bundle, device: Device = "auto", threads: int | None = None, max_batch: int = 8
+        self,
+        bundle: Bundle,
+        device: Device = "auto",
+        threads: int | None = None,
+        engines: Engines | None = None,
     ) -> None:
         """Load the first provider of the device that works, in the order TensorRT, CUDA, OpenVINO, CPU.
 
-        `threads` is the number of CPU threads one run may use (None: all). Raises DeviceUnavailable where no
-        provider of the device works, and BundleInvalid where the graph breaks the contract.
+        TensorRT is taken only where `engines` has the graph's engine. `threads` overrides the number of cores
+        there are. Raises DeviceUnavailable where no provider of the device works, and BundleInvalid
+        where the graph breaks the contract.
         """
-        self._max_batch = max_batch
-        self._mask_shape = (len(bundle.classes), bundle.input.tile_height, bundle.input.tile_width)
-        self._session, self.artifact = _load(bundle, device, threads)
-        self.execution_provider: str = self._session.get_providers()[0]
-        _check_graph(self._session, bundle)
+        session, self.artifact = _load(bundle, device, threads, engines)
+        features = 0 if self.artifact.gate is None else self.artifact.gate.feature_count
+        _check_graph(session, bundle, features)
+        self.execution_provider: str = session.get_providers()[0]
+        mask = (len(bundle.classes), bundle.input.tile_height, bundle.input.tile_width)
+        self._shapes: Shapes = {
+            "mask_probability": (mask, np.uint8),
+            "image_probability": ((), np.float32),
+            "features": ((features,), np.float32),
+        }
+        self._wanted = {name: each for name, each in self._shapes.items() if features or name != "features"}
+        on_gpu = self.execution_provider in GPU_PROVIDERS
+        compute = compute_on(gpu=on_gpu, threads=threads)
+        few = self._bound(session, bundle, compute.few.threads) if on_gpu else self._plain(session)
+        many = few if on_gpu else self._beside(few, bundle, compute)
+        self.max_batch = compute.few.max_batch
+        ways = Way(few, self.max_batch), Way(many, compute.many.max_batch)
+        self._lanes = Lanes(compute.lanes, *ways)
 
-    def run(
-        self, tiles: NDArray[np.uint8], check: Callable[[], None] = lambda: None
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Run tiles, uint8 [N, h, w, C], at most `max_batch` at a time, calling `check` before each batch.
+    def run(self, tiles: NDArray[np.uint8], check: Callable[[], None] = lambda: None) -> Answers:
+        """Run tiles, uint8 [N, h, w, C], in batches with those of other threads; `check` is called between.
 
-        Gives mask_probability uint8 [N, K, h, w] and image_probability float32 [N]. Raises InferenceFailed,
-        and what `check` raises.
+        Raises InferenceFailed, and what `check` raises.
         """
-        masks = np.empty((len(tiles), *self._mask_shape), dtype=np.uint8)
-        heads = np.empty(len(tiles), dtype=np.float32)
-        for start in range(0, len(tiles), self._max_batch):
-            check()
-            part = slice(start, start + self._max_batch)
-            try:
-                mask, head = self._session.run(
-                    ["mask_probability", "image_probability"], {"pixels": tiles[part]}
-                )
-            except ORT_ERRORS as error:
-                raise InferenceFailed(
-                    f"{self.execution_provider} failed to run the model: {error}"
-                ) from error
-            if mask.shape != masks[part].shape or head.shape != heads[part].shape:
-                raise InferenceFailed("the model did not give one answer for each tile")
-            masks[part], heads[part] = mask, head
+        room: list[Any] = [np.empty((len(tiles), *shape), kind) for shape, kind in self._shapes.values()]
+        answers = Answers(*room)
+        self._lanes.run(tiles, answers[: len(self._wanted)], check)
         # a NaN is below every threshold and above none: it would pass the part
-        if not np.all((heads >= 0) & (heads <= 1)):
+        if not np.all((answers.image_probability >= 0) & (answers.image_probability <= 1)):
             raise InferenceFailed("the model gave an image_probability that is not between 0 and 1")
-        return masks, heads
+        if not np.isfinite(answers.features).all():
+            raise InferenceFailed("the model gave features that are no numbers")
+        return answers
+
+    def trying(self, number: int) -> AbstractContextManager[None]:
+        """Meanwhile run everything in one of the ways that the load chooses from, each number in the next."""
+        return self._lanes.only(number)
+
+    def check_batches(self, tile: NDArray[np.uint8]) -> None:
+        """Raise InferenceFailed unless a tile uint8 [h, w, C] gets the same answer in batches of any size.
+
+        On a GPU each size has kernels of its own; small differences are what their rounding makes.
+        """
+        alone = self.run(tile[None])
+        for size in (each for each in SIZES if each <= self.max_batch):
+            found = self.run(np.repeat(tile[None], size, axis=0))
+            levels = found.mask_probability.astype(np.int16) - alone.mask_probability
+            off = float(np.abs(found.image_probability - alone.image_probability).max())
+            if (mean := float(np.abs(levels).mean())) > MEAN_LEVELS or off > IMAGE_PROBABILITY:
+                raise InferenceFailed(
+                    f"in a batch of {size} a tile's answer is off by {mean:.2f} levels of 255 on average and"
+                    f" {off:.3f} in image_probability"
+                )
+
+    def _plain(self, session: Any) -> Run:
+        return self._checked(_unbound(session, self._wanted))
+
+    def _checked(self, run: Run) -> Run:
+        return functools.partial(_infer, self.execution_provider, self._wanted, run)
+
+    def _beside(self, few: Run, bundle: Bundle, compute: Compute) -> Run:
+        """The way for many pictures on a CPU: a session with threads of its own, if it needs another."""
+        own_pool = self.execution_provider == "CPUExecutionProvider"
+        if not own_pool or compute.many.threads == compute.few.threads:
+            return few
+        graph = bundle.read(self.artifact.file)
+        try:
+            return self._plain(open_graph(graph, self.execution_provider, compute.many.threads))
+        except ORT_ERRORS as error:
+            logger.warning("there is no second session for many pictures: %s", error)
+            return few
+
+    def _bound(self, session: Any, bundle: Bundle, threads: int) -> Run:
+        """The fastest way that works on this GPU: CUDA graphs, bound buffers, or neither."""
+        tile = (bundle.input.tile_height, bundle.input.tile_width, bundle.input.channels)
+        for graphs in (True, False) if self.execution_provider == "CUDAExecutionProvider" else (False,):
+            try:
+                chosen = session
+                if graphs:
+                    graph = bundle.read(self.artifact.file)
+                    chosen = open_graph(graph, self.execution_provider, threads, {"enable_cuda_graph": "1"})
+                return self._checked(BoundRun(chosen, tile, self._wanted, "cuda", graphs=graphs))
+            except ORT_ERRORS as error:
+                what = "CUDA graphs" if graphs else "bound buffers"
+                logger.warning("%s cannot be used on %s: %s", what, self.execution_provider, error)
+        return self._plain(session)
 
 
-def _load(bundle: Bundle, device: Device, threads: int | None) -> tuple[Any, Artifact]:
+def _infer(provider: str, wanted: Shapes, run: Run, tiles: NDArray[np.uint8]) -> list[NDArray[Any]]:
+    try:
+        found = list(run(tiles))
+    except ORT_ERRORS as error:
+        raise InferenceFailed(f"{provider} failed to run the model: {error}") from error
+    if [each.shape for each in found] != [(len(tiles), *shape) for shape, _ in wanted.values()]:
+        raise InferenceFailed("the model did not give one answer for each tile")
+    return found
+
+
+def _unbound(session: Any, wanted: Shapes) -> Run:
+    names = list(wanted)
+
+    def run(tiles: NDArray[np.uint8]) -> list[NDArray[Any]]:
+        found: list[NDArray[Any]] = session.run(names, {"pixels": tiles})
+        return found
+
+    return run
+
+
+def _load(
+    bundle: Bundle, device: Device, threads: int | None, engines: Engines | None
+) -> tuple[Any, Artifact]:
     installed = ort.get_available_providers()
     if device != "cpu" and "CUDAExecutionProvider" in installed:
         ort.preload_dlls()  # finds the CUDA and cuDNN libraries that came as Python packages
@@ -95,9 +175,14 @@ def _load(bundle: Bundle, device: Device, threads: int | None) -> tuple[Any, Art
             refusals.append(f"{provider} is not in this build of ONNX Runtime")
         elif artifact is None:
             refusals.append(f"{provider} is meant for none of the bundle's artifacts")
+        elif provider == TENSORRT and (engines is None or not engines.has(artifact)):
+            refusals.append(f"no engine of {artifact.file} was built for {provider}")
         else:
+            most = compute_on(gpu=provider in GPU_PROVIDERS, threads=threads).few.threads
+            of_engine = engines if provider == TENSORRT else None
+            options = of_engine.options(artifact, bundle.input) if of_engine else {}
             try:
-                return _create(bundle.read(artifact.file), provider, threads), artifact
+                return open_graph(bundle.read(artifact.file), provider, most, options), artifact
             except ORT_ERRORS as error:
                 if provider == "CPUExecutionProvider":  # it is always there, so the graph is at fault
                     raise BundleInvalid(f"{artifact.file} cannot be loaded: {error}") from error
@@ -106,24 +191,11 @@ def _load(bundle: Bundle, device: Device, threads: int | None) -> tuple[Any, Art
     raise DeviceUnavailable(f"device {device!r} cannot be used: {'; '.join(refusals)}")
 
 
-def _create(graph: bytes, provider: str, threads: int | None) -> Any:
-    """A session on one provider, others only for operators it lacks; raises if it does not come up."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3  # errors; the rest arrives here as exceptions
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    spares = ["CUDAExecutionProvider"] if provider == "TensorrtExecutionProvider" else []
-    wanted = list(dict.fromkeys([provider, *spares, "CPUExecutionProvider"]))
-    # enable_fallback=0: else ONNX Runtime prints a line and goes on with the CPU, at load or at a later run
-    session = ort.InferenceSession(graph, options, providers=wanted, enable_fallback=0)
-    active = session.get_providers()[0]
-    if active != provider:
-        raise RuntimeError(f"it did not load (a library or driver is missing); {active} came up in its place")
-    return session
+def _check_graph(session: Any, bundle: Bundle, features: int) -> None:
+    """Raise BundleInvalid unless the graph's names, types and shapes are those of `bundle.json`.
 
-
-def _check_graph(session: Any, bundle: Bundle) -> None:
-    """Raise BundleInvalid unless the graph's names, types and shapes are those of `bundle.json`."""
+    Features that no input gate asks for may be there: a gate is learnt from them.
+    """
     contract, k = bundle.input, len(bundle.classes)
     tile = [contract.tile_height, contract.tile_width]
     expected = {
@@ -131,7 +203,13 @@ def _check_graph(session: Any, bundle: Bundle) -> None:
         "mask_probability": ("tensor(uint8)", [k, *tile]),
         "image_probability": ("tensor(float)", []),
     }
-    nodes = [*session.get_inputs(), *session.get_outputs()]
+    if features:
+        expected["features"] = ("tensor(float)", [features])
+    nodes = [
+        each
+        for each in (*session.get_inputs(), *session.get_outputs())
+        if each.name in expected or each.name != "features"
+    ]
     # the batch must be dynamic, which ONNX Runtime shows as a name or None
     found = {each.name: (each.type, each.shape[1:]) for each in nodes if not isinstance(each.shape[0], int)}
     if found != expected or len(nodes) != len(expected):

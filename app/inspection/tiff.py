@@ -14,6 +14,8 @@ TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
 # strip. It fills one of JPEG or fax.
 READ_RIGHTLY = {1, 5, 8, 32773, 32946, 34925, 50000}
 WHITE_IS_ZERO, SEPARATE_PLANES = 0, 2
+MAX_TILE_PIXELS = 2048 * 2048  # of a tile larger than its picture; usual are 256 x 256
+TILE_STEP = 16  # a tile's sides are multiples of it
 
 
 def unsupported(tags: Mapping[int, Any]) -> str | None:
@@ -27,7 +29,22 @@ def unsupported(tags: Mapping[int, Any]) -> str | None:
     # a missing tag counts as 0, as Pillow has it
     if tags.get(PHOTOMETRIC, WHITE_IS_ZERO) == WHITE_IS_ZERO and max(tags.get(BITS, (1,))) > 8:
         return "a 16 bit TIFF in which 0 is white is not read; save it with 0 as black (photometric 1)"
+    return _bomb(tags)
+
+
+def _bomb(tags: Mapping[int, Any]) -> str | None:
+    """Why decoding one tile would take far more memory than the picture, whose own size was checked."""
+    if TILE_WIDTH not in tags and TILE_HEIGHT not in tags:  # by these libtiff tells, not by the offsets
+        return None
+    width, height = _positive(tags, TILE_WIDTH), _positive(tags, TILE_HEIGHT)
+    around = _up(_positive(tags, WIDTH)) * _up(_positive(tags, HEIGHT))
+    if width * height > max(around, MAX_TILE_PIXELS):
+        return f"the TIFF's tiles are of {width} x {height} pixels, more than its picture; save it in strips"
     return None
+
+
+def _up(side: int) -> int:
+    return _ceil(side, TILE_STEP) * TILE_STEP
 
 
 def missing(tags: Mapping[int, Any]) -> str | None:

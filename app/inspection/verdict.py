@@ -1,52 +1,96 @@
 """From measured defects to a verdict, by the recipe and nothing else."""
 
-from app.inspection.recipe import Limits, Recipe
-from app.inspection.results import Defect, Reason, Rule, Unit, Verdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from app.inspection.exceeded import Group, exceeded
+from app.inspection.recipe import Recipe
+from app.inspection.results import Defect, Findings, Reason, Severity, Verdict
+
+SEVEREST_FIRST: tuple[Severity, ...] = ("critical", "major", "minor")
 
 
 def judge(
-    defects: tuple[Defect, ...], recipe: Recipe, head_without_mask: Reason | None = None
+    findings: Findings,
+    recipe: Recipe,
+    severities: Mapping[str, Severity],
+    doubts: tuple[Reason, ...] = (),
+    outside_gate: tuple[Reason, ...] = (),
 ) -> tuple[Verdict, tuple[Reason, ...]]:
-    """Hold defects against a recipe: `fail` with a reason for every limit exceeded, else `pass`.
+    """Hold what `find` found with this recipe against it; `severities` are those of the bundle's classes.
 
-    Without any defect, `head_without_mask` makes it a `review`: the model saw something that no pixel shows.
-    A tolerated defect explains it.
-    The defects must have been measured with the recipe's pixel pitch. Tighter limits never turn fail to pass.
+    `fail` where a limit is exceeded, `review` where only one of a review block is, or a defect touches the
+    edge and the recipe minds; `doubts` make a `review` of what would pass, `outside_gate` one of anything.
+    Reasons stand in the order that decided: the gate's, fail before review, the most severe class first, then
+    the largest excess. Tighter limits or one defect more never turn fail into pass.
     """
-    reasons: list[Reason] = []
-    for name in dict.fromkeys(each.defect_class for each in defects):
-        of_class = [each for each in defects if each.defect_class == name]
-        reasons += _exceeded(name, of_class, recipe.limits_of(name))
-    if reasons:
-        return "fail", tuple(reasons)
-    if head_without_mask is not None and not defects:
-        return "review", (head_without_mask,)
+    if {zone.name for zone in findings.zones} != set(recipe.zones):
+        raise ValueError("the defects must be found with the recipe's zones")
+    broken = sorted(_broken(findings, recipe, severities), key=lambda each: _rank(each, severities))
+    if outside_gate:
+        return "review", (*outside_gate, *broken)
+    if broken and broken[0].verdict == "fail":
+        return "fail", tuple(broken)
+    if broken or doubts:
+        return "review", (*broken, *doubts)
     return "pass", ()
 
 
-def head_reason(image_probability: float, image_threshold: float) -> Reason | None:
-    """Why to review a picture without a defect, if its image probability reaches the threshold; else None."""
-    if image_probability < image_threshold:
-        return None
-    return Reason("head_without_mask", None, image_probability, image_threshold, "probability")
+def doubts_about(
+    unexplained_probability: float | None,
+    image_threshold: float,
+    estimated_dice: float | None,
+    recipe: Recipe,
+) -> tuple[Reason, ...]:
+    """Why not to pass a picture that its defects would let pass.
+
+    `unexplained_probability` is the highest image probability of the tiles that the recipe judges and in
+    which no pixel is marked: a defect explains what the head says of its own tiles, not of others.
+    """
+    doubts = []
+    if unexplained_probability is not None and unexplained_probability >= image_threshold:
+        doubts.append(
+            Reason("head_without_mask", None, unexplained_probability, image_threshold, "probability")
+        )
+    least = recipe.min_estimated_dice
+    if least is not None and estimated_dice is not None and estimated_dice < least:
+        doubts.append(Reason("low_confidence", None, estimated_dice, least, "dice"))
+    return tuple(doubts)
 
 
-def _exceeded(name: str, defects: list[Defect], limits: Limits) -> list[Reason]:
-    """One reason for each limit that the worst defect, or their number, is beyond."""
-    checks: list[tuple[Rule, Unit, float | None, list[float | None]]] = [
-        ("max_count", "count", limits.max_count, [len(defects)]),
-        ("max_area", "px2", limits.max_area_px, [each.area_px for each in defects]),
-        ("max_area", "mm2", limits.max_area_mm2, [each.area_mm2 for each in defects]),
-        ("max_length", "px", limits.max_length_px, [each.length_px for each in defects]),
-        ("max_length", "mm", limits.max_length_mm, [each.length_mm for each in defects]),
+def _broken(findings: Findings, recipe: Recipe, severities: Mapping[str, Severity]) -> Iterator[Reason]:
+    """A reason for each limit that is exceeded anywhere."""
+    pitch = recipe.pixel_pitch_mm
+    for group in _groups(findings, recipe):
+        rules = recipe if group.zone is None else recipe.zones[group.zone]
+        severity = severities[group.defect_class]
+        fail = exceeded(group, rules.limits_of(group.defect_class, severity), pitch, "fail")
+        yield from fail
+        if rules.review is not None:
+            told = {(each.rule, each.unit) for each in fail}
+            review = exceeded(group, rules.review.limits_of(group.defect_class, severity), pitch, "review")
+            yield from (each for each in review if (each.rule, each.unit) not in told)
+        touching = [number for number, each in group.members if each.touches_border]
+        if recipe.border == "review" and group.zone is None and touching:
+            yield group.reason("border", len(touching), 0, "count", touching[0])
+
+
+def _groups(findings: Findings, recipe: Recipe) -> Iterator[Group]:
+    places: list[tuple[str | None, tuple[Defect, ...], Sequence[int]]] = [
+        (None, findings.defects, range(len(findings.defects)))
     ]
-    reasons = []
-    for rule, unit, limit, values in checks:
-        if limit is None:
-            continue
-        measured = [value for value in values if value is not None]
-        if len(measured) < len(values):  # to judge without them would be to pass
-            raise ValueError("the defects must be measured with the recipe's pixel pitch")
-        if max(measured) > limit:
-            reasons.append(Reason(rule, name, float(max(measured)), float(limit), unit))
-    return reasons
+    places += [(each.name, each.defects, each.parents) for each in findings.zones]
+    for zone, defects, numbers in places:
+        for name in dict.fromkeys(each.defect_class for each in defects):
+            pairs = zip(numbers, defects, strict=True)
+            members = tuple(pair for pair in pairs if pair[1].defect_class == name)
+            yield Group(name, zone, members, len(defects) == 1)
+
+
+def _rank(reason: Reason, severities: Mapping[str, Severity]) -> tuple[bool, int, float]:
+    """Fail first, then the most severe class, then how far beyond its limit, as a ratio, it is."""
+    beyond, limit = reason.measured, reason.limit
+    if reason.rule == "min_distance":
+        beyond, limit = limit, beyond
+    excess = beyond / limit if limit > 0 else float("inf")
+    severity = severities[reason.defect_class or ""]
+    return reason.verdict != "fail", SEVEREST_FIRST.index(severity), -excess

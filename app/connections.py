@@ -1,0 +1,111 @@
+"""Connections within bounds: how many there may be, how long one may take to ask, and to take its answer.
+
+uvicorn bounds the time between two requests. But a client that connects and says nothing, sends a header byte
+by byte, or never reads its answer would keep its connection for ever. That is seen in the protocol alone.
+"""
+
+import asyncio
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from app.edge import SURPLUS
+from app.settings import Settings
+
+SPARE = 16  # beyond the most: for probes, and to tell others why they are refused; later ones are cut off
+LEAST_PROGRESS = 16 * 1024  # bytes of an answer that a client must take in each period
+
+
+def protocol(settings: Settings) -> type[H11Protocol]:
+    """What uvicorn is to make of each connection."""
+
+    class Bounded(_Bounded):
+        most = settings.max_connections
+        seconds = settings.header_timeout_s
+
+    return Bounded
+
+
+class _Bounded(H11Protocol):
+    """One connection; `most` is how many there may be, `seconds` what a client's next step may take."""
+
+    most: int
+    seconds: int
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._asking: asyncio.TimerHandle | None = None
+        self._taking: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.most + SPARE:
+            transport.abort()
+        elif len(self.connections) > self.most:
+            self.app_state = {**self.app_state, SURPLUS: True}
+        self._await_header()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_awaiting_header()
+        self._stop_awaiting_taking()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._await_header()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.conn.their_state is not h11.IDLE:  # the rest of a refused body may still come, or its end
+            self._await_header()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_taking()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_awaiting_taking()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._await_taking()  # it closes once the last answer is taken, and not before
+
+    def _await_header(self) -> None:
+        """Give the next header its time, from when it may begin; while a request is served there is none."""
+        cycle: RequestResponseCycle | None = self.cycle  # none before the first request
+        if cycle is not None and not cycle.response_complete:
+            self._stop_awaiting_header()
+        elif self._asking is None:
+            self._asking = self.loop.call_later(self.seconds, self._header_is_late)
+
+    def _header_is_late(self) -> None:
+        self._asking = None
+        if self.transport.get_write_buffer_size():
+            self._await_taking()
+        else:
+            self.transport.abort()
+
+    def _stop_awaiting_header(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+        self._asking = None
+
+    def _await_taking(self) -> None:
+        if self._taking is None:
+            left = self.transport.get_write_buffer_size()
+            self._taking = self.loop.call_later(self.seconds, self._check_taking, left)
+
+    def _check_taking(self, before: int) -> None:
+        self._taking = None
+        left = self.transport.get_write_buffer_size()
+        if left > max(0, before - LEAST_PROGRESS):
+            self.transport.abort()
+        elif left:
+            self._await_taking()
+
+    def _stop_awaiting_taking(self) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
+        self._taking = None

@@ -1,0 +1,192 @@
+"""Micro-batches: the tiles that many threads wait for, run together as soon as a lane is free.
+
+There are no threads here. A thread that wants tiles run takes a free lane itself, gathers what waits at that
+moment, its own or not and as much as a batch may hold, and runs it; where all lanes are taken it waits until
+its tiles have been run by another or a lane is free. So nothing ever waits for a batch to fill up.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.inspection.errors import InferenceFailed
+
+Check = Callable[[], None]
+Rooms = Sequence[NDArray[Any]]
+Run = Callable[[NDArray[np.uint8]], Rooms]  # tiles [n, ...] -> arrays of n answers each
+
+
+@dataclass(eq=False, slots=True)
+class _Wish:
+    """One caller's tiles and the room for their answers."""
+
+    tiles: NDArray[np.uint8]
+    rooms: Rooms
+    check: Check
+    taken: int = 0
+    answered: int = 0
+    error: BaseException | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.error is not None or self.answered == len(self.tiles)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    wish: _Wish
+    place: slice
+
+    @property
+    def tiles(self) -> NDArray[np.uint8]:
+        return self.wish.tiles[self.place]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to run a batch, of at most so many tiles."""
+
+    run: Run
+    max_batch: int
+
+
+class Lanes:
+    """Runs tiles for any number of threads, `count` batches at a time.
+
+    They are run in the way for `few` while fewer pictures are in work than there are lanes, else in that for
+    `many`.
+    """
+
+    def __init__(self, count: int, few: Way, many: Way) -> None:
+        self._count = self._free = count
+        self._present = 0  # callers, each with one picture
+        self._few = few
+        self._many = many
+        self._turn = threading.Condition()
+        self._waiting: deque[_Wish] = deque()
+
+    def run(self, tiles: NDArray[np.uint8], rooms: Rooms, check: Check) -> None:
+        """Have tiles run and their answers written into `rooms`, arrays whose first axis is the tiles'.
+
+        `check` is called before each batch, on any thread. Raises what it raises, and InferenceFailed.
+        """
+        wish = _Wish(tiles, rooms, check)
+        with self._turn:
+            self._waiting.append(wish)
+            self._present += 1
+        try:
+            while (taken := self._take_a_lane(wish)) is not None:
+                try:
+                    self._work(*taken)
+                finally:
+                    self._leave_the_lane()
+        finally:
+            with self._turn:
+                self._forget(wish)
+                self._present -= 1
+        if wish.error is not None:
+            raise wish.error
+
+    @contextmanager
+    def only(self, number: int) -> Iterator[None]:
+        """Meanwhile take the same way whatever the load, by its number from 0, modulo how many there are."""
+        before, chosen = (self._few, self._many), (self._few, self._many)[number % 2]
+        self._few = self._many = chosen
+        try:
+            yield
+        finally:
+            self._few, self._many = before
+
+    def _take_a_lane(self, wish: _Wish) -> tuple[Run, list[_Part]] | None:
+        """Wait for a free lane and gather what is to be run, and in what way; None once the wish is over."""
+        with self._turn:
+            self._turn.wait_for(lambda: wish.is_over or (self._free and wish in self._waiting))
+            if wish.is_over:
+                return None
+            way = self._few if self._present < self._count else self._many
+            self._free -= 1
+            return way.run, self._gather(way.max_batch)
+
+    def _leave_the_lane(self) -> None:
+        with self._turn:
+            self._free += 1
+            self._turn.notify_all()
+
+    def _gather(self, room: int) -> list[_Part]:
+        """What waits, the longest first; who has more than a batch then goes behind all others."""
+        parts: list[_Part] = []
+        while room and self._waiting:
+            wish = self._waiting.popleft()
+            stop = min(wish.taken + room, len(wish.tiles))
+            parts.append(_Part(wish, slice(wish.taken, stop)))
+            room -= stop - wish.taken
+            wish.taken = stop
+            if stop < len(wish.tiles):
+                self._waiting.append(wish)
+        return parts
+
+    def _work(self, run: Run, parts: list[_Part]) -> None:
+        """Run parts in one batch; if it fails they are run one by one, so that each fails alone."""
+        try:
+            parts = [part for part in parts if self._is_wanted(part.wish)]
+            if parts:
+                self._hand_out(parts, run(_joined(parts)))
+        except InferenceFailed as error:
+            if len(parts) > 1:
+                self._one_by_one(run, parts)
+            else:
+                self._fail(parts, error)
+        except BaseException as error:
+            self._fail(parts, error)  # their own threads wait, and would for ever
+            if not isinstance(error, Exception):
+                raise
+
+    def _one_by_one(self, run: Run, parts: list[_Part]) -> None:
+        try:
+            for part in parts:
+                self._work(run, [part])
+        except BaseException as error:
+            self._fail(parts, error)
+            raise
+
+    def _hand_out(self, parts: list[_Part], found: Rooms) -> None:
+        start = 0
+        for part in parts:
+            stop = start + len(part.tiles)
+            for room, given in zip(part.wish.rooms, found, strict=True):
+                room[part.place] = given[start:stop]
+            start = stop
+        with self._turn:
+            for part in parts:
+                part.wish.answered += len(part.tiles)
+
+    def _is_wanted(self, wish: _Wish) -> bool:
+        try:
+            wish.check()
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is for the wish's own thread
+            self._give_up(wish, error)
+        return wish.error is None
+
+    def _fail(self, parts: list[_Part], error: BaseException) -> None:
+        for part in parts:
+            self._give_up(part.wish, error)
+
+    def _give_up(self, wish: _Wish, error: BaseException) -> None:
+        with self._turn:
+            if not wish.is_over:
+                wish.error = error
+                self._forget(wish)
+
+    def _forget(self, wish: _Wish) -> None:
+        if wish in self._waiting:
+            self._waiting.remove(wish)
+
+
+def _joined(parts: list[_Part]) -> NDArray[np.uint8]:
+    return parts[0].tiles if len(parts) == 1 else np.concatenate([part.tiles for part in parts])
