@@ -16,7 +16,7 @@ from training.learning_curve import FOLDS
 from training.operating_point import OperatingPointError
 from training.pipeline import STEPS
 from training.publish import PublishError
-from training.run_commands import compare, cross_validate, curve, evaluate, run
+from training.run_commands import compare, cross_validate, curve, evaluate, operating_point, run
 from training.strategies import STRATEGIES
 
 EXPECTED = (
@@ -52,6 +52,7 @@ def _placeless(arguments: list[str], options: argparse.Namespace) -> list[str]:
         for name, value in vars(options).items()
         if isinstance(value, Path) and value.is_absolute()
     }
+    names |= {each: f"{each.partition('=')[0]}=ROOT" for each in vars(options).get("other", ())}
     told = []
     for argument in arguments:
         option, equals, value = argument.partition("=")
@@ -66,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True)
     _add_run(commands.add_parser("run", help="from pictures to a published bundle"))
     _add_evaluate(commands.add_parser("evaluate", help="a bundle's figures on any labelled set"))
+    _add_operating_point(
+        commands.add_parser("operating-point", help="thresholds by risk, with what is proven of them")
+    )
     folds = commands.add_parser("cross-validate", help="the figures of a run by repeated grouped k-fold")
     _add_study(folds, cross_validate)
     _add_folds(folds)
@@ -121,8 +125,30 @@ def _add_evaluate(command: argparse.ArgumentParser) -> None:
     command.add_argument("--part", default="test", help="which part of --splits; default test")
     command.add_argument("--changes", type=at_least(0), default=0, metavar="N", help="pictures to change")
     command.add_argument("--other", action="append", default=[], metavar="NAME=ROOT", help="another set")
+    command.add_argument(
+        "--interval-repeats", type=at_least(0), default=0, metavar="N", help="halvings to check intervals on"
+    )
     command.add_argument("--out", type=Path, required=True, help="folder for evaluation.json and .html")
     command.set_defaults(do=evaluate)
+
+
+def _add_operating_point(command: argparse.ArgumentParser) -> None:
+    command.add_argument("bundle", type=Path)
+    command.add_argument("--data", type=Path, required=True, help="root of a labelled set never trained on")
+    command.add_argument("--layout", choices=list(LAYOUTS), help="that of the set; found out where not given")
+    command.add_argument("--splits", type=Path, help="splits.json of a run: take one part of the set")
+    command.add_argument("--part", default="calibration", help="which part of --splits; default calibration")
+    aim = command.add_mutually_exclusive_group(required=True)
+    aim.add_argument("--max-escape", type=float, metavar="RATE", help="escape rate to be proven, as 0.01")
+    aim.add_argument("--max-overkill", type=float, metavar="RATE", help="overkill rate to be proven")
+    aim.add_argument(
+        "--cost", type=float, nargs=2, metavar=("ESCAPE", "OVERKILL"), help="what an error of each kind costs"
+    )
+    aim.add_argument("--beta", type=float, help="best F-beta of the picture-level call; 1: best F1")
+    command.add_argument("--defective-share", type=float, help="of the line, for --cost; else the set's")
+    command.add_argument("--confidence", type=float, default=0.95)
+    command.add_argument("--by", choices=["group", "picture"], default="group", help="what is counted")
+    command.set_defaults(do=operating_point)
 
 
 if __name__ == "__main__":

@@ -59,5 +59,5 @@ def write_manifest(directory: Path, bundle: Bundle) -> None:
 
 def write_recipe(path: Path, recipe: Recipe) -> bytes:
     """Write a recipe as YAML without its unset fields; return the bytes."""
-    write_text(path, yaml.safe_dump(recipe.model_dump(mode="json", exclude_none=True), sort_keys=False))
+    write_text(path, yaml.safe_dump(recipe.model_dump(mode="json", exclude_unset=True), sort_keys=False))
     return path.read_bytes()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from sklearn.isotonic import IsotonicRegression
 
-from app.inspection.bundle import Curve, ProbabilityCalibration
+from app.inspection.calibration import Curve, ProbabilityCalibration
 from training.datasets.sample import class_mask
 from training.evaluation.reliability import reliability
 from training.operating_point import Scored
@@ -57,7 +57,8 @@ class Calibrated:
 def calibrate(scored: Sequence[Scored], classes: Sequence[str]) -> Calibrated:
     """Return the curve of each output, chosen by its cross-entropy on groups that were held out.
 
-    A class that too few groups show takes the curve of all classes together. The report has, for `image`,
+    A class that too few groups show takes the curve of all classes together, where that serves it better than
+    none. The report has, for `image`,
     `any_defect` and each of `classes`: `method`; `cross_entropy`, nats a case on held-out groups, by method;
     and the reliability `before` and `after`, of held-out groups too, with the expected calibration error. No
     figure of it is one of the test split.
@@ -67,8 +68,10 @@ def calibrate(scored: Sequence[Scored], classes: Sequence[str]) -> Calibrated:
         np.sum([each.positive for each in by_class], axis=0),
         np.sum([each.negative for each in by_class], axis=0),
     )
-    shared, _ = _choose(pooled)
-    chosen = {name: _choose(each, shared) for name, each in zip(classes, by_class, strict=True)}
+    chosen = {
+        name: _choose(each) if each.enough else _choose(each, pooled)
+        for name, each in zip(classes, by_class, strict=True)
+    }
     image_curve, image_report = _choose(image)
     any_curve, any_report = _choose(any_defect)
     calibration = ProbabilityCalibration(
@@ -102,21 +105,23 @@ def count_levels(
     return image, any_defect, tuple(by_class)
 
 
-def _choose(counts: LevelCounts, otherwise: Curve | None = None) -> tuple[Curve, dict[str, Any]]:
-    """The best curve and its report; `otherwise`, or no calibration, where groups are too few."""
-    whole = _folds(counts)
-    if not counts.enough:
-        curve = otherwise or Curve()
-        report: dict[str, Any] = {"method": "all classes" if otherwise else "none", "cross_entropy": None}
-        return curve, report | _before_and_after([(counts, curve)])
+def _choose(counts: LevelCounts, pooled: LevelCounts | None = None) -> tuple[Curve, dict[str, Any]]:
+    """The best curve and its report, fitted to `pooled` where given; none where groups are too few."""
+    basis = pooled or counts
+    if not basis.enough:
+        return Curve(), {"method": "none", "cross_entropy": None} | _before_and_after([(counts, Curve())])
+    whole = _folds(basis)
     held_out = {
-        name: [(counts.only(whole == k), fit(counts.only(whole != k))) for k in range(whole.max() + 1)]
+        name: [(counts.only(whole == k), fit(basis.only(whole != k))) for k in range(whole.max() + 1)]
         for name, fit in METHODS.items()
     }
     costs = {name: _cross_entropy(folds) for name, folds in held_out.items()}
     method = _simplest(costs)
-    report = {"method": method, "cross_entropy": {name: float(f"{cost:.6g}") for name, cost in costs.items()}}
-    return METHODS[method](counts), report | _before_and_after(held_out[method])
+    report = {
+        "method": method if pooled is None or method == "none" else f"{method}, of all classes",
+        "cross_entropy": {name: float(f"{cost:.6g}") for name, cost in costs.items()},
+    }
+    return METHODS[method](basis), report | _before_and_after(held_out[method])
 
 
 def _simplest(costs: Mapping[str, float]) -> str:

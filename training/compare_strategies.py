@@ -1,17 +1,21 @@
 """Run several transfer strategies on the same folds and put them side by side."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from time import monotonic
 
 from training.bundle_files import read_json
 from training.comparison import Comparison, FoldResult, compare, write_comparison
-from training.config import ConfigError, StrategyName
+from training.config import ConfigError, OperatingPointConfig, StrategyName
 from training.cross_validation import fold_figures, folds_of
 from training.datamodule import input_contract
-from training.features import fit_svm, picture_figures
+from training.datasets.sample import Sample
+from training.features import FeatureSvm, fit_svm, picture_figures
 from training.finetune import COST
-from training.pipeline import go, initial_segmenter, split
+from training.pipeline import go
+from training.risk import choose_row, trade_off
 from training.run import Run
+from training.steps.fit import initial_segmenter, split
 from training.strategies import STRATEGIES
 
 
@@ -72,7 +76,8 @@ def _svm_result(part: Run, name: StrategyName) -> FoldResult:
     seconds = monotonic() - started
     test = splits["test"]
     probability = machine.probability(sample.pixels() for sample in test)
-    figures = picture_figures([sample.defective for sample in test], probability)
+    threshold = _threshold(machine, splits["calibration"], part.config.operating_point)
+    figures = picture_figures([sample.defective for sample in test], probability, threshold)
     return FoldResult(
         strategy=name,
         repeat=part.fold.repeat,
@@ -83,6 +88,18 @@ def _svm_result(part: Run, name: StrategyName) -> FoldResult:
         dice=None,
         seconds=seconds,
     )
+
+
+def _threshold(machine: FeatureSvm, samples: Sequence[Sample], config: OperatingPointConfig) -> float:
+    """Of the probability, chosen as the others choose theirs; one half where that tells nothing apart."""
+    probability = machine.probability(sample.pixels() for sample in samples).tolist()
+    table = trade_off(
+        probability,
+        [sample.defective for sample in samples],
+        [sample.group for sample in samples],
+        config.confidence,
+    )
+    return 0.5 if table is None else choose_row(table, config)[0].image_threshold
 
 
 def strategy_names(text: str) -> list[StrategyName]:

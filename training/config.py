@@ -5,16 +5,19 @@ A configuration file describes one run of one or two stages: `large`, and `small
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from app.inspection.trade_off import By, Mode
 from training.encoders import canonical, check_licence
 
-NAME = r"^[a-z0-9][a-z0-9-]*$"
+NAME = r"^[a-z0-9][a-z0-9-]{0,63}$"
 Severity = Literal["minor", "major", "critical"]
 StageName = Literal["large", "small"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+ArtifactName = Literal["fp32", "fp16", "int8"]
 StrategyName = Literal["full", "decoder", "gradual", "layerwise", "scratch", "svm"]
 # What a model may change and still start from another's weights; the rest is its shape.
 ADAPTABLE = frozenset({"dropout", "tile", "overlap", "pixel_scale"})
@@ -31,11 +34,12 @@ class _Frozen(BaseModel):
 class SplitConfig(_Frozen):
     """Shares of the four splits; `by: picture` leaks re-photographed parts and is for comparison only.
 
-    With `test: published` the pictures outside the publishers' training part are the test split.
+    With `test: published` the pictures outside the publishers' training part are the test split, and other
+    pictures of their groups are in none.
     """
 
     by: Literal["group", "picture"] = "group"
-    seed: int = 1
+    seed: int = Field(default=1, ge=0)
     train: float = Field(default=0.55, gt=0, lt=1)
     train_share: float = Field(
         default=1.0,
@@ -137,11 +141,44 @@ class FitConfig(_Frozen):
         return self
 
 
+class CostConfig(_Frozen):
+    """What errors cost, in any currency; `defective_share` is the line's, where unset that of the split."""
+
+    escape: float = Field(gt=0, description="price of an escape")
+    overkill: float = Field(gt=0, description="price of an overkill")
+    defective_share: float | None = Field(default=None, gt=0, lt=1)
+
+
 class OperatingPointConfig(_Frozen):
-    """How thresholds are chosen on the calibration split."""
+    """How thresholds are chosen on the calibration split.
+
+    At most one of `max_escape`, `max_overkill` and `cost` says how the image threshold is; else it is that of
+    the best F-beta of the picture-level call.
+    """
 
     beta: float = Field(default=1.0, gt=0, description="F-beta of the picture-level call")
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    max_escape: float | None = Field(default=None, gt=0, lt=1, description="rate to be proven")
+    max_overkill: float | None = Field(default=None, gt=0, lt=1, description="rate to be proven")
+    cost: CostConfig | None = None
+    by: By = Field(default="group", description="what escapes and overkills are counted by; F-beta: pictures")
+
+    @model_validator(mode="after")
+    def _asks_one_thing(self) -> Self:
+        asked = [name for name in ("max_escape", "max_overkill", "cost") if getattr(self, name) is not None]
+        asked += ["beta"] if self.beta != 1 else []
+        if len(asked) > 1:
+            raise ValueError(f"asks for {' and '.join(asked)}; set only one of them")
+        return self
+
+    @property
+    def mode(self) -> Mode:
+        """What is asked for."""
+        if self.max_escape is not None:
+            return "max-escape"
+        if self.max_overkill is not None:
+            return "max-overkill"
+        return "max-f1" if self.cost is None else "cost"
 
 
 class GeneratedConfig(_Frozen):
@@ -169,6 +206,18 @@ class TransplantConfig(_Frozen):
     )
 
 
+class GateConfig(_Frozen):
+    """How the limits of the input gate are learnt from the training pictures."""
+
+    false_alarm_rate: float = Field(
+        default=0.01, gt=0, le=0.1, description="share of ordinary pictures to stop, all checks together"
+    )
+    pictures: int = Field(default=2000, ge=40, description="taken of the training pictures, at most")
+    size_margin: float = Field(
+        default=0.1, ge=0, lt=1, description="how far beyond the sides seen in training a side may be"
+    )
+
+
 class StageConfig(_Frozen):
     """One stage: its pictures, its fit, and the bundle that it makes.
 
@@ -177,7 +226,7 @@ class StageConfig(_Frozen):
     """
 
     name: str | None = Field(default=None, pattern=NAME)
-    version: str = Field(default="1", pattern=r"^[0-9A-Za-z][0-9A-Za-z.-]*$")
+    version: str = Field(default="1", pattern=r"^[0-9A-Za-z][0-9A-Za-z.-]{0,63}$")
     description: str = ""
     note: str = Field(default="", description="what the model card should say of this run")
     layout: str | None = None
@@ -185,7 +234,14 @@ class StageConfig(_Frozen):
     split: SplitConfig = SplitConfig()
     generated: GeneratedConfig | None = None
     transplants: TransplantConfig | None = None
+    gate: GateConfig | None = Field(default=GateConfig(), description="null: no input gate")
     fit: FitConfig = FitConfig()
+    artifacts: tuple[ArtifactName, ...] = Field(
+        default=("fp32",), description="graphs to make; fp32 always, others are kept within their budget only"
+    )
+    test_parity: bool = Field(
+        default=True, description="whether torch and every artifact are compared on the whole test split"
+    )
     right_golden: bool = Field(
         default=True,
         description="whether golden samples must be judged rightly; false only to try the pipeline",
@@ -193,8 +249,8 @@ class StageConfig(_Frozen):
 
 
 class _Shared(_Frozen):
-    seed: int = 1
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "bf16-mixed"
+    seed: int = Field(default=1, ge=0, lt=2**32)
+    precision: Precision = "bf16-mixed"
     devices: int = Field(default=1, ge=1, description="GPUs, or CPU processes where there is no GPU")
     workers: int = Field(default=0, ge=0, description="processes per device that augment pictures")
     model: ModelConfig = ModelConfig()
@@ -239,11 +295,32 @@ def settle(config: Config, stage: StageName, name: str, start: RunConfig | None)
     shared = config.model_dump(exclude={"large", "small"}, exclude_unset=True)
     values = own.model_dump(exclude_unset=True) | shared | {"stage": stage, "name": own.name or name}
     if start is not None:
-        values["model"] = start.model.model_dump() | {
-            key: value for key, value in values.get("model", {}).items() if key in ADAPTABLE
-        }
-        values["fit"] = start.fit.model_dump() | values.get("fit", {})
+        values["model"] = _adapted(start, values.get("model", {}))
+        values["fit"] = _continued(start.fit, values.get("fit", {}))
     return RunConfig.model_validate(values)
+
+
+def _adapted(start: RunConfig, wanted: dict[str, Any]) -> dict[str, Any]:
+    """The model of `start` with what of it may be changed; raises ConfigError for what its weights forbid."""
+    model = start.model.model_dump()
+    for key in wanted.keys() - ADAPTABLE:
+        if ModelConfig.model_validate(model | {key: wanted[key]}) != start.model:
+            raise ConfigError(
+                f"model.{key} is {wanted[key]}, but {start.name} {start.version}, whose weights this stage "
+                f"starts from, has {model[key]}; leave it out, or start from another bundle"
+            )
+    return model | {key: wanted[key] for key in wanted.keys() & ADAPTABLE}
+
+
+def _continued(before: FitConfig, own: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a fit that goes on from another: its own, then those of the loss, then the other's.
+
+    From scratch is never inherited: it would throw away the weights that the stage starts from.
+    """
+    fit = before.model_dump()
+    if before.strategy == "scratch":
+        fit["strategy"] = FitConfig().strategy
+    return fit | own | {"loss": fit["loss"] | own.get("loss", {})}
 
 
 def inherited(config: Config, run: RunConfig, start: RunConfig) -> str:
@@ -255,6 +332,7 @@ def inherited(config: Config, run: RunConfig, start: RunConfig) -> str:
     mine = ", ".join(f"{key} {fit[key]}" for key in sorted(own.fit.model_fields_set))
     return (
         f"stage {run.stage} takes from {start.name} {start.version}: encoder {run.model.encoder}, "
+        f"tile {run.model.tile}, overlap {run.model.overlap}, pixel_scale {run.model.pixel_scale}, "
         f"{taken or 'no more'}; sets itself: {mine or 'nothing'}"
     )
 

@@ -56,9 +56,14 @@ def folds_of(run: Run, folds: int, repeats: int = 1, most: int | None = None) ->
     """The runs of a cross-validation, at `most` so many, each in a folder of its own below the run's.
 
     All are divided into their splits before any is fitted: raises DatasetError where one cannot be judged.
+    A fold measures the fit and ships nothing, so it has neither an input gate nor artifacts beside fp32.
     """
+    bare = run.config.model_copy(update={"gate": None, "artifacts": ("fp32",), "test_parity": False})
     turns = [Fold(number, folds, repeat) for repeat in range(repeats) for number in range(folds)]
-    parts = [replace(run, fold=fold, directory=run.directory / "folds" / fold.name) for fold in turns[:most]]
+    parts = [
+        replace(run, config=bare, fold=fold, directory=run.directory / "folds" / fold.name)
+        for fold in turns[:most]
+    ]
     for part in parts:
         go(part, "split")
     return parts

@@ -45,7 +45,7 @@ def _add_root(command: argparse.ArgumentParser) -> None:
 def _add_out(command: argparse.ArgumentParser, count: int) -> None:
     command.add_argument("out", type=Path, help="a new folder")
     command.add_argument("--count", type=at_least(1), default=count)
-    command.add_argument("--seed", type=int, default=1)
+    command.add_argument("--seed", type=at_least(0), default=1)
 
 
 def _generate(options: argparse.Namespace) -> int:
@@ -65,7 +65,8 @@ def _check(options: argparse.Namespace) -> int:
     if options.out.is_dir():
         raise ConfigError(f"--out {options.out} is a folder; give the page's file")
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    audit = check(read_dataset(options.root, options.layout), options.out, splits)
+    dataset = read_dataset(options.root, options.layout, unlabelled=True)
+    audit = check(dataset, options.out, splits)
     print(f"{audit.summary}\nreport: {options.out}")
     return 1 if audit.faults else 0
 

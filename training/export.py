@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from app.inspection.bundle import Artifact, Bundle, DefectClass, OperatingPoint, TrainingSummary
+from app.inspection.artifact import Artifact, OperatingPoint
+from app.inspection.bundle import Bundle, DefectClass, TrainingSummary
 from app.inspection.recipe import Limits, Recipe
 from training.bundle_files import read_weights, sha256_of, write_manifest, write_recipe
 from training.config import RunConfig
@@ -30,6 +31,10 @@ PROVIDERS = (
 # One level of the 8-bit probability, plus what float rounding may tip over its edge.
 MAX_LEVEL_DIFFERENCE = 2
 MAX_IMAGE_DIFFERENCE = 1e-3
+MAX_FEATURE_DIFFERENCE = 1e-2  # of the largest feature
+# The encoder's level whose features the input gate takes: at an eighth of the tile's sides they tell surfaces
+# apart, while those of deeper levels answer to defects (docs/gate.md has the figures).
+GATE_LEVEL = 3
 
 
 class ParityError(RuntimeError):
@@ -37,30 +42,53 @@ class ParityError(RuntimeError):
 
 
 class ServingGraph(nn.Module):
-    """The segmenter as the service runs it: uint8 [n, h, w, 1] -> uint8 [n, k, h, w] and float32 [n]."""
+    """The segmenter as the service runs it: uint8 [n, h, w, 1] -> uint8 [n, k, h, w] and float32 [n].
 
-    def __init__(self, segmenter: Segmenter) -> None:
+    For a bundle with an input gate also float32 [n, f].
+    """
+
+    def __init__(self, segmenter: Segmenter, gate: bool = False) -> None:
         super().__init__()
         self.segmenter = segmenter
+        self.gate = gate
 
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return mask probabilities as levels of 255 and image-level probabilities."""
-        mask_logits, image_logits = self.segmenter(pixels.squeeze(-1))
+    @property
+    def outputs(self) -> list[str]:
+        """The names of what `forward` returns."""
+        return ["mask_probability", "image_probability", *(["features"] if self.gate else [])]
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return mask probabilities as levels of 255, image-level probabilities, and the gate's features.
+
+        The features are the means of each channel of one encoder level over the tile.
+        """
+        encoded = self.segmenter.features(pixels.squeeze(-1))
+        mask_logits, image_logits = self.segmenter.answers(encoded)
         levels = (mask_logits.sigmoid() * 255).round().to(torch.uint8)
-        return levels, image_probability(mask_logits, image_logits)
+        answers = levels, image_probability(mask_logits, image_logits)
+        if not self.gate:
+            return answers
+        return *answers, encoded[min(GATE_LEVEL, len(encoded) - 1)].mean(dim=(2, 3))
 
 
-def export_graph(segmenter: Segmenter, weights: Path, tile: int, path: Path) -> ServingGraph:
-    """Write the ONNX graph of the weights; the batch is dynamic, the tile fixed. Returns the torch graph."""
+def serving_graph(segmenter: Segmenter, weights: Path, gate: bool = False) -> ServingGraph:
+    """Return the torch graph of the weights; with `gate` it gives the features that an input gate needs."""
     segmenter.load_state_dict(read_weights(weights))
-    graph = ServingGraph(segmenter).eval()
+    return ServingGraph(segmenter, gate).eval()
+
+
+def export_graph(
+    segmenter: Segmenter, weights: Path, tile: int, path: Path, gate: bool = False
+) -> ServingGraph:
+    """Write the ONNX graph of the weights; the batch is dynamic, the tile fixed. Returns the torch graph."""
+    graph = serving_graph(segmenter, weights, gate)
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.onnx.export(
         graph,
         (torch.zeros(2, tile, tile, 1, dtype=torch.uint8),),
         path,
         input_names=["pixels"],
-        output_names=["mask_probability", "image_probability"],
+        output_names=graph.outputs,
         dynamic_shapes={"pixels": {0: torch.export.Dim("batch")}},
         dynamo=True,
         external_data=False,
@@ -82,26 +110,35 @@ def _forget_places(path: Path) -> None:
 def check_parity(graph: ServingGraph, path: Path, tiles: NDArray[np.uint8]) -> dict[str, float]:
     """Compare torch and ONNX on real tiles uint8 [n, h, w, 1]; raises ParityError beyond the tolerance."""
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-    level_difference, image_difference, differing = 0, 0.0, 0
+    level_difference, image_difference, feature_difference, differing = 0, 0.0, 0.0, 0
     for tile in tiles:
-        levels, image = session.run(None, {"pixels": tile[None]})
+        levels, image, *features = session.run(graph.outputs, {"pixels": tile[None]})
         with torch.inference_mode():
-            torch_levels, torch_image = graph(torch.from_numpy(tile[None].copy()))
-        difference = np.abs(levels.astype(np.int16) - torch_levels.numpy().astype(np.int16))
+            wanted = [each.numpy() for each in graph(torch.from_numpy(tile[None].copy()))]
+        difference = np.abs(levels.astype(np.int16) - wanted[0].astype(np.int16))
         level_difference = max(level_difference, int(difference.max()))
         differing += int((difference > 0).sum())
-        image_difference = max(image_difference, float(np.abs(image - torch_image.numpy()).max()))
+        image_difference = max(image_difference, float(np.abs(image - wanted[1]).max()))
+        for ours, theirs in zip(features, wanted[2:], strict=True):
+            relative = np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-6)
+            feature_difference = max(feature_difference, float(relative))
     if level_difference > MAX_LEVEL_DIFFERENCE or image_difference > MAX_IMAGE_DIFFERENCE:
         raise ParityError(
             f"ONNX differs from torch by {level_difference} levels of 255 (at most {MAX_LEVEL_DIFFERENCE}) "
             f"and {image_difference:.5f} in the image-level probability (at most {MAX_IMAGE_DIFFERENCE})"
         )
-    return {
+    if feature_difference > MAX_FEATURE_DIFFERENCE:
+        raise ParityError(
+            f"ONNX differs from torch by {feature_difference:.5f} of the largest of the gate's features "
+            f"(at most {MAX_FEATURE_DIFFERENCE})"
+        )
+    parity: dict[str, float] = {
         "tiles": len(tiles),
         "max_mask_level_difference": level_difference,
         "differing_pixel_share": differing / max(1, tiles.size),
         "max_image_probability_difference": image_difference,
     }
+    return parity | ({"max_relative_feature_difference": feature_difference} if graph.gate else {})
 
 
 def draft_bundle(
@@ -121,7 +158,7 @@ def draft_bundle(
         operating_point=OperatingPoint(image_threshold=0.5, pixel_threshold=0.5, min_area_px=0),
     )
     bundle = Bundle(
-        schema_version=1,
+        schema_version=2,
         name=config.name,
         version=config.version,
         created=datetime.now(UTC).replace(microsecond=0),

@@ -1,20 +1,23 @@
 """Golden samples: pictures whose answers a bundle must reproduce wherever it is loaded."""
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.inspection.bundle import Bundle, GoldenSample
-from app.inspection.decode import decode
+from app.inspection.artifact import Gate
+from app.inspection.bundle import Bundle
+from app.inspection.golden import GoldenAnswer, GoldenSample, GoldenSetting
 from app.inspection.inspector import Inspector
 from app.inspection.mask import to_label_map
 from app.inspection.mask_metrics import label_iou
-from app.inspection.results import Inspection
+from app.inspection.results import Inspection, Seen
+from app.inspection.self_test import feature_distance, fingerprints, main_class, mean_levels
+from training.artifacts.budget import inspector_of
 from training.bundle_files import write_manifest
 from training.datasets.sample import Sample
 from training.generators import Generator
@@ -23,6 +26,7 @@ from training.publish import PublishError
 SIZE = (240, 320)
 SEED = 700_000  # far from the seeds of training and evaluation
 TRIES = 60
+GATE_ROOM = 0.05  # of a gate's limit: how far inside it a golden sample's scores lie
 PIXEL_SHIFT = 0.01  # of the pixel threshold: between two and three levels of 255
 GOOD = ("good", "good-2")
 _SEVERITIES = ("critical", "major", "minor")
@@ -33,33 +37,34 @@ def add_golden(
 ) -> dict[str, int]:
     """Add a picture per defect class, the most severe first, and two good ones, judged rightly and surely.
 
+    Rightly and surely by every artifact, whose own answers are kept: each must reproduce its own.
     They are generated, or `samples` of the set itself where there is no generator. They pin the bundle's
     answers down for the self-test and measure nothing, so they lie away from the thresholds, where another
     processor's rounding could turn them. Without `right` any answer will do. Returns how many pictures were
     tried for each; a class of which none of TRIES will do gets none. Raises PublishError where no defective
     or no good picture is judged rightly: such a model is not fit.
     """
-    inspector = Inspector.load(directory, device="cpu")
+    bundle = Bundle.load(directory)
+    inspectors = [inspector_of(bundle, artifact) for artifact in bundle.artifacts]
     (directory / "golden").mkdir(exist_ok=True)
     found, tried = [], {}
-    for place, (name, number) in enumerate(_kinds(inspector.bundle)):
+    for place, (name, number) in enumerate(_kinds(bundle)):
         candidates = (
-            _generated(generator, number, place)
-            if generator
-            else _own(samples, inspector.bundle, number, name)
+            _generated(generator, number, place) if generator else _own(samples, bundle, number, name)
         )
         tried[name] = 0
         for picture in candidates:
             tried[name] += 1
-            inspection = inspector.inspect(picture)
-            if not right or (_is_right(inspection, number) and _is_sure(inspector, picture, inspection)):
-                found.append(_sample(directory, name, picture, inspection))
+            if not right or all(_is_answer(inspector, picture, number) for inspector in inspectors):
+                found.append(_sample(directory, name, picture, inspectors[0].inspect(picture)))
                 break
     if right and {sample.verdict for sample in found} != {"pass", "fail"}:
         raise PublishError(
             f"of {tried} pictures none with a defect, or none without, was right: the model is not fit"
         )
-    write_manifest(directory, Bundle.load(directory).model_copy(update={"golden": tuple(found)}))
+    origin: Literal["generated", "own"] = "generated" if generator else "own"
+    golden = {"golden": tuple(found), "golden_origin": origin}
+    write_manifest(directory, answered(bundle.model_copy(update=golden)))
     return tried
 
 
@@ -89,31 +94,56 @@ def _own(samples: Sequence[Sample], bundle: Bundle, number: int | None, name: st
         yield _png(sample.pixels())
 
 
+def _is_answer(inspector: Inspector, picture: bytes, number: int | None) -> bool:
+    seen = inspector.see(picture)
+    return _is_right(seen.inspection, number) and _is_sure(inspector, seen)
+
+
 def _is_right(inspection: Inspection, number: int | None) -> bool:
     """Whether the verdict is right and, of a defect, most of its pixels have the right class."""
     if number is None:
         return inspection.verdict == "pass"
-    area: Counter[str] = Counter()
-    for defect in inspection.defects:
-        area[defect.defect_class] += defect.area_px
-    most = area.most_common(1)
-    return inspection.verdict == "fail" and most[0][0] == inspection.classes[number - 1]
+    return inspection.verdict == "fail" and main_class(inspection.defects) == inspection.classes[number - 1]
 
 
-def _is_sure(inspector: Inspector, picture: bytes, inspection: Inspection) -> bool:
-    """Whether head and mask would stay as they are if probabilities moved by twice what may be missed."""
+def _is_sure(inspector: Inspector, seen: Seen) -> bool:
+    """Whether head and mask would stay as they are if probabilities moved by twice what may be missed.
+
+    And whether the input gate would let it in, were its limits a little tighter.
+    """
+    inspection, prediction, gate = seen.inspection, seen.prediction, inspector.session.artifact.gate
+    if gate is not None and not _is_well_inside(gate, inspection.gate_scores or {}):
+        return False
     tolerance = inspector.bundle.golden_tolerance
     distance = abs(inspection.image_probability - inspection.image_threshold)
     if distance < 2 * tolerance.max_image_probability_difference:
         return False
-    point = inspector.session.artifact.operating_point
-    prediction = inspector.predict(decode(picture, inspector.limits))
+    point = inspector.operating_point(inspector.bundle.default_recipe)
     for shift in (-PIXEL_SHIFT, PIXEL_SHIFT):
         moved = point.model_copy(update={"pixel_threshold": point.pixel_threshold + shift})
         label_map = to_label_map(prediction.probability, prediction.image_probability, moved)
         if label_iou(label_map, inspection.label_map) < (1 + tolerance.min_mask_iou) / 2:
             return False
     return True
+
+
+def _is_well_inside(gate: Gate, scores: Mapping[str, float]) -> bool:
+    return all(
+        (check.low is None or scores[check.score] >= check.low * (1 + GATE_ROOM))
+        and (check.high is None or scores[check.score] <= check.high * (1 - GATE_ROOM))
+        for check in gate.checks
+    )
+
+
+def answered(bundle: Bundle) -> Bundle:
+    """Return the bundle with what each of its artifacts answers to its golden samples; writes the masks.
+
+    To be called after thresholds or graphs have changed. The manifest is not written.
+    """
+    inspectors = [inspector_of(bundle, artifact) for artifact in bundle.artifacts]
+    golden = tuple(_answered(sample, inspectors) for sample in bundle.golden)
+    settings = tuple(map(_setting, inspectors))
+    return bundle.model_copy(update={"golden": golden, "golden_settings": settings})
 
 
 def _sample(directory: Path, name: str, picture: bytes, inspection: Inspection) -> GoldenSample:
@@ -127,6 +157,42 @@ def _sample(directory: Path, name: str, picture: bytes, inspection: Inspection) 
         verdict=inspection.verdict,
         image_probability=inspection.image_probability,
     )
+
+
+def _answered(sample: GoldenSample, inspectors: Sequence[Inspector]) -> GoldenSample:
+    picture = inspectors[0].bundle.read(sample.image)
+    answers = tuple(_answer(Path(sample.image), picture, inspector) for inspector in inspectors)
+    first = answers[0].model_dump(include={"mask", "mask_sha256", "verdict", "image_probability"})
+    return sample.model_copy(update=first | {"answers": answers})
+
+
+def _answer(image: Path, picture: bytes, inspector: Inspector) -> GoldenAnswer:
+    """What one artifact answers; the mask of fp32 is the sample's own, which people look at."""
+    artifact, directory = inspector.session.artifact.name, inspector.bundle.directory
+    seen = inspector.see(picture)
+    inspection = seen.inspection
+    kind = ".mask.png" if artifact == "fp32" else f".{artifact}.mask.png"
+    mask, mask_sha256 = _write(directory, str(image.with_suffix(kind)), _png(inspection.label_map))
+    return GoldenAnswer(
+        artifact=artifact,
+        mask=mask,
+        mask_sha256=mask_sha256,
+        verdict=inspection.verdict,
+        image_probability=inspection.image_probability,
+        main_class=main_class(inspection.defects),
+        mean_levels=mean_levels(seen.prediction.probability),
+        feature_distance=feature_distance(inspection),
+    )
+
+
+def _setting(inspector: Inspector) -> GoldenSetting:
+    artifact = inspector.session.artifact
+    thresholds = artifact.operating_point.model_dump(
+        include={"image_threshold", "pixel_threshold", "min_area_px"}
+    )
+    provider = inspector.session.execution_provider
+    where = {"artifact": artifact.name, "execution_provider": provider}
+    return GoldenSetting.model_validate(where | thresholds | fingerprints(inspector.bundle, artifact))
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

@@ -7,6 +7,10 @@ from app.inspection.bundle import Bundle
 
 Figures = dict[str, Any]
 SPLIT_NAMES = {"group": "parts never seen (split by group)", "picture": "split by picture: parts leak"}
+GOLDEN = {
+    "generated": "No picture of these sets is part of the bundle: the golden samples are generated.",
+    "own": "**The golden samples are pictures of these sets**: pass the bundle on only where they may be.",
+}
 FOLD_FIGURES = {
     "accuracy": "accuracy",
     "precision": "precision",
@@ -25,6 +29,8 @@ def model_card(bundle: Bundle, evaluation: Figures, by_picture: Figures | None, 
         *([cross_validation(folds)] if folds else []),
         _detail(evaluation["test"]),
         _operating_points(bundle),
+        *([_gate(evaluation["gate"])] if "gate" in evaluation else []),
+        *_artifacts(evaluation),
         _data(bundle),
         _made(bundle, evaluation),
     ]
@@ -150,22 +156,38 @@ def _detail(test: Figures) -> str:
         f"| {name} | {row['pictures']} | {row['any_defect']} | {row['of_its_class']} |"
         for name, row in test["dice"]["per_class"].items()
     ]
-    estimate = test["estimated_dice"]
-    if estimate["pictures"]:
-        lines += [
-            "",
-            _paragraph(
-                f"The estimated Dice is off from the measured one by {estimate['mean_absolute_error']:.3f} on "
-                f"average (mean error {estimate['mean_error']:+.3f}, {estimate['pictures']} defective pictures "
-                "with a mask)."
-            ),
-        ]
+    if test["estimated_dice"]["pictures"]:
+        lines += ["", _estimate(test["estimated_dice"])]
     lines += ["", "| defect pixels of the picture | pictures | Dice (any defect) |", "|---|---|---|"]
     lines += [
         f"| {name} | {row['pictures']} | {row['any_defect']} |"
         for name, row in test["dice"]["by_defect_size"].items()
     ]
     return "\n".join(lines)
+
+
+def _estimate(estimate: Figures) -> str:
+    """How good the estimated Dice is; evaluations of earlier releases know its errors only."""
+    text = (
+        f"The estimated Dice is off from the measured one by {estimate['mean_absolute_error']:.3f} on average (mean "
+        f"error {estimate['mean_error']:+.3f}, {estimate['pictures']} defective pictures with a mask)."
+    )
+    if estimate.get("spearman") is not None:
+        text += f" Rank correlation: {estimate['spearman']:.2f}."
+    if (risk := estimate.get("risk_coverage")) is not None:
+        text += (
+            f" Area under the risk-coverage curve: {risk['aurc']:.3f} (best order {risk['best']:.3f}, none "
+            f"{risk['random']:.3f})."
+        )
+    if "interval" not in estimate:  # evaluated before there was one to state
+        return _paragraph(text)
+    if (interval := estimate["interval"]) is None:
+        return _paragraph(f"{text} No interval is stated around it.")
+    return _paragraph(
+        f"{text} The interval around it holds the measured Dice of {_rate(interval['coverage'])} of the pictures, "
+        f"{interval['coverage_by_group']:.3f} as the mean of {interval['groups']} parts; its mean width is "
+        f"{interval['mean_width']:.2f}."
+    )
 
 
 def _verdicts(test: Figures, kind: str) -> str:
@@ -188,6 +210,60 @@ def _operating_points(bundle: Bundle) -> str:
             f"{expected.split} | {expected.escape_rate:.3f} of {expected.defective} | "
             f"{expected.overkill_rate:.3f} of {expected.good} |"
         )
+    for artifact in bundle.artifacts:
+        chosen = artifact.operating_point.chosen
+        if chosen is not None:
+            lines += ["", _paragraph(f"{artifact.name}, on the calibration split: {chosen.sentence}.")]
+    return "\n".join(lines)
+
+
+def _gate(gate: Figures) -> str:
+    rows = [*gate["changes"], *gate["other_products"]]
+    least: dict[str, float] = {}
+    for row in rows:
+        name = row.get("change") or row["product"]
+        least[name] = min(row["auroc"], least.get(name, 1.0))
+    told = ", ".join(f"{name} {value:.3f}" for name, value in least.items())
+    return "## Input gate\n\n" + _paragraph(
+        f"Pictures unlike those of training get `review`. Of the test split's {gate['pictures']} pictures the gate "
+        f"stops {_rate(gate['false_alarm_rate'])}; it was set to stop {gate['expected_false_alarm_rate']:g}. AUROC, at "
+        f"the weakest change tried: {told}."
+    )
+
+
+def _artifacts(evaluation: Figures) -> list[str]:
+    """Parity on the test split, and what was tried beside fp32; nothing where neither was done."""
+    parity, artifacts = evaluation["parity"].get("test"), evaluation.get("artifacts")
+    parts = []
+    if parity is not None:
+        parts.append(_parity(parity))
+    if artifacts is not None:
+        parts += [_paragraph(f"{name}: {kept['reason']}.") for name, kept in artifacts["in_bundle"].items()]
+        parts += [
+            _paragraph(f"{name} is not in the bundle: {trial['refused_because']}.")
+            for name, trial in artifacts["tried"].items()
+            if not trial["accepted"]
+        ]
+    return ["## Artifacts", *parts] if parts else []
+
+
+def _parity(parity: Figures) -> str:
+    lines = [
+        _paragraph(
+            f"Against torch on the {parity['pictures']} pictures of the test split ({parity['tiles']} tiles), each "
+            "artifact at its own operating point:"
+        ),
+        "",
+        "| artifact | largest difference: levels of 255, image probability | mask IoU: mean, least | Dice | verdict flips | new escapes |",
+        "|---|---|---|---|---|---|",
+        f"| torch | | | {parity['dice_per_defective_picture']} | | |",
+    ]
+    lines += [
+        f"| {name} | {row['max_mask_level_difference']}, {row['max_image_probability_difference']:.1e} | "
+        f"{row['mask_iou']['mean']}, {row['mask_iou']['min']} | {row['dice_per_defective_picture']} | "
+        f"{row['verdict_flips']} | {row['new_escapes']} |"
+        for name, row in parity["artifacts"].items()
+    ]
     return "\n".join(lines)
 
 
@@ -200,9 +276,8 @@ def _data(bundle: Bundle) -> str:
     lines += [
         "",
         _paragraph(
-            "No picture of these sets is part of the bundle: the golden samples are generated. Where a set states "
-            "no licence, whether a model made from it may be used commercially is not settled here: ask its "
-            "authors."
+            f"{GOLDEN[bundle.golden_origin]} Where a set states no licence, whether a model made from it may be "
+            "used commercially is not settled here: ask its authors."
         ),
     ]
     return "\n".join(lines)

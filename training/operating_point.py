@@ -8,18 +8,19 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
-from app.inspection.bundle import ExpectedRates, OperatingPoint
+from app.inspection.artifact import ExpectedRates, OperatingPoint
 from app.inspection.decode import decode
 from app.inspection.inspector import Inspector
 from app.inspection.mask import to_label_map
 from app.inspection.mask_metrics import dice_of_counts
+from training.bounds import interval
 from training.config import OperatingPointConfig
 from training.datasets.sample import Bits, Sample, named
+from training.risk import choose_row, thinned, trade_off
 
-PIXEL_THRESHOLDS = tuple(np.round(np.arange(0.10, 0.91, 0.05), 2).tolist())
-MIN_AREAS_PX = (0, 8, 16, 32)
+PIXEL_THRESHOLDS = (0.02, 0.03, 0.05, 0.07, *np.round(np.arange(0.10, 0.91, 0.05), 2).tolist())
+MIN_AREAS_PX = (0, 8, 16, 32, 48, 64, 96, 128)
 
 
 class OperatingPointError(RuntimeError):
@@ -62,26 +63,33 @@ def score(inspector: Inspector, samples: Sequence[Sample]) -> list[Scored]:
 
 
 def choose(scored: Sequence[Scored], config: OperatingPointConfig) -> OperatingPoint:
-    """Return the thresholds with the best Dice (pixel, smallest area) and the best F-beta (image).
+    """Return the thresholds with the best Dice (pixel, smallest area) and by the risk asked for (image).
 
-    The expected rates are those of the same split, a first guess until the test split's replace them. Raises
-    OperatingPointError where a split holds only one kind of picture or where the best threshold would call
-    everything the same.
+    The first two are chosen before, and have no part in which pictures are called defective: the image
+    threshold decides that alone. The expected rates are those of the same split, a first guess until the test
+    split's replace them. Raises OperatingPointError where the split holds only one kind of picture or no
+    image threshold tells the kinds apart.
     """
     pixel_threshold, min_area = _best_mask_thresholds(scored)
-    image_threshold = _best_image_threshold(scored, config.beta)
-    called = [each.image_probability >= image_threshold for each in scored]
-    if len(set(called)) == 1:
+    image = [each.image_probability for each in scored]
+    defective = [each.defective for each in scored]
+    if len(set(defective)) == 1:
+        raise OperatingPointError("the calibration split needs good and defective pictures")
+    table = trade_off(image, defective, [each.group for each in scored], config.confidence)
+    if table is None:
         raise OperatingPointError(
-            "the best image threshold calls every calibration picture the same; train longer"
+            "every image threshold calls all calibration pictures the same, or is wrong of all of one kind; "
+            "train longer"
         )
+    row, chosen = choose_row(table, config)
+    called = [probability >= row.image_threshold for probability in image]
     return OperatingPoint(
-        image_threshold=image_threshold,
+        image_threshold=row.image_threshold,
         pixel_threshold=pixel_threshold,
         min_area_px=min_area,
-        expected=expected_rates(
-            "calibration", [each.defective for each in scored], called, config.confidence
-        ),
+        expected=expected_rates("calibration", defective, called, config.confidence),
+        chosen=chosen,
+        trade_off=thinned(table, row),
     )
 
 
@@ -109,12 +117,6 @@ def expected_rates(
     )
 
 
-def interval(successes: int, trials: int, confidence: float) -> tuple[float, float]:
-    """Exact binomial (Clopper-Pearson) interval of a rate."""
-    bounds = binomtest(successes, trials).proportion_ci(confidence, method="exact")
-    return float(bounds.low), float(bounds.high)
-
-
 def _best_mask_thresholds(scored: Sequence[Scored]) -> tuple[float, int]:
     marked = [each for each in scored if each.defective and each.bits is not None]
     if not marked:
@@ -138,22 +140,6 @@ def _dice_by_min_area(each: Scored, pixel_threshold: float) -> list[float]:
     area, hit, marked = np.concatenate(areas), np.concatenate(hits), np.count_nonzero(reference)
     kept = [area >= least for least in MIN_AREAS_PX]
     return [dice_of_counts(int(area[keep].sum()), int(marked), int(hit[keep].sum())) for keep in kept]
-
-
-def _best_image_threshold(scored: Sequence[Scored], beta: float) -> float:
-    image = np.array([each.image_probability for each in scored])
-    defective = np.array([each.defective for each in scored])
-    if defective.all() or not defective.any():
-        raise OperatingPointError("the calibration split needs good and defective pictures")
-    levels = np.unique(image)
-    candidates = (levels[1:] + levels[:-1]) / 2
-
-    def f_beta(threshold: float) -> float:
-        called = image >= threshold
-        hits = float((called & defective).sum())
-        return (1 + beta**2) * hits / float(beta**2 * defective.sum() + called.sum())
-
-    return float(max(candidates.tolist(), key=f_beta, default=0.5))
 
 
 def _mask(each: Scored) -> NDArray[np.bool_]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from app.inspection.bundle import Bundle
-from app.inspection.inspector import Inspector
+from training.artifacts.budget import inspector_of
 from training.bundle_files import read_json, write_text, written_whole
 from training.config import ConfigError, RunConfig, load_run_config
 from training.model_card import model_card
@@ -14,8 +14,11 @@ from training.run import CONFIG
 COMPARISON = "evaluation-by-picture.json"
 COMPARISON_FOLDS = "cross-validation-by-picture.json"
 FOLDS = "cross-validation.json"
-# What a cross-validation may have otherwise than the run: which pictures are where, and what is only said.
-OTHERWISE = frozenset({"split", "version", "description", "note", "severity", "right_golden"})
+# What a cross-validation may have otherwise than the run: which pictures are where, what is only said, and
+# what is done with the fitted network.
+OTHERWISE = frozenset(
+    {"split", "version", "description", "note", "severity", "right_golden", "artifacts", "test_parity"}
+)
 
 
 class PublishError(RuntimeError):
@@ -41,8 +44,7 @@ def check_folds(directory: Path, config: RunConfig) -> Path:
     theirs = load_run_config(made_with).model_dump()
     ours = config.model_dump()
     other = [key for key in ours if key not in OTHERWISE and theirs[key] != ours[key]]
-    if theirs["split"]["by"] != config.split.by:
-        other.append("split")
+    other += [f"split.{key}" for key in ("by", "train_share") if theirs["split"][key] != ours["split"][key]]
     if other:
         raise ConfigError(
             f"{made_with} has another {other[0]} than this run; its figures are of another model"
@@ -90,7 +92,8 @@ def publish(directory: Path, models: Path, replace: bool) -> Path:
     if not evaluation.exists() or not bundle.golden:
         raise PublishError(f"{directory} has no evaluation or golden samples yet; run those stages first")
     target = check_target(models, bundle.name, bundle.version, replace)
-    Inspector.load(directory, device="cpu").self_test()
+    for artifact in bundle.artifacts:
+        inspector_of(bundle, artifact).self_test()
     write_text(
         directory / "MODEL_CARD.md",
         model_card(

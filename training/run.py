@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from training.bundle_files import write_text
+from training.bundle_files import sha256_of, write_text
 from training.config import Config, ConfigError, RunConfig, StageName, inherited, load_run_config, settle
 from training.splits import Fold
 
@@ -14,6 +14,7 @@ from training.splits import Fold
 WEIGHTS = "weights.safetensors"
 MADE_WITH = "training.yaml"
 CONFIG = "config.yaml"  # in a run's folder
+START = "start.sha256"  # there too: of the weights it starts from
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,25 @@ class Run:
         return self.directory / "fit" / WEIGHTS
 
     def claim(self) -> None:
-        """Make the folder this configuration's own; raises ConfigError if it holds another run."""
+        """Make the folder this run's own; raises ConfigError if it holds another configuration or start."""
         self.directory.mkdir(parents=True, exist_ok=True)
+        self._claim_start()
         path = self.directory / CONFIG
         if path.exists() and _written(path) != self.config:
             raise ConfigError(
                 f"{path} is of another configuration; give another --runs folder or remove this one"
             )
         write_text(path, made_with(self.config))
+
+    def _claim_start(self) -> None:
+        path, start = self.directory / START, "none"
+        if self.start is not None and (self.start / WEIGHTS).is_file():
+            start = sha256_of(self.start / WEIGHTS)
+        if path.exists() and path.read_text(encoding="utf-8").strip() != start:
+            raise ConfigError(
+                f"{path} is of other weights to start from; give another --runs folder or remove this one"
+            )
+        write_text(path, f"{start}\n")
 
 
 def made_with(config: RunConfig) -> str:
@@ -88,7 +100,7 @@ class Request:
             data = self.data[stage]
             if data is None:
                 raise ConfigError(_NO_DATA[stage])
-            name = re.sub(r"[^a-z0-9]+", "-", data.resolve().name.lower()).strip("-")
+            name = re.sub(r"[^a-z0-9]+", "-", data.resolve().name.lower()).strip("-")[:64]
             config = settle(self.config, stage, name or "parts", made)
             if made is not None:
                 print(inherited(self.config, config, made), flush=True)

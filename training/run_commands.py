@@ -4,16 +4,24 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from app.inspection.bundle import Bundle
+from app.inspection.recipe import describe
+from training.artifacts.budget import inspector_of
 from training.compare_strategies import compare_strategies, strategy_names
 from training.comparison import markdown
-from training.config import ConfigError, StageName, load_config
+from training.config import ConfigError, OperatingPointConfig, StageName, load_config
 from training.cross_validation import cross_validate as cross_validate_run
 from training.datasets.registry import read_dataset
 from training.evaluation.run import EvaluateOptions, evaluate_bundle
 from training.learning_curve import learning_curve
-from training.pipeline import check_publishing, go
+from training.operating_point import choose, score
+from training.pipeline import go
+from training.risk_text import table_text
 from training.run import Request, Run
-from training.splits import part_of
+from training.splits import part_of, published_part
+from training.steps.publish import check_publishing
 
 
 def run(options: argparse.Namespace) -> int:
@@ -62,11 +70,52 @@ def evaluate(options: argparse.Namespace) -> int:
         name, _, root = text.partition("=")
         if not root:
             raise ConfigError(f"--other {text}: NAME=ROOT is expected")
-        others[name] = read_dataset(Path(root))
-    asked = EvaluateOptions(command=options.command, changes=options.changes, others=others)
+        others[name] = published_part(read_dataset(Path(root)))
+    asked = EvaluateOptions(
+        command=options.command,
+        changes=options.changes,
+        others=others,
+        interval_repeats=options.interval_repeats,
+    )
     evaluate_bundle(options.bundle, dataset, options.out, asked)
     print(f"figures in {options.out / 'evaluation.json'}, to read in {options.out / 'evaluation.html'}")
     return 0
+
+
+def operating_point(options: argparse.Namespace) -> int:
+    """Say of each artifact of a bundle which thresholds keep what is asked; 1 where one cannot prove it."""
+    config = _asked(options)
+    dataset = read_dataset(options.data, options.layout)
+    if options.splits is not None:
+        dataset = part_of(dataset, options.splits, options.part)
+    bundle, status = Bundle.load(options.bundle), 0
+    for artifact in bundle.artifacts:
+        point = choose(score(inspector_of(bundle, artifact), dataset.samples), config)
+        assert point.chosen is not None
+        assert point.trade_off is not None
+        print(
+            f"{artifact.name}: image threshold {point.image_threshold:.4f}, pixel threshold "
+            f"{point.pixel_threshold:g}, smallest area {point.min_area_px} px\n{point.chosen.sentence}\n\n"
+            f"{table_text(point.trade_off)}\n"
+        )
+        status = 1 if point.chosen.met is False else status
+    return status
+
+
+def _asked(options: argparse.Namespace) -> OperatingPointConfig:
+    """What the options ask of an operating point; raises ConfigError."""
+    asked = {name: getattr(options, name) for name in OperatingPointConfig.model_fields}
+    if options.cost is not None:
+        asked["cost"] = dict(zip(("escape", "overkill"), options.cost, strict=True))
+        asked["cost"]["defective_share"] = options.defective_share
+    elif options.defective_share is not None:
+        raise ConfigError("--defective-share is of use with --cost only")
+    try:
+        return OperatingPointConfig.model_validate(
+            {name: value for name, value in asked.items() if value is not None}
+        )
+    except ValidationError as error:
+        raise ConfigError(describe(error)) from error
 
 
 def _plan(options: argparse.Namespace) -> list[Run]:

@@ -45,7 +45,10 @@ class Segmenter(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mask logits [batch, classes, height, width] and image-level logits [batch]."""
-        features = self.features(pixels)
+        return self.answers(self.features(pixels))
+
+    def answers(self, features: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what `forward` does, from the encoder's features."""
         decoded = self.unet.decoder(features)
         # Defects are local: the strongest answer says more than the mean; the decoder sees the smallest.
         pooled = [features[-1].mean(dim=(2, 3)), features[-1].amax(dim=(2, 3)), decoded.amax(dim=(2, 3))]

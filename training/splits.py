@@ -33,9 +33,10 @@ class Fold:
 def make_splits(samples: Sequence[Sample], config: SplitConfig, fold: Fold | None = None) -> Splits:
     """Return train, validation, calibration and test, by the configuration or as a fold asks.
 
-    A fold takes its share for the test split; the configuration's shares divide the rest. Raises DatasetError
-    where a published test split is asked for and the set has none, or where a split lacks good or defective
-    pictures, for no threshold could be chosen on it and no rate measured.
+    A fold takes its share for the test split; the configuration's shares divide the rest. Where groups are
+    kept whole, the training pictures of a group in a published test split are in none. Raises DatasetError
+    where a published test split is asked for and the set has none or nothing else, or where a split lacks
+    good or defective pictures, for no threshold could be chosen on it and no rate measured.
     """
     test: list[Sample] = []
     rest, shares = list(samples), config.shares
@@ -47,10 +48,15 @@ def make_splits(samples: Sequence[Sample], config: SplitConfig, fold: Fold | Non
         shares = {name: share for name, share in shares.items() if name != "test"}
     elif config.test == "published":
         test = [sample for sample in samples if sample.split not in (None, "train")]
-        rest = [sample for sample in samples if sample.split in (None, "train")]
+        tested = {sample.group for sample in test} if config.by == "group" else set()
+        rest = [each for each in samples if each.split in (None, "train") and each.group not in tested]
         if not test:
             raise DatasetError(
                 "the set has no published test split; give `split.test` a share of the pictures"
+            )
+        if not rest:
+            raise DatasetError(
+                "every training picture is of a group in the published test split; give `split.test` a share"
             )
     total = sum(shares.values())
     splits = split_samples(
@@ -142,6 +148,12 @@ def read_splits(path: Path) -> dict[str, list[str]]:
         return _LISTING.validate_json(path.read_bytes())
     except ValidationError as error:
         raise ConfigError(f"{path} is no splits.json; --splits takes that of a run") from error
+
+
+def published_part(dataset: Dataset) -> Dataset:
+    """Return what the publishers of a set do not train on, or all of a set that they do not divide."""
+    held_out = [sample for sample in dataset.samples if sample.split not in (None, "train")]
+    return Dataset(dataset.classes, held_out) if held_out else dataset
 
 
 def part_of(dataset: Dataset, splits: Path, part: str) -> Dataset:

@@ -9,6 +9,7 @@ import numpy as np
 from app.inspection.decode import DecodeLimits, decode
 from app.inspection.errors import ImageError
 from training.audit.signatures import Signature, signature
+from training.datasets.annotations import MarkedMask, NumberedMask
 from training.datasets.sample import (
     Annotation,
     Bits,
@@ -131,7 +132,7 @@ def _mask_faults(sample: Sample, classes: tuple[str, ...], pixels: Pixels) -> tu
 
 def _refusal(annotation: Annotation, size: Size) -> str:
     """The kind of fault for which an annotation could not be drawn."""
-    if not isinstance(annotation, MaskFile):
+    if not isinstance(annotation, MaskFile | MarkedMask | NumberedMask):
         return "annotation that does not fit"
     try:
         shape = decode(annotation.blob.read(), DecodeLimits()).shape[:2]

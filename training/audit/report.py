@@ -74,8 +74,8 @@ def _image(sample: Sample) -> Markup:
     except DatasetError:
         return Markup("<em>not readable</em>")
     shown = np.asarray(cv2.cvtColor(_small(pixels), cv2.COLOR_GRAY2RGB), np.uint8)
-    try:
-        bits = sample.class_bits((pixels.shape[0], pixels.shape[1]))
+    try:  # what is on disk, of good pictures too
+        bits = sample.annotation.draw((pixels.shape[0], pixels.shape[1])) if sample.annotation else None
     except DatasetError:
         bits = None
     if bits is not None:

@@ -42,10 +42,10 @@ class MarkedMask:
         """Return the class bits [H, W]; raises DatasetError where the mask does not decode or fit."""
         return bits_where(marked(read_mask(self.blob, size)), self.number)
 
-    def is_empty(self) -> bool:
-        """Whether nothing is marked; this decodes the mask. Raises DatasetError where it cannot."""
+    def numbers(self) -> list[int]:
+        """Return the number if anything is marked; this decodes the mask, and raises DatasetError as draw."""
         with named("mask", self.blob):
-            return not decode(self.blob.read(), DecodeLimits()).any()
+            return [self.number] if decode(self.blob.read(), DecodeLimits()).any() else []
 
 
 @dataclass(frozen=True)

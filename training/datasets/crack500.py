@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from training.datasets.annotations import MarkedMask
-from training.datasets.groups import GOOD, Groups, read_groups
+from training.datasets.groups import Groups, read_groups
 from training.datasets.listing import PARTS, is_picture, refuse_others, refuse_strays
 from training.datasets.sample import Blob, Dataset, DatasetError, Published, Sample
 
@@ -45,10 +45,8 @@ def read_crack500(root: Path) -> Dataset:
 
 
 def _sample(groups: Groups, image: Path, mask: Path, split: Published) -> Sample:
-    annotation = MarkedMask(Blob(mask))
     photo = _PHOTO.match(image.name)
-    picture_class = GOOD if annotation.is_empty() else CLASSES[0]
-    return groups.sample(Blob(image), picture_class, annotation, split, photo[0] if photo else None)
+    return groups.masked(Blob(image), MarkedMask(Blob(mask)), CLASSES, split, photo[0] if photo else None)
 
 
 def _read_list(path: Path, used: set[Path]) -> Iterator[tuple[Path, Path]]:

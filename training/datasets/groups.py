@@ -7,14 +7,16 @@ picture is its own group, unless the layout itself says which belong together.
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from training.datasets.sample import Annotation, Blob, Dataset, DatasetError, Published, Sample
+from training.datasets.sample import Annotation, Blob, Dataset, DatasetError, Mask, Published, Sample
 
 GOOD = "good"
+UNKNOWN = "(unknown)"  # no class can be called so
 GROUPS = "groups.csv"
+CSV_FIX = "look for a quotation mark that is never closed"
 
 
 class Origin(NamedTuple):
@@ -53,18 +55,30 @@ class Groups:
             picture_class=picture_class,
             defective=picture_class != GOOD,
             image=image,
-            annotation=annotation if picture_class != GOOD else None,
+            annotation=annotation,
             split=split,
         )
+
+    def masked(
+        self,
+        image: Blob,
+        mask: Mask,
+        classes: Sequence[str],
+        split: Published | None = None,
+        group: str | None = None,
+    ) -> Sample:
+        """Return one sample labelled by what its mask shows, like `sample`; this decodes the mask."""
+        try:
+            shown, wrong = ",".join(classes[number - 1] for number in mask.numbers()) or GOOD, None
+        except DatasetError as error:
+            shown, wrong = UNKNOWN, str(error)
+        return replace(self.sample(image, shown, mask, split, group), unlabelled=wrong)
 
     def dataset(self, classes: Sequence[str], samples: Sequence[Sample], expected: str) -> Dataset:
         """Return the whole set.
 
-        Raises DatasetError if it is empty, a class has a useless name, or groups.csv names a missing picture.
+        Raises DatasetError if it is empty, groups.csv names a missing picture, or as Dataset does.
         """
-        wrong = [name for name in classes if name in ("", GOOD) or "," in name or classes.count(name) > 1]
-        if wrong:
-            raise DatasetError(f"{self.root}: '{wrong[0]}' cannot name a defect class; call it otherwise")
         missing = sorted(set(self.listed or ()) - {sample.name for sample in samples})
         if missing:
             raise DatasetError(
@@ -101,6 +115,8 @@ def read_groups(root: Path, source: str, required: bool = False) -> Groups:
             return Groups(root, source, _parse(path, source, csv.DictReader(file)))
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
+    except csv.Error as error:
+        raise DatasetError(f"{path} is no CSV ({error}); {CSV_FIX}") from error
 
 
 def _parse(path: Path, source: str, rows: "csv.DictReader[str]") -> dict[str, Origin]:

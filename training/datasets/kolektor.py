@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from training.datasets.annotations import MarkedMask
-from training.datasets.groups import GOOD, Groups, read_groups
+from training.datasets.groups import Groups, read_groups
 from training.datasets.listing import PARTS, listed, refuse_others, refuse_strays
 from training.datasets.sample import Blob, Dataset, DatasetError, Published, Sample
 
@@ -39,7 +39,7 @@ def read_kolektor_sdd(root: Path) -> Dataset:
     refuse_others(root, [folder.name for folder in commutators])
     groups = read_groups(root, "KolektorSDD")
     samples = [
-        groups.sample(Blob(image), _class(mask), mask, group=folder.name)
+        groups.masked(Blob(image), mask, CLASSES, group=folder.name)
         for folder in commutators
         for image, mask in _pairs(folder, ".jpg", "_label.bmp")
     ]
@@ -61,11 +61,7 @@ def _commutators(root: Path) -> list[Path]:
 
 def _read_part(groups: Groups, part: str, split: Published) -> Iterator[Sample]:
     for image, mask in _pairs(groups.root / part, ".png", "_GT.png"):
-        yield groups.sample(Blob(image), _class(mask), mask, split)
-
-
-def _class(mask: MarkedMask) -> str:
-    return GOOD if mask.is_empty() else CLASSES[0]
+        yield groups.masked(Blob(image), mask, CLASSES, split)
 
 
 def _pairs(folder: Path, ending: str, mask_ending: str) -> Iterator[tuple[Path, MarkedMask]]:

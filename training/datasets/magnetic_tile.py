@@ -91,9 +91,9 @@ def _pictures(folder: Path) -> Iterator[Path]:
 
 
 def _sample(groups: Groups, image: Path, picture_class: str) -> Sample:
-    if picture_class == GOOD:
-        return groups.sample(Blob(image), GOOD)
     mask = image.with_suffix(".png")
+    if picture_class == GOOD:  # its mask, if there is one, is empty; what it would mark is of no class
+        return groups.sample(Blob(image), GOOD, MaskFile(Blob(mask), 1) if mask.is_file() else None)
     if not mask.is_file():
         raise DatasetError(f"{image} has no mask; {mask.name} is expected beside it")
     annotation = MaskFile(Blob(mask), CLASSES.index(picture_class) + 1)

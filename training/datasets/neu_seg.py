@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from training.datasets.annotations import NumberedMask
-from training.datasets.groups import GOOD, Groups, read_groups
+from training.datasets.groups import Groups, read_groups
 from training.datasets.listing import PARTS, masks, pictures, refuse_others, refuse_strays
 from training.datasets.sample import Blob, Dataset, DatasetError, Sample
 
@@ -53,5 +53,4 @@ def _read_part(groups: Groups, part: str) -> Iterator[Sample]:
                 f"{image} has no mask; {groups.root / ANNOTATIONS / part / stem}.png is expected"
             )
         mask = NumberedMask(Blob(drawn[stem]), len(CLASSES))
-        picture_class = ",".join(CLASSES[number - 1] for number in mask.numbers()) or GOOD
-        yield groups.sample(Blob(image), picture_class, mask, PARTS[part])
+        yield groups.masked(Blob(image), mask, CLASSES, PARTS[part])

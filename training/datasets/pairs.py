@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from training.datasets.annotations import MarkedMask, NumberedMask
-from training.datasets.groups import GOOD, Groups, read_groups
+from training.datasets.groups import Groups, read_groups
 from training.datasets.listing import PARTS, masks, pictures, refuse_others, refuse_strays
 from training.datasets.sample import Blob, Dataset, DatasetError, Published, Sample
 
 IMAGES, MASKS, CLASSES = "images", "masks", "classes.txt"
+SINGLE = ("defect",)
 
 
 def is_pairs(root: Path) -> bool:
@@ -34,7 +35,7 @@ def read_pairs(root: Path) -> Dataset:
     groups = read_groups(root, root.resolve().name)
     classes = _classes(root / CLASSES)
     samples = [sample for folder, split in parts for sample in _read_part(groups, folder, classes, split)]
-    return groups.dataset(classes or ["defect"], samples, f"{IMAGES}/NAME.jpg")
+    return groups.dataset(classes or SINGLE, samples, f"{IMAGES}/NAME.jpg")
 
 
 def _parts(root: Path) -> list[tuple[Path, Published | None]]:
@@ -50,10 +51,8 @@ def _classes(path: Path) -> list[str]:
         return []
     names = [line.strip() for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines()]
     names = [name for name in names if name]
-    if not names or len(set(names)) != len(names) or GOOD in names or any("," in name for name in names):
-        raise DatasetError(
-            f"{path} must name each defect class once, one a line, without commas and not '{GOOD}'"
-        )
+    if not names:
+        raise DatasetError(f"{path} must name each defect class, one a line")
     return names
 
 
@@ -68,10 +67,5 @@ def _read_part(groups: Groups, folder: Path, classes: list[str], split: Publishe
                 f"{image} has no mask; {folder / MASKS / stem}.png is expected, black if the picture is good"
             )
         blob = Blob(drawn[stem])
-        if classes:
-            mask = NumberedMask(blob, len(classes))
-            shown = ",".join(classes[number - 1] for number in mask.numbers()) or GOOD
-            yield groups.sample(Blob(image), shown, mask, split)
-        else:
-            single = MarkedMask(blob)
-            yield groups.sample(Blob(image), GOOD if single.is_empty() else "defect", single, split)
+        mask = NumberedMask(blob, len(classes)) if classes else MarkedMask(blob)
+        yield groups.masked(Blob(image), mask, classes or SINGLE, split)

@@ -50,10 +50,11 @@ LAYOUTS = {
 }
 
 
-def read_dataset(root: Path, layout: str | None = None) -> Dataset:
+def read_dataset(root: Path, layout: str | None = None, unlabelled: bool = False) -> Dataset:
     """Read a folder in the layout of that name, or in the one it shows where None.
 
-    Raises DatasetError where the folder has no known layout or several, or the reader refuses it.
+    `unlabelled` leaves in, for the audit, pictures whose label cannot be told. Raises DatasetError where the
+    folder has no known layout or several, the reader refuses it, or else where a label cannot be told.
     """
     if not root.is_dir():
         raise DatasetError(f"{root} is no folder; give the root folder of a data set")
@@ -61,7 +62,14 @@ def read_dataset(root: Path, layout: str | None = None) -> Dataset:
         layout = _detect(root)
     elif layout not in LAYOUTS:
         raise DatasetError(f"{layout} is no known layout; use one of {', '.join(LAYOUTS)}")
-    return LAYOUTS[layout].read(root)
+    dataset = LAYOUTS[layout].read(root)
+    wrong = [sample.unlabelled for sample in dataset.samples if sample.unlabelled is not None]
+    if wrong and not unlabelled:
+        raise DatasetError(
+            f"{wrong[0]}; correct the mask, or remove it and its picture"
+            + (f" ({len(wrong)} such masks; `data check` lists them)" if len(wrong) > 1 else "")
+        )
+    return dataset
 
 
 def _detect(root: Path) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from app.inspection.decode import DecodeLimits, decode
 from app.inspection.errors import ImageError
+from training.datasets.class_names import wrong_name
 
 Pixels = NDArray[np.uint8]
 Bits = NDArray[np.uint16]  # class bits: bit k - 1 is set where a pixel shows class k; classes may overlap
@@ -54,6 +55,13 @@ class Annotation(Protocol):
         """Return the class bits [H, W] of a picture of that size; raises DatasetError where they misfit."""
 
 
+class Mask(Annotation, Protocol):
+    """An annotation that tells by itself what its picture shows."""
+
+    def numbers(self) -> list[int]:
+        """Return the class numbers that occur; raises DatasetError where the mask cannot be read."""
+
+
 @dataclass(frozen=True)
 class MaskFile:
     """A mask as an encoded picture; values over 127 are `marked_class`, or all are class numbers without."""
@@ -74,8 +82,10 @@ class Sample:
     """One labelled picture.
 
     `group` joins pictures of one part; a split never separates them. `picture_class` is the picture's label:
-    a class name, several joined by commas, or `good`. `annotation` is None for good pictures and for
-    defective ones whose label names no pixels. `split` is the part the set's publishers put it in, if any.
+    a class name, several joined by commas, or `good`. `annotation` is None where the set marks no pixels; of
+    a good picture it is there for the audit alone. `split` is the part the set's publishers put it in, if
+    any. `unlabelled` says why nobody can tell the label, where the mask that would tell it cannot be read;
+    such a picture counts as defective, and only the audit is given it.
     """
 
     name: str
@@ -86,23 +96,26 @@ class Sample:
     image: Blob
     annotation: Annotation | None = None
     split: Published | None = None
+    unlabelled: str | None = None
 
     def pixels(self) -> Pixels:
         """Return the picture as grey uint8 [H, W]; raises DatasetError if it does not decode."""
         return _grey(self.image, self.name)
 
     def class_bits(self, size: Size) -> Bits | None:
-        """Return the class bits [H, W], or None where the pixels of the defect are unknown.
+        """Return the class bits [H, W], none set of a good picture; None where a defect's pixels are unknown.
 
         `size` is the picture's (height, width). Raises DatasetError where the annotation does not fit it.
         """
+        if not self.defective:
+            return np.zeros(size, np.uint16)
         if self.annotation is None:
-            return None if self.defective else np.zeros(size, np.uint16)
+            return None
         try:
             bits = self.annotation.draw(size)
         except DatasetError as error:
             raise DatasetError(f"{self.name}: {error}") from error
-        return None if self.defective and not bits.any() else bits
+        return bits if bits.any() else None
 
 
 @dataclass(frozen=True)
@@ -113,11 +126,13 @@ class Dataset:
     samples: Sequence[Sample]
 
     def __post_init__(self) -> None:
-        """Refuse more classes than class bits can hold."""
+        """Refuse more classes than class bits can hold, and names that no bundle can hold."""
         if not 1 <= len(self.classes) <= MAX_CLASSES:
             raise DatasetError(
                 f"the set has {len(self.classes)} defect classes; 1 to {MAX_CLASSES} can be trained together"
             )
+        if wrong := wrong_name(self.classes):
+            raise DatasetError(wrong)
 
 
 def class_bit(number: int) -> np.uint16:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from training.datasets.annotations import Layers, RunLengths
-from training.datasets.groups import GOOD, Groups, read_groups
+from training.datasets.groups import CSV_FIX, GOOD, Groups, read_groups
 from training.datasets.listing import pictures, refuse_others, refuse_strays
 from training.datasets.sample import Blob, Dataset, DatasetError, Sample
 
@@ -72,6 +72,8 @@ def _read_table(path: Path) -> tuple[Marks, bool]:
                 marks[image][number] = RunLengths(number, _runs(text, line), line)
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
+    except csv.Error as error:
+        raise DatasetError(f"{path} is no CSV ({error}); {CSV_FIX}") from error
     for image, found in marks.items():
         if older and len(found) != len(CLASSES):
             raise DatasetError(

@@ -4,13 +4,42 @@
 validation part, `NAME-test.tar` their test part, any other their training part.
 """
 
-import json
 import tarfile
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Self
 
+from pydantic import Field, StrictBool, TypeAdapter, ValidationError, model_validator
+
+from training.datasets.groups import GOOD
+from training.datasets.json_file import Checked, parse_json
 from training.datasets.sample import Blob, Dataset, DatasetError, MaskFile, Published, Sample
+
+_CLASSES = TypeAdapter(dict[int, str])
+
+
+class _Facts(Checked):
+    """What the JSON of a picture says of it; `picture_class` is for a label that is no class of the masks."""
+
+    defective: StrictBool
+    group: Annotated[str, Field(min_length=1, coerce_numbers_to_str=True)]
+    source: str
+    classes: tuple[str, ...] = ()
+    picture_class: str = GOOD
+
+    @property
+    def label(self) -> str:
+        """The picture's label."""
+        return ",".join(self.classes) or self.picture_class
+
+    @model_validator(mode="after")
+    def _label_fits(self) -> Self:
+        if self.defective != (self.label != GOOD):
+            raise ValueError(
+                "classes or picture_class must name the class of a defective picture, and none of a good"
+            )
+        return self
 
 
 def is_shards(root: Path) -> bool:
@@ -32,57 +61,53 @@ def _read_classes(root: Path) -> tuple[str, ...]:
     if not path.is_file():
         raise DatasetError(f"{path} is missing; a JSON object from class number to class name is expected")
     try:
-        listed = json.loads(path.read_text())
-        names = {int(number): str(name) for number, name in dict(listed).items() if int(number) > 0}
-    except (ValueError, TypeError) as error:  # no JSON or UTF-8, no object, or a key that is no number
+        listed = _CLASSES.validate_json(path.read_bytes())
+    except ValidationError as error:
         raise DatasetError(
-            f'{path} cannot be used ({error}); an object such as {{"0": "good", "1": "crack"}} is expected'
+            f"{path} cannot be used ({error.errors()[0]['msg']}); "
+            'an object such as {"0": "good", "1": "crack"} is expected'
         ) from error
+    names = {number: name for number, name in listed.items() if number > 0}
     if sorted(names) != list(range(1, len(names) + 1)):
         raise DatasetError(f"{path} must number its classes 1, 2, 3 ... without a gap")
     return tuple(names[number] for number in sorted(names))
 
 
 def _read_shard(shard: Path) -> Iterator[Sample]:
-    members: dict[str, dict[str, Blob]] = {}
-    try:
-        with tarfile.open(shard, "r:") as tar:
-            for member in tar:
-                key, _, kind = member.name.partition(".")
-                members.setdefault(key, {})[kind] = Blob(shard, member.offset_data, member.size)
-    except tarfile.TarError as error:
-        raise DatasetError(f"{shard} is not a plain tar shard ({error})") from error
-    for key, files in members.items():
+    for key, files in _members(shard).items():
         if not {"jpg", "json"} <= set(files):
             raise DatasetError(f"{shard}: {key} must have a .jpg and a .json, found {sorted(files)}")
-        facts = _facts(files["json"], f"{shard}: {key}.json")
-        defective = facts["defective"]
+        facts = parse_json(files["json"].read(), _Facts, f"{shard}: {key}.json")
         yield Sample(
             name=f"{shard.stem}/{key}",
-            group=str(facts["group"]),
-            source=str(facts["source"]),
-            picture_class=",".join(facts.get("classes") or []) or facts.get("picture_class", "good"),
-            defective=defective,
+            group=facts.group,
+            source=facts.source,
+            picture_class=facts.label,
+            defective=facts.defective,
             image=files["jpg"],
-            annotation=MaskFile(files["mask.png"]) if defective and "mask.png" in files else None,
+            annotation=MaskFile(files["mask.png"]) if "mask.png" in files else None,
             split=_published(shard),
         )
 
 
-def _facts(blob: Blob, name: str) -> dict[str, Any]:
-    """What the shard says of one picture; raises DatasetError where it lacks what every picture needs."""
+def _members(shard: Path) -> dict[str, dict[str, Blob]]:
+    """The files of a shard by key and kind; raises DatasetError where one could be missing or hidden."""
+    members: dict[str, dict[str, Blob]] = defaultdict(dict)
     try:
-        facts = dict(json.loads(blob.read()))
-    except (ValueError, TypeError) as error:
-        raise DatasetError(f"{name} is not a JSON object ({error})") from error
-    missing = sorted({"defective", "group", "source"} - set(facts))
-    if missing:
-        raise DatasetError(
-            f"{name} lacks {', '.join(missing)}; each picture needs defective, group and source"
-        )
-    if not isinstance(facts["defective"], bool):
-        raise DatasetError(f"{name}: defective must be true or false, found {facts['defective']!r}")
-    return facts
+        with tarfile.open(shard, "r:") as tar:
+            for member in tar:
+                key, _, kind = member.name.partition(".")
+                if kind in members[key]:
+                    raise DatasetError(f"{shard} holds {member.name} twice; give each picture its own key")
+                members[key][kind] = Blob(shard, member.offset_data, member.size)
+            end = tar.offset
+    except tarfile.TarError as error:
+        raise DatasetError(f"{shard} is not a plain tar shard ({error})") from error
+    # At a header that it cannot read, tarfile stops without a word; two blocks of zeros are the true end.
+    rest = Blob(shard, end).read()
+    if len(rest) < 2 * tarfile.BLOCKSIZE or rest.strip(b"\0"):
+        raise DatasetError(f"{shard} is cut or damaged at byte {end}; copy the shard again")
+    return members
 
 
 def _published(shard: Path) -> Published:

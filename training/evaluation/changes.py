@@ -93,3 +93,8 @@ CHANGES = (
     Change("rotation", "degrees", (2, 5, 10, 90, 180), _turn),
     Change("scale", "factor", (0.5, 0.75, 1.25, 1.5), _scale),
 )
+# Beyond what a model should bear: exposures that an input gate should stop.
+EXPOSURES = (
+    Change("under-exposure", "gain", (0.5, 0.35, 0.25), _on_pixels(_gain)),
+    Change("over-exposure", "gain", (1.5, 2.5, 4.0), _on_pixels(_gain)),
+)

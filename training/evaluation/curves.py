@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from app.inspection.calibration import Curve
 from training.evaluation.judged import Judged
 from training.evaluation.pixels import PixelLevels
 from training.evaluation.reliability import reliability
@@ -26,10 +27,10 @@ def picture_curves(judged: Sequence[Judged]) -> dict[str, Any] | None:
     false_alarms, hits, thresholds = roc_curve(defective, probability, drop_intermediate=False)
     precision, recall, _ = precision_recall_curve(defective, probability)
     return {
-        "roc": _points(false_positive_rate=false_alarms, true_positive_rate=hits),
-        "precision_recall": _points(recall=recall[::-1], precision=precision[::-1]),
+        "roc": points(false_positive_rate=false_alarms, true_positive_rate=hits),
+        "precision_recall": points(recall=recall[::-1], precision=precision[::-1]),
         # the first threshold is the infinity above all
-        "image_threshold": _points(
+        "image_threshold": points(
             threshold=thresholds[1:], escape_rate=1 - hits[1:], overkill_rate=false_alarms[1:]
         ),
     }
@@ -40,17 +41,19 @@ def pro_curve(levels: PixelLevels) -> dict[str, list[float]] | None:
     if not levels.regions or not levels.good.any():
         return None
     rate, overlap = levels.pro_curve()
-    return _points(false_positive_rate=rate, region_overlap=overlap)
+    return points(false_positive_rate=rate, region_overlap=overlap)
 
 
-def image_reliability(judged: Sequence[Judged]) -> dict[str, Any] | None:
-    """The reliability diagram of the image probability."""
+def image_reliability(judged: Sequence[Judged], curve: Curve) -> dict[str, dict[str, Any] | None]:
+    """The reliability diagrams of the image probability, as the service answers it and calibrated."""
     probability = np.array([each.image_probability for each in judged])
     positives = np.array([each.defective for each in judged], float)
-    return reliability(probability, np.ones(len(judged)), positives)
+    calibrated = curve.table()[np.rint(probability * 255).astype(int)].astype(np.float64)
+    kinds = {"image_reliability": probability, "image_reliability_calibrated": calibrated}
+    return {name: reliability(values, np.ones(len(judged)), positives) for name, values in kinds.items()}
 
 
-def _points(**columns: NDArray[np.float64]) -> dict[str, list[float]]:
+def points(**columns: NDArray[np.float64]) -> dict[str, list[float]]:
     """Equally long columns, thinned evenly; the first and the last point stay."""
     length = len(next(iter(columns.values())))
     kept = np.unique(np.linspace(0, length - 1, min(length, MOST_POINTS)).round().astype(int))

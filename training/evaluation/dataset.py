@@ -7,7 +7,7 @@ from app.inspection.inspector import Inspector
 from training.datasets.sample import Dataset
 from training.evaluation.curves import image_reliability, picture_curves, pro_curve
 from training.evaluation.figures import summarise
-from training.evaluation.judged import Judged, OpenInspector, judge
+from training.evaluation.judged import Judged, judge, see
 from training.evaluation.pixels import PixelLevels
 from training.evaluation.slices import slice_figures
 
@@ -27,16 +27,17 @@ def evaluate_dataset(inspector: Inspector, dataset: Dataset, confidence: float =
     mask's figures before thresholds leave out pictures whose defects' pixels are unknown. Raises DatasetError
     naming a sample that is refused.
     """
-    looking, levels, judged = OpenInspector.of(inspector), PixelLevels(), []
+    levels, judged = PixelLevels(), []
     for sample in dataset.samples:
-        seen = looking.see(sample, sample.image.read())
+        seen = see(inspector, sample)
         bits = sample.class_bits(seen.inspection.label_map.shape)
         if bits is not None:
             levels.add(seen.prediction.probability, bits)
         judged.append(judge(sample, seen, bits, dataset.classes))
+    calibration = inspector.session.artifact.calibration
     figures = summarise(judged, confidence) | {
-        "image_reliability": image_reliability(judged),
-        "pixels": levels.figures(inspector.bundle.calibration.mask_table()),
+        **image_reliability(judged, calibration.image),
+        "pixels": levels.figures(calibration.mask_table()),
         "curves": (picture_curves(judged) or {}) | {"region_overlap": pro_curve(levels)},
         "slices": slice_figures(judged, confidence),
     }

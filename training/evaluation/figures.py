@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from training.bounds import interval
+from training.evaluation.estimated_dice import estimate_figures
 from training.evaluation.judged import Judged, Overlap
-from training.operating_point import interval
 
 # Marked defect pixels of a picture, upper bound excluded: from a pin hole to a region.
 SIZE_BINS_PX = ((1, 100), (100, 1_000), (1_000, 10_000), (10_000, 10**9))
@@ -35,14 +36,14 @@ def summarise(judged: Sequence[Judged], confidence: float) -> Figures:
         "average_precision": _ranking(judged, average_precision_score),
         "verdicts": {kind: _verdicts(rows) for kind, rows in (("good", good), ("defective", defective))},
         "dice": _dice_figures(judged),
-        "estimated_dice": _estimate_figures(defective),
+        "estimated_dice": estimate_figures(judged, confidence),
         "by_group": _by_group(judged, confidence),
     }
 
 
 def picture_rates(judged: Sequence[Judged], confidence: float) -> dict[str, Figures | None]:
     """The picture-level rates with their exact intervals; None where there is nothing to count."""
-    return {name: _rate(*counts, confidence) for name, counts in _counts(judged).items()}
+    return {name: rate(*counts, confidence) for name, counts in _counts(judged).items()}
 
 
 def pooled_dice(overlaps: Iterable[Overlap]) -> float | None:
@@ -109,21 +110,7 @@ def _bootstrap(sums: NDArray[np.float64], confidence: float) -> dict[str, list[f
     return intervals
 
 
-def _estimate_figures(defective: Sequence[Judged]) -> Figures:
-    """How far the estimated Dice is from the measured one, where both exist."""
-    errors = [
-        each.estimated_dice - each.dice
-        for each in defective
-        if each.estimated_dice is not None and each.dice is not None
-    ]
-    return {
-        "pictures": len(errors),
-        "mean_error": mean(errors),
-        "mean_absolute_error": mean([abs(error) for error in errors]),
-    }
-
-
-def _rate(count: int, total: int, confidence: float) -> Figures | None:
+def rate(count: int, total: int, confidence: float) -> Figures | None:
     """A rate with its exact interval; None where there is nothing to count."""
     if total == 0:
         return None

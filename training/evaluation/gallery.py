@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.inspection.inspector import Inspector
+from app.inspection.results import Seen
 from training.datasets.sample import Dataset, Pixels, Sample
-from training.evaluation.judged import Judged, OpenInspector, Seen
+from training.evaluation.judged import Judged, see
 
 WORST = 12  # pictures a gallery
 LONGEST_PX = 480  # of a picture in the report
@@ -35,9 +36,8 @@ def galleries(inspector: Inspector, dataset: Dataset, judged: Sequence[Judged]) 
         judged, lambda e: -e.image_probability if not e.defective and e.called_defective else None
     )
     masks = _worst(judged, lambda e: e.dice if e.called_defective else None)
-    looking = OpenInspector.of(inspector)
     return {
-        name: [_show(looking, dataset.samples[k], judged[k]) for k in places]
+        name: [_show(inspector, dataset.samples[k], judged[k]) for k in places]
         for name, places in (("escapes", missed), ("false alarms", alarms), ("worst masks", masks))
     }
 
@@ -48,8 +48,8 @@ def _worst(judged: Sequence[Judged], rank: Callable[[Judged], float | None]) -> 
     return [k for _, k in ranked[:WORST]]
 
 
-def _show(inspector: OpenInspector, sample: Sample, judged: Judged) -> Shown:
-    seen = inspector.see(sample, sample.image.read())
+def _show(inspector: Inspector, sample: Sample, judged: Judged) -> Shown:
+    seen = see(inspector, sample)
     caption = (
         f"{judged.name}: {judged.picture_class}, verdict {judged.verdict}, p {judged.image_probability:.2f}"
     )

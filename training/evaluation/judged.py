@@ -1,16 +1,16 @@
 """What a bundle answers of one labelled picture, and how far that is from its label."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.inspection.inspector import Inspector, Timings
+from app.inspection.inspector import Inspector
 from app.inspection.mask_metrics import dice
-from app.inspection.results import Inspection, Prediction, Verdict
-from training.datasets.sample import Bits, Pixels, Sample, class_mask, named
+from app.inspection.results import EstimatedDice, Inspection, Seen, Verdict
+from training.datasets.sample import Bits, Sample, class_mask, named
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,10 @@ class Judged:
     """One labelled picture and what the bundle answered.
 
     Dice is None for good pictures and for those whose defects' pixels are unknown; `class_dice` is that of
-    every class which the reference shows and the bundle knows. `overlap` is None where pixels are unknown;
-    `class_overlap` has every class that both know. `brightness` is the mean grey level, `sharpness` the
-    variance of the Laplacian, of the whole picture.
+    every class which the reference shows and the bundle knows. `dice_interval` is (low, high) around the
+    estimated Dice. `overlap` is None where pixels are unknown; `class_overlap` has every class that both
+    know. `brightness` is the mean grey level, `sharpness` the variance of the Laplacian, of the whole
+    picture.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Judged:
     class_dice: dict[str, float]
     defect_px: int
     estimated_dice: float | None = None
+    dice_interval: tuple[float, float] | None = None
     source: str = ""
     height: int = 0
     width: int = 0
@@ -56,44 +58,10 @@ class Judged:
         return self.verdict != "pass"
 
 
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """One inspection with what it was made of: the upright pixels and the prediction."""
-
-    pixels: Pixels
-    prediction: Prediction
-    inspection: Inspection
-
-
-class OpenInspector(Inspector):
-    """An inspector that also shows what an inspection was made of, so that the graph runs once a picture.
-
-    It keeps the last picture: one thread only.
-    """
-
-    _pixels: Pixels
-    _prediction: Prediction
-
-    @classmethod
-    def of(cls, inspector: Inspector) -> "OpenInspector":
-        """The same bundle, session and limits."""
-        return cls(inspector.bundle, inspector.session, inspector.limits)
-
-    def predict(
-        self,
-        image: NDArray[np.uint8],
-        timings: Timings | None = None,
-        check: Callable[[], None] = lambda: None,
-    ) -> Prediction:
-        """As an inspector does, and keep it."""
-        self._pixels, self._prediction = image, super().predict(image, timings, check)
-        return self._prediction
-
-    def see(self, sample: Sample, data: bytes) -> Seen:
-        """Inspect a sample, given its encoded pixels; raises DatasetError naming one that is refused."""
-        with named(sample.name, sample.image):
-            inspection = self.inspect(data)
-        return Seen(self._pixels, self._prediction, inspection)
+def see(inspector: Inspector, sample: Sample, data: bytes | None = None) -> Seen:
+    """Inspect a sample's own bytes, or others; raises DatasetError naming one that is refused."""
+    with named(sample.name, sample.image):
+        return inspector.see(sample.image.read() if data is None else data)
 
 
 def judge_samples(inspector: Inspector, samples: Iterable[Sample]) -> list[Judged]:
@@ -101,10 +69,9 @@ def judge_samples(inspector: Inspector, samples: Iterable[Sample]) -> list[Judge
 
     Raises DatasetError naming a sample that is refused.
     """
-    looking, classes = OpenInspector.of(inspector), inspector.bundle.class_names
-    judged = []
+    judged, classes = [], inspector.bundle.class_names
     for sample in samples:
-        seen = looking.see(sample, sample.image.read())
+        seen = see(inspector, sample)
         judged.append(judge(sample, seen, sample.class_bits(seen.inspection.label_map.shape), classes))
     return judged
 
@@ -129,6 +96,7 @@ def judge(sample: Sample, seen: Seen, bits: Bits | None, classes: Sequence[str])
         class_dice={name: dice(*pair) for name, pair in masks.items() if pair[1].any()},
         defect_px=defect_px,
         estimated_dice=inspection.estimated_dice.any_defect,
+        dice_interval=_dice_interval(inspection.estimated_dice),
         source=sample.source,
         height=grey.shape[0],
         width=grey.shape[1],
@@ -149,6 +117,12 @@ def _class_masks(
         for number, name in enumerate(classes, start=1)
         if name in numbers
     }
+
+
+def _dice_interval(estimated: EstimatedDice) -> tuple[float, float] | None:
+    if estimated.low is None or estimated.high is None:
+        return None
+    return estimated.low, estimated.high
 
 
 def _overlap(called: NDArray[np.bool_], marked: NDArray[np.bool_]) -> Overlap:

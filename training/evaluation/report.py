@@ -22,8 +22,8 @@ def write_evaluation_report(
 ) -> None:
     """Write the page of an evaluation.json that has the figures of `evaluate_dataset` under `test`.
 
-    Probability calibration, `changes` and `generalisation` are shown where the document has them, `galleries`
-    where given.
+    Probability calibration, parity, artifacts, `changes`, `generalisation`, `interval_check` and all of the
+    estimated Dice but its errors are shown where the document has them, `galleries` where given.
     """
     test, bundle = document["test"], document["bundle"]
     values = {
@@ -31,9 +31,12 @@ def write_evaluation_report(
         "document": document,
         "test": test,
         "charts": _charts(test, _threshold(document)),
+        "risk_coverage": _risk_coverage(test["estimated_dice"].get("risk_coverage")),
         "calibration": _calibration(document),
         "rates": RATES,
         "slice_figures": SLICE_FIGURES,
+        "parity": document.get("parity", {}).get("test"),
+        "artifacts": document.get("artifacts"),
         "galleries": {
             name: [(picture(each.pixels, each.caption), each.caption) for each in shown]
             for name, shown in (galleries or {}).items()
@@ -47,6 +50,21 @@ def _calibration(document: Figures) -> Markup | None:
     """Reliability on held-out groups of the calibration split, where a run of the pipeline has it."""
     report = document.get("probability_calibration")
     return None if report is None else chart(calibration_chart(report))
+
+
+def _risk_coverage(figures: Figures | None) -> Markup | None:
+    """Mean 1 - Dice of the pictures kept, the surest first; None where the document has no such figures."""
+    if figures is None:
+        return None
+    figure = Figure(figsize=(4.8, 3.6), layout="constrained")
+    axes, curve = figure.subplots(), figures["curve"]
+    axes.set(title="Risk and coverage", xlabel="share of pictures kept", ylabel="mean 1 - Dice", xlim=(0, 1))
+    axes.plot(curve["kept"], curve["risk"], label=f"by estimated Dice, area {figures['aurc']:.3f}")
+    axes.plot(curve["kept"], curve["best_risk"], label=f"best order, area {figures['best']:.3f}")
+    axes.axhline(figures["random"], color="grey", linestyle=":", label=f"no order, {figures['random']:.3f}")
+    axes.set_ylim(bottom=0)
+    axes.legend(fontsize="small")
+    return chart(figure)
 
 
 def _text(entry: Any) -> str:
@@ -82,7 +100,10 @@ def _charts(test: Figures, threshold: float) -> Markup:
     label = f"AUPRO up to {aupro['limit']}: {_text(aupro['value'])}"
     _curve(axes[3], curves["region_overlap"], "Per-region overlap", label)
     axes[3].axvline(aupro["limit"], color="grey", linestyle=":")
-    _diagram(axes[4], {"image probability": test["image_reliability"]}, "Reliability, by picture")
+    by_picture = {"as answered": test["image_reliability"]}
+    if "image_reliability_calibrated" in test:  # not in what was evaluated before there was one
+        by_picture["calibrated"] = test["image_reliability_calibrated"]
+    _diagram(axes[4], by_picture, "Reliability, by picture")
     pixels = test["pixels"]["reliability"]
     _diagram(axes[5], {name.replace("_", " "): row for name, row in pixels.items()}, "Reliability, by pixel")
     return chart(figure)

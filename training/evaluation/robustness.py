@@ -12,7 +12,7 @@ from training.datasets.sample import Bits, Dataset, Pixels, Sample, named
 from training.evaluation.changes import CHANGES, Change
 from training.evaluation.dataset import evaluate_dataset
 from training.evaluation.figures import mean, picture_rates
-from training.evaluation.judged import Judged, OpenInspector, judge
+from training.evaluation.judged import Judged, judge, see
 
 Figures = dict[str, Any]
 RATES = ("accuracy", "precision", "recall", "overkill_rate")
@@ -32,12 +32,11 @@ def robustness(
     DatasetError naming a sample that is refused.
     """
     samples = _evenly(dataset.samples, pictures)
-    looking = OpenInspector.of(inspector)
     same = Change("unchanged", "", (1.0,), lambda pixels, bits, strength: (pixels, bits))
     rows = []
     for change in (same, *changes):
         for strength in change.strengths:
-            judged = list(_judged(looking, samples, dataset.classes, change, strength))
+            judged = list(_judged(inspector, samples, dataset.classes, change, strength))
             figures = _row(judged, confidence) | {"left_out": len(samples) - len(judged)}
             rows.append({"change": change.name, "unit": change.unit, "strength": strength} | figures)
     return {"pictures": len(samples), "table": rows}
@@ -67,7 +66,7 @@ def _evenly(samples: Sequence[Sample], most: int) -> list[Sample]:
 
 
 def _judged(
-    inspector: OpenInspector,
+    inspector: Inspector,
     samples: Sequence[Sample],
     classes: Sequence[str],
     change: Change,
@@ -80,7 +79,7 @@ def _judged(
         pixels, bits = change.apply(pixels, bits, strength)
         if min(pixels.shape[:2]) < inspector.limits.min_side_px or _lost(sample, bits):
             continue
-        yield judge(sample, inspector.see(sample, _encoded(pixels)), bits, classes)
+        yield judge(sample, see(inspector, sample, _encoded(pixels)), bits, classes)
 
 
 def _lost(sample: Sample, bits: Bits | None) -> bool:

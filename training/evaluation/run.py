@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from app.inspection.inspector import Inspector
-from app.inspection.session import Device
+from app.inspection.runtime import Device
 from training.bundle_files import write_text
 from training.datasets.sample import Dataset, DatasetError
 from training.evaluation.dataset import evaluate_dataset
 from training.evaluation.gallery import galleries
+from training.evaluation.gate import gate_figures, generated_products, product_pictures
+from training.evaluation.interval_check import check_interval
 from training.evaluation.report import write_evaluation_report
 from training.evaluation.robustness import generalisation, robustness
 
@@ -21,7 +23,8 @@ class EvaluateOptions:
     """What to evaluate besides the set itself.
 
     `command` is recorded in the file; `changes` is how many pictures to take for the table of controlled
-    changes, 0 for none; `others` are the sets of the generalisation table by name; `pictures` puts the worst
+    changes, 0 for none; `others` are the sets of the generalisation table by name; `interval_repeats` is
+    how often to check intervals around the estimated Dice on random halves; `pictures` puts the worst
     pictures into the page, which then may not be published where the set may not.
     """
 
@@ -30,14 +33,16 @@ class EvaluateOptions:
     device: Device = "cpu"
     changes: int = 0
     others: Mapping[str, Dataset] = field(default_factory=dict)
+    interval_repeats: int = 0
     pictures: bool = True
 
 
 def evaluate_bundle(bundle: Path, dataset: Dataset, out: Path, options: EvaluateOptions) -> dict[str, Any]:
     """Write evaluation.json and evaluation.html into `out` and return what the first holds.
 
-    The set's figures are under `test`. Raises DatasetError for a set without pictures and for a sample that
-    is refused, BundleError or DeviceUnavailable where the bundle does not load.
+    The set's figures are under `test`. Those of the input gate, where there is one, are under `gate`, with
+    `others` as other products, or generated surfaces without any. Raises DatasetError for a set without
+    pictures and for a sample that is refused, BundleError or DeviceUnavailable where no bundle loads.
     """
     if not len(dataset.samples):
         raise DatasetError("there is no picture to evaluate; name a part of the splits that has some")
@@ -52,13 +57,24 @@ def evaluate_bundle(bundle: Path, dataset: Dataset, out: Path, options: Evaluate
             "artifact": inspector.session.artifact.name,
         },
         "confidence": options.confidence,
-        "operating_point": inspector.session.artifact.operating_point.model_dump(mode="json"),
+        "operating_point": inspector.session.artifact.operating_point.model_dump(
+            mode="json", exclude={"trade_off"}
+        ),
         "test": evaluation.figures,
     }
     if options.changes:
         document["changes"] = robustness(inspector, dataset, options.confidence, options.changes)
     if options.others:
         document["generalisation"] = generalisation(inspector, options.others, options.confidence)
+    if options.interval_repeats:
+        document["interval_check"] = check_interval(evaluation.judged, options.interval_repeats)
+    artifact = inspector.session.artifact
+    if artifact.gate is not None:
+        products = {name: product_pictures(other.samples) for name, other in options.others.items()}
+        products = products or generated_products(None)
+        document["gate"] = gate_figures(
+            inspector.bundle, artifact, dataset.samples, products, options.confidence
+        )
     shown = galleries(inspector, dataset, evaluation.judged) if options.pictures else {}
     write_text(out / "evaluation.json", json.dumps(document, indent=2, allow_nan=False) + "\n")
     write_evaluation_report(out / "evaluation.html", document, shown)

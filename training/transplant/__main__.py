@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from training.config import ConfigError
+from training.data_commands import at_least
 from training.datasets.registry import read_dataset
 from training.datasets.sample import DatasetError
 from training.transplant.embedding import frozen_encoder
@@ -22,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--share", type=float, default=Study.share, help="of the defective groups: the few")
     parser.add_argument("--count", type=int, default=Study.count, help="pictures generated per fold")
     parser.add_argument("--folds", type=int, default=Study.folds)
-    parser.add_argument("--seed", type=int, default=Study.seed)
+    parser.add_argument("--seed", type=at_least(0), default=Study.seed)
     options = parser.parse_args(arguments)
     study = Study(options.share, options.count, options.folds, options.seed)
     try:

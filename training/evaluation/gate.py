@@ -1,0 +1,106 @@
+"""How well the input gate stops pictures that it should, and how rarely others."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from app.inspection.artifact import Artifact, Gate, GateScore
+from app.inspection.bundle import Bundle
+from app.inspection.gate import InputGate
+from app.inspection.results import Looked
+from training.datasets.generated import generate_tile
+from training.datasets.sample import Pixels, Sample
+from training.evaluation.changes import CHANGES, EXPOSURES
+from training.evaluation.figures import rate
+from training.gate import FeatureGraph, evenly
+from training.synthesis.generator import generate_surface
+
+Figures = dict[str, Any]
+PICTURES = 60  # of each change and of each other product
+OTHER_SEED = 800_000  # far from the seeds of training, evaluation and golden samples
+# The changes that the gate is for, with the score that should notice each, and in which direction.
+NOTICED: dict[str, tuple[GateScore, int]] = {
+    "gaussian blur": ("sharpness", -1),
+    "motion blur": ("sharpness", -1),
+    "under-exposure": ("brightness", -1),
+    "over-exposure": ("brightness", 1),
+}
+OTHER_PRODUCT: tuple[GateScore, int] = ("feature_distance", 1)
+
+
+def gate_figures(
+    bundle: Bundle,
+    artifact: Artifact,
+    samples: Sequence[Sample],
+    others: Mapping[str, Iterable[Pixels]],
+    confidence: float = 0.95,
+) -> Figures:
+    """The false alarms of an artifact's gate on a set, and what it makes of changes and of other products.
+
+    AUROC is of the score that should notice a change, against all unchanged pictures; `stopped` is the share
+    that any check stops. At most PICTURES are changed. The artifact must have a gate.
+    """
+    assert artifact.gate is not None
+    look = _looker(bundle, artifact, artifact.gate)
+    ordinary = [look(sample.pixels()) for sample in samples]
+    rows = []
+    taken = [sample.pixels() for sample in evenly(samples, PICTURES)]
+    for change in (*CHANGES, *EXPOSURES):
+        for strength in change.strengths if change.name in NOTICED else ():
+            found = [look(change.apply(pixels, None, strength)[0]) for pixels in taken]
+            named = {"change": change.name, "unit": change.unit, "strength": strength}
+            rows.append(named | _row(ordinary, found, NOTICED[change.name]))
+    products = [
+        {"product": name} | _row(ordinary, [look(pixels) for pixels in pictures], OTHER_PRODUCT)
+        for name, pictures in others.items()
+    ]
+    stopped = [each for each in ordinary if each.reasons]
+    return {
+        "pictures": len(ordinary),
+        "expected_false_alarm_rate": artifact.gate.false_alarm_rate,
+        "false_alarm_rate": rate(len(stopped), len(ordinary), confidence),
+        "false_alarms_by_rule": dict(Counter(rule for each in stopped for rule in _rules(each))),
+        "changes": rows,
+        "other_products": products,
+    }
+
+
+def generated_products(but: str | None) -> dict[str, Iterable[Pixels]]:
+    """Generated pictures as other products than those of the kind `but`, which a model was trained with."""
+    kinds: dict[str, tuple[str, Callable[[int], Pixels]]] = {
+        "surfaces": ("generated surfaces", lambda seed: generate_surface(seed, None, size=(256, 256))[0]),
+        "tiles": ("generated tiles", lambda seed: generate_tile(seed, None, None)[0]),
+    }
+    name, make = kinds["tiles" if but == "surfaces" else "surfaces"]
+    return {name: [make(OTHER_SEED + index) for index in range(PICTURES)]}
+
+
+def product_pictures(samples: Sequence[Sample]) -> Iterable[Pixels]:
+    """At most PICTURES of a set of another product."""
+    return (sample.pixels() for sample in evenly(samples, PICTURES))
+
+
+def _looker(bundle: Bundle, artifact: Artifact, gate: Gate) -> Callable[[Pixels], Looked]:
+    """Look at pictures as the service does, without the rest of an inspection."""
+    checks = InputGate(bundle, gate)
+    graph = FeatureGraph(bundle.read(artifact.file), bundle.input)
+    return lambda pixels: checks.look(pixels, graph.features(pixels))
+
+
+def _row(ordinary: Sequence[Looked], found: Sequence[Looked], noticed: tuple[GateScore, int]) -> Figures:
+    score, direction = noticed
+    values = [direction * each.scores[score] for each in (*ordinary, *found)]
+    labels = [False] * len(ordinary) + [True] * len(found)
+    return {
+        "pictures": len(found),
+        "score": score,
+        "auroc": round(float(roc_auc_score(labels, values)), 4),
+        "stopped": round(float(np.mean([bool(each.reasons) for each in found])), 4),
+    }
+
+
+def _rules(looked: Looked) -> set[str]:
+    return {reason.rule for reason in looked.reasons}

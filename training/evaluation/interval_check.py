@@ -1,0 +1,70 @@
+"""Whether intervals around the estimated Dice keep their word on pictures never used for them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.inspection.artifact import DiceInterval
+from training.dice_interval import COVERAGE, DicePairs, fit_dice_interval
+from training.evaluation.judged import Judged
+
+SEED = 0
+Figures = dict[str, Any]
+
+
+def check_interval(judged: Sequence[Judged], repeats: int) -> Figures:
+    """Divide the groups into halves at random, fit an interval on each and hold it against the other.
+
+    Of the defective pictures that have both a measured and an estimated Dice. Each half gives one coverage,
+    by picture and as the mean of groups; their means, standard deviations and extremes are reported, with the
+    number of halves that had too few groups for an interval. The bundle's own interval plays no part.
+    """
+    pairs = DicePairs.of(
+        [
+            (each.estimated_dice, each.dice, each.group)
+            for each in judged
+            if each.defective and each.estimated_dice is not None and each.dice is not None
+        ]
+    )
+    groups = np.unique(pairs.group)
+    rng, found = np.random.default_rng(SEED), []
+    for _ in range(repeats):
+        first = np.isin(pairs.group, rng.permutation(groups)[: len(groups) // 2])
+        for fitted in (first, ~first):
+            interval = fit_dice_interval(pairs.only(fitted))
+            if interval is not None:
+                found.append(_held(interval, pairs.only(~fitted)))
+    by_picture, by_group, width = np.array(found).reshape(-1, 3).T
+    return {
+        "stated_coverage": COVERAGE,
+        "pictures": len(pairs.true),
+        "groups": len(groups),
+        "halves": 2 * repeats,
+        "halves_without_interval": 2 * repeats - len(found),
+        "coverage": _spread(by_picture),
+        "coverage_by_group": _spread(by_group),
+        "width": _spread(width),
+    }
+
+
+def _held(interval: DiceInterval, pairs: DicePairs) -> tuple[float, float, float]:
+    """Coverage by picture, as the mean of groups, and the mean width."""
+    bounds = np.array([interval.around(float(each)) for each in pairs.estimated])
+    inside = (bounds[:, 0] <= pairs.true) & (pairs.true <= bounds[:, 1])
+    _, group, sizes = np.unique(pairs.group, return_inverse=True, return_counts=True)
+    by_group = np.bincount(group, inside) / sizes
+    return float(inside.mean()), float(by_group.mean()), float(np.ptp(bounds, axis=1).mean())
+
+
+def _spread(values: NDArray[np.float64]) -> dict[str, float] | None:
+    if not len(values):
+        return None
+    figures = {
+        "mean": values.mean(),
+        "standard_deviation": values.std(),
+        "lowest": values.min(),
+        "highest": values.max(),
+    }
+    return {name: round(float(value), 4) for name, value in figures.items()}

@@ -1,0 +1,134 @@
+"""Parity: torch and every artifact, picture by picture, from the same bytes to the verdict."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from app.inspection.bundle import Bundle
+from app.inspection.inspector import Inspector
+from app.inspection.lanes import Lanes, Way
+from app.inspection.mask_metrics import dice, label_iou
+from app.inspection.preprocess import plan_tiles
+from app.inspection.results import Seen
+from app.inspection.session import Session
+from training.artifacts.budget import inspector_of
+from training.artifacts.latency import session_on
+from training.datasets.sample import Bits, Sample
+from training.evaluation.figures import mean
+from training.evaluation.judged import see
+
+TORCH = "torch"
+
+
+class TorchSession(Session):
+    """A session of the fp32 artifact whose graph torch computes; all else is as the service has it."""
+
+    def __init__(self, bundle: Bundle, graph: nn.Module) -> None:
+        """Take a bundle and the torch graph that its fp32 artifact was exported from."""
+        fp32 = next(each for each in bundle.artifacts if each.name == "fp32")
+        vars(self).update(vars(session_on(bundle, fp32, "CPUExecutionProvider")))
+        self.execution_provider = TORCH
+        way = Way(self._plain(_Computed(graph)), self.max_batch)
+        self._lanes = Lanes(1, way, way)
+
+
+class _Computed:
+    """What a session asks of ONNX Runtime."""
+
+    def __init__(self, graph: nn.Module) -> None:
+        self._graph = graph
+
+    def run(self, names: Sequence[str], feed: Mapping[str, NDArray[np.uint8]]) -> list[NDArray[Any]]:
+        """The outputs in the graph's order, which is the order that a session asks for them in."""
+        with torch.inference_mode():
+            outputs = self._graph(torch.from_numpy(feed["pixels"]))
+        return [each.numpy() for each in outputs[: len(names)]]
+
+
+@dataclass
+class Agreement:
+    """How far one artifact is from torch on the pictures so far."""
+
+    level_difference: int = 0
+    image_difference: float = 0.0
+    ious: list[float] = field(default_factory=list)
+    dice: list[float] = field(default_factory=list)
+    flipped: list[str] = field(default_factory=list)
+    escaped: list[str] = field(default_factory=list)
+    called: list[bool] = field(default_factory=list)
+
+    def add(self, sample: Sample, bits: Bits | None, seen: Seen, torch_seen: Seen) -> None:
+        """Count one picture; `bits` are the reference's, None where pixels are unlabelled."""
+        pairs = [(each.prediction, each.inspection) for each in (seen, torch_seen)]
+        (prediction, found), (torch_prediction, torch_found) = pairs
+        difference = prediction.probability.astype(np.int16) - torch_prediction.probability
+        self.level_difference = max(self.level_difference, int(np.abs(difference).max()))
+        off = abs(prediction.image_probability - torch_prediction.image_probability)
+        self.image_difference = max(self.image_difference, off)
+        self.ious.append(label_iou(found.label_map, torch_found.label_map))
+        if sample.defective and bits is not None:
+            self.dice.append(dice(found.label_map > 0, bits > 0))
+        if found.verdict != torch_found.verdict:
+            self.flipped.append(sample.name)
+        if sample.defective and found.verdict == "pass" != torch_found.verdict:
+            self.escaped.append(sample.name)
+        self.called.append(found.verdict != "pass")
+
+    def figures(self) -> dict[str, Any]:
+        """The figures of evaluation.json: flips are counted; names of pictures are not published."""
+        return {
+            "max_mask_level_difference": self.level_difference,
+            "max_image_probability_difference": self.image_difference,
+            "mask_iou": {"mean": mean(self.ious), "min": round(min(self.ious), 4)},
+            "dice_per_defective_picture": mean(self.dice),
+            "verdict_flips": len(self.flipped),
+            "new_escapes": len(self.escaped),
+        }
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Of each artifact its agreement with torch, and on how many pictures and tiles."""
+
+    agreements: dict[str, Agreement]
+    torch_dice: float | None
+    pictures: int
+    tiles: int
+
+    def figures(self) -> dict[str, Any]:
+        """What evaluation.json holds."""
+        return {
+            "reference": TORCH,
+            "pictures": self.pictures,
+            "tiles": self.tiles,
+            "dice_per_defective_picture": self.torch_dice,
+            "artifacts": {name: each.figures() for name, each in self.agreements.items()},
+        }
+
+
+def parity(bundle: Bundle, graph: nn.Module, samples: Sequence[Sample]) -> Parity:
+    """Inspect samples with torch and with every artifact of the bundle, each at its own operating point.
+
+    Torch has fp32's. All run on the CPU, which computes what is stored in half precision in single. Raises
+    DatasetError naming a sample that is refused.
+    """
+    reference = Inspector(bundle, TorchSession(bundle, graph))
+    looking: dict[str, Inspector] = {each.name: inspector_of(bundle, each) for each in bundle.artifacts}
+    agreements = {name: Agreement() for name in looking}
+    with_torch = Agreement()
+    tiles = 0
+    for sample in samples:
+        data = sample.image.read()
+        torch_seen = see(reference, sample, data)
+        bits = sample.class_bits(torch_seen.inspection.label_map.shape)
+        with_torch.add(sample, bits, torch_seen, torch_seen)
+        height, width = torch_seen.pixels.shape[:2]
+        tiles += len(plan_tiles(height, width, bundle.input).places)
+        for name, inspector in looking.items():
+            agreements[name].add(sample, bits, see(inspector, sample, data), torch_seen)
+    return Parity(agreements, mean(with_torch.dice), len(samples), tiles)

@@ -1,0 +1,85 @@
+"""The steps that learn thresholds, make other artifacts and learn their gates."""
+
+from collections.abc import Iterable
+
+from app.inspection.artifact import Artifact
+from app.inspection.bundle import MANIFEST, Bundle
+from app.inspection.inspector import Inspector
+from training.artifacts.make import make_artifacts
+from training.bundle_files import read_json, write_manifest
+from training.config import ArtifactName, ConfigError
+from training.gate import with_gates
+from training.learn_artifact import learn_artifact
+from training.run import Run
+from training.steps.files import ARTIFACTS, CALIBRATION, require, write_json
+from training.steps.fit import known_pictures, split
+
+
+def operating_point(run: Run) -> None:
+    """Choose thresholds, probability calibration and the interval around the estimated Dice of fp32."""
+    if _thresholds_are_chosen(run):
+        return
+    _, splits = split(run)
+    learnt = learn_artifact(Inspector.load(run.bundle, device="cpu"), splits, run.config.operating_point)
+    write_json(run.directory / CALIBRATION, learnt.report)
+    assert learnt.artifact.operating_point.chosen is not None
+    print(f"operating point: {learnt.artifact.operating_point.chosen.sentence}", flush=True)
+    set_artifacts(run, [learnt.artifact])
+
+
+def _thresholds_are_chosen(run: Run) -> bool:
+    require(run.bundle / MANIFEST, "export")
+    return Bundle.load(run.bundle).artifacts[0].operating_point.expected is not None
+
+
+def with_thresholds(run: Run) -> Bundle:
+    """The run's bundle; raises ConfigError where its thresholds are not chosen yet."""
+    if not _thresholds_are_chosen(run):
+        raise ConfigError(f"{run.bundle} has no thresholds yet; run the step operating-point first")
+    return Bundle.load(run.bundle)
+
+
+def set_artifacts(run: Run, artifacts: Iterable[Artifact]) -> None:
+    """Write the manifest of the run's bundle with other artifacts."""
+    bundle = Bundle.load(run.bundle)
+    write_manifest(run.bundle, bundle.model_copy(update={"artifacts": tuple(artifacts)}))
+
+
+def artifacts(run: Run) -> None:
+    """Make the other artifacts that are asked for; those within their budget go into the bundle."""
+    path = run.directory / ARTIFACTS
+    bundle = with_thresholds(run)
+    others = others_wanted(run)
+    if not others or artifacts_are_made(run, bundle):
+        return
+    _, splits = split(run)
+    work = run.directory / "quantisation"
+    made, figures = make_artifacts(bundle, others, splits, run.config.operating_point, work)
+    write_json(path, figures)
+    write_manifest(run.bundle, made)
+    left_out = set(run.bundle.glob("model*.onnx")) - {run.bundle / each.file for each in made.artifacts}
+    for graph in left_out:
+        graph.unlink()
+
+
+def others_wanted(run: Run) -> list[ArtifactName]:
+    """The artifacts to make beside fp32."""
+    return [name for name in run.config.artifacts if name != "fp32"]
+
+
+def artifacts_are_made(run: Run, bundle: Bundle) -> bool:
+    """Whether the bundle has all artifacts that were within their budget."""
+    path = run.directory / ARTIFACTS
+    return path.exists() and set(read_json(path)["in_bundle"]) == {each.name for each in bundle.artifacts}
+
+
+def gate(run: Run) -> None:
+    """Learn the input gate of every artifact from the training pictures."""
+    require(run.bundle / MANIFEST, "export")
+    bundle, config = Bundle.load(run.bundle), run.config.gate
+    if config is None or all(each.gate is not None for each in bundle.artifacts):
+        return
+    classes, splits = split(run)
+    known = known_pictures(run, config, classes, splits["train"])
+    unseen = [*splits["validation"], *splits["calibration"]]
+    set_artifacts(run, with_gates(bundle, known, unseen, config))

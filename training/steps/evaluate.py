@@ -1,0 +1,112 @@
+"""The step that holds the bundle against the test split."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from app.inspection.artifact import Artifact, ExpectedRates
+from app.inspection.bundle import Bundle
+from app.inspection.inspector import Inspector
+from training.bundle_files import read_json
+from training.config import ConfigError
+from training.datasets.sample import Dataset, Sample
+from training.evaluation.dataset import evaluate_dataset
+from training.evaluation.figures import summarise
+from training.evaluation.gate import gate_figures, generated_products
+from training.evaluation.judged import judge_samples
+from training.evaluation.parity import parity
+from training.evaluation.report import write_evaluation_report
+from training.export import serving_graph
+from training.generators import Generator, make_generator, write_samples
+from training.operating_point import expected_rates
+from training.run import Run
+from training.segmenter import Segmenter
+from training.steps.artifacts import (
+    artifacts_are_made,
+    others_wanted,
+    set_artifacts,
+    with_thresholds,
+)
+from training.steps.files import ARTIFACTS, CALIBRATION, write_json
+from training.steps.fit import split
+
+GENERATED_TEST_PICTURES = 100
+GENERATED_TEST_SEED = 900_000  # training takes its pictures from the run's own seed
+
+
+def evaluate(run: Run) -> None:
+    """Judge the test split, once, and freshly generated pictures; write evaluation.json and its page."""
+    if (run.bundle / "evaluation.json").exists():
+        return
+    bundle = with_thresholds(run)
+    if others_wanted(run) and not artifacts_are_made(run, bundle):
+        raise ConfigError(f"{run.directory / ARTIFACTS} is missing; run the step artifacts first")
+    inspector = Inspector.load(run.bundle, device="cpu")
+    confidence = run.config.operating_point.confidence
+    classes, splits = split(run)
+    evaluation = evaluate_dataset(inspector, Dataset(classes, splits["test"]), confidence)
+    artifact = inspector.session.artifact
+    figures: dict[str, Any] = {
+        "command": run.command,
+        "bundle": {"name": run.config.name, "version": run.config.version, "artifact": artifact.name},
+        "split": run.config.split.model_dump(),
+        "confidence": confidence,
+        "calibration": artifact.operating_point.model_dump(mode="json", exclude={"trade_off"}),
+        "test": evaluation.figures,
+        "probability_calibration": _calibration_report(run, artifact),
+        "parity": read_json(run.bundle / "parity.json"),
+    }
+    if (run.directory / ARTIFACTS).exists():
+        figures["artifacts"] = read_json(run.directory / ARTIFACTS)
+    if run.config.generated is not None:
+        generator = make_generator(classes, run.config.generated)
+        figures["generated"] = summarise(judge_samples(inspector, _fresh(run, generator)), confidence)
+    if artifact.gate is not None:
+        others = generated_products(None if run.config.generated is None else run.config.generated.kind)
+        figures["gate"] = gate_figures(bundle, artifact, splits["test"], others, confidence)
+    # Operating points promise what the test split measured, not what they were chosen on.
+    called: dict[str, Sequence[bool]] = {artifact.name: [each.called_defective for each in evaluation.judged]}
+    if run.config.test_parity:
+        called |= _test_parity(run, bundle, splits["test"], figures["parity"])
+    defective = [each.defective for each in evaluation.judged]
+    rates = {name: expected_rates("test", defective, each, confidence) for name, each in called.items()}
+    set_artifacts(run, [_promising(each, rates) for each in bundle.artifacts])
+    write_json(run.directory / "judged.json", [asdict(each) for each in evaluation.judged])
+    # Without galleries: they show pictures of the set, which may not be published with the bundle.
+    write_evaluation_report(run.bundle / "evaluation.html", figures)
+    write_json(run.bundle / "evaluation.json", figures)
+
+
+def _fresh(run: Run, generator: Generator) -> list[Sample]:
+    """Generated pictures that nothing has seen."""
+    directory = run.directory / "generated"
+    shutil.rmtree(directory, ignore_errors=True)  # what a killed run left
+    return write_samples(generator, directory, GENERATED_TEST_PICTURES, GENERATED_TEST_SEED)
+
+
+def _test_parity(
+    run: Run, bundle: Bundle, samples: Sequence[Sample], figures: dict[str, Any]
+) -> dict[str, Sequence[bool]]:
+    """Add parity on the test split to the figures; return which pictures each artifact called defective."""
+    segmenter = Segmenter(run.config.model, len(bundle.classes))
+    found = parity(bundle, serving_graph(segmenter, run.weights, run.config.gate is not None), samples)
+    figures["test"] = found.figures()
+    flipped = {name: each.flipped for name, each in found.agreements.items()}
+    write_json(run.directory / "flipped.json", flipped)
+    return {name: each.called for name, each in found.agreements.items()}
+
+
+def _calibration_report(run: Run, artifact: Artifact) -> dict[str, Any]:
+    """How well the artifact's probabilities are calibrated."""
+    if artifact.name == "fp32":
+        return dict(read_json(run.directory / CALIBRATION))
+    return dict(read_json(run.directory / ARTIFACTS)["tried"][artifact.name]["probability_calibration"])
+
+
+def _promising(artifact: Artifact, rates: Mapping[str, ExpectedRates]) -> Artifact:
+    """The artifact with the rates to expect of it, where they were measured."""
+    if artifact.name not in rates:
+        return artifact
+    point = artifact.operating_point.model_copy(update={"expected": rates[artifact.name]})
+    return artifact.model_copy(update={"operating_point": point})

@@ -1,0 +1,62 @@
+"""The step from weights to a graph, with the bundle drafted around it."""
+
+import shutil
+
+import numpy as np
+
+from app.inspection.bundle import Bundle, DefectClass, TrainingSummary
+from app.inspection.preprocess import cut
+from training.bundle_files import write_text
+from training.datamodule import input_contract
+from training.datasets.sources import data_sources
+from training.export import GRAPH, check_parity, draft_bundle, export_graph
+from training.pictures import load_pictures
+from training.run import MADE_WITH, WEIGHTS, Run, made_with
+from training.segmenter import Segmenter
+from training.splits import Splits
+from training.steps.files import require, write_json
+from training.steps.fit import split
+
+PARITY_PICTURES = 24
+
+
+def export(run: Run) -> None:
+    """Export the graph, check it against torch on calibration tiles, draft the bundle around it."""
+    if (run.bundle / "parity.json").exists():
+        return
+    require(run.weights, "fit")
+    config = run.config
+    classes, splits = split(run)
+    segmenter = Segmenter(config.model, len(classes))
+    gated = config.gate is not None
+    graph = export_graph(segmenter, run.weights, config.model.tile, run.bundle / GRAPH, gated)
+    step = max(1, len(splits["calibration"]) // PARITY_PICTURES)
+    pictures = load_pictures(splits["calibration"][::step], 1.0)
+    tiles = np.concatenate([cut(picture.pixels, input_contract(config.model))[0] for picture in pictures])
+    parity = check_parity(graph, run.bundle / GRAPH, tiles)
+    severities = tuple(
+        DefectClass(name=name, severity=config.severity.get(name, "major")) for name in classes
+    )
+    draft_bundle(run.bundle, config, severities, _summary(run, splits))
+    if config.stage == "large":  # for others to start from
+        shutil.copyfile(run.weights, run.bundle / WEIGHTS)
+        write_text(run.bundle / MADE_WITH, made_with(config))
+    write_json(run.bundle / "parity.json", parity)
+
+
+def _summary(run: Run, splits: Splits) -> TrainingSummary:
+    config = run.config
+    stages = [f"encoder {config.model.encoder} from {config.model.weights} weights"]
+    before = Bundle.load(run.start).training if run.start is not None else None
+    generated = 0 if config.generated is None else config.generated.pictures
+    own = data_sources(splits["train"], generated)
+    fit_text = f"at most {config.fit.steps} steps of {config.fit.batch_size} tiles of {config.model.tile} px"
+    if config.transplants is not None:
+        fit_text += f", with up to {config.transplants.pictures} pictures of transplanted defects"
+    stages = [*(before.stages if before else stages), f"{config.stage}: {fit_text}"]
+    return TrainingSummary(
+        data=(*(before.data if before else ()), *own),
+        stages=tuple(stages),
+        seed=config.seed,
+        note=config.note,
+    )
