@@ -15,3 +15,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("PASSLINE_DATA") or None,
         help="root of the magnetic tiles (default: $PASSLINE_DATA); without it tests on them skip",
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow ones first, so that processes beside each other end together."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,7 @@ class Serving:
     @property
     def url(self) -> str:
         """Where it listens."""
-        found = re.search(rf"http://{HOST}:\d+", self.greeting)
+        found = re.search(rf"https?://{HOST}:\d+", self.greeting)
         assert found, self.greeting
         return found.group()
 
@@ -70,15 +70,22 @@ def app_command(*arguments: str) -> list[str]:
 
 
 @contextmanager
-def serving(bundle_dir: Path, **settings: object) -> Iterator[Serving]:
-    """Serve a bundle on a free port until the block ends; raises RuntimeError where it does not start."""
+def serving(
+    bundle_dir: Path, command: Sequence[str] = (), stdout: int | None = None, **settings: object
+) -> Iterator[Serving]:
+    """Serve a bundle on a free port until the block ends; raises RuntimeError where it does not start.
+
+    `command` starts it in another way than usual, `stdout` is where its log goes instead of a file.
+    """
     chosen = environment(**({"bundle_dir": bundle_dir.resolve(), "host": HOST, "port": 0} | settings))
     with TemporaryDirectory() as folder:
         logs = Path(folder)
         started = time.perf_counter()
         # Files and not pipes: a pipe that nobody reads fills up, and the service would wait for ever.
         with (logs / "stdout").open("wb") as out, (logs / "stderr").open("wb") as err:
-            process = subprocess.Popen(app_command("serve"), cwd=ROOT, env=chosen, stdout=out, stderr=err)
+            process = subprocess.Popen(
+                [*(command or app_command("serve"))], cwd=ROOT, env=chosen, stdout=stdout or out, stderr=err
+            )
         try:
             greeting = _greeting(process, logs / "stderr")
             yield Serving(process, logs, greeting, time.perf_counter() - started)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,14 @@ def test_architecture_names_every_module_or_its_folder() -> None:
     known = {file.name for room in ("app", "training", "tests") for file in (ROOT / room).rglob("*.py")}
     gone = set(re.findall(r"`(\w+\.py)`", text)) - known
     assert not gone, f"docs/architecture.md names {', '.join(sorted(gone))}, which do not exist"
+
+
+def test_architecture_shows_the_layers_that_are_held() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    contracts = project["tool"]["importlinter"]["contracts"]
+    layers = next(each["layers"] for each in contracts if each.get("containers") == ["app.inspection"])
+    shown = "".join(f"   {layer}\n" for layer in layers)
+    assert f"   ```text\n{shown}   ```\n" in (ROOT / "docs/architecture.md").read_text()
 
 
 def test_every_setting_named_exists() -> None:

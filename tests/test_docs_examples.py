@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 
 from app.__main__ import _parser as app_parser
 from app.inspection.errors import RecipeInvalid
@@ -62,14 +63,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "recipes").mkdir()
     for number, block in enumerate(block for block in all_blocks("yaml") if block.page.name == "recipes.md"):
         (place / f"recipes/{number}.yaml").write_text(block.body, encoding="utf-8")
+    shutil.copy(place / "recipes/0.yaml", place / "strict.yaml")
+    (place / "recipes/trial.yaml").write_text("name: trial\n", encoding="utf-8")
     for name, sample in (("tile", "break"), ("tile.mask", "break.mask"), ("tile-2", "good")):
         shutil.copy(BUNDLE / f"golden/{sample}.png", place / f"{name}.png")
+    (place / "frame.raw").write_bytes(Image.open(place / "tile.png").tobytes())
     return place
 
 
 @pytest.fixture(scope="module")
 def service(folder: Path) -> Iterator[Serving]:
-    with serving(BUNDLE, device="cpu", recipes_dir=str(folder / "recipes")) as running:
+    (folder / "state").mkdir()
+    places: dict[str, Any] = {
+        "recipes_dir": folder / "recipes",
+        "bundles_dir": ROOT / "models",
+        "state_dir": folder / "state",
+    }
+    with serving(BUNDLE, device="cpu", **places) as running:
         yield running
 
 
@@ -142,7 +152,7 @@ def _parsed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.N
 
 def _check_docker(words: list[str]) -> None:
     if words[0] == "compose":
-        named = {word for word in words if re.fullmatch(r"(passline|prometheus)[\w-]*", word)}
+        named = {word for word in words if re.fullmatch(r"(passline|prometheus|grafana)[\w-]*", word)}
         assert named <= set(COMPOSE["services"]), f"docker-compose.yml has no {named}"
     arguments = [word for before, word in itertools.pairwise(words) if before == "--build-arg"]
     for argument in arguments:
@@ -161,7 +171,10 @@ CHECKS: dict[str, Callable[[list[str]], None]] = {
     "make": _check_make,
     "python": lambda words: _check_python(words[1:]),
     "docker": _check_docker,
-    **dict.fromkeys(["cd", "cp", "git", "gunzip", "mkdir", "mv", "rsync", "tensorboard"], _check_nothing),
+    **dict.fromkeys(
+        ["cd", "chown", "cp", "git", "gunzip", "mkdir", "mv", "openssl", "rsync", "tensorboard"],
+        _check_nothing,
+    ),
 }
 
 

@@ -29,7 +29,8 @@ LOCKS = {
     "serve-cpu": ["cpu"],
     "serve-gpu": ["gpu"],
     "serve-openvino": ["openvino"],
-    "dev": ["cpu", "train", "mlflow", "dev"],
+    "dev": ["cpu", "train", "mlflow", "otel", "dev"],
+    "peers": ["cpu", "peers"],
 }
 SERVING = [name for name in LOCKS if name.startswith("serve-")]
 OURS = ["passline", "passline-gpu"]
@@ -68,13 +69,20 @@ def test_lock_pins_every_direct_dependency_within_its_bounds(lock: str) -> None:
         assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), requirement
 
 
-@pytest.mark.parametrize(("package", "lock"), [("app", "serve-cpu"), ("training", "dev"), ("tests", "dev")])
-def test_what_is_imported_is_a_direct_dependency(package: str, lock: str) -> None:
-    named = {canonicalize_name(requirement.name) for requirement in direct(lock)}
+@pytest.mark.parametrize(
+    ("package", "locks"), [("app", ["serve-cpu"]), ("training", ["dev"]), ("tests", ["dev", "peers"])]
+)
+def test_what_is_imported_is_a_direct_dependency(package: str, locks: list[str]) -> None:
+    optional = map(Requirement, PROJECT["optional-dependencies"]["otel"] if package == "app" else [])
+    required = [*optional, *(requirement for lock in locks for requirement in direct(lock))]
+    named = {canonicalize_name(requirement.name) for requirement in required}
     distributions = packages_distributions()
     for path in (ROOT / package).rglob("*.py"):
         for module in third_party(path):
-            assert named & {canonicalize_name(each) for each in distributions[module]}, (path, module)
+            assert named & {canonicalize_name(each) for each in distributions.get(module, [module])}, (
+                path,
+                module,
+            )
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -97,6 +105,12 @@ def test_what_is_served_is_what_is_tested(lock: str) -> None:
     tested = pins("dev")
     only_here = {n for n in pins(lock) if n.startswith(("nvidia-", "onnxruntime"))}
     assert {n: v for n, v in pins(lock).items() if n not in only_here and tested[n] != v} == {}
+
+
+def test_peers_run_on_what_the_service_runs_on() -> None:
+    peers = pins("peers")
+    served = {name: version for name, version in pins("serve-cpu").items() if "opentelemetry" not in name}
+    assert {name: version for name, version in served.items() if peers[name] != version} == {}
 
 
 def test_image_runs_as_a_numbered_user_who_is_not_root() -> None:
@@ -128,7 +142,7 @@ def test_settings_in_image_and_compose_exist() -> None:
     assert (ROOT / environment["PASSLINE_BUNDLE_DIR"].removeprefix("/opt/passline-app/")).is_dir()
 
 
-@pytest.mark.parametrize("name", [*OURS, "prometheus"])
+@pytest.mark.parametrize("name", [*OURS, "prometheus", "grafana"])
 def test_containers_are_locked_down(name: str) -> None:
     service = COMPOSE["services"][name]
     assert service["read_only"] is True

@@ -39,6 +39,13 @@ def recipes_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of recipes that a service may change."""
+    (tmp_path / "strict.yaml").write_text(STRICT)
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def make_client(bundle_dir: Path, recipes_dir: Path) -> Iterator[Callable[..., TestClient]]:
     """Start an app in process with changed settings; all are stopped at the end."""

@@ -88,13 +88,17 @@ def test_what_is_wrong_for_all_is_said_once(client: TestClient, clean: bytes, qu
     refused(response, 422, "recipe_unknown" if "recipe" in query else "request_invalid")
 
 
-def test_a_batch_has_no_overlays(client: TestClient, clean: bytes) -> None:
-    response = client.post("/v1/inspections/batch?overlay=true", files=[("images", clean)])
+@pytest.mark.parametrize(
+    ("option", "those"),
+    [("overlay", "overlays"), ("heatmap", "heat maps"), ("certificate", "certificates")],
+)
+def test_a_batch_has_no_explanations(client: TestClient, clean: bytes, option: str, those: str) -> None:
+    response = client.post(f"/v1/inspections/batch?{option}=true", files=[("images", clean)])
     problem = refused(response, 422, "request_invalid")
     assert problem["fields"] == [
         {
-            "field": "query.overlay",
-            "message": "a batch has no overlays; ask for them one picture at a time",
+            "field": f"query.{option}",
+            "message": f"a batch has no {those}; ask for them one picture at a time",
         }
     ]
 

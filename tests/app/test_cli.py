@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from app.__main__ import main
 from tests.markdown import ROOT
 from tests.serving import Serving, app_command, environment
 from tests.tiny_bundle import write_tiny_bundle
@@ -52,6 +53,24 @@ def test_inspect_a_folder_where_one_fails(bundle_dir: Path, folder: Path, dark: 
     assert verdicts == {"a.png": "pass", "b.PNG": "pass", "c.png": "fail"}
 
 
+def test_inspect_a_folder_with_certificates(
+    bundle_dir: Path, folder: Path, dark: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    (folder / "c.png").write_bytes(dark[:100])
+    out = tmp_path_factory.mktemp("certificates")
+    done = app("inspect", folder, "--json", "--certificates", out, bundle_dir=bundle_dir)
+    assert done.returncode == 2
+    assert not any(line.get("certificate") for line in map(json.loads, done.stdout.splitlines()))
+    written = sorted(str(file.relative_to(out)) for file in out.rglob("*.html"))
+    assert written == ["a.png.html", "below/b.PNG.html"]
+    assert "b.PNG" in (out / "below/b.PNG.html").read_text()
+    nowhere = app("inspect", folder, "--certificates", folder / "c.png", bundle_dir=bundle_dir)
+    assert (nowhere.returncode, nowhere.stderr.partition(":")[0]) == (
+        2,
+        f"no certificate can be written in {folder / 'c.png'}",
+    )
+
+
 def test_inspect_a_folder_with_a_picture_that_cannot_be(
     bundle_dir: Path, folder: Path, dark: bytes, recipes_dir: Path
 ) -> None:
@@ -68,10 +87,9 @@ def test_inspect_a_folder_with_a_picture_that_cannot_be(
 @pytest.mark.parametrize(
     ("arguments", "settings", "says"),
     [
-        (("inspect", "/nowhere"), {}, "no picture"),
-        (("inspect", "tests"), {}, "no picture"),
         (("verify", "/nowhere"), {}, "/nowhere"),
         (("verify",), {"port": "x"}, "PASSLINE_PORT"),
+        (("build-engine",), {}, "PASSLINE_ENGINES_DIR is not set"),
         (("verify",), {"upload_memory_bytes": 1}, "upload_memory_bytes must be"),
         (("serve",), {"devcie": "cuda"}, "did you mean PASSLINE_DEVICE?"),
         (("dance",), {}, "dance"),
@@ -79,12 +97,29 @@ def test_inspect_a_folder_with_a_picture_that_cannot_be(
     ],
 )
 def test_what_cannot_be_done_says_why(
-    arguments: tuple[str, ...], settings: dict[str, object], says: str
+    arguments: tuple[str, ...],
+    settings: dict[str, object],
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    done = app(*arguments, **settings)
+    """In this process: it takes seconds to start another."""
+    monkeypatch.setattr("os.environ", environment(**settings))
+    try:
+        status = main(list(arguments))
+    except SystemExit as end:
+        status = int(end.code or 0)
+    done = capsys.readouterr()
+    assert (status, done.out) == (2, "")
+    assert says in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("place", ["/nowhere", "tests"])
+def test_a_folder_without_pictures_is_told(place: str) -> None:
+    done = app("inspect", place)
     assert (done.returncode, done.stdout) == (2, "")
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "no picture" in done.stderr
 
 
 def test_inspect_by_a_recipe_that_is_not_there(bundle_dir: Path, folder: Path) -> None:

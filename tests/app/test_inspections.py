@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,19 @@ import pytest
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
-from app.inspection.measure import measure
+from app.inspection.findings import find
 from app.inspection.recipe import parse_recipe
-from app.inspection.verdict import head_reason, judge
+from app.inspection.verdict import doubts_about, judge
 from app.mask_formats import Polygon, RunLengths, from_png, from_polygons, from_rle
 from tests.app.conftest import GENEROUS, STRICT
-from tests.tiny_bundle import png, tiny_picture
+from tests.tiny_bundle import png, tiny_picture, write_tiny_bundle
 
 CLASSES = ("dark", "bright")
 KEYS = {
     *("id", "verdict", "reasons", "defects", "mask", "dice", "image", "model", "timings_ms"),
-    *("image_probability", "image_threshold", "recipe", "part_id", "camera_id", "overlay"),
+    *("image_probability", "unexplained_probability", "image_threshold", "recipe", "recipe_version"),
+    *("part_id", "camera_id", "overlay", "heatmap", "certificate"),
+    "gate_scores",
 }
 MakeClient = Callable[..., TestClient]
 
@@ -58,16 +61,16 @@ def test_a_defect_fails_with_everything_the_answer_promises(client: TestClient, 
     answer = post(client, dark)
     assert answer.keys() == KEYS
     assert answer["verdict"] == "fail"
-    assert answer["reasons"] == [
-        {"rule": "max_count", "defect_class": "dark", "measured": 1.0, "limit": 0.0, "unit": "count"}
-    ]
+    reason = {"rule": "max_count", "defect_class": "dark", "measured": 1.0, "limit": 0.0, "unit": "count"}
+    assert answer["reasons"] == [reason | {"zone": None, "defect": None, "verdict": "fail"}]
     (defect,) = answer["defects"]
     assert defect["defect_class"] == "dark"
     assert (defect["area_px"], defect["length_px"], defect["width_px"]) == (108, 12.0, 9.0)
     assert (defect["area_mm2"], defect["length_mm"], defect["width_mm"]) == (None, None, None)
     assert (defect["bbox"], defect["centroid"]) == ([20, 30, 12, 9], [25.5, 34.0])
     assert not defect["touches_border"]
-    assert answer["image"] == {"width": 80, "height": 96, "sha256": hashlib.sha256(dark).hexdigest()}
+    digest = hashlib.sha256(dark).hexdigest()
+    assert answer["image"] == {"width": 80, "height": 96, "sha256": digest, "pixel_format": None}
     assert answer["model"] == {
         "name": "tiny",
         "version": "1",
@@ -86,6 +89,32 @@ def test_a_clean_picture_passes_and_has_no_dice_to_estimate(client: TestClient, 
     estimated = answer["dice"]["estimated"]
     assert estimated["any_defect"] is None
     assert estimated["reason"]
+
+
+def test_the_interval_around_the_estimated_dice_is_answered_where_the_bundle_states_one(
+    make_client: MakeClient, client: TestClient, dark: bytes, tmp_path: Path
+) -> None:
+    assert client.get("/v1/model").json()["operating_point"]["dice_interval"] is None
+    estimated = post(client, dark)["dice"]["estimated"]
+    assert (estimated["low"], estimated["high"]) == (None, None)
+    interval = {
+        "coverage": 0.9,
+        "pictures": 30,
+        "groups": 20,
+        "splits": ["calibration", "validation"],
+        "levels": [0.0, 0.6],
+        "margins": [0.5, 0.2],
+    }
+    manifest = json.loads((write_tiny_bundle(tmp_path) / "bundle.json").read_text())
+    manifest["artifacts"][0]["operating_point"]["dice_interval"] = interval
+    (tmp_path / "bundle.json").write_text(json.dumps(manifest))
+    stating = make_client(bundle_dir=tmp_path)
+    assert stating.get("/v1/model").json()["operating_point"]["dice_interval"] == interval
+    found = post(stating, dark)["dice"]["estimated"]
+    assert found["any_defect"] == estimated["any_defect"]
+    margin = 0.5 if found["any_defect"] < 0.6 else 0.2
+    assert found["low"] == pytest.approx(max(0, found["any_defect"] - margin))
+    assert found["high"] == pytest.approx(min(1, found["any_defect"] + margin))
 
 
 def test_a_head_without_a_mask_is_reviewed(client: TestClient) -> None:
@@ -113,16 +142,18 @@ def test_a_raw_body_is_judged_as_the_form_is(client: TestClient, dark: bytes, me
 @pytest.mark.parametrize("recipe", [STRICT, GENEROUS])
 def test_the_verdict_follows_from_mask_and_recipe(client: TestClient, form: str, recipe: str) -> None:
     rules = parse_recipe(recipe, "test")
+    severities = {each["name"]: each["severity"] for each in client.get("/v1/model").json()["classes"]}
     for seed in range(12):
         answer = post(client, png(speckled(seed)), f"?mask={form}", recipe=rules.name)
         assert answer["mask"]["format"] == form
         label_map = decoded(answer["mask"], (150, 170))
-        defects = measure(label_map, None, CLASSES, rules.pixel_pitch_mm)
-        head = head_reason(answer["image_probability"], answer["image_threshold"])
-        verdict, reasons = judge(defects, rules, head)
+        found = find(label_map, None, CLASSES, rules)
+        head = answer["unexplained_probability"], answer["image_threshold"]
+        doubts = doubts_about(*head, answer["dice"]["estimated"]["any_defect"], rules)
+        verdict, reasons = judge(found, rules, severities, doubts)
         assert verdict == answer["verdict"]
         assert [reason.measured for reason in reasons] == [each["measured"] for each in answer["reasons"]]
-        assert [each.area_px for each in defects] == [each["area_px"] for each in answer["defects"]]
+        assert [each.area_px for each in found.defects] == [each["area_px"] for each in answer["defects"]]
 
 
 def decoded(mask: dict[str, Any], shape: tuple[int, int]) -> NDArray[np.uint8]:
@@ -139,7 +170,7 @@ def decoded(mask: dict[str, Any], shape: tuple[int, int]) -> NDArray[np.uint8]:
 def test_no_mask_and_no_overlay_unless_asked_for(client: TestClient, dark: bytes) -> None:
     answer = post(client, dark, "?mask=none&overlay=false")
     assert answer["mask"] == {"format": "none", "data": None}
-    assert answer["overlay"] is None
+    assert (answer["overlay"], answer["heatmap"], answer["certificate"]) == (None, None, None)
 
 
 def test_an_overlay_is_a_picture_of_the_same_size(client: TestClient, dark: bytes) -> None:

@@ -1,6 +1,8 @@
 """The OpenAPI document: complete, true, offline, and no request made from it is answered with a 500."""
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,10 +21,29 @@ from app.main import create_app
 from app.problems import TABLE
 from app.schemas import BatchAnswer, InspectionAnswer, Problem
 from app.settings import Settings
-from tests.serving import Serving
+from tests.serving import serving
 
-POSTS = {"/v1/inspections", "/v1/inspections/batch"}
-PATHS = POSTS | {"/v1/model", "/healthz", "/readyz", "/metrics"}
+POSTS = {("/v1/inspections", "POST"), ("/v1/inspections/batch", "POST")}
+CHANGES = {
+    *(("/v1/recipes/{name}", method) for method in ("PUT", "DELETE")),
+    ("/v1/recipes/dry-run", "POST"),
+    ("/v1/activations", "PUT"),
+    *(("/v1/bundles/candidate", method) for method in ("PUT", "DELETE")),
+    ("/v1/bundles/candidate/promotion", "POST"),
+    ("/v1/bundles/rollback", "POST"),
+}
+RECIPES = {
+    *("/v1/recipes", "/v1/recipe-schema", "/v1/recipes/{name}", "/v1/recipes/{name}/versions"),
+    "/v1/activations",
+}
+BUNDLES = {
+    *("/v1/bundles", "/v1/bundles/changes", "/v1/bundles/candidate"),
+    "/v1/bundles/candidate/disagreements",
+}
+BARE = {("/v1/bundles/candidate", "DELETE")}  # it takes nothing that could be wrong
+READS = {(path, "GET") for path in RECIPES | BUNDLES | {"/v1/model", "/healthz", "/readyz", "/metrics"}}
+OPERATIONS = POSTS | CHANGES | READS
+EXAMPLES = dict.fromkeys(POSTS, 40) | dict.fromkeys(CHANGES, 8)
 CHECKS = [
     status_code_conformance,
     content_type_conformance,
@@ -37,20 +58,24 @@ def document(client: TestClient) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def api(server: Serving) -> Any:
-    """The service as schemathesis sees it, over real HTTP."""
-    return schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+def api(bundle_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The service as schemathesis sees it, over real HTTP; it may change recipes and bundles of its own."""
+    folder = tmp_path_factory.mktemp("changing")
+    places: dict[str, Any] = {"recipes_dir": folder, "bundles_dir": bundle_dir.parent, "state_dir": folder}
+    with serving(bundle_dir, threads=1, max_upload_bytes=4_000_000, **places) as server:
+        yield schemathesis.openapi.from_url(f"{server.url}/openapi.json")
 
 
 @pytest.mark.parametrize(
-    ("path", "mode"),
-    [(path, "positive") for path in sorted(PATHS)] + [(path, "negative") for path in sorted(POSTS)],
+    ("path", "method", "mode"),
+    [(*operation, "positive") for operation in sorted(OPERATIONS)]
+    + [(*operation, "negative") for operation in sorted((POSTS | CHANGES) - BARE)],
 )
-def test_no_request_made_from_the_document_gives_a_500(api: Any, path: str, mode: str) -> None:
-    operation = api[path]["POST" if path in POSTS else "GET"]
+def test_no_request_made_from_the_document_gives_a_500(api: Any, path: str, method: str, mode: str) -> None:
+    operation = api[path][method]
 
     @settings(
-        max_examples=40 if path in POSTS else 3,
+        max_examples=EXAMPLES.get((path, method), 3),
         deadline=None,
         derandomize=True,  # CI must not find by chance what nobody changed
         phases=[Phase.explicit, Phase.generate],
@@ -66,7 +91,8 @@ def test_no_request_made_from_the_document_gives_a_500(api: Any, path: str, mode
 
 
 def test_every_endpoint_is_documented(document: dict[str, Any]) -> None:
-    assert set(document["paths"]) == PATHS
+    found = {(path, method.upper()) for path, those in document["paths"].items() for method in those}
+    assert found == OPERATIONS
     for path in document["paths"].values():
         for operation in path.values():
             assert operation["summary"]
@@ -88,7 +114,7 @@ def test_every_problem_that_a_request_can_meet_is_documented(document: dict[str,
         "bundle_corrupt",
         "self_test_failed",
         "device_unavailable",
-        "recipe_invalid",
+        "state_invalid",
     }
     unrouted = {"not_found", "method_not_allowed"}
     assert documented == {error.code for error in TABLE} - only_causes - unrouted
@@ -104,7 +130,8 @@ def test_the_worked_examples_are_true_to_the_shapes(document: dict[str, Any]) ->
 
 def test_the_picture_may_come_in_every_way_that_is_read(document: dict[str, Any]) -> None:
     content = document["paths"]["/v1/inspections"]["post"]["requestBody"]["content"]
-    assert set(content) == {"multipart/form-data", "image/jpeg", "image/png", "image/bmp", "image/tiff"}
+    files = {"image/jpeg", "image/png", "image/bmp", "image/tiff"}
+    assert set(content) == {"multipart/form-data", "application/octet-stream", *files}
     fields = content["multipart/form-data"]["schema"]["properties"]
     assert set(fields) == {"image", "reference_mask", "recipe", "part_id", "camera_id"}
 
@@ -120,3 +147,24 @@ def test_the_page_needs_nothing_from_outside(client: TestClient) -> None:
 
 def test_the_document_can_be_made_without_a_bundle() -> None:
     assert create_app(Settings()).openapi()["info"]["title"] == "Passline"
+
+
+def test_no_sequence_of_requests_gives_a_500(api: Any) -> None:
+    """Each next request is made of what earlier ones answered, by the links that the document implies."""
+
+    class Sequences(api.as_state_machine()):  # type: ignore[misc]
+        def validate_response(self, response: Any, case: Any, additional_checks: Any = (), **_: Any) -> None:
+            case.validate_response(response, checks=CHECKS)
+            in_time = "X-Deadline-Ms" not in case.headers
+            assert response.status_code < 500 or (response.status_code == 504 and not in_time)
+
+    Sequences.run(
+        settings=settings(
+            max_examples=8,
+            stateful_step_count=8,
+            deadline=None,
+            derandomize=True,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+    )

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from app.edge import MAX_HEADER_BYTES
 from app.errors import DeadlineExceeded
 from app.inspection.inspector import Inspector
+from app.judging import judge
+from app.order import Order
 from app.schemas import Options
-from app.service import Order, judge
 from app.uploads import Upload
 from tests.app.test_inspections import post, refused
 from tests.inspection.bad_input import BadInput, bad_inputs
@@ -43,17 +45,37 @@ def test_a_form_without_a_picture_is_refused(client: TestClient, clean: bytes) -
     assert refused(response, 422, "request_invalid")["fields"][0]["field"] == "form.image"
 
 
-@pytest.mark.parametrize("media_type", ["application/octet-stream", "text/plain", "image/gif", None])
+@pytest.mark.parametrize("media_type", ["text/plain", "image/gif", None])
 def test_other_media_types_are_refused(client: TestClient, dark: bytes, media_type: str | None) -> None:
     headers = {} if media_type is None else {"Content-Type": media_type}
     response = client.post("/v1/inspections", content=dark, headers=headers)
     assert "image/jpeg" in refused(response, 415, "media_type_unsupported")["detail"]
 
 
+@pytest.mark.parametrize("part", ["value", "name", "query"])
+def test_headers_have_their_size(client: TestClient, part: str) -> None:
+    spare = MAX_HEADER_BYTES - 512  # for what the client sends besides
+    for length, status in ((spare, 200), (MAX_HEADER_BYTES, 431)):
+        much = "y" * length
+        headers = {"value": {"X-Much": much}, "name": {much: "x"}}.get(part, {})
+        response = client.get(f"/healthz?{much if part == 'query' else ''}", headers=headers)
+        assert response.status_code == status
+    assert str(MAX_HEADER_BYTES) in refused(response, 431, "headers_too_large")["detail"]
+
+
 @pytest.mark.parametrize("milliseconds", ["0", "-5", "soon", "600001"])
 def test_a_deadline_must_make_sense(client: TestClient, dark: bytes, milliseconds: str) -> None:
     response = client.post("/v1/inspections", files={"image": dark}, headers={"X-Deadline-Ms": milliseconds})
     assert refused(response, 422, "request_invalid")["fields"][0]["field"] == "header.X-Deadline-Ms"
+
+
+def test_a_deadline_is_given_once(client: TestClient, dark: bytes) -> None:
+    twice = [("X-Deadline-Ms", "9000"), ("x-deadline-ms", "9000")]
+    for path, field in (("/v1/inspections", "image"), ("/v1/inspections/batch", "images")):
+        response = client.post(path, files={field: dark}, headers=twice)
+        (wrong,) = refused(response, 422, "request_invalid")["fields"]
+        assert wrong["field"] == "header.X-Deadline-Ms"
+        assert "once" in wrong["message"]
 
 
 def test_what_comes_too_late_is_not_given(client: TestClient) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import contextvars
+import functools
 import threading
 import time
 from collections.abc import Coroutine
@@ -250,6 +251,75 @@ def test_a_storm_of_clients_that_come_and_go_leaves_nothing_behind() -> None:
         await until(lambda: scheduler.running == 0)
         assert scheduler.waiting == 0
         assert await scheduler.run(lambda: "still serving", soon()) == "still serving"
+        await scheduler.close()
+
+    in_loop(scene())
+
+
+def test_the_more_urgent_go_first_and_of_equal_ones_the_first() -> None:
+    async def scene() -> None:
+        scheduler, gate, order = Scheduler(workers=1, places=8), Gate(), list[str]()
+        first = asyncio.create_task(scheduler.run(gate.work, soon()))
+        await until(lambda: gate.begun)
+        tasks = list[asyncio.Task[None]]()
+        for name, priority in (("low", -1), ("a", 0), ("b", 0), ("high", 5)):
+            work = functools.partial(order.append, name)
+            tasks.append(asyncio.create_task(scheduler.run(work, soon(), priority)))
+            await until(lambda: scheduler.waiting == len(tasks))
+        gate.open()
+        await asyncio.gather(first, *tasks)
+        assert order == ["high", "a", "b", "low"]
+        await scheduler.close()
+
+    in_loop(scene())
+
+
+def test_a_full_queue_takes_the_more_urgent_in_the_place_of_the_least() -> None:
+    async def scene() -> None:
+        scheduler, gate = Scheduler(workers=1, places=4), Gate()
+        running = asyncio.create_task(scheduler.run(gate.work, soon()))
+        await until(lambda: gate.begun)
+        batch = asyncio.create_task(scheduler.run_when_room(gate.work, soon()))
+        waiting = [asyncio.create_task(scheduler.run(gate.work, soon())) for _ in range(2)]
+        await until(lambda: scheduler.waiting == 3)
+        with pytest.raises(Overloaded, match="all 4 places"):
+            await scheduler.run(gate.work, soon(), 0)  # no more urgent than they are
+        urgent = asyncio.create_task(scheduler.run(lambda: "urgent", soon(), 1))
+        with pytest.raises(Overloaded, match="more urgent") as refusal:
+            await waiting[1]  # the last of the least urgent
+        assert refusal.value.retry_after_s >= 1
+        gate.open()
+        assert [await each for each in (running, waiting[0], batch, urgent)] == ["done"] * 3 + ["urgent"]
+        await scheduler.close()
+
+    in_loop(scene())
+
+
+def test_an_urgent_one_that_is_too_late_displaces_nobody() -> None:
+    async def scene() -> None:
+        scheduler, gate = Scheduler(workers=1, places=2), Gate()
+        tasks = [asyncio.create_task(scheduler.run(gate.work, soon())) for _ in range(2)]
+        await until(lambda: gate.begun)
+        with pytest.raises(DeadlineExceeded):
+            await scheduler.run(gate.work, soon(-1), 9)
+        gate.open()
+        assert await asyncio.gather(*tasks) == ["done"] * 2
+        await scheduler.close()
+
+    in_loop(scene())
+
+
+def test_urgent_ones_never_displace_each_other_or_what_runs() -> None:
+    async def scene() -> None:
+        scheduler, gate = Scheduler(workers=1, places=2), Gate()
+        running = asyncio.create_task(scheduler.run(gate.work, soon()))
+        await until(lambda: gate.begun)
+        urgent = asyncio.create_task(scheduler.run(gate.work, soon(), 9))
+        await until(lambda: scheduler.waiting == 1)
+        with pytest.raises(Overloaded):
+            await scheduler.run(gate.work, soon(), 9)
+        gate.open()
+        assert [await running, await urgent] == ["done"] * 2
         await scheduler.close()
 
     in_loop(scene())

@@ -5,6 +5,7 @@ import re
 import pytest
 from pydantic import ValidationError
 
+from app.__main__ import main
 from app.settings import NOT_OURS, Settings, UnknownSetting, variable
 from tests.markdown import ROOT
 
@@ -59,6 +60,7 @@ def test_the_tests_own_variable_is_no_reason_to_stop(monkeypatch: pytest.MonkeyP
         ("queue_size", "-1"),
         ("max_pixels", "many"),
         ("log_level", "loud"),
+        ("otlp_endpoint", "collector:4318"),
         ("upload_memory_bytes", "1000"),
     ],
 )
@@ -66,3 +68,24 @@ def test_values_that_cannot_be_are_refused(monkeypatch: pytest.MonkeyPatch, name
     monkeypatch.setenv(variable(name), value)
     with pytest.raises(ValidationError):
         Settings.from_environment()
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ("x", "PASSLINE_CAMERA_PRIORITIES: is no JSON object; right is"),
+        ("[1]", "PASSLINE_CAMERA_PRIORITIES: is no JSON object; right is"),
+        ('{"a": "b"}', "PASSLINE_CAMERA_PRIORITIES, key a: Input should be a valid integer"),
+    ],
+)
+def test_priorities_that_cannot_be_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str, line: str
+) -> None:
+    monkeypatch.setenv("PASSLINE_CAMERA_PRIORITIES", value)
+    assert main(["schema"]) == 2
+    assert capsys.readouterr().err.startswith(line)
+
+
+def test_priorities_are_read_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PASSLINE_CAMERA_PRIORITIES", '{"press-2": 10}')
+    assert Settings.from_environment().camera_priorities == {"press-2": 10}

@@ -44,7 +44,10 @@ def test_verdicts_and_problems_are_counted(fresh: TestClient, dark: bytes, clean
     assert found["passline_http_requests_total", (("route", "none"), ("status", "404"))] == 1
     assert found["passline_http_requests_total", (("route", "/v1/inspections"), ("status", "200"))] == 2
     assert found["passline_step_seconds_count", (("step", "inference"),)] == 3
-    assert "camera-1" not in str(found)
+    assert found["passline_camera_inspections_total", (("camera", "camera-1"), ("verdict", "pass"))] == 1
+    assert found["passline_camera_inspections_total", (("camera", "none"), ("verdict", "fail"))] == 1
+    assert found["passline_camera_defective_total", (("camera", "none"), ("defect_class", "dark"))] == 1
+    assert "part-1" not in str(found)
 
 
 def test_what_is_served_and_how_busy_it_is(fresh: TestClient) -> None:

@@ -1,6 +1,7 @@
 """Bodies: every bound holds while they stream in, and no framing is too odd to be answered."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -139,3 +140,30 @@ def test_no_bytes_break_the_reader(data: bytes, cut: int, around: bool) -> None:
     )
     with contextlib.suppress(RequestInvalid):
         read(content, cut)
+
+
+MANY = 1_000_000
+ATTACKS = {
+    "nearly_the_boundary": (body(part("image"), end="") + b"\r\n--C" * (MANY // 5) + b"\r\n--B--\r\n", True),
+    "line_ends_before_it_begins": (b"\r\n" * MANY, False),
+    "after_its_end": (b"--B--\r\n" + b"\r\n--B" * (MANY // 5), None),
+    "parts_without_end": (body(*[part("images")] * 20_000, end=""), False),
+    "texts_without_end": (body(*[part("recipe", "", None)] * 20_000, end=""), False),
+    "a_header_without_end": (b"--B\r\nX: " + b"y" * MANY, False),
+    "headers_without_end": (b"--B\r\n" + b"X: y\r\n" * (MANY // 6), False),
+    "quotes_in_a_header": (body("Content-Disposition: form-data; " + 'a="\\"";' * 500 + "\r\n\r\n"), False),
+}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("step", [1000, 10**7])
+def test_no_form_takes_long_to_refuse_or_to_read(name: str, step: int) -> None:
+    data, is_read = ATTACKS[name]
+    begun = time.process_time()
+    try:
+        read(data, step, images=3)
+        outcome = True
+    except (RequestInvalid, BatchTooLarge):
+        outcome = False
+    assert time.process_time() - begun < 0.5
+    assert is_read in (outcome, None)

@@ -15,7 +15,7 @@ from tests.benchmarks.ways import machine
 from training.config import ConfigError, FitConfig, GeneratedConfig, ModelConfig, RunConfig
 from training.datamodule import Batch, SurfaceDataModule
 from training.datasets.generated import CLASSES
-from training.finetune import fit
+from training.finetune import computed_precision, fit
 from training.generators import make_generator
 from training.pictures import GeneratedPictures, LoadedPictures
 from training.segmenter import Segmenter, build_segmenter
@@ -98,9 +98,10 @@ def main(arguments: list[str] | None = None) -> None:
     except (ConfigError, ValueError) as error:
         raise SystemExit(str(error)) from error
     loop, bare = measure(config, options.rounds, options.steps)
+    precision = computed_precision(config.precision)
     pictures = 1000 * options.batch * options.steps
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else machine()
-    print(f"{options.encoder}, batches of {options.batch} at {options.tile} px, {options.precision}; {name}")
+    print(f"{options.encoder}, batches of {options.batch} at {options.tile} px, {precision}; {name}")
     print(f"loop {pictures / loop.median:.1f} pictures/s, bare {pictures / bare.median:.1f} pictures/s")
     print(f"loop / bare, median of {options.rounds} pairs: {bare.ratio_to(loop):.2f}")
 

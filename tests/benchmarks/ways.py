@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ import onnxruntime as ort
 from app.inspection.decode import decode
 from app.inspection.inspector import Inspector
 from app.inspection.preprocess import cut
+from tests.markdown import ROOT
 from tests.serving import HOST
 from training.datasets.generated import generate_tile
 
+PAGE = ROOT / "docs/benchmarks.md"
+SHIPPED = ROOT / "models/magnetic-tile/4"
 SEED = 500_000
 BATCH = 8  # tiles per run, as `app.inspection.session` does by default
 OUTPUTS = ["mask_probability", "image_probability"]
@@ -85,3 +89,12 @@ def machine() -> str:
     lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{names[0] if names else 'unknown processor'}, {len(os.sched_getaffinity(0))} cores"
+
+
+def made_of(inspector: Inspector) -> str:
+    """What is measured, where and when."""
+    bundle, session = inspector.bundle, inspector.session
+    return (
+        f"{bundle.name} {bundle.version}, {session.artifact.name} on {session.execution_provider}, "
+        f"ONNX Runtime {ort.__version__}; {machine()}; {datetime.now(UTC):%Y-%m-%d}."
+    )

@@ -242,7 +242,17 @@ def _odd_but_right() -> list[BadInput]:
         ("jpeg_named_png", jpeg, "image/png", None),
         ("jpeg_trailing_garbage", jpeg + b"garbage \xff\xd8\xff" * 99, "image/jpeg", None),
         ("png_trailing_garbage", png + bytes(999), "image/png", None),
-        ("two_jpegs_in_one", jpeg + encode(other, "JPEG"), "image/jpeg", None),
+        ("two_jpegs_in_one", jpeg + encode(other, "JPEG"), "image/jpeg", ImageAnimated),
+        ("two_jpegs_apart", jpeg + bytes(99) + encode(other, "JPEG"), "image/jpeg", ImageAnimated),
+        (
+            "two_progressive_jpegs_in_one",
+            encode(image, "JPEG", progressive=True) * 2,
+            "image/jpeg",
+            ImageAnimated,
+        ),
+        ("two_pngs_in_one", png + encode(other, "PNG"), "image/png", ImageAnimated),
+        ("jpeg_with_thumbnail", encode(image, "JPEG", exif=b"Exif\0\0" + jpeg), "image/jpeg", None),
+        ("jpeg_with_late_comment", _with_late_comment(jpeg), "image/jpeg", None),
         ("tiff_jpeg_inside", encode(image, "TIFF", compression="jpeg"), "image/tiff", ImageUnsupported),
     ]
     return [BadInput(*each) for each in files]
@@ -261,6 +271,11 @@ def _many_scans(progressive: bytes) -> bytes:
     """A progressive JPEG whose last scan comes 200 times: a small file that takes long to decode."""
     last = progressive.rindex(b"\xff\xda")
     return progressive[:last] + progressive[last:-2] * 200 + b"\xff\xd9"
+
+
+def _with_late_comment(jpeg: bytes) -> bytes:
+    """The JPEG with itself as a comment between its scan and its end."""
+    return jpeg[:-2] + b"\xff\xfe" + struct.pack(">H", len(jpeg) + 2) + jpeg + jpeg[-2:]
 
 
 def _progressive_with_preview() -> bytes:

@@ -1,6 +1,8 @@
 """Bundles are read whole and unchanged, or refused with the reason."""
 
 import json
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.inspection.bundle import Bundle, Curve, ProbabilityCalibration
+from app.inspection.bundle import Bundle
+from app.inspection.calibration import Curve, ProbabilityCalibration
 from app.inspection.errors import BundleCorrupt, BundleInvalid
 from tests.tiny_bundle import sha256, write_tiny_bundle
 
@@ -45,6 +48,44 @@ def test_changed_or_missing_file_is_named(tmp_path: Path, file: str) -> None:
         Bundle.load(tmp_path)
 
 
+@pytest.mark.parametrize("file", ["bundle.json", "model.onnx"])
+def test_a_pipe_in_the_place_of_a_file_holds_nobody_up(tmp_path: Path, file: str) -> None:
+    write_tiny_bundle(tmp_path)
+    pipe = tmp_path / file
+    pipe.unlink()
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(b"",), daemon=True)  # ends the wait of a reader
+    writer.start()
+    with pytest.raises(BundleCorrupt, match=f"{file} is no regular file"):
+        Bundle.load(tmp_path)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    writer.join()
+    os.close(reading)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"levels": [0.1], "margins": [0.2]}, "levels must begin with 0 and rise"),
+        ({"levels": [0.0, 0.5, 0.5], "margins": [0.2, 0.1, 0.1]}, "levels must begin with 0 and rise"),
+        ({"levels": [0.0, 0.5], "margins": [0.2]}, "equally many"),
+        ({"levels": [0.0, 0.5], "margins": [0.1, 0.2]}, "margins must not rise"),
+        ({"levels": [], "margins": []}, "levels"),
+        ({"coverage": 1.0}, "coverage"),
+    ],
+)
+def test_an_interval_that_cannot_be_meant_is_refused(
+    tmp_path: Path, change: dict[str, Any], says: str
+) -> None:
+    interval = {"coverage": 0.9, "pictures": 30, "groups": 20, "levels": [0.0], "margins": [0.2]} | change
+
+    def add(manifest: dict[str, Any]) -> None:
+        manifest["artifacts"][0]["operating_point"]["dice_interval"] = interval
+
+    with pytest.raises(BundleInvalid, match=says):
+        Bundle.load(edit(write_tiny_bundle(tmp_path), add))
+
+
 def test_directory_without_a_bundle_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleCorrupt, match=r"bundle\.json"):
         Bundle.load(tmp_path / "nowhere")
@@ -53,8 +94,8 @@ def test_directory_without_a_bundle_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"schema_version": 2}, "schema_version"),
-        ({"schema_version": "1"}, "schema_version"),
+        ({"schema_version": 1}, "schema_version"),
+        ({"schema_version": "2"}, "schema_version"),
         ({"surprise": 1}, "surprise: Extra inputs"),
         ({"classes": []}, "classes"),
         ({"classes": [{"name": "a", "severity": "bad"}]}, r"classes\.0\.severity"),
@@ -63,11 +104,6 @@ def test_directory_without_a_bundle_is_refused(tmp_path: Path) -> None:
         ({"created": "yesterday"}, "created"),
         ({"name": "../evil"}, "name"),
         ({"recipe_sha256": "0"}, "recipe_sha256"),
-        ({"calibration": {"mask_temperature": 0}}, "mask_temperature"),
-        ({"calibration": {"image": {"levels": [1, 2], "probabilities": [0.5]}}}, "equally many"),
-        ({"calibration": {"image": {"levels": [2, 2], "probabilities": [0.5, 0.6]}}}, "levels must rise"),
-        ({"calibration": {"image": {"levels": [1, 2], "probabilities": [0.6, 0.5]}}}, "must not fall"),
-        ({"calibration": {"classes": [{}, {}, {}]}}, "one curve for each"),
     ],
 )
 def test_manifest_that_breaks_the_schema_is_refused(
@@ -163,10 +199,38 @@ def test_calibration_of_any_defect_goes_before_the_old_temperature() -> None:
     np.testing.assert_array_equal(old.mask_table(), Curve(temperature=2.0).table())
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"mask_temperature": 0}, "mask_temperature"),
+        ({"image": {"levels": [1, 2], "probabilities": [0.5]}}, "equally many"),
+        ({"image": {"levels": [2, 2], "probabilities": [0.5, 0.6]}}, "levels must rise"),
+        ({"image": {"levels": [1, 2], "probabilities": [0.6, 0.5]}}, "must not fall"),
+        ({"classes": [{}, {}, {}]}, "one curve for each"),
+    ],
+)
+def test_calibration_that_breaks_the_schema_is_refused(
+    tmp_path: Path, change: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(BundleInvalid, match=says):
+        Bundle.load(write_tiny_bundle(tmp_path, calibration=change))
+
+
+def test_gate_of_some_artifacts_only_is_refused(tmp_path: Path) -> None:
+    directory = write_tiny_bundle(tmp_path, gate=True)
+
+    def add_int8(manifest: dict[str, Any]) -> None:
+        manifest["artifacts"].append(manifest["artifacts"][0] | {"name": "int8", "gate": None})
+
+    edit(directory, add_int8)
+    with pytest.raises(BundleInvalid, match="int8 has none"):
+        Bundle.load(directory)
+
+
 def test_bundle_with_curves_loads(tmp_path: Path) -> None:
     curve = {"levels": [0, 255], "probabilities": [0.25, 0.75]}
     calibration = {"any_defect": curve, "classes": [curve, {"temperature": 2.0}], "image": curve}
-    loaded = Bundle.load(write_tiny_bundle(tmp_path, calibration=calibration)).calibration
+    loaded = Bundle.load(write_tiny_bundle(tmp_path, calibration=calibration)).artifacts[0].calibration
     assert loaded.mask_table()[[0, 255]] == pytest.approx([0.25, 0.75])
     assert loaded.classes[1] == Curve(temperature=2.0)
     assert loaded.image.table()[255] == pytest.approx(0.75)

@@ -19,17 +19,20 @@ from app.inspection.decode import DecodeLimits
 from app.inspection.errors import (
     ImageTooLarge,
     ImageTooSmall,
+    RecipeDoesNotFit,
     RecipeInvalid,
     ReferenceMaskSizeMismatch,
     SelfTestFailed,
 )
+from app.inspection.findings import find
 from app.inspection.inspector import Inspector
-from app.inspection.measure import measure
-from app.inspection.preprocess import cut, stitch
-from app.inspection.recipe import Limits, Recipe
+from app.inspection.mask import to_label_map
+from app.inspection.preprocess import cut
+from app.inspection.recipe import ExtraRules, Limits, Recipe, Region
 from app.inspection.results import Inspection
-from app.inspection.verdict import head_reason, judge
+from app.inspection.verdict import doubts_about, judge
 from tests.inspection.bad_input import BadInput, bad_inputs, encode, picture
+from tests.inspection.stitching import stitched
 from tests.tiny_bundle import png, sha256, tiny_picture, write_tiny_bundle
 
 STEPS = {"decode", "preprocess", "inference", "mask", "measure", "verdict"}
@@ -78,6 +81,16 @@ def test_recipe_travels_with_the_request(inspector: Inspector) -> None:
         inspector.inspect(data, Recipe(name="wrong", limits={"scratch": Limits(max_count=0)}))
 
 
+def test_a_picture_of_noise_ends_when_told(inspector: Inspector) -> None:
+    noise = tiny_picture(64, 64)
+    for x, y in np.ndindex(12, 12):
+        noise[5 * y : 5 * y + 3, 5 * x : 5 * x + 3] = 10
+    calls: list[None] = []
+    assert len(inspector.inspect(png(noise), check=lambda: calls.append(None)).defects) == 144
+    with pytest.raises(IndexError, match="pop from empty list"):
+        inspector.inspect(png(noise), check=calls[100:].pop)
+
+
 def test_head_above_its_threshold_without_a_pixel_is_a_review(inspector: Inspector) -> None:
     speck = tiny_picture(64, 64, dark=(10, 10, 1, 3))  # seen by the head, but smaller than the least area
     found = inspector.inspect(png(speck))
@@ -85,6 +98,30 @@ def test_head_above_its_threshold_without_a_pixel_is_a_review(inspector: Inspect
     assert found.reasons[0].rule == "head_without_mask"
     assert found.reasons[0].measured == found.image_probability >= found.image_threshold
     assert not found.label_map.any()
+
+
+def test_defect_outside_of_the_roi_is_shown_and_not_judged(inspector: Inspector) -> None:
+    data = png(tiny_picture(100, 150, dark=(40, 50, 30, 5)))
+    left = Region(polygon_px=((0, 0), (40, 0), (40, 100), (0, 100)))
+    found = inspector.inspect(data, Recipe(name="left", roi=[left]))
+    assert (found.verdict, found.reasons, found.defects) == ("pass", (), ())
+    assert found.label_map.sum() == 150, "the mask shows it, and so explains the head's answer"
+    assert found.image_probability >= found.image_threshold
+    beyond = Region(polygon_px=((40, 0), (150, 0), (150, 100), (40, 100)))
+    assert inspector.inspect(data, Recipe(name="right", roi=[beyond])).verdict == "fail"
+    with pytest.raises(RecipeDoesNotFit, match=r"roi\.0 holds no pixel of this picture of 30 x 20 px"):
+        inspector.inspect(png(tiny_picture(20, 30)), Recipe(name="right", roi=[beyond]))
+
+
+def test_low_estimated_dice_is_a_review_of_what_would_pass(inspector: Inspector) -> None:
+    grey = tiny_picture(80, 80, dark=(10, 10, 20, 10))
+    grey[grey == 10] = 60  # seen, but with little confidence
+    tolerant = Recipe(name="tolerant", other=Limits(max_count=1), min_estimated_dice=0.9)
+    found = inspector.inspect(png(grey), tolerant)
+    assert (found.verdict, [each.rule for each in found.reasons]) == ("review", ["low_confidence"])
+    assert found.reasons[0].measured == found.estimated_dice.any_defect
+    strict = tolerant.model_copy(update={"other": Limits(max_count=0)})
+    assert inspector.inspect(png(grey), strict).verdict == "fail"
 
 
 def test_measured_dice(inspector: Inspector) -> None:
@@ -143,12 +180,18 @@ def test_verdict_follows_from_the_label_map_and_the_recipe(
         pixel_pitch_mm=0.2,
         limits={"dark": Limits(max_area_px=float(limit))},
         other=Limits(max_count=limit // 4, max_length_mm=limit / 5),
+        ignore=[Region(polygon_px=((0, 0), (9, 0), (0, 14)))],
+        review=ExtraRules(other=Limits(max_width_mm=limit / 20)),
+        min_estimated_dice=0.6,
+        border="review",
     )
     found = inspector.inspect(png(spotted(height, width, seed)), recipe)
-    again = measure(found.label_map, None, found.classes, recipe.pixel_pitch_mm)
-    head = head_reason(found.image_probability, found.image_threshold)
-    assert judge(again, recipe, head) == (found.verdict, found.reasons)
-    assert [replace(each, score=0) for each in again] == [replace(each, score=0) for each in found.defects]
+    again = find(found.label_map, None, found.classes, recipe)
+    head, dice = (found.unexplained_probability, found.image_threshold), found.estimated_dice.any_defect
+    doubts = doubts_about(*head, dice, recipe)
+    assert judge(again, recipe, inspector.bundle.severities, doubts) == (found.verdict, found.reasons)
+    without_scores = [replace(each, score=0) for each in again.defects]
+    assert without_scores == [replace(each, score=0) for each in found.defects]
     if found.image_probability < found.image_threshold:
         assert not found.label_map.any()
 
@@ -187,10 +230,29 @@ def test_answer_does_not_depend_on_what_else_is_inspected(inspector: Inspector) 
 def test_prediction_is_what_the_steps_give(inspector: Inspector) -> None:
     image = spotted(150, 90, 5)
     tiles, plan = cut(image, inspector.bundle.input)
-    masks, heads = inspector.session.run(tiles)
+    masks, heads, _ = inspector.session.run(tiles)
     found = inspector.predict(image)
-    np.testing.assert_array_equal(found.probability, stitch(masks, plan))
+    np.testing.assert_array_equal(found.probability, stitched(masks, plan))
     assert found.image_probability == heads.max()
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5, 2.0])
+def test_what_is_kept_of_each_pixel_is_what_all_classes_say_of_it(tmp_path: Path, scale: float) -> None:
+    tiling = {"tile_height": 64, "tile_width": 64, "overlap": 12, "min_side_px": 16, "padding": "reflect"}
+    contract = tiling | {"colour": "gray", "pixel_scale": scale}
+    bundle = write_tiny_bundle(tmp_path, ("dark", "bright", "dim"), input=contract)
+    inspector = Inspector.load(bundle, "cpu", 1)
+    point = inspector.session.artifact.operating_point
+    for size in ((150, 190), (190, 90)):
+        data = png(spotted(*size, 3))
+        seen, found = inspector.see(data), inspector.inspect(data, keep_probability=True)
+        planes = seen.prediction.probability
+        expected = to_label_map(planes, seen.prediction.image_probability, point)
+        assert expected.any()
+        np.testing.assert_array_equal(found.label_map, expected)
+        assert found.probability is not None
+        np.testing.assert_array_equal(found.probability, planes.max(axis=0))
+        assert without_timings(found) == without_timings(seen.inspection)
 
 
 @pytest.mark.parametrize("upload", bad_inputs(), ids=lambda each: each.name)

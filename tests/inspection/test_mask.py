@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.inspection.bundle import OperatingPoint
+from app.inspection import mask, runs
+from app.inspection.artifact import OperatingPoint
 from app.inspection.mask import to_label_map
 
 
@@ -49,3 +50,14 @@ def test_small_regions_are_dropped_by_class_and_diagonals_connect() -> None:
     assert label_map[1, 1] == 1
     assert np.count_nonzero(to_label_map(probability, 1.0, point(area=4))) == 0
     assert np.count_nonzero(to_label_map(probability, 1.0, point(area=1))) == 5
+
+
+def test_specks_are_dropped_whatever_band_they_lie_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    levels = ((rng.random((2, 60, 40)) < 0.3) * 200).astype(np.uint8)
+    expected = to_label_map(levels, 1.0, point(area=12))
+    assert 0 < np.count_nonzero(expected) < np.count_nonzero(levels.max(axis=0))
+    for size in (1, 80, 500):
+        monkeypatch.setattr(runs, "BAND_PX", size)
+        monkeypatch.setattr(mask, "BAND_PX", size)
+        np.testing.assert_array_equal(to_label_map(levels, 1.0, point(area=12)), expected)

@@ -6,9 +6,18 @@ from hypothesis import given
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from app.inspection.mask_metrics import dice, iou, label_iou, soft_dice_confidence
+from app.inspection import mask_metrics
+from app.inspection.mask_metrics import (
+    confusion,
+    dice,
+    dice_of_counts,
+    iou,
+    label_iou,
+    soft_dice_confidence,
+)
 
 Mask = NDArray[np.bool_]
+TABLE = np.arange(256) / 255
 masks = arrays(np.bool_, (6, 7))
 NOTHING, ALL = np.zeros((4, 4), dtype=bool), np.ones((4, 4), dtype=bool)
 
@@ -41,19 +50,34 @@ def test_label_iou_counts_only_pixels_of_the_same_class() -> None:
 
 
 def test_soft_dice_confidence_by_hand() -> None:
-    probability = np.array([[0.9, 0.6, 0.3, 0.0]])
+    levels = np.array([[9, 6, 3, 0]], dtype=np.uint8)
     mask = np.array([[True, True, False, False]])
-    assert soft_dice_confidence(probability, mask) == pytest.approx(2 * 1.5 / (1.8 + 2))
+    assert soft_dice_confidence(levels, mask, np.arange(256) / 10) == pytest.approx(2 * 1.5 / (1.8 + 2))
 
 
 def test_soft_dice_confidence_of_nothing() -> None:
-    assert soft_dice_confidence(np.array([[1.0, 0.2, 0.0]]), np.zeros((1, 3), dtype=bool)) is None
+    assert soft_dice_confidence(np.array([[255, 51, 0]], np.uint8), np.zeros((1, 3), bool), TABLE) is None
 
 
 @given(masks)
 def test_certain_probabilities_expect_the_dice_they_have(mask: Mask) -> None:
     expected = 1.0 if mask.any() else None
-    assert soft_dice_confidence(mask.astype(np.float32), mask) == expected
+    assert soft_dice_confidence(mask.astype(np.uint8) * 255, mask, TABLE) == expected
+
+
+def test_large_pictures_are_counted_strip_by_strip(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    levels = rng.integers(0, 256, (50, 40), dtype=np.uint8)
+    first, second = (rng.integers(0, 4, (50, 40), dtype=np.uint8) for _ in range(2))
+    chance, inside = TABLE[levels], TABLE[levels][first > 0]
+    expected = 2 * inside.sum() / (chance.sum() + np.count_nonzero(first))
+    for size in (1, 120, 10**6):
+        monkeypatch.setattr(mask_metrics, "STRIP_PX", size)
+        assert soft_dice_confidence(levels, first, TABLE) == pytest.approx(expected)
+        pixels = confusion(first, second, 3)
+        for k in range(4):
+            counts = (int(pixels[k].sum()), int(pixels[:, k].sum()), int(pixels[k, k]))
+            assert dice_of_counts(*counts) == dice(first == k, second == k)
 
 
 def test_masks_of_different_shapes_are_refused() -> None:

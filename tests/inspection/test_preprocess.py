@@ -1,6 +1,7 @@
 """Tiles cover the picture, and the way back gives what went in."""
 
 from itertools import pairwise
+from random import Random
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 
 from app.inspection.bundle import InputContract
 from app.inspection.errors import ImageTooLarge
-from app.inspection.preprocess import MAX_TILES, cut, plan_tiles, stitch
+from app.inspection.preprocess import MAX_TILES, Tiles, cut, plan_tiles
+from tests.inspection.stitching import blended, stitched
 
 sides = st.integers(1, 90)
 
@@ -48,20 +50,49 @@ def test_too_many_tiles_are_refused_before_they_are_laid() -> None:
 
 @settings(deadline=None)
 @given(sides, sides, st.integers(0, 8), st.integers(0, 2**32 - 1))
-def test_stitch_brings_back_what_was_cut(height: int, width: int, overlap: int, seed: int) -> None:
+def test_blending_brings_back_what_was_cut(height: int, width: int, overlap: int, seed: int) -> None:
     image = np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)
     tiles, plan = cut(image, contract((16, 24), overlap))
     assert tiles.shape == (len(plan.places), 16, 24, 1)
     maps = np.stack([tiles[..., 0], 255 - tiles[..., 0]], axis=1)
-    whole = stitch(maps, plan)
+    whole = blended(maps, plan)
     np.testing.assert_array_equal(whole, np.stack([image, 255 - image]))
+
+
+@settings(deadline=None)
+@given(sides, sides, st.integers(0, 8), st.integers(1, 9), st.sampled_from([1.0, 0.6, 1.5]), st.randoms())
+def test_parts_are_what_the_whole_would_be_to_the_last_level(
+    height: int, width: int, overlap: int, at_once: int, scale: float, random: Random
+) -> None:
+    """Also where tiles disagree, and where a class is nowhere or only here and there."""
+    plan = plan_tiles(height, width, contract((16, 24), overlap, scale=scale))
+    rng = np.random.default_rng(random.getrandbits(32))
+    maps = rng.integers(0, 256, (len(plan.places), 3, 16, 24), dtype=np.uint8)
+    maps[:, 1] *= rng.integers(0, 2, (len(maps), 1, 1), dtype=np.uint8)
+    maps[:, 2] = 0
+    np.testing.assert_array_equal(blended(maps, plan, at_once), stitched(maps, plan))
+
+
+def test_a_picture_is_worked_through_along_its_longer_side() -> None:
+    assert plan_tiles(16, 28, contract()).lines == [[0], [1]]
+    assert plan_tiles(28, 16, contract()).lines == [[0], [1]]
+    assert plan_tiles(28, 40, contract()).lines == [[0, 3], [1, 4], [2, 5]]
+    assert plan_tiles(40, 28, contract()).lines == [[0, 1], [2, 3], [4, 5]]
+
+
+def test_tiles_are_cut_from_the_picture_itself_where_nothing_has_to_change() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 28), dtype=np.uint8)
+    tiles = Tiles(image, contract())
+    np.testing.assert_array_equal(tiles.cut([4, 1]), cut(image, contract())[0][[4, 1]])
+    image[:] = 7
+    assert np.all(tiles.cut([3]) == 7)
 
 
 def test_blending_goes_gradually_from_tile_to_tile() -> None:
     plan = plan_tiles(16, 28, contract())  # two tiles, side by side, sharing columns 12..15
     maps = np.zeros((2, 1, 16, 16), dtype=np.uint8)
     maps[1] = 250
-    row = stitch(maps, plan)[0, 8].astype(int)
+    row = blended(maps, plan)[0, 8].astype(int)
     assert np.all(row[:12] == 0)
     assert np.all(row[16:] == 250)
     np.testing.assert_array_equal(row[12:16], [50, 100, 150, 200])
@@ -90,7 +121,7 @@ def test_pixel_scale_is_applied_and_undone(scale: float) -> None:
     image[20:40, 30:60] = 200
     tiles, plan = cut(image, contract(scale=scale))
     assert (plan.scaled_height, plan.scaled_width) == (round(61 * scale), round(83 * scale))
-    whole = stitch(tiles.transpose(0, 3, 1, 2), plan)
+    whole = blended(tiles.transpose(0, 3, 1, 2), plan)
     assert whole.shape == (1, 61, 83)
     np.testing.assert_array_equal(whole[0, 24:36, 34:56], 200)
     np.testing.assert_array_equal(whole[0, :14], 40)

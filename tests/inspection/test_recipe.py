@@ -1,11 +1,29 @@
 """Recipes are read from YAML and JSON, and every mistake in one is named."""
 
+import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from app.inspection.errors import RecipeInvalid, RecipeUnknown
-from app.inspection.recipe import Limits, Recipe, check_classes, load_recipe, parse_recipe
+from app.inspection.recipe import (
+    ExtraRules,
+    Limits,
+    Recipe,
+    Zone,
+    check_classes,
+    load_recipe,
+    parse_recipe,
+    recipe_schema,
+)
+from tests.inspection.rules import recipes
+from tests.markdown import ROOT
 
 YAML = """
 name: tiles
@@ -17,6 +35,9 @@ limits:
     max_length_mm: 1
 other: {max_count: 0}
 """
+TWO_PITCHES = """name: a
+calibration: {from_px: [0, 0], to_px: [3, 4], distance_mm: 1}
+pixel_pitch_mm: 0.1"""
 JSON = '{"name": "tiles", "limits": {"crack": {"max_count": 1}}}'
 
 
@@ -47,7 +68,7 @@ def test_json_and_the_default_for_classes_not_named() -> None:
         ("- a\n- b", "must be a mapping"),
         ("name: [", "not valid YAML or JSON"),
         ('{"name": ', "not valid YAML or JSON"),
-        ("[" * 3000, "not valid YAML or JSON"),
+        ("[" * 3000, "not valid YAML or JSON: it is nested deeper than 32 levels"),
         ('{"a": ' * 3000, "not valid YAML or JSON"),
         ("name: 2020-13-45\na: 1", "a: Extra inputs"),
         ("!!python/object/apply:os.system [ls]", "not valid YAML or JSON"),
@@ -66,12 +87,60 @@ def test_json_and_the_default_for_classes_not_named() -> None:
         ("name: a\nlimits: {crack: {max_area_px: .nan}}", "max_area_px: "),
         ("name: a\nlimits: {crack: {max_area_px: '9'}}", "max_area_px: .*valid number"),
         ("name: a\nlimits: {1: {max_count: 0}}", "valid string"),
-        ("name: a\nlimits: {crack: {max_area_mm2: 1}}", "no pixel_pitch_mm"),
+        ("name: a\nlimits: {crack: {max_area_mm2: 1}}", r"limits\.crack\.max_area_mm2: .*no pixel_pitch_mm"),
         ("name: a\nother: {max_length_mm: 1}", "no pixel_pitch_mm"),
-        ("name: a\npixel_pitch_mm: 0", "pixel_pitch_mm: .*greater than 0"),
+        ("name: a\nreview:\n  other: {max_width_mm: 1}", r"line 3: review\.other\.max_width_mm: .*no pixel"),
+        ("name: a\nother: {max_density: {count: 1}}", r"other\.max_density: needs a window"),
+        ("name: a\nother: {max_density: {count: 1, window_mm: 9}}", r"max_density\.window_mm: .*no pixel"),
+        ("name: a\nseverities: {criticl: {max_count: 0}}", r"severities\.criticl.*'critical'"),
+        ("name: a\nreview: {}", "review: sets no limits; set at least one of limits"),
+        ("name: a\nborder: ignore", "border: Input should be 'judge' or 'review'"),
+        ("name: a\nmin_estimated_dice: 90", "min_estimated_dice: .*less than or equal to 1"),
+        ("name: a\nroi:\n- polygon_px: [[0, 0], [1, 1], [2, 2]]", r"line 3: roi\.0: .*lie on one line"),
+        ("name: a\nroi: [{polygon_px: [[0, 0], [1, 1]]}]", r"roi\.0\.polygon_px: .*at least 3"),
+        (
+            "name: a\nroi: [{polygon_px: [[0, 0], [1, true], [2]]}]",
+            r"polygon_px\.1\.1: .*; .*polygon_px\.2\.1: ",
+        ),
+        ("name: a\nroi: [{polygon_px: !!set {a, b, c}}]", r"roi\.0\.polygon_px: "),
+        ("name: a\nroi: [{}]", r"roi\.0: needs a polygon"),
+        (
+            "name: a\nignore:\n- polygon_mm: [[0, 0], [9, 0], [9, 9]]",
+            r"line 3: ignore\.0\.polygon_mm: needs part_frame",
+        ),
+        ("name: a\nzones: {rim: {polygon_px: [[0, 0], [9, 0], [9, 9]]}}", r"zones\.rim: sets no limits"),
+        (
+            "name: a\ncalibration: {from_px: [1, 1], to_px: [1, 1], distance_mm: 1}",
+            "calibration: .*same point",
+        ),
+        (TWO_PITCHES, r"line 3: pixel_pitch_mm: calibration gives 0\.2 mm per pixel"),
+        ("name: a\nother: {max_area_px: !!int abc}", "line 2: .*'abc' cannot be read as .*int"),
+        ("name: !!bool nonsense", "line 1: .*'nonsense' cannot be read"),
+        ("name: a\nother: {max_area_px: 1" + 400 * "0" + "}", "line 2: other.max_area_px: "),
+        ("name: a\n\x00", "line 2: "),
+        ("name: &a [*a]", "name: Input should be a valid string"),
+        (
+            '{"name": "a",\n\t"limits": {\n"crack": {"max_counts": 1}}}',
+            r"line 3: limits\.crack\.max_counts: ",
+        ),
+        ('{"name": "a",\n"limits": {crack}}', "line 2: "),
+        ("name: a\npixel_pitch_mm: 0", "pixel_pitch_mm: .*greater than or equal to 0"),
         ("name: a\nname: b", "key 'name' is given twice"),
+        ("other: {max_count: 0}\nname: .", r"line 2: name: no address ends in \. or \.\."),
+        ("name: ..", r"line 1: name: no address ends in \. or \.\."),
         ("name: a\nlimits:\n  crack: {max_count: 0}\n  crack: {max_count: 9}", "line 4"),
-        ('{"name": "a", "name": "b"}', "given twice"),
+        ('{"name": "a",\n "name": "b"}', r"line 2: name: the key is given twice"),
+        (
+            '{"name": "a",\n"limits": {"crack": {"max_count": 1},\n"crack": {"max_count": 2}}}',
+            r"line 3: limits\.crack: the key is given twice",
+        ),
+        ('{"name": "a",\n"description": "\\ud800"}', r"line 2: description: holds half a surrogate pair"),
+        ('{"name": "a",\n"roi": [1,\n"\\udc00"]}', r"line 3: roi\.1: holds half a surrogate pair"),
+        (
+            '{"name": "a",\n"limits": {"\\ud800": 1, "\\ud800": 2}}',
+            r"line 2: limits: the key '\\ud800' holds",
+        ),
+        ('name: a\ndescription: "\\ud800"', r"line 2: description: holds half a surrogate pair"),
         ("? [a, b]\n: c", "not valid YAML or JSON"),
         ("# " + "x" * 70_000, "at most 65536"),
     ],
@@ -80,7 +149,7 @@ def test_wrong_recipe_is_refused_by_name(text: str, says: str) -> None:
     with pytest.raises(RecipeInvalid, match=says) as caught:
         parse_recipe(text, "line4.yaml")
     assert str(caught.value).startswith("line4.yaml: ")
-    assert len(str(caught.value)) < 600
+    assert len(str(caught.value)) < 700
 
 
 def test_aliases_cannot_blow_a_recipe_up() -> None:
@@ -90,11 +159,65 @@ def test_aliases_cannot_blow_a_recipe_up() -> None:
     assert len(str(caught.value)) < 3000
 
 
-def test_aliases_and_merges_are_fine_otherwise() -> None:
-    lines = ["crack: &strict {max_count: 0}", "pore: *strict", "fray: {<<: *strict, max_area_px: 4}"]
-    recipe = parse_recipe("name: a\nlimits:\n  " + "\n  ".join(lines), "a.yaml")
+def test_aliases_are_fine_otherwise() -> None:
+    recipe = parse_recipe("name: a\nlimits:\n  crack: &strict {max_count: 0}\n  pore: *strict", "a.yaml")
     assert recipe.limits["pore"] == Limits(max_count=0)
-    assert recipe.limits["fray"] == Limits(max_count=0, max_area_px=4)
+
+
+def test_merges_are_refused_before_they_cost_anything() -> None:
+    layers = [f"l{n}: &l{n} {{<<: [{', '.join([f'*l{n - 1}'] * 9)}]}}" for n in range(1, 30)]
+    with pytest.raises(RecipeInvalid, match="l0: Extra inputs"):
+        parse_recipe("l0: &l0 {name: x}\n" + "\n".join(layers), "bomb.yaml")
+    with pytest.raises(RecipeInvalid, match=r"line 4: limits\.pore\.<<: Extra inputs"):
+        parse_recipe("name: a\nlimits:\n  crack: &strict {max_count: 0}\n  pore: {<<: *strict}", "a.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name: a\npixel_pitch_mm: 1.0e+200\n",
+        "name: a\npixel_pitch_mm: 1.0e-200\n",
+        "name: a\ncalibration: {from_px: [0, 0], to_px: [1.0e-300, 0], distance_mm: 1.0e+200}\n",
+        '{"name": "a", "description": "\\ud800"}',
+        '{"name": "a", "limits": {"\\ud800": {"max_count": 1}}}',
+        'name: "a\\ud800"\n',
+        "name: a\nother: {max_area_px: !!float '" + ":".join(["1"] * 200) + "'}\n",
+    ],
+)
+def test_what_no_answer_could_hold_is_refused(text: str) -> None:
+    with pytest.raises(RecipeInvalid, match="extreme"):
+        parse_recipe(text, "extreme.yaml")
+
+
+def test_pitch_follows_from_two_points() -> None:
+    text = "name: a\ncalibration: {from_px: [10, 20], to_px: [40, 60], distance_mm: 2.5}\n"
+    recipe = parse_recipe(text + "other: {max_length_mm: 1}", "two-points.yaml")
+    assert recipe.pixel_pitch_mm == pytest.approx(0.05)
+    assert parse_recipe(recipe.model_dump_json(), "again") == recipe
+    assert "pixel_pitch_mm" not in recipe.model_dump(exclude_unset=True)
+
+
+def test_no_more_faults_are_named_than_anybody_reads() -> None:
+    text = "name: a\n" + "\n".join(f"wrong{n}: 1" for n in range(500))
+    with pytest.raises(RecipeInvalid, match=r"line 21: wrong19: .*; and 480 more$"):
+        parse_recipe(text, "many.yaml")
+
+
+def test_published_schema_is_that_of_the_code() -> None:
+    published = (ROOT / "docs/recipe.schema.json").read_text(encoding="utf-8")
+    printed = json.dumps(recipe_schema(), indent=2) + "\n"
+    assert published == printed, "run `python -m app schema > docs/recipe.schema.json`"
+
+
+def test_unknown_class_is_refused_wherever_it_stands() -> None:
+    crack = {"crack": Limits(max_count=0)}
+    zone = Zone(polygon_px=((0, 0), (9, 0), (9, 9)), review=ExtraRules(limits=crack))
+    recipe = Recipe(name="a", review=ExtraRules(limits=crack), zones={"limits": zone})
+    with pytest.raises(
+        RecipeInvalid, match=r"review\.limits\.crack, zones\.limits\.review\.limits\.crack: no"
+    ):
+        check_classes(recipe, ("pore",))
+    check_classes(recipe, ("crack",))
 
 
 def test_unknown_class_is_refused_with_the_known_ones() -> None:
@@ -106,12 +229,124 @@ def test_unknown_class_is_refused_with_the_known_ones() -> None:
 
 def test_files(tmp_path: Path) -> None:
     (tmp_path / "tiles.yaml").write_text(YAML, encoding="utf-8")
-    assert load_recipe(tmp_path / "tiles.yaml").name == "tiles"
+    assert load_recipe(tmp_path / "tiles.yaml").recipe.name == "tiles"
     with pytest.raises(RecipeUnknown, match=r"no recipe file nothing\.yaml"):
         load_recipe(tmp_path / "nothing.yaml")
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RecipeInvalid, match=r"binary\.yaml"):
         load_recipe(tmp_path / "binary.yaml")
+
+
+VALID = """name: tiles
+pixel_pitch_mm: 0.05
+part_frame: {origin_px: [12, 280], angle_deg: 1.5}
+roi:
+  - polygon_px: [[5, 5], [395, 5], [395, 295], [5, 295]]
+limits:
+  crack: &strict {max_count: 0}
+  pore: *strict
+  fray: {max_total_area_mm2: 2.5}
+severities:
+  minor: {max_density: {count: 3, window_mm: 2}}
+zones:
+  rim:
+    polygon_mm: [[0, 0], [9, 0], [9, 9.5]]
+    other: {max_length_mm: .5}
+    review: {other: {min_distance_px: 4}}
+review: {limits: {pore: {max_count: 2}}}
+border: review
+"""
+MENDED = [
+    "",
+    " ",
+    "\n",
+    "- ",
+    ":",
+    "{",
+    "]",
+    "*strict",
+    "&a",
+    "!!int ",
+    "'",
+    "#",
+    "\t",
+    "1e9",
+    ".nan",
+    "~",
+    "name: b",
+]
+
+
+def _places(content: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where every value of a document stands."""
+    if place:
+        yield place
+    steps = content if isinstance(content, dict) else range(len(content) if isinstance(content, list) else 0)
+    for step in steps:
+        yield from _places(content[step], (*place, step))
+
+
+def _refusal(text: str) -> str | None:
+    """What is said of a text that is no recipe."""
+    try:
+        assert parse_recipe(text, "any.yaml").name
+    except RecipeInvalid as error:
+        return str(error)
+    return None
+
+
+def _check_refusal(text: str) -> None:
+    said = _refusal(text)
+    as_json = text.lstrip().startswith("{")  # of JSON that is no YAML the lines are not known
+    wanted = r"any\.yaml: [^ ].*" if as_json else r"any\.yaml: line [1-9]\d*: [^ ].*"
+    assert said is None or re.match(wanted, said, re.DOTALL), said
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text() | st.text("{}[]:,-&*!|>'\"#%@ \n\tab01.~<?", max_size=40))
+def test_any_text_is_a_recipe_or_refused_with_its_line(text: str) -> None:
+    _check_refusal(text)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_valid_recipe_spoilt_anywhere_is_a_recipe_or_refused_with_line_and_field(data: st.DataObject) -> None:
+    text = VALID
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(text)))
+        until = min(len(text), at + data.draw(st.integers(0, 8)))
+        text = text[:at] + data.draw(st.sampled_from(MENDED) | st.text(max_size=3)) + text[until:]
+    _check_refusal(text)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(list(_places(yaml.safe_load(VALID)))), st.sampled_from([[[]], {"a": {}}]))
+def test_wrong_value_anywhere_is_refused_at_its_own_field(place: tuple[Any, ...], wrong: Any) -> None:
+    content = yaml.safe_load(VALID)
+    parent = content
+    for step in place[:-1]:
+        parent = parent[step]
+    parent[place[-1]] = wrong
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    said, lines = _refusal(text), text.splitlines()
+    named = [pair for pair in re.findall(r"line (\d+): ([^ ]+): ", said or "") if _near(place, pair[1])]
+    assert named, said
+    for line, field in named:
+        keys = field.split(".")[-2:]  # of what is missing the line is that of what is around it
+        assert keys[-1].isdigit() or any(key in lines[int(line) - 1] for key in keys), said
+
+
+def _near(place: tuple[Any, ...], field: str) -> bool:
+    own = ".".join(map(str, place))
+    return field == own or own.startswith(field + ".") or field.startswith(own + ".")
+
+
+@settings(max_examples=20, deadline=None)
+@given(recipes())
+def test_recipe_written_down_is_read_as_the_same(content: dict[str, Any]) -> None:
+    recipe = parse_recipe(yaml.safe_dump(content), "a.yaml")
+    for text in (yaml.safe_dump(recipe.model_dump(mode="json")), recipe.model_dump_json()):
+        assert parse_recipe(text, "again") == recipe
 
 
 def test_recipes_do_not_change() -> None:

@@ -1,6 +1,8 @@
 """Real ONNX Runtime: graphs are checked, devices never swapped, answers independent of the batch."""
 
+import gc
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +52,14 @@ def test_bundle_without_an_artifact_for_the_device_is_refused(tmp_path: Path) ->
 def test_answers_do_not_depend_on_the_batch(bundle_dir: Path) -> None:
     tiles = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 1), dtype=np.uint8)
     bundle = Bundle.load(bundle_dir)
-    masks, heads = Session(bundle, "cpu", 1, max_batch=3).run(tiles)
+    masks, heads, _ = Session(bundle, "cpu", 2).run(tiles)
     assert masks.shape == (7, 2, 64, 64)
     assert masks.dtype == np.uint8
     assert heads.shape == (7,)
     assert heads.dtype == np.float32
     session = Session(bundle, "cpu", 1)
     for n in range(7):
-        mask, head = session.run(tiles[n : n + 1])
+        mask, head, _ = session.run(tiles[n : n + 1])
         np.testing.assert_array_equal(mask[0], masks[n])
         assert head[0] == heads[n]
 
@@ -77,6 +79,19 @@ def test_graph_with_a_fixed_batch_is_refused(tmp_path: Path) -> None:
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     with pytest.raises(BundleInvalid, match="dynamic batch"):
         Session(bundle_with_graph(tmp_path, model.SerializeToString()), device="cpu")
+
+
+def test_a_session_let_go_is_freed_at_once(bundle_dir: Path) -> None:
+    """Not only when the interpreter looks for cycles: it holds the model's memory, perhaps a GPU's."""
+    session = Session(Bundle.load(bundle_dir), "cpu", 2)
+    session.run(np.zeros((1, 64, 64, 1), dtype=np.uint8))
+    reference = weakref.ref(session)
+    gc.disable()
+    try:
+        del session
+        assert reference() is None
+    finally:
+        gc.enable()
 
 
 def test_failing_run_is_named(bundle_dir: Path) -> None:
@@ -117,6 +132,6 @@ def test_cuda_is_really_active_and_agrees_with_the_cpu(bundle_dir: Path) -> None
     cuda = Session(bundle, device="cuda")
     assert cuda.execution_provider == "CUDAExecutionProvider"
     tiles = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 1), dtype=np.uint8)
-    (masks, heads), (cpu_masks, cpu_heads) = cuda.run(tiles), Session(bundle, "cpu").run(tiles)
+    (masks, heads, _), (cpu_masks, cpu_heads, _) = cuda.run(tiles), Session(bundle, "cpu").run(tiles)
     np.testing.assert_array_equal(masks, cpu_masks)
     np.testing.assert_allclose(heads, cpu_heads)

@@ -1,6 +1,9 @@
 """The audit finds every fault planted in a generated set, and none in a clean one."""
 
+import io
+import json
 import re
+import tarfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -14,6 +17,7 @@ from training.audit import Audit, check
 from training.audit.leaks import SMALL_GROUP, InGroups
 from training.audit.registration import register, turned
 from training.audit.signatures import signature
+from training.datasets.registry import read_dataset
 from training.datasets.sample import Blob, Dataset, DatasetError, MaskFile, Sample
 
 Grey = NDArray[np.uint8]
@@ -77,6 +81,24 @@ class Planted:
             Sample(name, f"group of {name}", "made", label, label != "good", Blob(image), annotation, split)
         )
 
+    def write_shards(self) -> Path:
+        """Write the set as shards, one for each part, and return their folder."""
+        folder = self.root / "shards"
+        folder.mkdir()
+        (folder / "classes.json").write_text('{"1": "pit", "2": "scratch"}')
+        for sample in self.samples:
+            facts = {"defective": sample.defective, "group": sample.group, "source": sample.source}
+            facts |= {"classes": [sample.picture_class] if sample.defective else []}
+            files = {"jpg": sample.image.read(), "json": json.dumps(facts).encode()}
+            if isinstance(sample.annotation, MaskFile):
+                files["mask.png"] = sample.annotation.blob.read()
+            with tarfile.open(folder / f"set-{sample.split}.tar", "a") as tar:
+                for kind, data in files.items():
+                    member = tarfile.TarInfo(f"{sample.name}.{kind}")
+                    member.size = len(data)
+                    tar.addfile(member, io.BytesIO(data))
+        return folder
+
     def check(self, **options: object) -> Audit:
         dataset = Dataset(("pit", "scratch"), self.samples)
         return check(dataset, self.root / "report.html", **options)  # type: ignore[arg-type]
@@ -125,8 +147,9 @@ def test_every_planted_fault_of_one_picture_is_named(clean: Planted) -> None:
     clean.add("other class", surface(47), blob(2), "pit")
     clean.add("specked", surface(48), specked, "pit")
     clean.add("blank", np.full((SIDE, SIDE), 17, np.uint8))
-    audit = clean.check()
-    assert {(fault.kind, fault.samples[0]) for fault in audit.faults} == {
+    dataset = read_dataset(clean.write_shards())
+    audit = check(dataset, clean.root / "report.html")
+    assert {(fault.kind, Path(fault.samples[0]).name) for fault in audit.faults} == {
         ("unreadable picture", "cut"),
         ("unreadable mask", "no mask"),
         ("mask of another size", "small mask"),
@@ -139,7 +162,9 @@ def test_every_planted_fault_of_one_picture_is_named(clean: Planted) -> None:
         ("blank picture", "blank"),
     }
     assert all(fault.remedy and fault.found for fault in audit.faults)
-    assert clean.check(speckle_px=2).of("speckle")[0].found == "1 regions of fewer than 2 px"
+    assert "mask on a good picture" in (clean.root / "report.html").read_text()
+    audit = check(dataset, clean.root / "report.html", speckle_px=2)
+    assert audit.of("speckle")[0].found == "1 regions of fewer than 2 px"
 
 
 CHANGES = {

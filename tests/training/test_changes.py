@@ -97,6 +97,6 @@ def test_few_pictures_are_taken_evenly(tmp_path: Path) -> None:
 
 def test_another_set_is_judged_by_any_defect(tmp_path: Path) -> None:
     inspector = Inspector.load(write_tiny_bundle(tmp_path / "tiny"), device="cpu")
-    other = Dataset(("something else",), tiny_dataset(tmp_path).samples)
+    other = Dataset(("something_else",), tiny_dataset(tmp_path).samples)
     (row,) = generalisation(inspector, {"other": other})
     assert (row["set"], row["pictures"], row["dice"], row["recall"]["value"]) == ("other", 4, 0.5, 0.5)

@@ -8,6 +8,7 @@ from training.config import (
     Config,
     ConfigError,
     FitConfig,
+    LossConfig,
     ModelConfig,
     StageConfig,
     inherited,
@@ -34,16 +35,36 @@ def test_small_stage_takes_over_what_it_leaves_unset() -> None:
         small=StageConfig(fit=FitConfig(steps=300)),
     )
     large = settle(config, "large", "surfaces", None)
-    other = Config(model=ModelConfig(tile=320, encoder="resnet18"), small=config.small)
+    other = Config(model=ModelConfig(tile=320), small=config.small)
     for file, tile, dropout in ((config, 256, 0.3), (other, 320, 0.3)):
         small = settle(file, "small", "parts", large)
         assert (small.name, small.fit.steps, small.fit.batch_size) == ("parts", 300, 8)
         assert (small.model.tile, small.model.dropout) == (tile, dropout)
-        assert small.model.encoder == large.model.encoder  # its weights fit no other
         told = inherited(file, small, large)
         assert "stage small takes from first 1" in told
         assert "batch_size 8" in told.partition("; sets itself")[0]
         assert told.endswith("sets itself: steps 300")
+
+
+def test_model_whose_weights_would_not_fit_is_refused() -> None:
+    config = Config(large=StageConfig(name="first"), small=StageConfig())
+    large = settle(config, "large", "surfaces", None)
+    same = Config(model=ModelConfig(encoder="efficientnet-lite0"), small=StageConfig())
+    assert settle(same, "small", "parts", large).model == large.model
+    other = Config(model=ModelConfig(encoder="resnet18"), small=StageConfig())
+    with pytest.raises(ConfigError, match="encoder is resnet18, but first 1"):
+        settle(other, "small", "parts", large)
+
+
+def test_small_stage_goes_on_with_the_loss_but_never_from_scratch() -> None:
+    before = FitConfig(strategy="scratch", loss=LossConfig(kind="focal", focal_gamma=3))
+    config = Config(
+        large=StageConfig(name="first", fit=before),
+        small=StageConfig(fit=FitConfig(loss=LossConfig(agreement=0.1))),
+    )
+    small = settle(config, "small", "parts", settle(config, "large", "surfaces", None))
+    assert small.fit.loss == LossConfig(kind="focal", focal_gamma=3, agreement=0.1)
+    assert small.fit.strategy == "full"
 
 
 @pytest.mark.parametrize(
@@ -64,6 +85,10 @@ def test_small_stage_takes_over_what_it_leaves_unset() -> None:
         ("small: {}\nmodel: {encoder: resnet1}", r"model\.encoder: .*resnet1"),
         ("small: {}\nmodel: {decoder_channels: [8, 8, 8, 8, 8, 8]}", "at most 5 items"),
         ("small: {}\nmodel: {decoder_channels: []}", "at least 1 item"),
+        ("small: {}\nseed: -1", "seed: Input should be greater than or equal to 0"),
+        ("small: {split: {seed: -1}}", r"split\.seed: Input should be greater than or equal to 0"),
+        (f"small: {{name: {'a' * 65}}}", "name: String should match pattern"),
+        (f"small: {{version: {'a' * 65}}}", "version: String should match pattern"),
         ("seed: 1", "name at least one stage, large or small"),
         ("name: [", "is not YAML"),
         ("", "file: Input should be a valid dictionary"),

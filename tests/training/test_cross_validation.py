@@ -31,7 +31,9 @@ def test_folds_of_a_run_have_folders_and_test_pictures_of_their_own(run: Run) ->
     assert [part.directory for part in folds_of(run, 3, most=1)] == [parts[0].directory]
     assert {part.directory.parent for part in parts} == {run.directory / "folds"}
     assert [part.fold and part.fold.repeat for part in parts] == [0, 0, 0, 1, 1, 1]
-    assert all(replace(part, fold=None, directory=run.directory) == run for part in parts)
+    bare = replace(run, config=parts[0].config)
+    assert all(replace(part, fold=None, directory=run.directory) == bare for part in parts)
+    assert bare.config == run.config.model_copy(update={"gate": None, "test_parity": False})
 
 
 def test_figure_that_a_fold_could_not_measure_stays_unknown() -> None:

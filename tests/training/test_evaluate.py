@@ -23,6 +23,14 @@ def _judged(name: str, verdict: Verdict, dice: float | None = None, defect_px: i
     return Judged(name, name, kind, defective, verdict, probability, dice, class_dice, defect_px)
 
 
+def judged_pairs(estimated: list[float], true: list[float]) -> list[Judged]:
+    """Defective pictures, a part each, by their estimated and their true Dice."""
+    return [
+        replace(_judged(f"crack{n}", "fail", dice, 50), estimated_dice=estimate)
+        for n, (estimate, dice) in enumerate(zip(estimated, true, strict=True))
+    ]
+
+
 ROWS = [
     _judged("crack1", "fail", 0.8, 50),
     _judged("crack2", "review", 0.0, 500),
@@ -73,7 +81,42 @@ def test_intervals_by_group_are_wider_where_groups_agree() -> None:
 def test_estimate_is_held_against_the_measured_dice() -> None:
     rows = [replace(ROWS[0], estimated_dice=0.9), replace(ROWS[1], estimated_dice=0.3), ROWS[2]]
     found = summarise(rows, 0.95)["estimated_dice"]
-    assert found == {"pictures": 2, "mean_error": 0.2, "mean_absolute_error": 0.2}
+    assert {name: found[name] for name in ("pictures", "mean_error", "mean_absolute_error")} == {
+        "pictures": 2,
+        "mean_error": 0.2,
+        "mean_absolute_error": 0.2,
+    }
+    assert (found["pearson"], found["interval"]) == (None, None)  # of two pictures, without intervals
+
+
+def test_order_of_the_estimates_by_hand() -> None:
+    found = summarise(judged_pairs([0.9, 0.5, 0.1], [0.6, 0.9, 0.3]), 0.95)["estimated_dice"]
+    assert found["spearman"] == 0.5
+    assert found["pearson"] == pytest.approx(np.corrcoef([0.9, 0.5, 0.1], [0.6, 0.9, 0.3])[0, 1], abs=1e-4)
+    risk = found["risk_coverage"]
+    assert risk["curve"] == {
+        "kept": [0.3333, 0.6667, 1.0],
+        "risk": [0.4, 0.25, 0.4],
+        "best_risk": [0.1, 0.25, 0.4],
+    }
+    assert risk["aurc"] == pytest.approx((0.4 + 0.25 + 0.4) / 3, abs=1e-4)
+    assert risk["best"] == pytest.approx((0.1 + 0.25 + 0.4) / 3, abs=1e-4)
+    assert risk["random"] == 0.4
+
+
+def test_estimates_that_are_all_alike_order_nothing() -> None:
+    found = summarise(judged_pairs([0.5] * 4, [0.9, 0.1, 0.4, 0.6]), 0.95)["estimated_dice"]
+    assert (found["pearson"], found["spearman"]) == (None, None)
+    assert found["risk_coverage"]["aurc"] == found["risk_coverage"]["random"] == 0.5
+
+
+def test_intervals_around_the_estimate_are_counted_by_picture_and_by_part() -> None:
+    rows = judged_pairs([0.5] * 4, [0.5, 0.7, 0.71, 0.1])
+    rows = [replace(row, dice_interval=(0.3, 0.7), group="ab"[row.name == "crack3"]) for row in rows]
+    found = summarise([*rows, *ROWS], 0.95)["estimated_dice"]["interval"]
+    assert (found["pictures"], found["groups"], found["mean_width"]) == (4, 2, 0.4)
+    assert found["coverage"] == {"value": 0.5, "interval": [0.0676, 0.9324], "count": 2, "of": 4}
+    assert found["coverage_by_group"] == pytest.approx((2 / 3 + 0) / 2, abs=1e-4)
 
 
 def test_pooled_dice_takes_all_pixels_as_one_picture() -> None:

@@ -3,17 +3,19 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from app.inspection.inspector import Inspector
+from app.inspection.session import Answers
 from tests.tiny_bundle import write_tiny_bundle
 from training.datasets.sample import Dataset, DatasetError, Pixels
 from training.evaluation.dataset import evaluate_dataset
 from training.evaluation.gallery import CALLED, MARKED, galleries
-from training.evaluation.judged import OpenInspector
+from training.evaluation.judged import see
+from training.evaluation.report import write_evaluation_report
 from training.evaluation.run import EvaluateOptions, evaluate_bundle
 
 from .labelled import labelled, tiny_dataset
@@ -23,7 +25,7 @@ def test_one_run_of_the_graph_a_picture(tmp_path: Path, monkeypatch: pytest.Monk
     inspector = Inspector.load(write_tiny_bundle(tmp_path / "tiny"), device="cpu")
     run, runs = inspector.session.run, []
 
-    def counted(tiles: Pixels, check: Callable[[], None]) -> tuple[Pixels, NDArray[np.float32]]:
+    def counted(tiles: Pixels, check: Callable[[], None]) -> Answers:
         runs.append(len(tiles))
         return run(tiles, check)
 
@@ -67,8 +69,8 @@ def test_the_worst_pictures_are_shown_with_both_contours(tmp_path: Path) -> None
 def test_files_hold_everything(tmp_path: Path) -> None:
     bundle = write_tiny_bundle(tmp_path / "tiny")
     dataset = tiny_dataset(tmp_path)
-    other = Dataset(("<b>", "bright"), dataset.samples)
-    options = EvaluateOptions("the command", changes=2, others={"other <set>": other})
+    other = Dataset(("spot", "bright"), dataset.samples)
+    options = EvaluateOptions("the command", changes=2, others={"other <set>": other}, interval_repeats=2)
     document = evaluate_bundle(bundle, dataset, tmp_path / "out", options)
     assert json.loads((tmp_path / "out/evaluation.json").read_text()) == document
     page = (tmp_path / "out/evaluation.html").read_text()
@@ -76,6 +78,8 @@ def test_files_hold_everything(tmp_path: Path) -> None:
         "the command",
         "Worst slices",
         "AUPRO",
+        "Risk and coverage",
+        "4 had too few parts",
         "motion blur",
         "other &lt;set&gt;",
         "<svg",
@@ -96,6 +100,18 @@ def test_a_page_without_pictures_of_the_set(tmp_path: Path) -> None:
     assert "<img " not in (tmp_path / "out/evaluation.html").read_text()
 
 
+def test_a_page_of_figures_from_before_there_were_intervals(tmp_path: Path) -> None:
+    document = json.loads(Path("models/surface-large/1/evaluation.json").read_text())
+    estimate = document["test"]["estimated_dice"]
+    document["test"]["estimated_dice"] = {
+        name: estimate[name] for name in ("pictures", "mean_error", "mean_absolute_error")
+    }
+    write_evaluation_report(tmp_path / "page.html", document)
+    page = (tmp_path / "page.html").read_text()
+    assert "No interval is stated" in page
+    assert "Risk and coverage" not in page
+
+
 def test_an_empty_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no picture"):
         evaluate_bundle(
@@ -107,8 +123,35 @@ def test_what_is_shown_is_what_the_service_answers(tmp_path: Path) -> None:
     inspector = Inspector.load(write_tiny_bundle(tmp_path / "tiny"), device="cpu")
     sample = tiny_dataset(tmp_path).samples[0]
     seen, answered = (
-        OpenInspector.of(inspector).see(sample, sample.image.read()),
+        see(inspector, sample),
         inspector.inspect(sample.image.read()),
     )
     np.testing.assert_array_equal(seen.inspection.label_map, answered.label_map)
     np.testing.assert_array_equal(seen.prediction.probability, inspector.predict(seen.pixels).probability)
+
+
+def test_parity_and_artifacts_are_shown_with_what_was_refused(tmp_path: Path) -> None:
+    options = EvaluateOptions("command", pictures=False)
+    bundle = write_tiny_bundle(tmp_path / "tiny")
+    document = evaluate_bundle(bundle, tiny_dataset(tmp_path), tmp_path / "out", options)
+    row: dict[str, Any] = {"max_mask_level_difference": 17, "max_image_probability_difference": 0.0123}
+    row |= {"mask_iou": {"mean": 0.98, "min": 0.875}, "dice_per_defective_picture": 0.5}
+    fp16 = row | {"verdict_flips": 3, "new_escapes": 0}
+    parity = {"pictures": 4, "tiles": 16, "dice_per_defective_picture": 0.5, "artifacts": {"fp16": fp16}}
+    ratio = {"CPUExecutionProvider": 0.7}
+    tried = {"layers_in_float": ["head"], "time_of_fp32": ratio, "dice": 0.4, "dice_loss": 0.1}
+    trial = {"accepted": False, "refused_because": "it loses 0.1", "tries": [tried]}
+    artifacts = {"tried": {"int8": trial}, "in_bundle": {"fp32": {"reason": "the reference"}}}
+    document |= {"parity": {"test": parity}, "artifacts": artifacts}
+    write_evaluation_report(tmp_path / "page.html", document)
+    page = (tmp_path / "page.html").read_text()
+    for text in (
+        "(16 tiles)",
+        ">17<",
+        ">0.012<",
+        ">0.875<",
+        "CPUExecutionProvider 0.70",
+        "fp32: the reference",
+    ):
+        assert text in page
+    assert "int8 is not in the bundle: it loses 0.1." in page

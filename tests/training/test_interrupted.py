@@ -12,14 +12,19 @@ from training.__main__ import main
 from training.bundle_files import read_json, read_weights, write_text, written_whole
 from training.config import ConfigError, load_config, settle
 from training.finetune import _load_checkpoint
-from training.pipeline import check_publishing
 from training.run import Run
+from training.steps.publish import check_publishing
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     config = settle(load_config(Path("training/configs/smoke.yaml")), "small", "parts", None)
     return Run(config, tmp_path / "none", tmp_path / "run", tmp_path / "models", "python -m training run")
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(parents=True)
+    return path
 
 
 def test_published_version_is_refused_before_training(
@@ -30,6 +35,17 @@ def test_published_version_is_refused_before_training(
     assert main(["run", "--config", "training/configs/smoke.yaml", *map(str, folders)]) == 2
     assert "raise the version" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+def test_other_weights_to_start_from_are_refused(run: Run, tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        write_text(_folder(tmp_path / name) / "weights.safetensors", name)
+    started = replace(run, start=tmp_path / "one")
+    started.claim()
+    started.claim()
+    for start in (tmp_path / "other", None):
+        with pytest.raises(ConfigError, match="is of other weights to start from"):
+            replace(run, start=start).claim()
 
 
 def test_unfit_comparison_is_refused_before_training(run: Run, tmp_path: Path) -> None:

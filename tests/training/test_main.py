@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.training.datasets.layouts import write_pairs
 from training.__main__ import main
 from training.datasets.magnetic_tile import write_generated
 
@@ -29,6 +30,23 @@ def test_number_out_of_range_is_refused(words: list[str], capsys: pytest.Capture
     with pytest.raises(SystemExit):
         main([*words, "--data", "tiles"])
     assert f"argument {words[-2]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["generate", "synthesise"])
+def test_negative_seed_is_refused(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["data", command, str(tmp_path / "new"), "--seed", "-1"])
+    assert "argument --seed: '-1' is not a whole number of at least 0" in capsys.readouterr().err
+
+
+def test_check_lists_every_mask_that_cannot_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pairs(tmp_path)
+    for name in ("a", "c"):
+        (tmp_path / f"masks/{name}.png").write_bytes(b"no picture")
+    assert main(["data", "check", str(tmp_path), "--out", str(tmp_path / "audit.html")]) == 1
+    assert "unreadable mask: 2" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("text", [None, "no json", "[]", '{"train": 3}'])

@@ -1,4 +1,4 @@
-"""Thresholds and intervals."""
+"""Thresholds of the mask and of the picture."""
 
 from itertools import product
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from app.inspection.bundle import OperatingPoint
+from app.inspection.artifact import OperatingPoint
 from app.inspection.mask import to_label_map
 from app.inspection.mask_metrics import dice
 from training.config import OperatingPointConfig
@@ -16,7 +16,6 @@ from training.operating_point import (
     OperatingPointError,
     Scored,
     choose,
-    interval,
 )
 
 
@@ -81,8 +80,3 @@ def test_head_that_knows_nothing_is_refused() -> None:
     scored = [_scored(0.5, 200, defective) for defective in (True, False)]
     with pytest.raises(OperatingPointError, match="the same"):
         choose(scored, OperatingPointConfig())
-
-
-def test_interval_is_clopper_pearson() -> None:
-    # The textbook case: 8 of 10 at 95 % gives 0.444 to 0.975.
-    assert interval(8, 10, 0.95) == pytest.approx((0.4439, 0.9748), abs=1e-4)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,27 +12,37 @@ from safetensors.torch import load_file
 
 from app.inspection.bundle import Bundle
 from app.inspection.inspector import Inspector
+from tests.golden_faults import (
+    CHANGES,
+    corrupt,
+    found_by_the_self_test,
+    rehash,
+    weights_of,
+    with_fp32_alone,
+)
+from tests.tiny_bundle import png
+from training import operating_point as thresholds
 from training.__main__ import main
+from training.artifacts.budget import inspector_of
 from training.bundle_files import write_manifest
 from training.config import ConfigError, load_config, settle
 from training.datasets.magnetic_tile import write_generated
+from training.evaluation import gate as gate_figures
 from training.export import ServingGraph
 from training.finetune import FineTuning
-from training.pipeline import evaluate, export, finetune, operating_point, publish
-from training.pipeline import split as split_step
 from training.run import Run
 from training.segmenter import build_segmenter
+from training.steps import evaluate as evaluate_step
+from training.steps import export as export_step
+from training.steps.artifacts import gate, operating_point
+from training.steps.evaluate import evaluate
+from training.steps.export import export
+from training.steps.fit import finetune
+from training.steps.fit import split as split_step
+from training.steps.publish import publish
 
 pytestmark = pytest.mark.slow
 SMOKE = Path("training/configs/smoke.yaml")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +58,13 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     directory = tmp_path_factory.mktemp("run")
     models = directory / "models"
     arguments = ["--config", SMOKE, "--data", data, "--runs", directory, "--models", models]
-    assert main(["run", *map(str, arguments)]) == 0
+    with pytest.MonkeyPatch.context() as patch:  # it measures nothing, so a few pictures are enough
+        # masks of a network that knows hardly anything would be noise, each of thousands of regions
+        patch.setattr(thresholds, "PIXEL_THRESHOLDS", (0.5,))
+        patch.setattr(export_step, "PARITY_PICTURES", 4)
+        patch.setattr(evaluate_step, "GENERATED_TEST_PICTURES", 10)
+        patch.setattr(gate_figures, "PICTURES", 5)
+        assert main(["run", *map(str, arguments)]) == 0
     config = settle(load_config(SMOKE), "small", "parts", None)
     return Run(config, data, directory / "smoke-1", models, "python -m training run")
 
@@ -82,6 +97,56 @@ def test_bundle_is_drafted_with_chosen_thresholds_and_figures(trained: Run) -> N
     assert recount == {"good": test["good"], "defective": test["defective"]}
     assert test["escape_rate"]["count"] == test["verdicts"]["defective"]["pass"]
     assert figures["parity"]["max_mask_level_difference"] <= 2
+    point = inspector.session.artifact.operating_point
+    assert point.chosen is not None
+    assert point.trade_off is not None
+    assert figures["calibration"]["chosen"]["sentence"] == point.chosen.sentence
+    assert point.image_threshold in {row.image_threshold for row in point.trade_off.rows}
+    assert point.chosen.sentence.startswith("best F1, which promises nothing")
+
+
+def test_artifacts_are_tried_and_agree_with_torch_on_the_test_split(trained: Run) -> None:
+    figures = json.loads((trained.bundle / "evaluation.json").read_text())
+    parity = figures["parity"]["test"]
+    assert parity["pictures"] == figures["test"]["pictures"]
+    assert parity["tiles"] >= parity["pictures"]
+    fp32 = parity["artifacts"]["fp32"]
+    assert (fp32["verdict_flips"], fp32["new_escapes"]) == (0, 0)
+    assert fp32["max_mask_level_difference"] <= 2
+    assert fp32["dice_per_defective_picture"] == figures["test"]["dice"]["per_defective_picture"]
+    names = {each.name for each in Bundle.load(trained.bundle).artifacts}
+    assert names == set(parity["artifacts"]) == set(figures["artifacts"]["in_bundle"])
+    assert figures["artifacts"]["tried"]["fp16"]["accepted"] is ("fp16" in names)
+    for each in Bundle.load(trained.bundle).artifacts:
+        assert each.operating_point.expected is not None
+        assert each.operating_point.expected.split == "test"
+    assert "## Artifacts" in (trained.models / "smoke/1/MODEL_CARD.md").read_text()
+
+
+def test_every_artifact_has_a_gate_of_its_own_features(trained: Run) -> None:
+    _, splits = split_step(trained)
+    bundle = Bundle.load(trained.bundle)
+    for artifact in bundle.artifacts:
+        learnt, inspector = artifact.gate, inspector_of(bundle, artifact)
+        assert learnt is not None
+        assert learnt.features == f"gate.{artifact.name}.npz"
+        assert learnt.pictures == len(splits["train"]) + 20
+        tile = np.zeros((1, 128, 128, 1), np.uint8)
+        assert learnt.feature_count == inspector.session.run(tile).features.shape[1] == 40
+        found = inspector.inspect(png(splits["test"][0].pixels()))
+        assert found.gate_scores is not None
+        assert 0 < found.gate_scores["feature_distance"] < 10
+
+
+def test_one_corrupted_weight_of_a_trained_network_is_noticed(trained: Run, tmp_path: Path) -> None:
+    directory = Path(shutil.copytree(trained.models / "smoke/1", tmp_path / "copy"))
+    with_fp32_alone(directory)  # where int8 measures faster the CPU would run that
+    stem = weights_of(directory / "model.onnx")[0]
+    corrupt(directory / "model.onnx", stem, 0, CHANGES["sign"])
+    rehash(directory)
+    said = found_by_the_self_test(directory)
+    assert said is not None
+    assert "levels of 255 on average" in said
 
 
 def test_graph_answers_like_torch_on_any_batch(trained: Run) -> None:
@@ -89,7 +154,8 @@ def test_graph_answers_like_torch_on_any_batch(trained: Run) -> None:
     segmenter = build_segmenter(config.model, 5, config.seed)
     segmenter.load_state_dict(load_file(trained.weights))
     graph = ServingGraph(segmenter).eval()
-    session = Inspector.load(trained.bundle, device="cpu").session
+    bundle = Bundle.load(trained.bundle)
+    session = inspector_of(bundle, next(each for each in bundle.artifacts if each.name == "fp32")).session
     tiles = np.random.default_rng(1).integers(0, 256, (5, 128, 128, 1), dtype=np.uint8)
     with torch.inference_mode():
         levels, image = (each.numpy() for each in graph(torch.from_numpy(tiles)))
@@ -104,10 +170,13 @@ def test_graph_answers_like_torch_on_any_batch(trained: Run) -> None:
 def test_finished_stages_are_not_done_again(trained: Run) -> None:
     before = (trained.bundle / "model.onnx").stat().st_mtime_ns
     weights = trained.weights.stat().st_mtime_ns
-    for stage in (split_step, finetune, export, operating_point, evaluate):
+    gates = [file.stat().st_mtime_ns for file in sorted(trained.bundle.glob("gate.*.npz"))]
+    for stage in (split_step, finetune, export, operating_point, gate, evaluate):
         stage(trained)
     assert (trained.bundle / "model.onnx").stat().st_mtime_ns == before
     assert trained.weights.stat().st_mtime_ns == weights
+    assert gates
+    assert [file.stat().st_mtime_ns for file in sorted(trained.bundle.glob("gate.*.npz"))] == gates
 
 
 def test_other_pictures_are_refused(trained: Run, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Publishing: what must be there, what is refused, what the card says."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from training.publish import (
 )
 from training.run import CONFIG, made_with
 
-from .test_evaluate import ROWS
+from .test_evaluate import ROWS, judged_pairs
 
 PARITY = {"tiles": 3, "max_mask_level_difference": 1, "max_image_probability_difference": 1e-6}
 
@@ -53,6 +54,30 @@ def test_published_bundle_stands_alone_with_its_card(bundle: Path, tmp_path: Pat
     assert "| parts never seen (split by group) | 8 (4) | 0.625 [" in card
     assert "Escape rate 0.250 [" in card
     assert "split by picture" not in card
+
+
+def test_card_says_how_good_the_estimated_dice_is(bundle: Path, tmp_path: Path) -> None:
+    figures = json.loads((bundle / "evaluation.json").read_text())
+    rows = [replace(row, dice_interval=(0.3, 0.7)) for row in judged_pairs([0.9, 0.5, 0.1], [0.6, 0.9, 0.3])]
+    figures["test"] = summarise(rows + ROWS, 0.95)
+    new = (
+        "Rank correlation: 0.50. Area under the risk-coverage curve: 0.350 (best order 0.250, none 0.400). "
+        "The interval around it holds the measured Dice of 0.667 [0.094, 0.992] of the pictures, 0.667 as "
+        "the mean of 3 parts; its mean width is 0.40."
+    )
+    estimate = figures["test"]["estimated_dice"]
+    before = {key: estimate[key] for key in ("pictures", "mean_error", "mean_absolute_error")}
+    for name, given, says in (
+        ("stated", estimate, new),
+        ("none", estimate | {"interval": None}, "none 0.400). No interval is stated around it."),
+        ("older", before, "defective pictures with a mask)."),
+    ):
+        figures["test"]["estimated_dice"] = given
+        (bundle / "evaluation.json").write_text(json.dumps(figures))
+        card = (publish(bundle, tmp_path / name, replace=False) / "MODEL_CARD.md").read_text()
+        assert says in " ".join(card.split())
+        paragraph = card.partition("The estimated Dice")[2].partition("\n\n")[0]
+        assert ("interval" in paragraph) == (given is not before)
 
 
 def test_comparison_is_shown_as_what_it_is(bundle: Path, tmp_path: Path) -> None:

@@ -11,12 +11,15 @@ import pytest
 
 from app.inspection.inspector import Inspector
 from tests.tiny_bundle import write_tiny_bundle
+from training.audit import check
 from training.datasets.generated import CLASSES
 from training.datasets.magnetic_tile import read_magnetic_tile, write_generated
+from training.datasets.registry import read_dataset
 from training.datasets.sample import DatasetError, class_bit
 from training.datasets.shards import read_shards
 from training.evaluation.judged import judge_samples
 from training.operating_point import score
+from training.pictures import load_pictures
 
 
 @pytest.fixture
@@ -154,7 +157,7 @@ def test_picture_that_cannot_be_judged_is_named(
             judge(inspector, [sample])
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", '{"one": "crack"}', "3"])
+@pytest.mark.parametrize("text", ["{", "[1]", '{"one": "crack"}', "3", '{"1": null}', '{"1": 5}'])
 def test_unusable_classes_are_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "classes.json").write_text(text)
     with pytest.raises(DatasetError, match=r"classes\.json cannot be used"):
@@ -169,6 +172,12 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 def _encoded(pixels: np.ndarray, kind: str) -> bytes:
     return bytes(cv2.imencode(kind, pixels)[1])
+
+
+def _facts(**changes: object) -> str:
+    """The JSON of a defective picture."""
+    facts = {"defective": True, "group": "g", "source": "set", "classes": ["crack"]}
+    return json.dumps(facts | changes)
 
 
 def test_shards_are_read_in_place(tmp_path: Path) -> None:
@@ -210,10 +219,16 @@ def test_broken_shard_and_classes_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", r"roll\.json is not a JSON object"),
-        ("[1]", r"roll\.json is not a JSON object"),
-        ('{"defective": true}', "lacks group, source"),
-        ('{"defective": 1, "group": "g", "source": "set"}', "must be true or false, found 1"),
+        ("{", "as a whole: Invalid JSON"),
+        ("[1]", "as a whole: Input should be an object"),
+        ('{"defective": true}', r"group: Field required \(2 such places\)"),
+        (_facts(defective=1), "defective: Input should be a valid boolean"),
+        (_facts(group=None), "group: Input should be a valid string"),
+        (_facts(group=""), "group: String should have at least 1 character"),
+        (_facts(classes=[1]), "classes.0: Input should be a valid string"),
+        (_facts(classes="crack"), "classes: Input should be a valid array"),
+        (_facts(classes=[]), ".*must name the class of a defective picture, and none of a good"),
+        (_facts(defective=False), ".*must name the class of a defective picture, and none of a good"),
     ],
 )
 def test_facts_of_a_shard_that_cannot_be_used_are_named(tmp_path: Path, text: str, message: str) -> None:
@@ -221,8 +236,67 @@ def test_facts_of_a_shard_that_cannot_be_used_are_named(tmp_path: Path, text: st
     with tarfile.open(tmp_path / "large-000.tar", "w") as tar:
         _add(tar, "roll.jpg", _encoded(np.zeros((64, 64), np.uint8), ".jpg"))
         _add(tar, "roll.json", text.encode())
-    with pytest.raises(DatasetError, match=message):
+    with pytest.raises(DatasetError, match=rf"roll\.json: {message}"):
         read_shards(tmp_path)
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> Path:
+    """A shard of three good pictures, a.jpg, a.json, b.jpg, ..."""
+    (tmp_path / "classes.json").write_text('{"1": "crack"}')
+    with tarfile.open(tmp_path / "set-000.tar", "w") as tar:
+        for key in "abc":
+            _add(tar, f"{key}.jpg", _encoded(np.zeros((64, 64), np.uint8), ".jpg"))
+            _add(tar, f"{key}.json", _facts(defective=False, classes=[]).encode())
+    assert len(read_shards(tmp_path).samples) == 3
+    return tmp_path / "set-000.tar"
+
+
+def test_shard_loses_no_picture_in_silence_wherever_it_is_cut(shard: Path) -> None:
+    whole = shard.read_bytes()
+    end = len(whole.rstrip(b"\0"))
+    for length in range(0, len(whole), 256):
+        shard.write_bytes(whole[:length])
+        if length >= -(-end // 512) * 512 + 1024:  # nothing but padding is missing
+            assert len(read_shards(shard.parent).samples) == 3
+        else:
+            with pytest.raises(DatasetError, match=r"set-000\.tar is (cut|not a plain tar)"):
+                read_shards(shard.parent)
+
+
+def test_shard_with_a_damaged_header_is_refused(shard: Path) -> None:
+    whole = shard.read_bytes()
+    with tarfile.open(shard) as tar:
+        starts = [member.offset for member in tar]
+    for start in starts:
+        for header in (bytes(512), whole[start : start + 150] + b"?" + whole[start + 151 : start + 512]):
+            shard.write_bytes(whole[:start] + header + whole[start + 512 :])
+            with pytest.raises(DatasetError, match=r"set-000\.tar is (cut|not a plain tar)"):
+                read_shards(shard.parent)
+
+
+def test_pictures_of_one_key_are_refused(shard: Path) -> None:
+    with tarfile.open(shard, "a") as tar:
+        _add(tar, "b.jpg", b"another")
+    with pytest.raises(DatasetError, match=r"set-000\.tar holds b\.jpg twice"):
+        read_shards(shard.parent)
+
+
+def test_mask_of_a_good_picture_is_for_the_audit_alone(tiles: Path) -> None:
+    mask = min((tiles / "MT_Free/Imgs").glob("*.png"))
+    marked = cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE)
+    assert marked is not None
+    marked[5:15, 5:15] = 255
+    cv2.imwrite(str(mask), marked)
+    dataset = read_dataset(tiles)
+    (fault,) = check(dataset, tiles / "audit.html").of("mask on a good picture")
+    assert fault.samples == (f"MT_Free/Imgs/{mask.stem}.jpg",)
+    assert fault.found == "100 px marked"
+    sample = next(each for each in dataset.samples if each.name in fault.samples)
+    bits = sample.class_bits(marked.shape)
+    assert bits is not None
+    assert not bits.any()
+    assert load_pictures([sample], 1.0)[0].bits is None
 
 
 def test_published_part_of_a_shard_is_in_its_name(tmp_path: Path) -> None:

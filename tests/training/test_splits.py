@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.config import SplitConfig
-from training.datasets.sample import Blob, DatasetError, Published, Sample
-from training.splits import Fold, make_splits, split_samples
+from training.datasets.sample import Blob, Dataset, DatasetError, Published, Sample
+from training.splits import Fold, make_splits, published_part, split_samples
 
 SHARES = {"train": 0.55, "validation": 0.1, "calibration": 0.15, "test": 0.2}
 
@@ -73,6 +73,34 @@ def test_published_test_pictures_are_the_test_split() -> None:
         make_splits(unmarked, config)
 
 
+def test_groups_of_a_published_test_split_are_not_trained_on() -> None:
+    parts: list[Published] = ["train", "test", "train", "train"]  # the group of two stands on both sides
+    unmarked = [_sample(number, number // 2, number // 4 % 2 == 0) for number in range(400)]
+    samples = [replace(each, split=parts[number % 4]) for number, each in enumerate(unmarked)]
+    config = SplitConfig(train=0.8, validation=0.1, calibration=0.1, test="published")
+    splits = make_splits(samples, config)
+    tested = {each.group for each in splits.pop("test")}
+    assert len(tested) == 100
+    assert tested.isdisjoint(each.group for members in splits.values() for each in members)
+    assert sum(map(len, splits.values())) == 200
+    with pytest.raises(DatasetError, match="every training picture is of a group in the published test"):
+        make_splits([each for each in samples if each.group in tested], config)
+    by_picture = make_splits(samples, config.model_copy(update={"by": "picture"}))
+    assert sum(map(len, by_picture.values())) == 400  # for comparison: it leaks, as the configuration asks
+
+
 def test_split_without_both_kinds_is_refused() -> None:
     with pytest.raises(DatasetError, match="it needs both"):
         make_splits([_sample(number, number, defective=number == 0) for number in range(40)], SplitConfig())
+
+
+def test_published_part_is_what_the_publishers_do_not_train_on() -> None:
+    samples = [_sample(number, number, defective=False) for number in range(6)]
+    undivided = Dataset(("crack",), samples)
+    assert published_part(undivided) == undivided
+    parts: list[Published] = ["train", "validation", "test"]
+    divided = [replace(sample, split=parts[number % 3]) for number, sample in enumerate(samples)]
+    assert {each.split for each in published_part(Dataset(("crack",), divided)).samples} == {
+        "validation",
+        "test",
+    }

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from app.inspection.bundle import DefectClass
 from tests.training.datasets.layouts import (
     FIRST,
     NONE,
@@ -22,8 +23,10 @@ from tests.training.datasets.layouts import (
     write_severstal,
     write_severstal_older,
 )
+from training.audit import check
+from training.datasets.annotations import MarkedMask, NumberedMask
 from training.datasets.registry import read_dataset
-from training.datasets.sample import DatasetError
+from training.datasets.sample import Dataset, DatasetError
 
 
 def add(name: str) -> Callable[[Path], object]:
@@ -85,8 +88,8 @@ CASES: list[tuple[str, Callable[[Path], object], str]] = [
     ("pairs", add("masks/d.jpg"), "d.jpg has no place there; only .png, .bmp"),
     ("pairs", add("images/a.png"), "have the same stem"),
     ("pairs", add("train/a.png"), "train has no place in this layout"),
-    ("pairs", text("classes.txt", "dent\ndent\n"), "must name each defect class once"),
-    ("pairs", text("classes.txt", "\n"), "must name each defect class once"),
+    ("pairs", text("classes.txt", "dent\ndent\n"), "'dent' and 'dent' cannot name two defect classes"),
+    ("pairs", text("classes.txt", "\n"), "must name each defect class, one a line"),
     ("pairs", text("classes.txt", "dent\npit\n"), "holds 255, which is no class"),
     ("coco", gone("images/train2017/1.jpg"), "names 1.jpg, which is missing"),
     ("coco", add("images/train2017/6.jpg"), "6.jpg is named by no annotation file"),
@@ -100,6 +103,9 @@ CASES: list[tuple[str, Callable[[Path], object], str]] = [
     ("folder", add("masks/a.png"), "a.png mirrors no folder"),
     ("folder", add("defect/a.png"), "a.png lies beside the class folders dent, pit"),
     ("folder", add("defect/good/a.png"), "'good' cannot name a defect class"),
+    ("folder", add("defect/deep scratch/a.png"), "'deep scratch' cannot name .*; call it 'deep_scratch'"),
+    ("folder", add("defect/Dent/a.png"), "'Dent' and 'dent' cannot name two defect classes"),
+    ("mvtec", lambda root: (root / "test/good-2").mkdir(), "good-2"),
     ("folder", add("licences/a.png"), "licences has no place in this layout"),
     ("folder", add("masks/dent/license.png"), "license.png is a mask without a picture"),
     ("folder", add("unsure/a.png"), "unsure has no place in this layout"),
@@ -117,6 +123,72 @@ def test_what_does_not_fit_is_named(
     spoil(tmp_path)
     with pytest.raises(DatasetError, match=message):
         read_dataset(tmp_path, layout)
+
+
+def test_class_of_coco_that_no_bundle_can_hold_is_refused_with_one_it_can(tmp_path: Path) -> None:
+    spoilt_coco(tmp_path, lambda facts: facts["categories"][1].update(name="missing hole"))
+    with pytest.raises(DatasetError, match=r"'missing hole' cannot name .*; call it 'missing_hole'"):
+        read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "better"),
+    [
+        ("Kratzer tief", "Kratzer_tief"),
+        ("Lücke", "Lucke"),
+        ("ring/edge", "ring_edge"),
+        ("a,b", "a_b"),
+        ("x" * 65, "x" * 64),
+        ("裂纹", "defect"),
+        (" good", "defect"),
+        ("", "defect"),
+    ],
+)
+def test_class_names_are_those_of_bundles(name: str, better: str) -> None:
+    with pytest.raises(DatasetError, match=rf"'{name}' cannot name a defect class: .*; call it '{better}'"):
+        Dataset(("pit", name), ())
+    assert Dataset(("pit", better), ()).classes[1] == DefectClass(name=better, severity="major").name
+
+
+@pytest.mark.parametrize("name", ["good", "Good", "good-2", "pit.mask"])
+def test_class_names_leave_room_for_golden_samples(name: str) -> None:
+    with pytest.raises(DatasetError, match=f"'{name}' cannot name a defect class: golden samples"):
+        Dataset(("pit", name), ())
+
+
+@pytest.mark.parametrize("layout", ["pairs", "neu-seg", "kolektor-sdd", "kolektor-sdd2", "crack500"])
+def test_every_mask_that_cannot_be_read_is_listed_by_the_audit_alone(tmp_path: Path, layout: str) -> None:
+    WRITERS[layout](tmp_path / "set")
+    whole = read_dataset(tmp_path / "set")
+    spoilt = sorted(sample.name for sample in whole.samples if sample.defective)
+    for sample in whole.samples:
+        if sample.defective:
+            assert isinstance(sample.annotation, MarkedMask | NumberedMask)
+            sample.annotation.blob.path.write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match=rf"none of JPEG.*correct the mask.*\({len(spoilt)} such masks"):
+        read_dataset(tmp_path / "set")
+    dataset = read_dataset(tmp_path / "set", unlabelled=True)
+    audit = check(dataset, tmp_path / "audit.html")
+    assert sorted(fault.samples[0] for fault in audit.of("unreadable mask")) == spoilt
+    assert len(dataset.samples) == len(whole.samples)
+
+
+def test_mask_value_that_is_no_class_is_named_by_the_audit(tmp_path: Path) -> None:
+    WRITERS["neu-seg"](tmp_path)
+    write(tmp_path / "annotations/test/000001.png", FIRST * 4)
+    audit = check(read_dataset(tmp_path, unlabelled=True), tmp_path / "audit.html")
+    assert [fault.samples[0] for fault in audit.of("mask value that is no class")] == [
+        "images/test/000001.jpg"
+    ]
+
+
+@pytest.mark.parametrize(("layout", "table"), [("pairs", "groups.csv"), ("severstal", "train.csv")])
+def test_table_with_an_open_quotation_mark_is_named(tmp_path: Path, layout: str, table: str) -> None:
+    WRITERS[layout](tmp_path)
+    heading = "ImageId,ClassId,EncodedPixels,file,group\n"
+    (tmp_path / table).write_text(heading + '"' + "a.jpg,1,5 1\n" * 20_000)
+    with pytest.raises(DatasetError, match=rf"{table} is no CSV .*quotation mark"):
+        read_dataset(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -278,7 +350,7 @@ def test_mask_of_another_size_is_named(tmp_path: Path, layout: str) -> None:
         drawn = cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE)
         assert drawn is not None
         write(mask, np.pad(drawn, ((0, 0), (0, 5))))
-    sample = next(each for each in read_dataset(tmp_path).samples if each.annotation is not None)
+    sample = next(each for each in read_dataset(tmp_path).samples if each.defective and each.annotation)
     with pytest.raises(DatasetError, match=re.escape(sample.name) + ": .*37 x 24"):
         sample.class_bits((24, 32))
 

@@ -1,0 +1,269 @@
+"""Doors: closed unless open on purpose, decided before a body is read, and told of in log and history."""
+
+import io
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import APIRouter
+from fastapi.routing import iter_route_contexts
+from starlette.testclient import TestClient
+
+from app.doors import OPEN, Doors, check_all_closed, is_loopback, needs
+from app.keys import SCOPES, add_key, revoke_key
+from app.main import create_app
+from app.settings import Settings
+from app.telemetry import JsonLines
+from tests.app.test_inspections import refused
+
+MakeClient = Callable[..., TestClient]
+METHODS = {"GET", "POST", "PUT", "DELETE", "PATCH"}
+LEAST = {
+    "/v1/inspections": "inspect",
+    "/v1/model": "inspect",
+    "/metrics": "inspect",
+    "/v1/recipes": "operate",
+}
+
+
+class Box:
+    """A service that demands keys, and one of each scope."""
+
+    def __init__(self, make: MakeClient, folder: Path, **changes: Any) -> None:
+        self.file = folder / "keys.jsonl"
+        self.tokens: dict[str, str] = {
+            scope: add_key(self.file, f"{scope}-key", scope, None) for scope in SCOPES
+        }
+        self.client = make(host="0.0.0.0", keys_file=self.file, **changes)
+
+    def headers(self, scope: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.tokens[scope]}"}
+
+
+@pytest.fixture(scope="module")
+def box(make_client: MakeClient, tmp_path_factory: pytest.TempPathFactory) -> Box:
+    folder = tmp_path_factory.mktemp("box")
+    (folder / "recipes").mkdir()
+    return Box(make_client, folder, recipes_dir=folder / "recipes")
+
+
+def operations() -> list[tuple[str, str]]:
+    """Every method and address that is served."""
+    found = []
+    for route in iter_route_contexts(create_app(Settings()).routes):
+        for method in sorted((route.methods or {"GET"}) & METHODS):
+            found.append((method, route.path or ""))
+    return found
+
+
+@pytest.mark.parametrize(("method", "path"), operations())
+def test_every_address_but_the_open_ones_demands_a_key(box: Box, method: str, path: str) -> None:
+    asked = {"/static": "/static/swagger-ui.css"}.get(path, path.replace("{name}", "strict"))
+    response = box.client.request(method, asked)
+    if path in OPEN:
+        assert response.status_code == 200
+        return
+    problem = refused(response, 401, "key_required")
+    assert response.headers["WWW-Authenticate"].startswith("Bearer")
+    assert "python -m app keys add" in problem["detail"]
+
+
+def test_the_walk_over_the_addresses_meets_them_all() -> None:
+    paths = {path for _, path in operations()}
+    assert OPEN | {"/v1/inspections", "/v1/recipes/{name}", "/v1/activations", "/metrics"} <= paths
+
+
+@pytest.mark.parametrize("path", sorted(LEAST))
+@pytest.mark.parametrize("scope", SCOPES)
+def test_a_scope_lets_in_where_it_is_enough(box: Box, dark: bytes, path: str, scope: str) -> None:
+    if path == "/v1/inspections":
+        response = box.client.post(path, files={"image": dark}, headers=box.headers(scope))
+    else:
+        response = box.client.get(path, headers=box.headers(scope))
+    if scope == "inspect" and LEAST[path] == "operate":
+        problem = refused(response, 403, "scope_missing")
+        assert "operate" in problem["detail"]
+        assert 'error="insufficient_scope"' in response.headers["WWW-Authenticate"]
+    else:
+        assert response.status_code == 200
+
+
+def test_either_header_will_do_and_another_kind_of_authorization_is_none(box: Box) -> None:
+    token = box.tokens["inspect"]
+    for headers in (
+        {"X-API-Key": token},
+        {"authorization": f"bearer {token}"},
+        {"Authorization": "Basic eDp5", "X-API-Key": token},
+    ):
+        assert box.client.get("/v1/model", headers=headers).status_code == 200
+    for wrong in ("", "x", token[:-1], token + "x", token.upper()):
+        refused(box.client.get("/v1/model", headers={"X-API-Key": wrong}), 401, "key_required")
+    refused(box.client.get("/v1/model", headers={"Authorization": token}), 401, "key_required")
+
+
+def test_a_key_is_sent_once(box: Box, client: TestClient) -> None:
+    """One of two would win, and which one would be ours to choose."""
+    token = box.tokens["inspect"]
+    for name, value in (("X-API-Key", token), ("Authorization", f"Bearer {token}")):
+        for values in ((value, value), (value, "x"), ("x", value)):
+            headers: Any = [(name, each) for each in values]
+            problem = refused(box.client.get("/v1/model", headers=headers), 401, "key_required")
+            assert f"{name} is given more than once" in problem["detail"]
+            assert client.get("/v1/model", headers=headers).status_code == 200, "no key is asked for there"
+
+
+def test_it_is_decided_before_the_body_is_read(box: Box) -> None:
+    """No byte of a stranger's form is parsed: else this one would be a 422, and the deadline one, too."""
+    asked = {
+        "content": b"no form",
+        "headers": {"Content-Type": "multipart/form-data; boundary=B", "X-Deadline-Ms": "x"},
+    }
+    refused(box.client.post("/v1/inspections?what=is-this", **asked), 401, "key_required")  # type: ignore[arg-type]
+
+
+def test_an_expired_or_revoked_key_is_refused_at_once(make_client: MakeClient, tmp_path: Path) -> None:
+    box = Box(make_client, tmp_path)
+    assert box.client.get("/v1/model", headers=box.headers("admin")).status_code == 200
+    revoke_key(box.file, "admin-key")
+    refused(box.client.get("/v1/model", headers=box.headers("admin")), 401, "key_required")
+    line = json.loads(box.file.read_text().splitlines()[0]) | {"expires": "2020-01-01T00:00:00Z"}
+    box.file.write_text(json.dumps(line))
+    problem = refused(box.client.get("/v1/model", headers=box.headers("inspect")), 401, "key_required")
+    assert "expired" in problem["detail"]
+
+
+def test_without_a_file_nobody_gets_in_and_is_told_why(make_client: MakeClient) -> None:
+    client = make_client(host="192.0.2.7")
+    problem = refused(client.get("/v1/model"), 401, "key_required")
+    assert "PASSLINE_KEYS_FILE" in problem["detail"]
+    assert client.get("/readyz").status_code == 200
+
+
+def test_the_greeting_tells_that_nobody_gets_in_and_how_to_mend_it(tmp_path: Path) -> None:
+    file = tmp_path / "keys.jsonl"
+    assert "PASSLINE_KEYS_FILE" in (Doors(Settings(auth="on")).obstacle() or "")
+    doors = Doors(Settings(auth="on", keys_file=file))
+    assert "keys add" in (doors.obstacle() or "")
+    add_key(file, "line-1", "inspect", None)
+    assert doors.obstacle() is None
+    assert Doors(Settings()).obstacle() is None
+
+
+@pytest.mark.parametrize(
+    ("auth", "host", "status"),
+    [
+        ("auto", "127.0.0.1", 200),
+        ("auto", "::1", 200),
+        ("auto", "localhost", 200),
+        ("auto", "0.0.0.0", 401),
+        ("auto", "::", 401),
+        ("auto", "box.plant", 401),
+        ("auto", "::ffff:127.0.0.1", 401),
+        ("on", "127.0.0.1", 401),
+        ("off", "0.0.0.0", 200),
+    ],
+)
+def test_when_keys_are_demanded(auth: str, host: str, status: int) -> None:
+    app = create_app(Settings.model_validate({"auth": auth, "host": host}))
+    assert TestClient(app).get("/metrics").status_code == status
+    assert is_loopback(host) == (host in {"127.0.0.1", "::1", "localhost"})
+
+
+def test_an_app_with_an_address_that_nobody_thought_of_is_refused() -> None:
+    app = create_app(Settings())
+    forgotten = APIRouter()
+    forgotten.add_api_route("/v1/forgotten", lambda: None)
+    app.include_router(forgotten)
+    with pytest.raises(RuntimeError, match="/v1/forgotten"):
+        check_all_closed(app.routes)
+
+
+@contextmanager
+def written() -> Iterator[io.StringIO]:
+    """What the service logs in the meantime, as it would write it."""
+    out, root = io.StringIO(), logging.getLogger()
+    handler, level = logging.StreamHandler(out), root.level
+    handler.setFormatter(JsonLines())
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    try:
+        yield out
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+
+
+def test_log_and_history_name_the_key_and_hold_no_token(box: Box, dark: bytes) -> None:
+    with written() as out:
+        box.client.post("/v1/inspections", files={"image": dark}, headers=box.headers("inspect"))
+        put = box.client.put(
+            "/v1/recipes/mine?who=Ada",
+            content="name: mine\n",
+            headers=box.headers("operate") | {"Content-Type": "application/yaml"},
+        )
+        box.client.get("/healthz")
+        box.client.get("/v1/model", headers={"X-API-Key": "passline_guess"})
+    assert put.status_code == 200
+    assert (put.json()["who"], put.json()["key"]) == ("Ada", "operate-key")
+    told = [json.loads(line) for line in out.getvalue().splitlines()]
+    requests = {line["path"]: line.get("key") for line in told if line["message"] == "request"}
+    assert requests == {
+        "/v1/inspections": "inspect-key",
+        "/v1/recipes/mine": "operate-key",
+        "/healthz": None,
+        "/v1/model": None,
+    }
+    assert [line["key"] for line in told if line["message"] == "inspected"] == ["inspect-key"]
+    assert not re.search("|".join([*box.tokens.values(), "passline_guess"]), out.getvalue())
+    assert box.client.get("/v1/recipes/mine/versions", headers=box.headers("operate")).json()["versions"][0][
+        "key"
+    ] == ("operate-key")
+
+
+def test_each_key_has_a_rate_of_its_own_and_strangers_one_by_address(
+    make_client: MakeClient, tmp_path: Path
+) -> None:
+    box = Box(make_client, tmp_path, rate_limit_per_minute=3)
+    for _ in range(3):
+        assert box.client.get("/v1/model", headers=box.headers("inspect")).status_code == 200
+    response = box.client.get("/v1/model", headers=box.headers("inspect"))
+    refused(response, 429, "rate_limited")
+    assert 1 <= int(response.headers["Retry-After"]) <= 20
+    assert box.client.get("/v1/model", headers=box.headers("operate")).status_code == 200
+    codes = [box.client.get("/v1/model").status_code for _ in range(4)]
+    assert codes == [401, 401, 401, 429]
+    assert box.client.get("/healthz").status_code == 200, "probes are never refused"
+
+
+def test_an_endpoint_may_need_more_than_its_router_and_is_counted_once(tmp_path: Path) -> None:
+    file = tmp_path / "keys.jsonl"
+    tokens: dict[str, str] = {scope: add_key(file, scope, scope, None) for scope in SCOPES}
+    app = create_app(Settings(auth="on", keys_file=file, rate_limit_per_minute=2))
+    router = APIRouter(dependencies=[needs("inspect")])
+    router.add_api_route("/v1/bundle", lambda: "swapped", methods=["POST"], dependencies=[needs("admin")])
+    app.include_router(router)
+    check_all_closed(app.routes)
+    client = TestClient(app)
+    codes = {
+        scope: [client.post("/v1/bundle", headers={"X-API-Key": tokens[scope]}).status_code for _ in range(3)]
+        for scope in SCOPES
+    }
+    assert codes == {"inspect": [403, 403, 429], "operate": [403, 403, 429], "admin": [200, 200, 429]}
+
+
+def test_the_document_tells_of_the_keys(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    assert set(document["components"]["securitySchemes"]) == {"bearer", "api_key"}
+    for path, operations_there in document["paths"].items():
+        for operation in operations_there.values():
+            scope = None if path in OPEN else "inspect"
+            scope = "operate" if path.startswith(("/v1/recipe", "/v1/activations")) else scope
+            scope = "admin" if path.startswith("/v1/bundles") else scope
+            expected = None if scope is None else [{"bearer": [scope]}, {"api_key": [scope]}]
+            assert operation.get("security") == expected, path
+            assert ("401" in operation["responses"]) == (scope is not None)

@@ -1,0 +1,1 @@
+"""Inputs nobody meant: the parsers that read what strangers send, fuzzed, and what was found replayed."""

@@ -1,0 +1,67 @@
+"""A recipe against a bundle: what does not fit is named with source, line and field."""
+
+from typing import Any
+
+import pytest
+
+from app.inspection.errors import RecipeInvalid
+from app.inspection.fit import check_fit
+from app.inspection.recipe import read_recipe
+from app.inspection.trade_off import TradeOff
+from tests.trade_offs import trade_off
+
+CLASSES = ("crack", "pore")
+ZONED = """name: zoned
+limits:
+  cracks: {max_count: 0}
+  pore: {max_count: 1}
+zones:
+  rim:
+    polygon_px: [[0, 0], [9, 0], [9, 9]]
+    limits:
+      fray: {max_count: 0}
+"""
+
+
+def refusal(text: str, table: dict[str, Any] | None = None) -> str:
+    with pytest.raises(RecipeInvalid) as caught:
+        check_fit(
+            read_recipe(text, "line4.yaml"),
+            CLASSES,
+            None if table is None else TradeOff.model_validate(table),
+        )
+    return str(caught.value)
+
+
+def test_each_unknown_class_is_named_with_its_line() -> None:
+    assert refusal(ZONED) == (
+        "line4.yaml: line 3: limits.cracks: no defect class of this model; "
+        "line 9: zones.rim.limits.fray: no defect class of this model; its classes are crack, pore"
+    )
+
+
+def test_json_has_lines_too() -> None:
+    said = refusal('{"name": "a",\n "limits": {\n  "cracks": {"max_count": 0}}}')
+    assert said.startswith("line4.yaml: line 3: limits.cracks: no defect class")
+
+
+@pytest.mark.parametrize(
+    ("choice", "says"),
+    [
+        ("max_escape: 0.001", "line 3: operating_point.max_escape: 0.001 is not proven; the best possible"),
+        ("image_threshold: 0.999", "line 3: operating_point.image_threshold: 0.999 is beyond the trade-off"),
+    ],
+)
+def test_an_operating_point_that_cannot_be_kept_is_named_with_its_line(choice: str, says: str) -> None:
+    assert says in refusal(f"name: a\noperating_point:\n  {choice}\n", trade_off())
+
+
+def test_without_a_table_no_operating_point_fits() -> None:
+    said = refusal("name: a\noperating_point: {max_escape: 0.5}\nlimits: {fray: {max_count: 0}}\n")
+    assert "line 3: limits.fray: no defect class" in said
+    assert "line 2: operating_point: the bundle holds no trade-off table" in said
+
+
+def test_what_fits_is_accepted() -> None:
+    text = "name: a\nlimits: {pore: {max_count: 0}}\noperating_point: {max_overkill: 0.1}\n"
+    check_fit(read_recipe(text, "a.yaml"), CLASSES, TradeOff.model_validate(trade_off()))
