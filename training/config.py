@@ -19,8 +19,8 @@ StageName = Literal["large", "small"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 ArtifactName = Literal["fp32", "fp16", "int8"]
 StrategyName = Literal["full", "decoder", "gradual", "layerwise", "scratch", "svm"]
-# What a model may change and still start from another's weights; the rest is its shape.
-ADAPTABLE = frozenset({"dropout", "tile", "overlap", "pixel_scale"})
+# What a model may change and still start from another's weights. Of another decoder what fits is taken over.
+ADAPTABLE = frozenset({"decoder", "decoder_channels", "dropout", "tile", "overlap", "pixel_scale"})
 
 
 class ConfigError(ValueError):
@@ -73,6 +73,9 @@ class ModelConfig(_Frozen):
     allow_noncommercial_weights: bool = False
     decoder_channels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         default=(256, 128, 64, 32, 16), min_length=1, max_length=5
+    )
+    decoder: Literal["full", "separable"] = Field(
+        default="full", description="separable: a depthwise and a pointwise convolution for each full one"
     )
     dropout: float = Field(default=0.2, ge=0, lt=1)
     tile: int = Field(default=384, ge=64, multiple_of=32)
@@ -332,6 +335,7 @@ def inherited(config: Config, run: RunConfig, start: RunConfig) -> str:
     mine = ", ".join(f"{key} {fit[key]}" for key in sorted(own.fit.model_fields_set))
     return (
         f"stage {run.stage} takes from {start.name} {start.version}: encoder {run.model.encoder}, "
+        f"{run.model.decoder} decoder of {', '.join(map(str, run.model.decoder_channels))} channels, "
         f"tile {run.model.tile}, overlap {run.model.overlap}, pixel_scale {run.model.pixel_scale}, "
         f"{taken or 'no more'}; sets itself: {mine or 'nothing'}"
     )

@@ -11,6 +11,8 @@ import onnx
 import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
+from onnx import numpy_helper
+from onnxscript.optimizer import remove_unused_nodes
 from torch import nn
 
 from app.inspection.artifact import Artifact, OperatingPoint
@@ -28,6 +30,8 @@ PROVIDERS = (
     "OpenVINOExecutionProvider",
     "CPUExecutionProvider",
 )
+# Of later opsets ONNX Runtime pools averages, on a CPU, in a way that takes many times as long.
+OPSET = 18
 # One level of the 8-bit probability, plus what float rounding may tip over its edge.
 MAX_LEVEL_DIFFERENCE = 2
 MAX_IMAGE_DIFFERENCE = 1e-3
@@ -91,20 +95,43 @@ def export_graph(
         output_names=graph.outputs,
         dynamic_shapes={"pixels": {0: torch.export.Dim("batch")}},
         dynamo=True,
+        opset_version=OPSET,
         external_data=False,
         verbose=False,
     )
-    _forget_places(path)
+    model = onnx.load(path)
+    _forget_places(model)
+    _resize_by_factors(model)
+    onnx.save(model, path)
     return graph
 
 
-def _forget_places(path: Path) -> None:
+def _forget_places(model: onnx.ModelProto) -> None:
     """Take out of a graph where its nodes were traced: paths of this machine, of no use to anyone else."""
-    model = onnx.load(path)
     for node in model.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
-    onnx.save(model, path)
+
+
+def _resize_by_factors(model: onnx.ModelProto) -> None:
+    """Have upsamplings know their factors, where they were traced with sizes found out at each run.
+
+    Computing shapes takes nodes that no GPU runs.
+    """
+    shapes = shapes_of(model)
+    for number, node in enumerate(each for each in model.graph.node if each.op_type == "Resize"):
+        sides = zip(shapes[node.output[0]][2:], shapes[node.input[0]][2:], strict=True)
+        factors = np.array([1, 1, *(after / before for after, before in sides)], np.float32)
+        name = f"factors_{number}"
+        model.graph.initializer.append(numpy_helper.from_array(factors, name))
+        node.input[:] = [node.input[0], "", name]
+    remove_unused_nodes(model)
+
+
+def shapes_of(model: onnx.ModelProto) -> dict[str, list[int]]:
+    """Return the shape of each tensor by name, as the graph tells them; a dynamic side is 0."""
+    told = (*model.graph.value_info, *model.graph.input, *model.graph.output)
+    return {each.name: [side.dim_value for side in each.type.tensor_type.shape.dim] for each in told}
 
 
 def check_parity(graph: ServingGraph, path: Path, tiles: NDArray[np.uint8]) -> dict[str, float]:

@@ -5,6 +5,8 @@ import math
 import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
+from segmentation_models_pytorch.base.initialization import initialize_decoder, initialize_head
+from segmentation_models_pytorch.decoders.deeplabv3.decoder import SeparableConv2d
 from torch import nn
 
 from training.config import ConfigError, ModelConfig
@@ -37,6 +39,8 @@ class Segmenter(nn.Module):
             )
         except (RuntimeError, ValueError) as error:  # timm's: not its name, or no levels that halve in size
             raise ConfigError(f"the encoder {config.encoder} cannot be built: {error}") from error
+        if config.decoder == "separable":
+            _separate(self.unet)
         nn.init.constant_(self.unet.segmentation_head[0].bias, math.log(DEFECT_PRIOR / (1 - DEFECT_PRIOR)))
         pooled = 2 * self.unet.encoder.out_channels[-1] + config.decoder_channels[-1]
         self.image_head = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(pooled, 1))
@@ -60,6 +64,22 @@ class Segmenter(nn.Module):
         normalised = (pixels.unsqueeze(1).float() - self._offset) / self._scale
         features: list[torch.Tensor] = self.unet.encoder(normalised)
         return features
+
+
+def _separate(unet: smp.Unet) -> None:
+    """Put depthwise-separable convolutions in the place of the decoder's, and of the mask's a pointwise one.
+
+    Source: Howard et al., MobileNets, arXiv 1704.04861, section 3.1.
+    """
+    for block in unet.decoder.blocks:
+        for stage in (block.conv1, block.conv2):
+            stage[0] = SeparableConv2d(
+                stage[0].in_channels, stage[0].out_channels, kernel_size=3, padding=1, bias=False
+            )
+    initialize_decoder(unet.decoder)
+    last = unet.segmentation_head[0]
+    unet.segmentation_head[0] = nn.Conv2d(last.in_channels, last.out_channels, kernel_size=1)
+    initialize_head(unet.segmentation_head)
 
 
 def image_probability(mask_logits: torch.Tensor, image_logits: torch.Tensor) -> torch.Tensor:

@@ -41,10 +41,11 @@ def _to_nearest(spans: Ints, own: NDArray[np.bool_]) -> float:
     others = others[:, at_least <= bound]
     mine = mine[:, _apart(mine, _box(others)) <= bound]
     block = max(1, PAIRS // mine.shape[1])
-    return min(
-        float(_apart(mine[:, :, None], others[[0, 0, 1, 2], None, i : i + block]).min())
+    squared = min(
+        int(_apart(mine[:, :, None], others[[0, 0, 1, 2], None, i : i + block]).min())
         for i in range(0, others.shape[1], block)
     )
+    return float(squared**0.5)
 
 
 def _box(spans: Ints) -> Ints:
@@ -52,12 +53,12 @@ def _box(spans: Ints) -> Ints:
     return np.array([spans[0].min(), spans[0].max(), spans[1].min(), spans[2].max()])
 
 
-def _apart(spans: Ints, box: Ints) -> Floats:
-    """The gap between runs (row, first, last) and rectangles of pixels (top, bottom, left, right)."""
+def _apart(spans: Ints, box: Ints) -> Ints:
+    """The squared gap between runs (row, first, last) and rectangles (top, bottom, left, right)."""
     (row, first, last), (top, bottom, left, right) = spans, box
     across = np.maximum(np.maximum(left - last, first - right) - 1, 0)
     down = np.maximum(np.maximum(top - row, row - bottom) - 1, 0)
-    return np.asarray(np.hypot(across, down))
+    return np.asarray(across * across + down * down)
 
 
 def _swept(spans: Ints, region: Ints, count: int, check: Callable[[], None]) -> Floats:

@@ -2,6 +2,7 @@
 
 import math
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,9 +28,10 @@ class Marks:
 
     def add(self, k: int, place: tuple[slice, slice], levels: NDArray[np.uint8]) -> None:
         """Take the k-th class's levels in some rows and columns, uint8 [h, w]; classes in their order."""
-        highest = self.highest[place]
-        wins = levels > np.maximum(highest, self._below)
-        self.label_map[place][wins] = k + 1
+        highest, label_map = self.highest[place], self.label_map[place]
+        wins = cv2.compare(levels, np.maximum(highest, self._below), cv2.CMP_GT)  # 255 where it does
+        if wins.any():  # else a plane that is all zeros stays so
+            np.maximum(label_map, np.bitwise_and(wins, k + 1), out=label_map)  # those there are less
         np.maximum(highest, levels, out=highest)
 
     def settle(self, image_probability: float) -> NDArray[np.uint8]:

@@ -67,6 +67,8 @@ class Moments:
 
 def labels_of(label_map: NDArray[np.uint8]) -> list[int]:
     """Which values but 0 a label map [H, W] holds, in rising order."""
+    if not label_map.any():
+        return []
     counts = cv2.calcHist([label_map], [0], None, [256], [0, 256]).ravel()
     return [int(value) for value in np.flatnonzero(counts) if value]
 

@@ -56,6 +56,15 @@ def test_model_whose_weights_would_not_fit_is_refused() -> None:
         settle(other, "small", "parts", large)
 
 
+def test_another_decoder_may_begin_anew() -> None:
+    config = Config(large=StageConfig(name="first"), small=StageConfig())
+    large = settle(config, "large", "surfaces", None)
+    other = Config(model=ModelConfig(decoder="separable"), small=StageConfig())
+    small = settle(other, "small", "parts", large)
+    assert small.model == large.model.model_copy(update={"decoder": "separable"})
+    assert "separable decoder of 256, 128" in inherited(other, small, large)
+
+
 def test_small_stage_goes_on_with_the_loss_but_never_from_scratch() -> None:
     before = FitConfig(strategy="scratch", loss=LossConfig(kind="focal", focal_gamma=3))
     config = Config(

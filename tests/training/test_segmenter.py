@@ -15,6 +15,25 @@ def test_logits_for_every_class_and_for_the_picture() -> None:
     assert image.shape == (2,)
 
 
+def test_a_separable_decoder_answers_in_the_same_shapes_with_far_fewer_weights() -> None:
+    full, separable = (
+        Segmenter(SMALL.model_copy(update={"decoder": kind}), 5) for kind in ("full", "separable")
+    )
+    mask, image = separable.eval()(torch.full((2, 64, 96), 128, dtype=torch.uint8))
+    assert mask.shape == (2, 5, 64, 96)
+    assert image.shape == (2,)
+    assert 0.001 < mask.sigmoid().mean() < 0.05  # as of any untrained one
+    sizes = [sum(each.numel() for each in one.unet.decoder.parameters()) for one in (full, separable)]
+    assert sizes[1] < sizes[0] / 5
+
+
+def test_from_another_decoder_the_encoder_is_taken_over() -> None:
+    source, target = Segmenter(SMALL, 5), Segmenter(SMALL.model_copy(update={"decoder": "separable"}), 5)
+    fresh = transfer(source.state_dict(), target)
+    assert "unet.decoder.blocks.0.conv1.0.0.weight" in fresh
+    assert not any(name.startswith("unet.encoder") for name in fresh)
+
+
 def test_untrained_mask_expects_background() -> None:
     mask, _ = Segmenter(SMALL, 5).eval()(torch.full((1, 64, 64), 128, dtype=torch.uint8))
     assert 0.001 < mask.sigmoid().mean() < 0.05

@@ -11,6 +11,8 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from training.artifacts.layout import for_integer_kernels
+
 # Its answers come after these; what follows them costs next to nothing and stays in float.
 WEIGHED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 OUTSIDE = ""  # the layer of the nodes before the first weight
@@ -33,8 +35,12 @@ class Quantiser:
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
         self._prepared, self._ranges = directory / "prepared.onnx", directory / "ranges.json"
+        laid_out = directory / "laid-out.onnx"
+        model = onnx.load(source)
+        for_integer_kernels(model)
+        onnx.save(model, laid_out)
         # The exporter has folded and fused already, and another pass would rename the layers.
-        quant_pre_process(source, self._prepared, skip_optimization=True, skip_symbolic_shape=True)
+        quant_pre_process(laid_out, self._prepared, skip_optimization=True, skip_symbolic_shape=True)
         self._samples = samples
         self._layer_of = layers_of(onnx.load(self._prepared))
 

@@ -24,7 +24,7 @@ from training.splits import Splits
 QUANTISATION_PICTURES = 48
 QUANTISATION_TILES = 128
 PROBE_TILES = 12  # on which it is seen how much a layer loses
-FLOATING = (0, 2, 4, 6, 8)  # how many layers stay in float, one try after the other
+FLOATING = (0, 1, 2, 4, 6, 8)  # how many layers stay in float, one try after the other
 
 Figures = dict[str, Any]
 
