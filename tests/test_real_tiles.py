@@ -18,7 +18,7 @@ from training.datasets.magnetic_tile import read_magnetic_tile
 from training.datasets.sample import Sample
 from training.splits import make_splits
 
-BUNDLE = Path("models/magnetic-tile/4")
+BUNDLE = Path("models/magnetic-tile/5")
 
 
 @pytest.fixture

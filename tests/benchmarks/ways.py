@@ -21,7 +21,7 @@ from tests.serving import HOST
 from training.datasets.generated import generate_tile
 
 PAGE = ROOT / "docs/benchmarks.md"
-SHIPPED = ROOT / "models/magnetic-tile/4"
+SHIPPED = ROOT / "models/magnetic-tile/5"
 SEED = 500_000
 BATCH = 8  # tiles per run, as `app.inspection.session` does by default
 OUTPUTS = ["mask_probability", "image_probability"]
