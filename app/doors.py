@@ -8,13 +8,15 @@ import ipaddress
 import logging
 from collections.abc import Sequence
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from fastapi import Request, Security
 from fastapi.routing import iter_route_contexts
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
+from starlette.datastructures import Headers
 from starlette.routing import BaseRoute
 
-from app.errors import KeyRequired, ScopeMissing
+from app.errors import ForeignPage, KeyRequired, ScopeMissing
 from app.keys import Key, KeyRing, Scope
 from app.rate_limit import RateLimit
 from app.settings import Settings
@@ -41,6 +43,7 @@ class Doors:
         self.demand_keys = settings.auth == "on" or (
             settings.auth == "auto" and not is_loopback(settings.host)
         )
+        self._on_loopback = is_loopback(settings.host)
         self.keys = KeyRing(settings.keys_file)
         self._names_a_file = settings.keys_file is not None
         per_minute = settings.rate_limit_per_minute
@@ -67,6 +70,24 @@ class Doors:
         if self._rate is not None:
             self._rate.take(f"address {address}")
         raise KeyRequired(f"{' and '.join(headers)} is given more than once; send one key, once")
+
+    def refuse_foreign(self, headers: Headers) -> None:
+        """Raise ForeignPage where a browser asks for a page that is not this box's own.
+
+        A browser sends whatever any page asks it to, with or without its user knowing; a key would tell. What
+        is no browser says nothing of pages.
+        """
+        origin, site, host = (headers.get(name, "") for name in ("origin", "sec-fetch-site", "host"))
+        if not origin and not site:
+            return
+        foreign = site in ("cross-site", "same-site") or (origin and urlsplit(origin).netloc != host)
+        # a name that somebody else's server answers for leads wherever that server says, here too
+        rebound = self._on_loopback and not is_loopback(urlsplit(f"//{host}").hostname or "")
+        if foreign or rebound:
+            raise ForeignPage(
+                "a page from elsewhere asks; where no key is demanded only this box's own may: "
+                "set PASSLINE_AUTH=on and send a key"
+            )
 
     def obstacle(self) -> str | None:
         """Why nobody could get in at this moment, and what would be right; None where somebody can."""
@@ -106,6 +127,8 @@ async def _admit(
     twice = [name for name in CARRIERS if len(request.headers.getlist(name)) > 1]
     if twice and doors.demand_keys:
         doors.refuse_twice(twice, address)
+    if not doors.demand_keys:
+        doors.refuse_foreign(request.headers)
     key = doors.admit(token, address, scope, again=again)
     KEY_NAME.set(None if key is None else key.name)
 

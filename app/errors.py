@@ -4,6 +4,7 @@ PasslineError
  └─ ServiceError                  the request, not the picture, cannot be served
      ├─ KeyRequired                 no API key was sent, or one that is not known or has expired
      ├─ ScopeMissing                the key is known, and is not for this
+     ├─ ForeignPage                 a browser asks for a page from elsewhere, where no key is demanded
      ├─ RateLimited                 this caller has asked too often
      ├─ NotReady                    no bundle is served, or a recipe in force does not fit it
      ├─ Overloaded                  every place in the queue, or all memory for uploads, is taken
@@ -60,6 +61,12 @@ class ScopeMissing(ServiceError):
     def __init__(self, message: str, scope: str) -> None:
         super().__init__(message)
         self.scope = scope
+
+
+class ForeignPage(ServiceError):
+    """A browser asks on behalf of a page from elsewhere, where no key tells that its user means it."""
+
+    code = "foreign_page"
 
 
 class RateLimited(ServiceError):

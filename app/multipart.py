@@ -56,6 +56,8 @@ class FormReader:
         boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
         if not boundary:
             raise RequestInvalid("the multipart body's Content-Type names no boundary")
+        self._closing = b"\r\n--" + boundary + b"--"
+        self._tail = b""  # of what has been fed: the closing boundary may come in pieces
         try:
             self._parser = MultipartParser(
                 boundary,
@@ -75,10 +77,16 @@ class FormReader:
 
     def feed(self, chunk: bytes) -> None:
         """Take the next piece; raises RequestInvalid or BatchTooLarge as soon as something is wrong."""
-        try:
-            self._parser.write(chunk)
-        except FormParserError as error:
-            raise _malformed(error) from error
+        behind = chunk
+        if not self._ended:
+            try:
+                self._parser.write(chunk)
+            except FormParserError as error:
+                raise _malformed(error) from error
+            seen = self._tail + chunk
+            self._tail, behind = seen[-len(self._closing) :], seen.partition(self._closing)[2]
+        if self._ended and behind.strip():  # the parser would ignore it, a picture too
+            raise RequestInvalid("the multipart body goes on behind its closing boundary")
 
     def finish(self) -> Form:
         """The form, once its closing boundary has come; a body cut off before it is refused as a whole."""

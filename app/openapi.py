@@ -15,6 +15,7 @@ from app.errors import (
     CandidateNotFound,
     CandidateNotReady,
     DeadlineExceeded,
+    ForeignPage,
     HeadersTooLarge,
     KeyRequired,
     MediaTypeUnsupported,
@@ -58,7 +59,7 @@ _PICTURE: tuple[type[PasslineError], ...] = (
     core.RecipeDoesNotFit,
     core.InferenceFailed,
 )
-_DOORS = (HeadersTooLarge, KeyRequired, ScopeMissing, RateLimited)
+_DOORS = (HeadersTooLarge, KeyRequired, ScopeMissing, ForeignPage, RateLimited)
 _REQUEST: tuple[type[PasslineError], ...] = (
     *_DOORS,
     RequestInvalid,

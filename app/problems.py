@@ -52,6 +52,7 @@ TABLE: Mapping[type[PasslineError], Kind] = {
     core.InferenceFailed: Kind(500, "The model run failed"),
     service.KeyRequired: Kind(401, "An API key is needed"),
     service.ScopeMissing: Kind(403, "The API key is not for this"),
+    service.ForeignPage: Kind(403, "A page from elsewhere may not ask this"),
     service.RateLimited: Kind(429, "There are too many requests from one caller"),
     service.NotReady: Kind(503, "The service is not ready"),
     service.Overloaded: Kind(429, "The service is overloaded"),

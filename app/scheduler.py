@@ -132,7 +132,13 @@ class Scheduler:
             self._waiting.remove(job)
             self._running.add(job)
             job.started = time.perf_counter()
-            future = self._executor.submit(job.context.run, job.work)
+            try:
+                future = self._executor.submit(job.context.run, job.work)
+            except RuntimeError as error:  # the system gives no thread; the next may get one
+                self._running.discard(job)
+                if not job.answer.done():
+                    job.answer.set_exception(error)
+                continue
             future.add_done_callback(functools.partial(self._tell, loop, job))
 
     def _tell(self, loop: asyncio.AbstractEventLoop, job: _Job, done: Future[Any]) -> None:

@@ -160,9 +160,13 @@ def _open(data: bytes, formats: tuple[str, ...]) -> ImageFile.ImageFile:
     try:
         if data.startswith(b"\x89PNG") and "PNG" in formats:
             Image.open(_Frugal(data), formats=formats).verify()  # checksums, which loading leaves unread
-            if png.is_followed_by_another(data):
-                raise ImageAnimated(SEVERAL.format("pictures"))
-        image = Image.open(_Frugal(_checked_jpeg(data)), formats=formats)
+            _refuse_another(data, png.end_of(data))
+        if data.startswith(b"BM") and "BMP" in formats:
+            _refuse_another(data, int.from_bytes(data[2:6], "little") or len(data))  # its own size, or none
+        frame = jpeg.read(data)
+        image = Image.open(_Frugal(data if frame is None else _checked_jpeg(data, frame)), formats=formats)
+        if frame is None and data.startswith(jpeg.START):  # of the others nothing tells that they are whole
+            raise ImageUnsupported("the JPEG is arithmetic, lossless or broken; export it as baseline")
         if image.format in ("TIFF", "PNG") and getattr(image, "is_animated", False):
             raise ImageAnimated(SEVERAL.format("frames or pages"))
     except UnidentifiedImageError as error:
@@ -174,17 +178,19 @@ def _open(data: bytes, formats: tuple[str, ...]) -> ImageFile.ImageFile:
     return image
 
 
-def _checked_jpeg(data: bytes) -> bytes:
-    """A JPEG prepared so that Pillow notices if it was cut, or refused; anything else as it is."""
-    frame = jpeg.read(data)
-    if frame is None:
-        return data
+def _refuse_another(data: bytes, end: int) -> None:
+    """Raise ImageAnimated if a picture begins behind the `end` of a file's own: nobody would look at it."""
+    if data.startswith(SIGNATURES, end) or png.SIGNATURE in data[end:] or jpeg.ANOTHER.search(data, end):
+        raise ImageAnimated(SEVERAL.format("pictures"))
+
+
+def _checked_jpeg(data: bytes, frame: jpeg.Frame) -> bytes:
+    """A JPEG prepared so that Pillow notices if it was cut, or refused."""
     if len(frame.scans) > MAX_SCANS:
         raise ImageUnsupported(
             f"the JPEG has {len(frame.scans)} scans; at most {MAX_SCANS} are read: export it as baseline"
         )
-    if jpeg.is_followed_by_another(data, frame):
-        raise ImageAnimated(SEVERAL.format("pictures"))
+    _refuse_another(data, jpeg.end_of(data, frame))
     if what := jpeg.missing(data, frame):
         raise ImageTruncated(f"the file ends before the picture does ({what}); send it whole")
     return jpeg.without_end(data, frame)
@@ -236,7 +242,7 @@ def _load(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
         image.load()
     except BROKEN as error:
         raise _broken(data, error) from error
-    if "progressive" in image.info and _has_cut_scan(image, data):
+    if _has_cut_scan(image, data):
         raise ImageTruncated("one of the picture's scans ends early; send the file whole")
     return image
 
@@ -251,9 +257,12 @@ def _lack(image: ImageFile.ImageFile, data: bytes) -> str | None:
 
 
 def _has_cut_scan(image: Image.Image, data: bytes) -> bool:
-    """Whether a progressive JPEG decodes to something else with bytes added that no whole scan touches."""
+    """Whether a JPEG of several scans decodes to something else with bytes added that no whole scan touches.
+
+    One of a single scan would have been noticed before.
+    """
     frame = jpeg.read(data)
-    if frame is None:
+    if frame is None or jpeg.has_one_scan(frame):
         return False
     try:
         again = np.asarray(Image.open(BytesIO(jpeg.filled(data, frame)), formats=("JPEG",)))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from app.inspection.artifact import Gate, GateScore
 from app.inspection.bundle import Bundle
-from app.inspection.errors import BundleInvalid
+from app.inspection.errors import BundleInvalid, InferenceFailed
 from app.inspection.results import Looked, Reason, Rule, Unit
 
 MEANS: dict[GateScore, tuple[Rule, Unit]] = {
@@ -78,9 +78,13 @@ class InputGate:
         """As `look`, from the picture's scores, which need no model.
 
         The mean over tiles, and not the farthest tile, is what the limits were learnt on; a defect fills a
-        tile more easily than a picture. There is a reason for each limit that a score is beyond.
+        tile more easily than a picture. There is a reason for each limit that a score is beyond. Raises
+        InferenceFailed where the features are so large that they are no distance away.
         """
-        scores = {**of_pixels, "feature_distance": self._familiar.distance(features)}
+        distance = self._familiar.distance(features)
+        if not np.isfinite(distance):  # a NaN is beyond no limit
+            raise InferenceFailed("the model gave features at no finite distance from the familiar ones")
+        scores = {**of_pixels, "feature_distance": distance}
         reasons = []
         for check in self._checks:
             measured, (rule, unit) = scores[check.score], MEANS[check.score]

@@ -12,10 +12,10 @@ from itertools import islice, pairwise
 START, END = b"\xff\xd8", b"\xff\xd9"
 ANOTHER = re.compile(START + rb"\xff[\xc0-\xff]")
 # A marker that is no part of a scan's data: not a stuffed byte, not a fill byte, not a restart.
-MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
+MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 RESTART = re.compile(rb"\xff([\xd0-\xd7])")
-DCT_FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # baseline, extended, progressive; the last two arithmetic
-SEQUENTIAL_HUFFMAN = {0xC0, 0xC1}
+SEQUENTIAL = {0xC0, 0xC1}  # baseline and extended
+FRAMES = SEQUENTIAL | {0xC2}  # and progressive: with Huffman's codes, as all that cameras make
 SCAN, RESTART_INTERVAL, APP2 = 0xDA, 0xDD, 0xE2
 OTHERS_LISTED = b"MPF\0"  # how a Multi-Picture file begins its list: smaller copies and the like
 COEFFICIENTS = 64
@@ -74,7 +74,7 @@ def read(data: bytes) -> Frame | None:
     frame, interval, lists_others = None, 0, False
     try:
         for marker, content, end in _segments(data):
-            if marker in DCT_FRAMES and frame is None:
+            if marker in FRAMES and frame is None:
                 frame = _frame(marker, content)
             elif marker == RESTART_INTERVAL:
                 interval = int.from_bytes(content[:2], "big")
@@ -93,9 +93,9 @@ def read(data: bytes) -> Frame | None:
     return frame
 
 
-def is_followed_by_another(data: bytes, frame: Frame) -> bool:
-    """Whether a JPEG begins behind the picture's end marker, and no list in the file says that it should."""
-    return not frame.lists_others and ANOTHER.search(data, frame.end) is not None
+def end_of(data: bytes, frame: Frame) -> int:
+    """Where what a file holds behind its JPEG begins; its end where a list in it says what that is."""
+    return len(data) if frame.lists_others else frame.end + len(END)
 
 
 def missing(data: bytes, frame: Frame) -> str | None:
@@ -103,11 +103,11 @@ def missing(data: bytes, frame: Frame) -> str | None:
     found: dict[int, set[int]] = {each: set() for each in frame.sampling}
     for scan in frame.scans:
         expected = _ceil(frame.mcus(scan), scan.interval) - 1 if scan.interval else 0
-        # more is harmless: some cameras close the last interval too
-        found_here = islice(RESTART.finditer(data, scan.start, scan.end), expected)
+        # some cameras close the last interval too
+        found_here = islice(RESTART.finditer(data, scan.start, _closed(data, scan)), expected + 1)
         markers = [each[1][0] - 0xD0 for each in found_here]
-        if len(markers) < expected or any(number != n % 8 for n, number in enumerate(markers)):
-            return "some of its restart intervals are missing"
+        if len(markers) != expected or any(number != n % 8 for n, number in enumerate(markers)):
+            return "its restart intervals are not all there, each once"
         if scan.lowest_bit == 0:
             for component in scan.components:
                 found[component].update(range(scan.first, scan.last + 1))
@@ -116,18 +116,22 @@ def missing(data: bytes, frame: Frame) -> str | None:
     return None
 
 
-def without_end(data: bytes, frame: Frame) -> bytes:
-    """A sequential JPEG of one scan with its end marker replaced by a few one-bits; anything else as it is.
+def has_one_scan(frame: Frame) -> bool:
+    """Whether the JPEG is sequential, of a single scan."""
+    return frame.kind in SEQUENTIAL and len(frame.scans) == 1
 
-    libjpeg fills a scan that meets the end marker too early, and succeeds. Without the marker it asks for
-    more bytes instead, and Pillow raises. A whole scan never uses the bits in its place, which are no valid
+
+def without_end(data: bytes, frame: Frame) -> bytes:
+    """A sequential JPEG of one scan with a few one-bits behind that scan; anything else as it is.
+
+    libjpeg fills a scan that meets a marker too early, and succeeds. Without the marker it asks for more
+    bytes instead, and Pillow raises. A whole scan never uses the bits in its place, which are no valid
     code; the decoder only wants some to look ahead at. Several scans are read up to the end marker in any
     case, so that there it would tell nothing; `filled` does.
     """
-    if frame.kind not in SEQUENTIAL_HUFFMAN or len(frame.scans) != 1:
+    if not has_one_scan(frame) or frame.scans[0].end == len(data):
         return data
-    end = frame.scans[0].end
-    return data[:end] + ONE_BITS if data.startswith(END, end) else data
+    return data[: _closed(data, frame.scans[0])] + ONE_BITS
 
 
 def filled(data: bytes, frame: Frame) -> bytes:
@@ -135,8 +139,14 @@ def filled(data: bytes, frame: Frame) -> bytes:
 
     A scan that has all its data is done before it comes to them. One that was cut takes them for the rest.
     """
-    cuts = [0, *(scan.end for scan in frame.scans), len(data)]
+    cuts = [0, *(_closed(data, scan) for scan in frame.scans), len(data)]
     return FILLING.join(data[begin:end] for begin, end in pairwise(cuts))
+
+
+def _closed(data: bytes, scan: Scan) -> int:
+    """Where a scan's data ends, less a restart marker that closes its last interval."""
+    last = scan.end - 2
+    return last if last >= scan.start and RESTART.match(data, last) else scan.end
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:

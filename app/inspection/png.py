@@ -26,14 +26,14 @@ def missing(data: bytes) -> str | None:
     return f"{found} of {expected} bytes of its pixels are there" if found < expected else None
 
 
-def is_followed_by_another(data: bytes) -> bool:
-    """Whether a PNG begins behind the end of this one."""
+def end_of(data: bytes) -> int:
+    """Where what a file holds behind its PNG begins."""
     at = SIGNATURE_SIZE
     while at + 8 <= len(data):
         kind, at = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4], "big")
         if kind == b"IEND":
-            return data.find(SIGNATURE, at) >= 0
-    return False
+            return at
+    return len(data)
 
 
 def _expected(data: bytes) -> int:

@@ -267,3 +267,35 @@ def test_the_document_tells_of_the_keys(client: TestClient) -> None:
             expected = None if scope is None else [{"bearer": [scope]}, {"api_key": [scope]}]
             assert operation.get("security") == expected, path
             assert ("401" in operation["responses"]) == (scope is not None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "host", "status"),
+    [
+        ({}, "127.0.0.1", 200),  # no browser
+        ({}, "box.plant", 200),
+        ({"Origin": "http://127.0.0.1", "Sec-Fetch-Site": "same-origin"}, "127.0.0.1", 200),
+        ({"Sec-Fetch-Site": "none"}, "localhost:8000", 200),
+        ({"Origin": "http://localhost:8000"}, "localhost:8000", 200),
+        ({"Origin": "http://evil.example"}, "127.0.0.1", 403),
+        ({"Origin": "null"}, "127.0.0.1", 403),
+        ({"Origin": "http://127.0.0.1:9"}, "127.0.0.1", 403),
+        ({"Sec-Fetch-Site": "cross-site"}, "127.0.0.1", 403),
+        ({"Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"}, "evil.example", 403),  # rebound
+    ],
+)
+def test_without_keys_a_page_from_elsewhere_asks_nothing(
+    headers: dict[str, str], host: str, status: int
+) -> None:
+    client = TestClient(create_app(Settings(host="127.0.0.1")))
+    response = client.get("/metrics", headers={"Host": host, **headers})
+    assert response.status_code == status
+    if status == 403:
+        refused(response, 403, "foreign_page")
+
+
+def test_elsewhere_than_on_loopback_the_box_may_have_any_name() -> None:
+    client = TestClient(create_app(Settings(auth="off", host="0.0.0.0")))
+    own = {"Host": "box.plant:8000", "Origin": "http://box.plant:8000", "Sec-Fetch-Site": "same-origin"}
+    assert client.get("/metrics", headers=own).status_code == 200
+    assert client.get("/metrics", headers=own | {"Origin": "http://evil.example"}).status_code == 403

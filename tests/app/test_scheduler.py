@@ -323,3 +323,22 @@ def test_urgent_ones_never_displace_each_other_or_what_runs() -> None:
         await scheduler.close()
 
     in_loop(scene())
+
+
+def test_work_that_gets_no_thread_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        scheduler = Scheduler(1, 4)
+        submit = scheduler._executor.submit
+
+        def refuse(*_: Any) -> None:
+            monkeypatch.setattr(scheduler._executor, "submit", submit)
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(scheduler._executor, "submit", refuse)
+        with pytest.raises(RuntimeError, match="new thread"):
+            await scheduler.run(lambda: "never", soon())
+        assert await scheduler.run(lambda: "done", soon()) == "done"
+        assert scheduler.running == 0
+        await scheduler.close()
+
+    in_loop(test())

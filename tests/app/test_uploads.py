@@ -85,6 +85,15 @@ def test_a_form_is_read_however_it_is_cut(step: int) -> None:
     assert form.texts == {"recipe": "strict"}
 
 
+@pytest.mark.parametrize("step", [1, 2, 5, 10**6])
+def test_nothing_but_blanks_may_follow_a_forms_end(step: int) -> None:
+    form = body(part("image", "holds --B-- and \r\n--C--"))
+    assert read(form + b"\r\n \r\n", step).files["image"][0].data == b"holds --B-- and \r\n--C--"
+    for more in (b"x", body(part("image"))):
+        with pytest.raises(RequestInvalid, match="behind its closing boundary"):
+            read(form + more, step)
+
+
 def test_a_picture_may_come_without_a_file_name() -> None:
     form = read(body(part("image", "data", filename=None)))
     assert (form.files["image"][0].filename, form.files["image"][0].data) == (None, b"data")

@@ -12,6 +12,7 @@ from PIL import Image
 
 from app.inspection.decode import DecodeLimits, decode, decode_reference_mask
 from app.inspection.errors import (
+    ImageAnimated,
     ImageError,
     ImageTooLarge,
     ImageTooSmall,
@@ -245,3 +246,13 @@ def test_reference_mask_is_turned_like_the_picture() -> None:
 def test_reference_mask_that_cannot_be_compared_with(data: bytes, expected: type[ReferenceMaskError]) -> None:
     with pytest.raises(expected):
         decode_reference_mask(data, (20, 30), 2)
+
+
+@pytest.mark.parametrize("first", ["PNG", "JPEG", "BMP"])
+@pytest.mark.parametrize("second", ["PNG", "JPEG", "BMP"])
+def test_a_second_picture_behind_the_first_is_refused_whatever_it_is(first: str, second: str) -> None:
+    one, other = (encode(Image.new("L", (40, 30), 90), kind) for kind in (first, second))
+    assert decode(one, DecodeLimits()).shape == (30, 40)
+    assert decode(one + bytes(40), DecodeLimits()).shape == (30, 40)  # some cameras pad
+    with pytest.raises(ImageAnimated):
+        decode(one + other, DecodeLimits())

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from app.inspection.bundle import Bundle
-from app.inspection.errors import BundleCorrupt, BundleInvalid
-from app.inspection.gate import Familiar, picture_scores, sharpness
+from app.inspection.errors import BundleCorrupt, BundleInvalid, InferenceFailed
+from app.inspection.gate import Familiar, InputGate, picture_scores, sharpness
 from app.inspection.inspector import Inspector
 from app.inspection.session import Session
 from tests.tiny_bundle import GRAIN, png, sha256, tiny_graph, tiny_picture, write_tiny_bundle
@@ -191,3 +191,11 @@ def test_features_file_is_checked(tmp_path: Path) -> None:
     _edit(directory, lambda gate: gate.update(features_sha256=sha256(file)))
     with pytest.raises(BundleInvalid, match="have shapes"):
         Inspector.load(directory, device="cpu")
+
+
+def test_features_at_no_distance_are_no_answer(gated: Inspector) -> None:
+    gate = gated.session.artifact.gate
+    assert gate is not None
+    features = np.full(gate.feature_count, np.finfo(np.float32).max, np.float32)
+    with np.errstate(all="ignore"), pytest.raises(InferenceFailed, match="no finite distance"):
+        InputGate(gated.bundle, gate).look(surface(), features)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from app.inspection import jpeg
 from app.inspection.decode import DecodeLimits, decode
-from app.inspection.errors import ImageTruncated
+from app.inspection.errors import ImageTruncated, ImageUnsupported
 from tests.inspection.bad_input import encode
 
 sides = st.integers(9, 150)
@@ -88,3 +88,79 @@ def test_what_cannot_be_read_is_left_to_the_decoder(content: bytes) -> None:
     data = encode(noise(20, 20, "L", 0), "JPEG")
     with suppress(ValueError):
         jpeg.read(data[:100] + content + data[100:])
+
+
+def _of_three_scans(height: int, width: int, seed: int) -> bytes:
+    """A baseline JPEG with a scan for each colour: three grey ones put together, of the same tables."""
+    planes = [encode(noise(height, width, "L", seed + n), "JPEG", quality=80) for n in range(3)]
+    frames = [jpeg.read(each) for each in planes]
+    scans = [
+        each[frame.scans[0].start : frame.scans[0].end]
+        for each, frame in zip(planes, frames, strict=True)
+        if frame is not None
+    ]
+    header = planes[0][: planes[0].index(b"\xff\xc0")]
+    tables = planes[0][planes[0].index(b"\xff\xc4") : planes[0].index(b"\xff\xda")]
+    sides = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+    size = b"\xff\xc0\x00\x11\x08" + sides + b"\x03\x01\x11\x00\x02\x11\x00\x03\x11\x00"
+    passes = [
+        b"\xff\xda\x00\x08\x01" + bytes([n]) + b"\x00\x00\x3f\x00" + scan
+        for n, scan in enumerate(scans, start=1)
+    ]
+    return header + size + tables + b"".join(passes) + jpeg.END
+
+
+def test_a_baseline_jpeg_of_several_scans_is_read_whole_and_refused_cut() -> None:
+    data = _of_three_scans(64, 80, 1)
+    frame = jpeg.read(data)
+    assert frame is not None
+    assert len(frame.scans) == 3
+    expected = np.asarray(Image.open(BytesIO(data)).convert("RGB"))
+    np.testing.assert_array_equal(decode(data, DecodeLimits()), expected)
+    for scan in frame.scans:
+        for left in (0.5, 0.9):
+            end = scan.start + int(left * (scan.end - scan.start))
+            with pytest.raises(ImageTruncated):
+                decode(data[:end] + data[scan.end :], DecodeLimits())
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        b"\xff\xfe\x00\x04ab\xff\xd9",
+        b"\xff\xe4\x00\x04ab\xff\xd9",
+        b"\xff\xdc\x00\x04\x00\x40\xff\xd9",
+        b"\xff\xd0\xff\xd9",
+        b"\xff\x01\xff\xd9",
+        b"\xff\xff\xff\xd9",
+    ],
+    ids=["comment", "application", "number of lines", "restart", "reserved", "fill bytes"],
+)
+def test_a_cut_scan_is_refused_whatever_marker_follows(tail: bytes) -> None:
+    data = encode(noise(64, 64, "L", 2), "JPEG", quality=90)
+    with pytest.raises(ImageTruncated):
+        decode(data[: -len(data) // 4] + tail, DecodeLimits())
+
+
+def test_a_comment_behind_a_whole_scan_is_no_cut() -> None:
+    data = encode(noise(64, 64, "L", 3), "JPEG")
+    commented = data.removesuffix(jpeg.END) + b"\xff\xfe\x00\x04ab" + jpeg.END
+    np.testing.assert_array_equal(decode(commented, DecodeLimits()), decode(data, DecodeLimits()))
+
+
+@pytest.mark.parametrize("closing", [b"", b"\xff\xd3"])
+def test_a_last_interval_may_be_closed_but_must_be_whole(closing: bytes) -> None:
+    data = encode(noise(32, 64, "L", 4), "JPEG", restart_marker_rows=1)  # four intervals
+    whole = data.removesuffix(jpeg.END)
+    np.testing.assert_array_equal(
+        decode(whole + closing + jpeg.END, DecodeLimits()), decode(data, DecodeLimits())
+    )
+    with pytest.raises(ImageTruncated):
+        decode(whole[:-40] + closing + jpeg.END, DecodeLimits())
+
+
+@pytest.mark.parametrize("kind", [0xC3, 0xC9, 0xCA])
+def test_kinds_of_which_nothing_tells_that_they_are_whole_are_refused(kind: int) -> None:
+    data = encode(noise(32, 32, "L", 5), "JPEG").replace(b"\xff\xc0", bytes([0xFF, kind]), 1)
+    with pytest.raises(ImageUnsupported, match="export it as baseline"):
+        decode(data, DecodeLimits())

@@ -66,7 +66,7 @@ def test_an_upsampling_becomes_copies_and_few_channels_become_sixteen() -> None:
     for_integer_kernels(model)
     kinds = [node.op_type for node in model.graph.node]
     assert kinds == ["Transpose", "Gather", "Gather", "Transpose", "Conv", "Slice"]
-    weights = next(each for each in model.graph.initializer if each.name == "weights")
+    weights = next(each for each in model.graph.initializer if each.name == model.graph.node[4].input[1])
     assert weights.dims[0] == 16
 
 
@@ -75,3 +75,21 @@ def test_enough_channels_and_groups_are_left_alone(channels: int, group: int) ->
     model = _graph((2, 2), channels, group)
     for_integer_kernels(model)
     assert [node.op_type for node in model.graph.node][4:] == ["Conv"]
+
+
+def test_a_bias_that_two_convolutions_share_stays_what_it_is_for_the_other() -> None:
+    model = _graph((2, 2), channels=4)
+    again = helper.make_node("Conv", ["large", "weights", "bias"], ["again"], "again", pads=[1] * 4)
+    both = helper.make_node("Add", ["first", "again"], ["found"], "both")
+    model.graph.node[1].output[0] = "first"
+    model.graph.node.extend([again, both])
+    before = _answers(model)
+    for_integer_kernels(model)
+    np.testing.assert_allclose(_answers(model), before, rtol=1e-5, atol=1e-5)
+
+
+def test_a_resizing_that_is_no_copying_is_refused() -> None:
+    model = _graph((2, 2), channels=16)
+    next(each for each in model.graph.node[0].attribute if each.name == "mode").s = b"linear"
+    with pytest.raises(ValueError, match="resize resizes by"):
+        for_integer_kernels(model)

@@ -17,10 +17,11 @@ from onnxscript.optimizer import remove_unused_nodes
 from training.export import shapes_of
 
 CHANNELS_AT_ONCE = 16
+COPIES = {"mode": b"nearest", "coordinate_transformation_mode": b"asymmetric", "nearest_mode": b"floor"}
 
 
 def for_integer_kernels(model: onnx.ModelProto) -> None:
-    """Change an exported graph in place."""
+    """Change an exported graph in place; raises ValueError for a resizing that is no copying of pixels."""
     nodes, shapes = list(model.graph.node), shapes_of(model)
     del model.graph.node[:]
     del model.graph.value_info[:]  # what is widened has other shapes
@@ -39,6 +40,9 @@ def _copying(
 ) -> Iterator[onnx.NodeProto]:
     """Nearest upsampling as copies of rows and columns, with a pixel's channels together."""
     name = resize.name
+    how = {each.name: each.s for each in resize.attribute if each.name in COPIES}
+    if how != COPIES:
+        raise ValueError(f"{name} resizes by {how}; only {COPIES} is laid out for integers")
     before, after = shapes[resize.input[0]][2:], shapes[resize.output[0]][2:]
     rows, columns = (
         _constant(model, f"{name}_{axis}", np.arange(to) * size // to)
@@ -66,10 +70,11 @@ def _widened(model: onnx.ModelProto, conv: onnx.NodeProto) -> Iterator[onnx.Node
     if channels >= CHANNELS_AT_ONCE or group > 1:
         yield conv
         return
-    for tensor in weights:
+    for place, tensor in enumerate(weights, start=1):  # under new names: others may share them
         values = numpy_helper.to_array(tensor)
         more = [(0, CHANNELS_AT_ONCE - channels)] + [(0, 0)] * (values.ndim - 1)
-        tensor.CopyFrom(numpy_helper.from_array(np.pad(values, more), tensor.name))
+        conv.input[place] = f"{tensor.name}_for_{conv.name}"
+        model.graph.initializer.append(numpy_helper.from_array(np.pad(values, more), conv.input[place]))
     wanted, conv.output[0] = conv.output[0], f"{conv.name}_wide"
     bounds = [
         _constant(model, f"{conv.name}_{what}", np.array([value]))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from training.bundle_files import read_json, read_weights
-from training.config import ConfigError, GateConfig
+from training.config import ConfigError, GateConfig, load_run_config
 from training.datamodule import SurfaceDataModule
 from training.datasets.registry import read_dataset
 from training.datasets.sample import Sample
@@ -13,13 +13,16 @@ from training.gate import Known, check_enough, training_pictures
 from training.generators import classes_with_generated, make_generator
 from training.pictures import GeneratedPictures, Joined, LoadedPictures, load_pictures
 from training.preconditions import check_set
-from training.run import WEIGHTS, Run
+from training.run import MADE_WITH, WEIGHTS, Run
 from training.segmenter import Segmenter, build_segmenter, transfer
 from training.splits import Splits, make_splits
 from training.steps.files import require, write_json
 from training.strategies import STRATEGIES, starting_model
 from training.transplant.pictures import transplanted_pictures
 from training.transplant.transplant import Settings
+
+# Of another kind of decoder nothing is taken over: what fits by shape is of other layers.
+OF_DECODER = ("unet.decoder.", "unet.segmentation_head.")
 
 
 def split(run: Run) -> tuple[tuple[str, ...], Splits]:
@@ -62,7 +65,10 @@ def initial_segmenter(run: Run, classes: tuple[str, ...]) -> Segmenter:
         return build_segmenter(model, len(classes), config.seed)
     require(run.start / WEIGHTS, "export")
     segmenter = build_segmenter(model.model_copy(update={"weights": "none"}), len(classes), config.seed)
-    fresh = transfer(read_weights(run.start / WEIGHTS), segmenter)
+    weights = read_weights(run.start / WEIGHTS)
+    if load_run_config(run.start / MADE_WITH).model.decoder != model.decoder:
+        weights = {name: each for name, each in weights.items() if not name.startswith(OF_DECODER)}
+    fresh = transfer(weights, segmenter)
     print(f"stage {config.stage} starts from {run.start}; new: {', '.join(fresh)}", flush=True)
     return segmenter
 
