@@ -43,6 +43,7 @@ FORMATS = ("JPEG", *LOSSLESS)
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 GREY_MODES = ("L", "1")
 GREY16_MODES = ("I;16", "I;16L", "I;16B")
+BMP_RUNS = (1, 2)  # compression of 8 and of 4 bits
 COLOUR_MODES = ("RGB", "P", "CMYK", "YCbCr")
 ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 
@@ -167,6 +168,10 @@ def _open(data: bytes, formats: tuple[str, ...]) -> ImageFile.ImageFile:
         image = Image.open(_Frugal(data if frame is None else _checked_jpeg(data, frame)), formats=formats)
         if frame is None and data.startswith(jpeg.START):  # of the others nothing tells that they are whole
             raise ImageUnsupported("the JPEG is arithmetic, lossless or broken; export it as baseline")
+        if image.format == "BMP" and image.info.get("compression") in BMP_RUNS:
+            raise ImageUnsupported(
+                "the BMP holds runs, and what they leave out is black; save it uncompressed"
+            )
         if image.format in ("TIFF", "PNG") and getattr(image, "is_animated", False):
             raise ImageAnimated(SEVERAL.format("frames or pages"))
     except UnidentifiedImageError as error:

@@ -194,7 +194,7 @@ def read_recipe(text: str, source: str) -> Written:
     """
     document = read_document(text, source)
     if not isinstance(document.content, dict):
-        raise RecipeInvalid(f"{source}: line 1: must be a mapping with at least `name` and `limits`")
+        raise RecipeInvalid(f"{source}: line 1: must be a mapping with at least a `name`")
     try:
         return Written(Recipe.model_validate(document.content), source, document)
     except ValidationError as error:

@@ -172,6 +172,17 @@ def _too_large_or_small() -> list[BadInput]:
     return [BadInput(*each) for each in files]
 
 
+def _bmp_of_runs(rows: NDArray[np.uint8], height: int) -> bytes:
+    """A BMP in RLE8 of these rows, the lowest of its `height`; the others are skipped."""
+    width = rows.shape[1]
+    literal = [b"\0" + bytes([width]) + row.tobytes() + bytes(width % 2) + b"\0\0" for row in rows[::-1]]
+    body = b"".join(literal) + b"\0\1"
+    palette = b"".join(bytes([level, level, level, 0]) for level in range(256))
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(body), 0, 0, 256, 0)
+    offset = 14 + len(header) + len(palette)
+    return b"BM" + struct.pack("<IHHI", offset + len(body), 0, 0, offset) + header + palette + body
+
+
 def _pixel_formats() -> list[BadInput]:
     grey = picture()
     colour = np.dstack([grey] * 3)
@@ -197,6 +208,7 @@ def _pixel_formats() -> list[BadInput]:
             "image/tiff",
             ImageUnsupported,
         ),
+        ("bmp_of_runs", _bmp_of_runs(grey[: len(grey) // 2], len(grey)), "image/bmp", ImageUnsupported),
         ("png_16_bit_black", encode(np.zeros_like(wide), "PNG"), "image/png", ImageUnsupported),
         ("tiff_float", encode(grey.astype(np.float32), "TIFF"), "image/tiff", ImageUnsupported),
         ("tiff_32_bit", encode(grey.astype(np.int32), "TIFF"), "image/tiff", ImageUnsupported),
