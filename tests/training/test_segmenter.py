@@ -1,10 +1,15 @@
 """The network: shapes, packaged weights, transfer."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from training.config import ConfigError, ModelConfig
+from training.config import Config, ConfigError, ModelConfig, StageConfig, settle
+from training.run import MADE_WITH, WEIGHTS, Run, made_with
 from training.segmenter import Segmenter, build_segmenter, image_probability, transfer
+from training.steps.fit import initial_segmenter
 
 SMALL = ModelConfig(weights="none", decoder_channels=(32, 24, 16, 16, 8), tile=64, overlap=16)
 
@@ -78,3 +83,23 @@ def test_transfer_keeps_all_but_the_class_layer() -> None:
         source.state_dict()["unet.encoder.model.conv_stem.weight"],
         target.state_dict()["unet.encoder.model.conv_stem.weight"],
     )
+
+
+@pytest.mark.parametrize(("decoder", "taken"), [("full", True), ("separable", False)])
+def test_a_fit_takes_over_the_decoder_only_where_it_is_of_the_same_kind(
+    decoder: str, taken: bool, tmp_path: Path
+) -> None:
+    before = settle(Config(model=SMALL, large=StageConfig(name="first")), "large", "surfaces", None)
+    source = Segmenter(before.model, 2)
+    for each in source.unet.decoder.parameters():
+        torch.nn.init.constant_(each, 0.25)
+    save_file(source.state_dict(), tmp_path / WEIGHTS)
+    (tmp_path / MADE_WITH).write_text(made_with(before))
+    wanted = Config(model=SMALL.model_copy(update={"decoder": decoder}), small=StageConfig(name="second"))
+    config = settle(wanted, "small", "parts", before)
+    run = Run(config, tmp_path, tmp_path / "run", tmp_path / "models", "", start=tmp_path)
+    found = initial_segmenter(run, ("one", "other")).state_dict()
+    norm = "unet.decoder.blocks.0.conv1.1.weight"
+    assert torch.equal(found[norm], source.state_dict()[norm]) is taken
+    stem = "unet.encoder.model.conv_stem.weight"
+    assert torch.equal(found[stem], source.state_dict()[stem])
