@@ -77,16 +77,15 @@ class FormReader:
 
     def feed(self, chunk: bytes) -> None:
         """Take the next piece; raises RequestInvalid or BatchTooLarge as soon as something is wrong."""
-        behind = chunk
-        if not self._ended:
-            try:
-                self._parser.write(chunk)
-            except FormParserError as error:
-                raise _malformed(error) from error
-            seen = self._tail + chunk
-            self._tail, behind = seen[-len(self._closing) :], seen.partition(self._closing)[2]
-        if self._ended and behind.strip():  # the parser would ignore it, a picture too
-            raise RequestInvalid("the multipart body goes on behind its closing boundary")
+        if self._ended:
+            return _refuse_more(chunk)
+        try:
+            self._parser.write(chunk)
+        except FormParserError as error:
+            raise _malformed(error) from error
+        if self._ended:
+            return _refuse_more((self._tail + chunk).partition(self._closing)[2])
+        self._tail = (self._tail + chunk[-len(self._closing) :])[-len(self._closing) :]
 
     def finish(self) -> Form:
         """The form, once its closing boundary has come; a body cut off before it is refused as a whole."""
@@ -146,6 +145,12 @@ class FormReader:
 
     def _on_end(self) -> None:
         self._ended = True
+
+
+def _refuse_more(behind: bytes) -> None:
+    """Raise RequestInvalid for what follows a form's end; the parser would ignore it, a picture too."""
+    if behind.strip():
+        raise RequestInvalid("the multipart body goes on behind its closing boundary")
 
 
 def _text(value: bytes) -> str:

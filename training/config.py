@@ -19,7 +19,7 @@ StageName = Literal["large", "small"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 ArtifactName = Literal["fp32", "fp16", "int8"]
 StrategyName = Literal["full", "decoder", "gradual", "layerwise", "scratch", "svm"]
-# What a model may change and still start from another's weights. Of another decoder what fits is taken over.
+# What a model may change and still start from another's weights; another kind of decoder begins anew.
 ADAPTABLE = frozenset({"decoder", "decoder_channels", "dropout", "tile", "overlap", "pixel_scale"})
 
 

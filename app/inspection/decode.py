@@ -87,10 +87,10 @@ def decode(
     if isinstance(data, RawFrame):
         _check_shape((data.width, data.height), limits, check_shape)
         return decode_frame(data)
-    image = _open(data, FORMATS)
+    image, frame = _open(data, FORMATS)
     _check_shape(image.size, limits, check_shape)
     deep = _is_16_bit(image)
-    pixels = _pixels(_load(image, data))
+    pixels = _pixels(_load(image, data, frame))
     if deep and pixels.max() < DEEP_LEVELS:
         raise ImageUnsupported(
             "no value of the 16 bit picture reaches 4096: it looks like 10 or 12 bits in a 16-bit file, or "
@@ -109,7 +109,7 @@ def decode_reference_mask(
     picture's (H, W). Raises a ReferenceMaskError.
     """
     try:
-        image = _open(data, LOSSLESS)
+        image, _ = _open(data, LOSSLESS)
         _check_size(image.size, DecodeLimits(max_pixels=shape[0] * shape[1]))
         values = _mask_values(_load(image, data))
         greys = image.mode != "P"
@@ -156,8 +156,8 @@ class _Frugal(BytesIO):
         return super().read(size)
 
 
-def _open(data: bytes, formats: tuple[str, ...]) -> ImageFile.ImageFile:
-    """Read the header only, and refuse what is plainly not one complete picture."""
+def _open(data: bytes, formats: tuple[str, ...]) -> tuple[ImageFile.ImageFile, jpeg.Frame | None]:
+    """Read the header only, and refuse what is plainly not one complete picture; a JPEG with its frame."""
     try:
         if data.startswith(b"\x89PNG") and "PNG" in formats:
             Image.open(_Frugal(data), formats=formats).verify()  # checksums, which loading leaves unread
@@ -180,7 +180,7 @@ def _open(data: bytes, formats: tuple[str, ...]) -> ImageFile.ImageFile:
         raise ImageUnsupported(f"the file is none of {', '.join(formats)}") from error
     except BROKEN as error:
         raise _broken(data, error) from error
-    return image
+    return image, frame
 
 
 def _refuse_another(data: bytes, end: int) -> None:
@@ -236,7 +236,7 @@ def _is_16_bit(image: ImageFile.ImageFile) -> bool:
     )
 
 
-def _load(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
+def _load(image: ImageFile.ImageFile, data: bytes, frame: jpeg.Frame | None = None) -> Image.Image:
     """Read the pixels, of a file whose own structure says that all of them are there."""
     try:
         what = tiff.unsupported(image.tag_v2) if isinstance(image, TiffImageFile) else None
@@ -247,7 +247,7 @@ def _load(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
         image.load()
     except BROKEN as error:
         raise _broken(data, error) from error
-    if _has_cut_scan(image, data):
+    if frame is not None and _has_cut_scan(image, data, frame):
         raise ImageTruncated("one of the picture's scans ends early; send the file whole")
     return image
 
@@ -261,13 +261,12 @@ def _lack(image: ImageFile.ImageFile, data: bytes) -> str | None:
     return png.missing(data) if image.format == "PNG" else None
 
 
-def _has_cut_scan(image: Image.Image, data: bytes) -> bool:
+def _has_cut_scan(image: Image.Image, data: bytes, frame: jpeg.Frame) -> bool:
     """Whether a JPEG of several scans decodes to something else with bytes added that no whole scan touches.
 
     One of a single scan would have been noticed before.
     """
-    frame = jpeg.read(data)
-    if frame is None or jpeg.has_one_scan(frame):
+    if jpeg.has_one_scan(frame):
         return False
     try:
         again = np.asarray(Image.open(BytesIO(jpeg.filled(data, frame)), formats=("JPEG",)))

@@ -23,13 +23,14 @@ COPIES = {"mode": b"nearest", "coordinate_transformation_mode": b"asymmetric", "
 def for_integer_kernels(model: onnx.ModelProto) -> None:
     """Change an exported graph in place; raises ValueError for a resizing that is no copying of pixels."""
     nodes, shapes = list(model.graph.node), shapes_of(model)
+    constants = {each.name: each for each in model.graph.initializer}
     del model.graph.node[:]
     del model.graph.value_info[:]  # what is widened has other shapes
     for node in nodes:
         if node.op_type == "Resize":
             model.graph.node.extend(_copying(model, node, shapes))
         elif node.op_type == "Conv":
-            model.graph.node.extend(_widened(model, node))
+            model.graph.node.extend(_widened(model, node, constants))
         else:
             model.graph.node.append(node)
     remove_unused_nodes(model)  # and constants
@@ -61,9 +62,10 @@ def _copying(
         value = found
 
 
-def _widened(model: onnx.ModelProto, conv: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+def _widened(
+    model: onnx.ModelProto, conv: onnx.NodeProto, constants: dict[str, onnx.TensorProto]
+) -> Iterator[onnx.NodeProto]:
     """A convolution of few channels with zeros for more, of which only those that were there are taken."""
-    constants = {each.name: each for each in model.graph.initializer}
     weights = [constants[each] for each in conv.input[1:]]
     channels = weights[0].dims[0]
     group = next((each.i for each in conv.attribute if each.name == "group"), 1)
