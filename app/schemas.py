@@ -155,8 +155,10 @@ class InspectionAnswer(Shape):
     model: ModelUsed
     timings_ms: dict[str, float]
     image_probability: float
-    unexplained_probability: float | None
     image_threshold: float
+    head_probability: float
+    unexplained_probability: float | None
+    head_threshold: float
     recipe: str
     recipe_version: int
     part_id: str | None

@@ -17,7 +17,7 @@ from sklearn.isotonic import IsotonicRegression
 from app.inspection.calibration import Curve, ProbabilityCalibration
 from training.datasets.sample import class_mask
 from training.evaluation.reliability import reliability
-from training.operating_point import Scored
+from training.predictions import Scored
 
 LEVELS = 256
 TEMPERATURES = (0.1, 10.0)
@@ -54,7 +54,9 @@ class Calibrated:
     report: dict[str, Any]
 
 
-def calibrate(scored: Sequence[Scored], classes: Sequence[str]) -> Calibrated:
+def calibrate(
+    scored: Sequence[Scored], image_probability: Sequence[float], classes: Sequence[str]
+) -> Calibrated:
     """Return the curve of each output, chosen by its cross-entropy on groups that were held out.
 
     A class that too few groups show takes the curve of all classes together, where that serves it better than
@@ -63,7 +65,7 @@ def calibrate(scored: Sequence[Scored], classes: Sequence[str]) -> Calibrated:
     and the reliability `before` and `after`, of held-out groups too, with the expected calibration error. No
     figure of it is one of the test split.
     """
-    image, any_defect, by_class = count_levels(scored, len(classes))
+    image, any_defect, by_class = count_levels(scored, image_probability, len(classes))
     pooled = LevelCounts(
         np.sum([each.positive for each in by_class], axis=0),
         np.sum([each.negative for each in by_class], axis=0),
@@ -82,22 +84,23 @@ def calibrate(scored: Sequence[Scored], classes: Sequence[str]) -> Calibrated:
 
 
 def count_levels(
-    scored: Sequence[Scored], classes: int
+    scored: Sequence[Scored], image_probability: Sequence[float], classes: int
 ) -> tuple[LevelCounts, LevelCounts, tuple[LevelCounts, ...]]:
     """Count the levels of the image probability, of any defect and of each class.
 
-    Pictures whose pixels are unlabelled count for the first only. The any-defect level is the highest of the
-    classes' levels.
+    `image_probability` is that of each image. Pictures whose pixels are unlabelled count for it only. The
+    any-defect level is the highest of the classes' levels.
     """
     places = {group: place for place, group in enumerate(sorted({each.group for each in scored}))}
     counts = np.zeros((2 + classes, 2, len(places), LEVELS))
-    for each in scored:
+    for each, of_image in zip(scored, image_probability, strict=True):
         place = places[each.group]
-        counts[0, int(each.defective), place, round(each.image_probability * 255)] += 1
-        if each.bits is None:
+        counts[0, int(each.defective), place, round(of_image * 255)] += 1
+        probability, bits = each.probability, each.bits
+        if bits is None:
             continue
-        outputs = [(each.probability.max(axis=0), each.bits > 0)]
-        outputs += [(each.probability[k], class_mask(each.bits, k + 1)) for k in range(classes)]
+        outputs = [(probability.max(axis=0), bits > 0)]
+        outputs += [(probability[k], class_mask(bits, k + 1)) for k in range(classes)]
         for output, (levels, marked) in enumerate(outputs, start=1):
             for kind in (False, True):
                 counts[output, int(kind), place] += np.bincount(levels[marked == kind], minlength=LEVELS)

@@ -161,6 +161,9 @@ class OperatingPointConfig(_Frozen):
 
     beta: float = Field(default=1.0, gt=0, description="F-beta of the picture-level call")
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    min_area_px: int = Field(
+        default=9, ge=1, description="least area of a defect: what the optics resolve, about 3 px across"
+    )
     max_escape: float | None = Field(default=None, gt=0, lt=1, description="rate to be proven")
     max_overkill: float | None = Field(default=None, gt=0, lt=1, description="rate to be proven")
     cost: CostConfig | None = None
@@ -193,6 +196,12 @@ class GeneratedConfig(_Frozen):
 
     kind: Literal["tiles", "surfaces"]
     pictures: int = Field(default=0, ge=0, description="in training")
+    drawn_share: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="of the training tiles, drawn from generated pictures; null: by their number",
+    )
     defective_share: float = Field(default=0.5, gt=0, lt=1)
     classes: dict[str, str] = {}
 

@@ -80,7 +80,7 @@ class SurfaceDataModule(L.LightningDataModule):
         super().__init__()
         self._train = train
         self._config = config
-        self._strata = train.strata
+        self._weights = torch.tensor(draw_weights(train.strata, config))
         self._validation = ValidationTiles(validation, input_contract(config.model))
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -94,7 +94,7 @@ class SurfaceDataModule(L.LightningDataModule):
         torch.manual_seed(seed)  # dropout: a resumed fit must draw in this epoch what the whole one drew
         fit = self._config.fit
         drawn = torch.multinomial(
-            torch.tensor(_weights(self._strata, fit.defective_share)),
+            self._weights,
             fit.validate_every * fit.batch_size,
             replacement=True,
             generator=torch.Generator().manual_seed(seed),
@@ -111,6 +111,16 @@ class SurfaceDataModule(L.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Batch]:
         """Validation tiles in picture order."""
         return DataLoader(self._validation, batch_size=self._config.fit.batch_size)
+
+
+def draw_weights(strata: list[int], config: RunConfig) -> list[float]:
+    """How often to draw each picture; the generated ones, which come last, in their configured share."""
+    share, generated = config.fit.defective_share, config.generated
+    if generated is None or generated.drawn_share is None or not generated.pictures:
+        return _weights(strata, share)
+    real, made = strata[: -generated.pictures], strata[-generated.pictures :]
+    parts = ((1 - generated.drawn_share, real), (generated.drawn_share, made))
+    return [part * weight for part, each in parts for weight in _weights(each, share)]
 
 
 def _weights(strata: list[int], defective_share: float) -> list[float]:

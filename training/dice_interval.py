@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from app.inspection.artifact import DiceInterval, OperatingPoint
 from app.inspection.calibration import ProbabilityCalibration
-from app.inspection.mask import to_label_map
 from app.inspection.mask_metrics import dice, soft_dice_confidence
-from training.operating_point import Scored
+from training.operating_point import label_map
+from training.predictions import Scored
 
 COVERAGE = 0.9
 LEVEL_GROUPS = 19  # of which one may be missed besides the group to come: 2 of 20 are 10 %
@@ -60,7 +60,7 @@ def dice_interval(
     for each in scored:
         if not each.defective or each.bits is None or not each.bits.any():
             continue
-        mask = to_label_map(each.probability, each.image_probability, point) > 0
+        mask = label_map(each, point) > 0
         estimate = soft_dice_confidence(each.probability.max(axis=0), mask, table)
         if estimate is not None:
             rows.append((estimate, dice(mask, each.bits > 0), each.group))

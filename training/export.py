@@ -21,6 +21,7 @@ from app.inspection.recipe import Limits, Recipe
 from training.bundle_files import read_weights, sha256_of, write_manifest, write_recipe
 from training.config import RunConfig
 from training.datamodule import input_contract
+from training.region_fit import UNFITTED
 from training.segmenter import Segmenter, image_probability
 
 GRAPH = "model.onnx"
@@ -182,10 +183,12 @@ def draft_bundle(
         file=GRAPH,
         sha256=sha256_of(directory / GRAPH),
         providers=PROVIDERS,
-        operating_point=OperatingPoint(image_threshold=0.5, pixel_threshold=0.5, min_area_px=0),
+        operating_point=OperatingPoint(
+            pixel_threshold=0.5, min_area_px=1, regions=UNFITTED, image_threshold=0.5, head_threshold=1.0
+        ),
     )
     bundle = Bundle(
-        schema_version=2,
+        schema_version=3,
         name=config.name,
         version=config.version,
         created=datetime.now(UTC).replace(microsecond=0),

@@ -25,7 +25,8 @@ from sklearn.metrics import roc_auc_score
 
 from app.inspection.mask_metrics import dice
 from training.bundle_files import write_text, written_whole
-from training.config import ConfigError, FitConfig, Precision, RunConfig
+from training.config import ConfigError, FitConfig, RunConfig
+from training.cpu_speed import computed_precision, depthwise_in_float32, keep_freed_memory
 from training.datamodule import Batch, SurfaceDataModule
 from training.loggers import loggers
 from training.losses import segmentation_loss
@@ -131,6 +132,8 @@ def fit(
     started = time.monotonic()
     L.seed_everything(config.seed, workers=True)
     settings = config.fit
+    keep_freed_memory()
+    depthwise_in_float32(segmenter)
     module = FineTuning(segmenter.to(memory_format=torch.channels_last), settings)
     checkpoints = directory / "checkpoints"
     # Both act on validation: a resumed fit closes its last epoch again, without a score of its own.
@@ -190,18 +193,6 @@ def _write_cost(directory: Path, seconds: float) -> None:
     gpu = torch.cuda.is_available()
     cost = {"seconds": seconds, "gpu_gib": torch.cuda.max_memory_allocated() / 2**30 if gpu else None}
     write_text(directory / COST, json.dumps(cost) + "\n")
-
-
-def computed_precision(wanted: Precision) -> Precision:
-    """The precision to compute in: `wanted`, but float32 for bfloat16 on a CPU that can only emulate it.
-
-    Emulated, by CPUs without AVX-512, it takes ten times as long and gains nothing.
-    """
-    emulated = not torch.cuda.is_available() and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    if wanted != "bf16-mixed" or not emulated:
-        return wanted
-    print("this CPU does not compute in bfloat16: fitting in float32 (32-true)", flush=True)
-    return "32-true"
 
 
 def _distribution(config: RunConfig, module: FineTuning) -> str | DDPStrategy:

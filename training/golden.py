@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from app.inspection.artifact import Gate
 from app.inspection.bundle import Bundle
+from app.inspection.defect_regions import form_regions, keep_defects
 from app.inspection.golden import GoldenAnswer, GoldenSample, GoldenSetting
 from app.inspection.inspector import Inspector
-from app.inspection.mask import to_label_map
+from app.inspection.mask import marks_of
 from app.inspection.mask_metrics import label_iou
 from app.inspection.results import Inspection, Seen
 from app.inspection.self_test import feature_distance, fingerprints, main_class, mean_levels
@@ -121,8 +122,9 @@ def _is_sure(inspector: Inspector, seen: Seen) -> bool:
     point = inspector.operating_point(inspector.bundle.default_recipe)
     for shift in (-PIXEL_SHIFT, PIXEL_SHIFT):
         moved = point.model_copy(update={"pixel_threshold": point.pixel_threshold + shift})
-        label_map = to_label_map(prediction.probability, prediction.image_probability, moved)
-        if label_iou(label_map, inspection.label_map) < (1 + tolerance.min_mask_iou) / 2:
+        marks = marks_of(prediction.probability, moved)
+        keep_defects(marks, form_regions(marks, seen.pixels, prediction.tiles, moved), moved)
+        if label_iou(marks.label_map, inspection.label_map) < (1 + tolerance.min_mask_iou) / 2:
             return False
     return True
 

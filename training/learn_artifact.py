@@ -8,7 +8,8 @@ from app.inspection.inspector import Inspector
 from training.calibration import calibrate
 from training.config import OperatingPointConfig
 from training.dice_interval import dice_interval
-from training.operating_point import choose, score
+from training.operating_point import choose
+from training.predictions import score
 from training.splits import Splits
 
 
@@ -27,8 +28,9 @@ def learn_artifact(inspector: Inspector, splits: Splits, config: OperatingPointC
     join it, on which the checkpoint was chosen, but no threshold. Raises OperatingPointError.
     """
     scored = score(inspector, splits["calibration"])
-    calibrated = calibrate(scored, inspector.bundle.class_names)
-    point = choose(scored, config)
+    choice = choose(scored, config)
+    point = choice.point
+    calibrated = calibrate(scored, choice.image_probability.tolist(), inspector.bundle.class_names)
     interval = dice_interval(point, scored, calibrated.calibration, ("calibration",))
     if interval is None:
         scored += score(inspector, splits["validation"])

@@ -1,4 +1,4 @@
-"""The operating point: thresholds, chosen on the calibration split only."""
+"""The operating point: thresholds and region model, chosen on images that the graph was not fitted on."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,87 +10,79 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.inspection.artifact import ExpectedRates, OperatingPoint
-from app.inspection.decode import decode
-from app.inspection.inspector import Inspector
-from app.inspection.mask import to_label_map
-from app.inspection.mask_metrics import dice_of_counts
+from app.inspection.defect_regions import form_regions, keep_defects
+from app.inspection.mask import marks_of, pixel_level
+from app.inspection.mask_metrics import dice
 from training.bounds import interval
 from training.config import OperatingPointConfig
-from training.datasets.sample import Bits, Sample, named
+from training.predictions import Scored
+from training.region_fit import UNFITTED, fit_region_model, held_out_probability, region_table
 from training.risk import choose_row, thinned, trade_off
 
 PIXEL_THRESHOLDS = (0.02, 0.03, 0.05, 0.07, *np.round(np.arange(0.10, 0.91, 0.05), 2).tolist())
-MIN_AREAS_PX = (0, 8, 16, 32, 48, 64, 96, 128)
+HEAD_REVIEWS = 0.005  # of the good images, reviewed for their image-level answer alone
 
 
 class OperatingPointError(RuntimeError):
     """No usable threshold exists on the calibration split."""
 
 
-@dataclass(frozen=True)
-class Scored:
-    """A calibration picture with what the shipped graph says of it.
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """An operating point, and the image probability of each image by region models that had not seen it."""
 
-    `probability` is uint8 [classes, height, width]; `bits` (uint16 [height, width]) are None
-    where pixels are unlabelled.
+    point: OperatingPoint
+    image_probability: NDArray[np.float64]
+
+
+def choose(scored: Sequence[Scored], config: OperatingPointConfig) -> Choice:
+    """Return the operating point of a graph, chosen on images that the graph was not fitted on.
+
+    First the pixel threshold with the best Dice of defective images; at it the region model is fitted; the
+    head threshold is what `HEAD_REVIEWS` of the good images exceed. Last comes the image threshold, by the risk
+    asked for, on probabilities that each image has from region models fitted on other groups. The expected
+    rates are those of the same images, a first guess until those of a test split replace them. Raises
+    OperatingPointError where there is only one kind of image, or no image threshold tells the kinds apart.
     """
-
-    probability: NDArray[np.uint8]
-    image_probability: float
-    bits: Bits | None
-    defective: bool
-    group: str
-
-
-def score(inspector: Inspector, samples: Sequence[Sample]) -> list[Scored]:
-    """Run the bundle's graph over samples; raises DatasetError naming a picture that cannot be judged."""
-    scored = []
-    for sample in samples:
-        with named(sample.name, sample.image):
-            prediction = inspector.predict(decode(sample.image.read(), inspector.limits))
-        height, width = prediction.probability.shape[1:]
-        bits = sample.class_bits((height, width))
-        scored.append(
-            Scored(
-                probability=prediction.probability,
-                image_probability=prediction.image_probability,
-                bits=bits,
-                defective=sample.defective,
-                group=sample.group,
-            )
-        )
-    return scored
-
-
-def choose(scored: Sequence[Scored], config: OperatingPointConfig) -> OperatingPoint:
-    """Return the thresholds with the best Dice (pixel, smallest area) and by the risk asked for (image).
-
-    The first two are chosen before, and have no part in which pictures are called defective: the image
-    threshold decides that alone. The expected rates are those of the same split, a first guess until the test
-    split's replace them. Raises OperatingPointError where the split holds only one kind of picture or no
-    image threshold tells the kinds apart.
-    """
-    pixel_threshold, min_area = _best_mask_thresholds(scored)
-    image = [each.image_probability for each in scored]
     defective = [each.defective for each in scored]
-    if len(set(defective)) == 1:
-        raise OperatingPointError("the calibration split needs good and defective pictures")
-    table = trade_off(image, defective, [each.group for each in scored], config.confidence)
-    if table is None:
-        raise OperatingPointError(
-            "every image threshold calls all calibration pictures the same, or is wrong of all of one kind; "
-            "train longer"
-        )
-    row, chosen = choose_row(table, config)
-    called = [probability >= row.image_threshold for probability in image]
-    return OperatingPoint(
-        image_threshold=row.image_threshold,
-        pixel_threshold=pixel_threshold,
-        min_area_px=min_area,
-        expected=expected_rates("calibration", defective, called, config.confidence),
-        chosen=chosen,
-        trade_off=thinned(table, row),
+    if len(set(defective)) < 2:
+        raise OperatingPointError("thresholds need good and defective images to be chosen on")
+    draft = OperatingPoint(
+        pixel_threshold=_best_pixel_threshold(scored, config.min_area_px),
+        min_area_px=config.min_area_px,
+        regions=UNFITTED,
+        image_threshold=1.0,
+        head_threshold=_head_threshold(scored),
     )
+    table = region_table(scored, draft)
+    image = table.highest(held_out_probability(table))
+    # An image that the head stops is stopped at every image threshold.
+    stopped = np.array([each.head_probability >= draft.head_threshold for each in scored])
+    risks = trade_off(
+        np.where(stopped, 1.0, image).tolist(), defective, [each.group for each in scored], config.confidence
+    )
+    if risks is None:
+        raise OperatingPointError(
+            "every image threshold calls all images the same, or is wrong of all of one kind; train longer"
+        )
+    row, chosen = choose_row(risks, config)
+    called = (stopped | (image >= row.image_threshold)).tolist()
+    settled = {
+        "regions": fit_region_model(table),
+        "image_threshold": row.image_threshold,
+        "expected": expected_rates("calibration", defective, called, config.confidence),
+        "chosen": chosen,
+        "trade_off": thinned(risks, row),
+    }
+    return Choice(draft.model_copy(update=settled), image)
+
+
+def label_map(each: Scored, point: OperatingPoint) -> NDArray[np.uint8]:
+    """The label map uint8 [H, W] that the service returns for a scored image at an operating point."""
+    marks = marks_of(each.probability, point)
+    regions = form_regions(marks, each.pixels, each.tiles, point)
+    keep_defects(marks, regions, point)
+    return marks.label_map
 
 
 def expected_rates(
@@ -117,31 +109,30 @@ def expected_rates(
     )
 
 
-def _best_mask_thresholds(scored: Sequence[Scored]) -> tuple[float, int]:
-    marked = [each for each in scored if each.defective and each.bits is not None]
-    if not marked:
-        raise OperatingPointError("the calibration split has no defective picture with a mask; add some")
-    table = np.mean(
-        [[_dice_by_min_area(each, level) for level in PIXEL_THRESHOLDS] for each in marked], axis=0
-    )
-    best = np.unravel_index(np.argmax(table), table.shape)
-    return PIXEL_THRESHOLDS[best[0]], MIN_AREAS_PX[best[1]]
+def _best_pixel_threshold(scored: Sequence[Scored], min_area_px: int) -> float:
+    """The threshold with the best mean Dice of defective images, as all their regions would be kept."""
+    table = []
+    for each in scored:
+        if each.defective and (bits := each.bits) is not None and bits.any():
+            highest = each.probability.max(axis=0)
+            table.append([_dice_at(highest, bits > 0, level, min_area_px) for level in PIXEL_THRESHOLDS])
+    if not table:
+        raise OperatingPointError("there is no defective image with a mask to choose thresholds on; add some")
+    return PIXEL_THRESHOLDS[int(np.argmax(np.mean(table, axis=0)))]
 
 
-def _dice_by_min_area(each: Scored, pixel_threshold: float) -> list[float]:
-    """Dice of any defect for every least area, from one labelling of the regions of each class."""
-    point = OperatingPoint(image_threshold=1.0, pixel_threshold=pixel_threshold, min_area_px=0)
-    label_map, reference = to_label_map(each.probability, 1.0, point), _mask(each)
-    areas, hits = [np.zeros(0, np.intp)], [np.zeros(0, np.intp)]
-    for k in np.unique(label_map[label_map > 0]):
-        number, regions = cv2.connectedComponents((label_map == k).view(np.uint8), connectivity=8)
-        areas.append(np.bincount(regions.ravel(), minlength=number)[1:])
-        hits.append(np.bincount(regions[reference], minlength=number)[1:])
-    area, hit, marked = np.concatenate(areas), np.concatenate(hits), np.count_nonzero(reference)
-    kept = [area >= least for least in MIN_AREAS_PX]
-    return [dice_of_counts(int(area[keep].sum()), int(marked), int(hit[keep].sum())) for keep in kept]
+def _dice_at(
+    highest: NDArray[np.uint8], marked: NDArray[np.bool_], threshold: float, min_area_px: int
+) -> float:
+    called = (highest >= pixel_level(threshold)).view(np.uint8)
+    _, regions, stats, _ = cv2.connectedComponentsWithStats(called, connectivity=8)
+    large = stats[:, cv2.CC_STAT_AREA] >= min_area_px
+    large[0] = False
+    return dice(large[regions], marked)
 
 
-def _mask(each: Scored) -> NDArray[np.bool_]:
-    assert each.bits is not None
-    return each.bits > 0
+def _head_threshold(scored: Sequence[Scored]) -> float:
+    """What so few good images exceed by their image-level answer; above every good one where they are few."""
+    good = np.sort([each.head_probability for each in scored if not each.defective])
+    place = min(len(good) - 1, int(np.ceil((1 - HEAD_REVIEWS) * len(good))))
+    return float(min(1.0, np.nextafter(np.float32(good[place]), np.float32(2))))

@@ -16,8 +16,9 @@ from training.cross_validation import cross_validate as cross_validate_run
 from training.datasets.registry import read_dataset
 from training.evaluation.run import EvaluateOptions, evaluate_bundle
 from training.learning_curve import learning_curve
-from training.operating_point import choose, score
+from training.operating_point import choose
 from training.pipeline import go
+from training.predictions import score
 from training.risk_text import table_text
 from training.run import Request, Run
 from training.splits import part_of, published_part
@@ -90,7 +91,7 @@ def operating_point(options: argparse.Namespace) -> int:
         dataset = part_of(dataset, options.splits, options.part)
     bundle, status = Bundle.load(options.bundle), 0
     for artifact in bundle.artifacts:
-        point = choose(score(inspector_of(bundle, artifact), dataset.samples), config)
+        point = choose(score(inspector_of(bundle, artifact), dataset.samples), config).point
         assert point.chosen is not None
         assert point.trade_off is not None
         print(

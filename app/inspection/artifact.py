@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from app.inspection.calibration import ProbabilityCalibration
 from app.inspection.parts import Part, Sha256, Share, Threshold
+from app.inspection.region_model import RegionModel
 from app.inspection.trade_off import Chosen, TradeOff
 
 
@@ -58,13 +59,19 @@ class DiceInterval(Part):
 class OperatingPoint(Part):
     """The thresholds in force for one artifact; `expected` is None only while a bundle is being made.
 
-    `dice_interval` is None where too few pictures were there to state one. `chosen` says how the image
-    threshold was chosen, `trade_off` what others would cost; older bundles have none of them.
+    Pixels whose any-defect probability reaches `pixel_threshold` are marked; connected regions of at least
+    `min_area_px` of them are defects where the probability that `regions` gives them reaches
+    `image_threshold`, and an image is defective if it shows a defect. Where a tile's image-level probability
+    reaches `head_threshold` and no defect lies in it, the image is reviewed. `dice_interval` is None where
+    too few images were there to state one. `chosen` says how the image threshold was chosen, `trade_off` what
+    others would cost.
     """
 
-    image_threshold: Threshold
     pixel_threshold: Threshold
     min_area_px: Annotated[int, Field(ge=0)]
+    regions: RegionModel
+    image_threshold: Threshold
+    head_threshold: Threshold
     expected: ExpectedRates | None = None
     dice_interval: DiceInterval | None = None
     chosen: Chosen | None = None

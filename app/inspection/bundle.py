@@ -73,7 +73,7 @@ class TrainingSummary(Part):
 class Bundle(Part):
     """A published model; read it with `Bundle.load`, which checks every file against its hash."""
 
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     name: Name
     version: Name
     created: AwareDatetime

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from app.inspection.defect_regions import Regions
 from app.inspection.measure import measure
 from app.inspection.recipe import Recipe
 from app.inspection.regions import Scope, by_zone, scope_of
@@ -16,7 +17,7 @@ Box = tuple[int, int, int, int]  # x, y, width, height
 
 def find(
     label_map: NDArray[np.uint8],
-    highest: NDArray[np.uint8] | None,
+    regions: Regions | None,
     classes: tuple[str, ...],
     recipe: Recipe,
     check: Callable[[], None] = lambda: None,
@@ -24,17 +25,17 @@ def find(
 ) -> Findings:
     """Measure what the recipe judges of a label map uint8 [H, W], in px and by its pixel pitch.
 
-    `highest`, uint8 [H, W], gives the scores and nothing else: without it the verdict is the same.
+    `regions` give scores, probabilities and runners-up only: without them the verdict is the same.
     `scope` is the recipe's, for who has it already. `check` is called now and then. Raises RecipeDoesNotFit
     where the recipe's regions hold nothing of a picture of this size, and what `check` raises.
     """
     pitch = recipe.pixel_pitch_mm
     scope = scope or scope_of((label_map.shape[0], label_map.shape[1]), recipe, check)
     judged = scope.of(label_map)
-    defects = measure(judged, highest, classes, pitch, check)
+    defects = measure(judged, regions, classes, pitch, check)
     zones = []
     for name, inside in by_zone(judged, recipe, scope, check):
-        pieces = measure(inside, highest, classes, pitch, check)
+        pieces = measure(inside, regions, classes, pitch, check)
         zones.append(ZoneDefects(name, pieces, _parents(pieces, inside, defects, judged, classes)))
     return Findings(defects, tuple(zones))
 

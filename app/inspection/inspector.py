@@ -14,6 +14,7 @@ from app.inspection.artifact import OperatingPoint
 from app.inspection.blend import Blend
 from app.inspection.bundle import Bundle
 from app.inspection.decode import DecodeLimits, decode, decode_reference_mask
+from app.inspection.defect_regions import form_regions, keep_defects
 from app.inspection.engines import Engines
 from app.inspection.errors import PasslineError, RecipeInvalid, SelfTestFailed
 from app.inspection.findings import find, unexplained
@@ -191,15 +192,16 @@ class Inspector:
     def _judge(self, task: "_Task", marks: Marks, scan: Scan, check: Callable[[], None]) -> Inspection:
         recipe, point, timings, names = task.recipe, task.point, task.timings, self.bundle.class_names
         with timings.step("mask"):
-            label_map = marks.settle(scan.image_probability)
+            regions = form_regions(marks, task.image, scan.tiles, point, recipe.least_area_px, check)
+            kept, label_map = keep_defects(marks, regions, point), marks.label_map
             estimated = self._estimated_dice(marks.highest, label_map, point)
             measured = None if task.reference is None else self._measured_dice(label_map, *task.reference)
         with timings.step("measure"):
             scope = scope_of(task.shape, recipe, check)
-            found = find(label_map, marks.highest, names, recipe, check, scope)
+            found = find(label_map, kept, names, recipe, check, scope)
         with timings.step("verdict"):
             head = unexplained(label_map, scan.tiles, scope)
-            doubts = doubts_about(head, point.image_threshold, estimated.any_defect, recipe)
+            doubts = doubts_about(head, point.head_threshold, estimated.any_defect, recipe)
             outside = () if scan.looked is None else scan.looked.reasons
             verdict, reasons = judge(found, recipe, self.bundle.severities, doubts, outside)
         return Inspection(
@@ -208,9 +210,11 @@ class Inspector:
             defects=found.defects,
             label_map=label_map,
             classes=names,
-            image_probability=scan.image_probability,
-            unexplained_probability=head,
+            image_probability=float(regions.probability.max(initial=0.0)),
             image_threshold=point.image_threshold,
+            head_probability=scan.head_probability,
+            unexplained_probability=head,
+            head_threshold=point.head_threshold,
             measured_dice=measured,
             estimated_dice=estimated,
             image=task.info,

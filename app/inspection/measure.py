@@ -1,11 +1,12 @@
 """From a label map to measured defects."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.inspection.defect_regions import Regions
 from app.inspection.gaps import gaps
 from app.inspection.medial_axis import axis_length, inscribed_width
 from app.inspection.results import Defect
@@ -29,31 +30,48 @@ ROUND_ASPECT = 1.2  # below it, pixels rather than the shape decide where the lo
 
 def measure(
     label_map: NDArray[np.uint8],
-    highest: NDArray[np.uint8] | None,
+    regions: Regions | None,
     classes: tuple[str, ...],
     pixel_pitch_mm: float | None,
     check: Callable[[], None] = lambda: None,
 ) -> tuple[Defect, ...]:
     """Measure every 8-connected region of every class, in class order, the largest first.
 
-    `highest`, uint8 [H, W], is the probability of each pixel's most probable class, which a marked pixel
-    belongs to, and gives the scores; without it they are 1.0, as for a mask drawn by hand. Nothing but the
-    score depends on it, so a label map alone is enough to judge again. `pixel_pitch_mm` is mm per pixel;
+    `regions` are those that the label map, or a part of it, was made from: they give score, probability and
+    runner-up; without them the score is 1.0, as for a mask drawn by hand. Nothing else depends on them, so a
+    label map alone is enough to apply a recipe again. `pixel_pitch_mm` is mm per pixel;
     without it the mm fields are None. `check` is called for each region and ends it with what it raises.
     docs/measurement.md has the definitions and their errors.
     """
     found: list[tuple[Runs, list[Defect]]] = []
     for value in labels_of(label_map):
         runs = find_runs(label_map, value)
-        scores = np.ones(len(runs.start)) if highest is None else _scores(highest, runs)
-        of_class = _measure_class(classes[value - 1], runs, scores, label_map.shape, pixel_pitch_mm, check)
-        found.append((runs, list(of_class)))
+        measured = _measure_class(classes[value - 1], runs, label_map.shape, pixel_pitch_mm, check)
+        of_class = list(measured) if regions is None else list(_scored(measured, runs, regions, classes))
+        found.append((runs, of_class))
     nearest = iter(gaps([runs for runs, _ in found], check).tolist())
     defects: list[Defect] = []
     for _, unplaced in found:
         placed = [_with_nearest(each, next(nearest), pixel_pitch_mm) for each in unplaced]
         defects += sorted(placed, key=lambda each: -each.area_px)
     return tuple(defects)
+
+
+def _scored(
+    measured: Iterable[Defect], runs: Runs, regions: Regions, classes: tuple[str, ...]
+) -> Iterator[Defect]:
+    """The defects with what is known of the regions that they are, or are a part of."""
+    of = regions.at(runs.row[runs.start], runs.first[runs.start])
+    names = (None, *classes)
+    scores, probability = _scores(regions.highest, runs), regions.probability[of]
+    runner_up = regions.runner_up[of]
+    for i, defect in enumerate(measured):
+        yield replace(
+            defect,
+            score=float(scores[i]),
+            probability=float(probability[i]),
+            runner_up=names[runner_up[i]],
+        )
 
 
 def _scores(plane: NDArray[np.uint8], runs: Runs) -> Floats:
@@ -71,7 +89,6 @@ def _scores(plane: NDArray[np.uint8], runs: Runs) -> Floats:
 def _measure_class(
     name: str,
     runs: Runs,
-    scores: Floats,
     shape: tuple[int, ...],
     pitch: float | None,
     check: Callable[[], None],
@@ -87,7 +104,7 @@ def _measure_class(
         mean_width = round(area / float(lengths[i]), DECIMALS)
         yield Defect(
             defect_class=name,
-            score=float(scores[i]),
+            score=1.0,
             area_px=area,
             area_mm2=None if pitch is None else _decimal(area * pitch**2),
             length_px=length,

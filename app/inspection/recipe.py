@@ -1,5 +1,6 @@
 """Recipes: the acceptance rules of one product, read from YAML or JSON and checked to the last field."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from app.inspection.limits import (
     Pitch,
     Place,
     Rules,
+    Size,
     Strict,
     misplaced,
 )
@@ -92,6 +94,10 @@ class Recipe(Rules, Titled):
     """Regions of interest: only what lies in one of them is judged; without any, the whole picture."""
     ignore: Regions = Field(default_factory=list)
     """Regions in which nothing is judged."""
+    min_area_px: Annotated[int, Field(ge=1)] | None = None
+    """The least area of a defect in pixels; smaller regions are no defects. Without it, the bundle's."""
+    min_area_mm2: Size | None = None
+    """The least area of a defect in mm2; give this or `min_area_px`."""
     other: Limits = Limits(max_count=0)
     """Limits of each class that neither `limits` nor `severities` covers."""
     operating_point: PointChoice | None = None
@@ -116,6 +122,27 @@ class Recipe(Rules, Titled):
                 f"calibration gives {calibration.pixel_pitch_mm:g} mm per pixel; set only one of the two"
             )
         return calibration.pixel_pitch_mm
+
+    @model_validator(mode="after")
+    def _has_one_least_area(self) -> "Recipe":
+        if self.min_area_mm2 is None:
+            return self
+        if self.min_area_px is not None:
+            raise misplaced("gives the least area too; set only one of the two", "min_area_mm2")
+        if self.pixel_pitch_mm is None:
+            raise misplaced(
+                "is in mm2, but there is no pixel_pitch_mm or calibration; set one of them, or min_area_px",
+                "min_area_mm2",
+            )
+        return self
+
+    @property
+    def least_area_px(self) -> int | None:
+        """The least area of a defect in whole pixels, None where the bundle's applies."""
+        if self.min_area_mm2 is None or self.pixel_pitch_mm is None:
+            return self.min_area_px
+        # the slack keeps what is exactly at the limit a defect, whatever the fractions round to
+        return max(1, math.ceil(self.min_area_mm2 / self.pixel_pitch_mm**2 - 1e-6))
 
     @model_validator(mode="after")
     def _has_pitch_for_mm(self) -> "Recipe":

@@ -31,8 +31,11 @@ Unit = Literal["px", "px2", "mm", "mm2", "count", "probability", "ratio", "share
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """One connected region of one defect class.
+    """One connected region, of the class with the largest summed probability in it.
 
+    `score` is the highest probability of its pixels, `probability` how probable the region model finds it to
+    be a defect, `runner_up` the class with the second largest summed probability; the last two are None of a
+    mask drawn by hand, and the last where no pixel is of another class.
     `bbox` is (x, y, width, height) in whole pixels; `centroid` is (x, y) where (0, 0) is the middle of the
     first pixel. `length` is along the medial axis, `width` the diameter of the largest circle inside, so a
     single pixel measures 1 x 1; `mean_width` is the area over the length, `equivalent_diameter` that of the
@@ -60,6 +63,8 @@ class Defect:
     bbox: tuple[int, int, int, int]
     centroid: tuple[float, float]
     touches_border: bool
+    probability: float | None = None
+    runner_up: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +167,8 @@ class Scan:
     looked: Looked | None
 
     @property
-    def image_probability(self) -> float:
-        """The highest of the tiles."""
+    def head_probability(self) -> float:
+        """The highest image-level probability of the tiles."""
         return max(each.probability for each in self.tiles)
 
 
@@ -178,11 +183,12 @@ class Prediction(Scan):
 class Inspection:
     """One image judged.
 
-    `label_map` is uint8 [H, W]: 0 is background, k the k-th of `classes`. `image_probability` is how
-    sure the model is of any defect, `unexplained_probability` how sure where the recipe judges and nothing is
-    marked (None where there is no such tile), `image_threshold` what both are held against; `recipe` is the
-    recipe's name. `gate_scores` is None where the bundle has no gate; `probability` is that of any defect,
-    uint8 [H, W], and kept only where it was asked for.
+    `label_map` is uint8 [H, W]: 0 is background, k the k-th of `classes`. `image_probability` is the highest
+    defect probability of its regions (0 without any), kept or not, and `image_threshold` what a region has to
+    reach. `head_probability` is the model's image-level answer, `unexplained_probability` that of the tiles
+    that the recipe judges and that show no defect (None without such a tile), `head_threshold` what makes it
+    a review; `recipe` is the recipe's name. `gate_scores` is None where the bundle has no gate;
+    `probability` is that of any defect, uint8 [H, W], and kept only where it was asked for.
     """
 
     verdict: Verdict
@@ -191,8 +197,10 @@ class Inspection:
     label_map: NDArray[np.uint8]
     classes: tuple[str, ...]
     image_probability: float
-    unexplained_probability: float | None
     image_threshold: float
+    head_probability: float
+    unexplained_probability: float | None
+    head_threshold: float
     measured_dice: MeasuredDice | None
     estimated_dice: EstimatedDice
     image: ImageInfo

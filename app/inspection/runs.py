@@ -28,6 +28,18 @@ class Runs:
     region: Ints
     start: Ints
 
+    @classmethod
+    def none(cls) -> "Runs":
+        """No region at all."""
+        return cls(*(np.zeros(0, np.int64) for _ in range(5)))
+
+    def only(self, kept: NDArray[np.bool_]) -> "Runs":
+        """Some of the regions, bool [N], numbered anew in the same order."""
+        chosen = kept[self.region]
+        region = (np.cumsum(kept) - 1)[self.region[chosen]]
+        start = np.flatnonzero(np.diff(region, prepend=-1))
+        return Runs(self.row[chosen], self.first[chosen], self.last[chosen], region, start)
+
     def boxes(self) -> Ints:
         """(left, top, right, bottom) of each region, int [N, 4], the last two inclusive."""
         least, most = np.minimum.reduceat, np.maximum.reduceat
@@ -73,8 +85,10 @@ def labels_of(label_map: NDArray[np.uint8]) -> list[int]:
     return [int(value) for value in np.flatnonzero(counts) if value]
 
 
-def find_runs(label_map: NDArray[np.uint8] | NDArray[np.bool_], value: int = 1) -> Runs:
+def find_runs(label_map: NDArray[np.uint8] | NDArray[np.bool_], value: int | None = 1) -> Runs:
     """The runs of one value of a label map [H, W], or of a mask, that holds it at least once.
+
+    With None, of all values but 0 together.
 
     Goes band by band over the box that holds the value, so that a large picture takes little memory.
     """
@@ -85,7 +99,7 @@ def find_runs(label_map: NDArray[np.uint8] | NDArray[np.bool_], value: int = 1) 
     touching: list[tuple[int, int]] = []
     count = 0
     for start in range(top, bottom, step):
-        band, regions = _band(labels[start : min(start + step, bottom), left:right] == value)
+        band, regions = _band(_is(labels[start : min(start + step, bottom), left:right], value))
         band += np.array([[start], [left], [left], [count]])
         if found:
             touching += _touching(found[-1], band, start)
@@ -100,12 +114,16 @@ def find_runs(label_map: NDArray[np.uint8] | NDArray[np.bool_], value: int = 1) 
     return Runs(row[order], first[order], last[order], region, start_of)
 
 
-def _box_of(labels: NDArray[np.uint8], value: int) -> tuple[int, int, int, int]:
+def _is(labels: NDArray[np.uint8], value: int | None) -> NDArray[np.bool_]:
+    return labels != 0 if value is None else labels == value
+
+
+def _box_of(labels: NDArray[np.uint8], value: int | None) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of the least box with all of a value, the last two exclusive."""
     step = max(1, BAND_PX // labels.shape[1])
     boxes = []
     for start in range(0, len(labels), step):
-        x, y, width, height = cv2.boundingRect((labels[start : start + step] == value).view(np.uint8))
+        x, y, width, height = cv2.boundingRect(_is(labels[start : start + step], value).view(np.uint8))
         if width:
             boxes.append((x, y + start, x + width, y + start + height))
     left, top, right, bottom = zip(*boxes, strict=True)

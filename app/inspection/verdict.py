@@ -37,7 +37,7 @@ def judge(
 
 def doubts_about(
     unexplained_probability: float | None,
-    image_threshold: float,
+    head_threshold: float,
     estimated_dice: float | None,
     recipe: Recipe,
 ) -> tuple[Reason, ...]:
@@ -47,9 +47,9 @@ def doubts_about(
     which no pixel is marked: a defect explains what the head says of its own tiles, not of others.
     """
     doubts = []
-    if unexplained_probability is not None and unexplained_probability >= image_threshold:
+    if unexplained_probability is not None and unexplained_probability >= head_threshold:
         doubts.append(
-            Reason("head_without_mask", None, unexplained_probability, image_threshold, "probability")
+            Reason("head_without_mask", None, unexplained_probability, head_threshold, "probability")
         )
     least = recipe.min_estimated_dice
     if least is not None and estimated_dice is not None and estimated_dice < least:

@@ -13,9 +13,10 @@ import torch
 from tests.benchmarks.timing import WARM_UP, Times, check_rounds
 from tests.benchmarks.ways import machine
 from training.config import ConfigError, FitConfig, GeneratedConfig, ModelConfig, RunConfig
+from training.cpu_speed import computed_precision
 from training.datamodule import Batch, SurfaceDataModule
 from training.datasets.generated import CLASSES
-from training.finetune import computed_precision, fit
+from training.finetune import fit
 from training.generators import make_generator
 from training.pictures import GeneratedPictures, LoadedPictures
 from training.segmenter import Segmenter, build_segmenter

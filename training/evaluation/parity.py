@@ -68,7 +68,7 @@ class Agreement:
         (prediction, found), (torch_prediction, torch_found) = pairs
         difference = prediction.probability.astype(np.int16) - torch_prediction.probability
         self.level_difference = max(self.level_difference, int(np.abs(difference).max()))
-        off = abs(prediction.image_probability - torch_prediction.image_probability)
+        off = abs(prediction.head_probability - torch_prediction.head_probability)
         self.image_difference = max(self.image_difference, off)
         self.ious.append(label_iou(found.label_map, torch_found.label_map))
         if sample.defective and bits is not None:

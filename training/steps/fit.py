@@ -52,7 +52,7 @@ def finetune(run: Run) -> None:
     classes, splits = split(run)
     scale = config.model.pixel_scale
     real = load_pictures(splits["train"], scale)
-    train = Joined(real, *_generated(run, classes, scale), *_transplanted(run, splits["train"], real))
+    train = Joined(real, *_transplanted(run, splits["train"], real), *_generated(run, classes, scale))
     data = SurfaceDataModule(train, load_pictures(splits["validation"], scale), config)
     fit(initial_segmenter(run, classes), data, config, run.weights.parent)
 
