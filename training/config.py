@@ -50,6 +50,21 @@ class SplitConfig(_Frozen):
     validation: float = Field(default=0.10, gt=0, lt=1)
     calibration: float = Field(default=0.15, gt=0, lt=1)
     test: Annotated[float, Field(gt=0, lt=1)] | Literal["published"] = 0.20
+    folds: int | None = Field(
+        default=None,
+        ge=3,
+        le=20,
+        description="cross-fitting: train on all images, take thresholds and figures from so many folds; "
+        "the four shares are of no use then",
+    )
+
+    @model_validator(mode="after")
+    def _folds_hold_all(self) -> Self:
+        if self.folds is not None and self.test == "published":
+            raise ValueError(
+                "folds take all images, and a published test split must stay out; set one of them"
+            )
+        return self
 
     @model_validator(mode="after")
     def _sum_to_one(self) -> Self:

@@ -1,7 +1,6 @@
 """Repeated k-fold cross-validation of a whole run: no picture is judged by a model that saw its part."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ from training.comparison import interval
 from training.pipeline import go
 from training.publish import FOLDS
 from training.run import Run
-from training.splits import Fold
 
 RATES = ("accuracy", "precision", "recall", "escape_rate", "overkill_rate")
 
@@ -56,14 +54,8 @@ def folds_of(run: Run, folds: int, repeats: int = 1, most: int | None = None) ->
     """The runs of a cross-validation, at `most` so many, each in a folder of its own below the run's.
 
     All are divided into their splits before any is fitted: raises DatasetError where one cannot be judged.
-    A fold measures the fit and ships nothing, so it has neither an input gate nor artifacts beside fp32.
     """
-    bare = run.config.model_copy(update={"gate": None, "artifacts": ("fp32",), "test_parity": False})
-    turns = [Fold(number, folds, repeat) for repeat in range(repeats) for number in range(folds)]
-    parts = [
-        replace(run, config=bare, fold=fold, directory=run.directory / "folds" / fold.name)
-        for fold in turns[:most]
-    ]
+    parts = run.of_folds(folds, repeats)[:most]
     for part in parts:
         go(part, "split")
     return parts

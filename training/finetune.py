@@ -136,15 +136,7 @@ def fit(
     depthwise_in_float32(segmenter)
     module = FineTuning(segmenter.to(memory_format=torch.channels_last), settings)
     checkpoints = directory / "checkpoints"
-    # Both act on validation: a resumed fit closes its last epoch again, without a score of its own.
-    best = ModelCheckpoint(
-        checkpoints,
-        "best",
-        monitor="validation/score",
-        mode="max",
-        save_last=True,
-        save_on_train_epoch_end=False,
-    )
+    chosen = _choice_of_checkpoint(config, checkpoints)
     trainer = L.Trainer(
         max_steps=settings.steps,
         precision=computed_precision(config.precision),
@@ -155,11 +147,8 @@ def fit(
         use_distributed_sampler=False,  # the data module divides the draw itself; each device validates all
         callbacks=[
             EMAWeightAveraging(decay=settings.ema_decay),
-            EarlyStopping(
-                "validation/score", mode="max", patience=settings.patience, check_on_train_epoch_end=False
-            ),
             LearningRateMonitor("step"),
-            best,
+            *chosen,
             *watchers,
         ],
         reload_dataloaders_every_n_epochs=1,
@@ -174,7 +163,8 @@ def fit(
         for message in EXPECTED_WARNINGS:
             warnings.filterwarnings("ignore", message)
         trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=False)
-    checkpoint = _load_checkpoint(Path(best.best_model_path))
+    best = next((each.best_model_path for each in chosen if isinstance(each, ModelCheckpoint)), "")
+    checkpoint = _load_checkpoint(Path(best) if best else last)
     prefix = "segmenter."
     weights = {
         key.removeprefix(prefix): value.contiguous()
@@ -186,6 +176,24 @@ def fit(
     with written_whole(path) as partial:
         save_file(weights, partial)
     return path
+
+
+def _choice_of_checkpoint(config: RunConfig, folder: Path) -> list[L.Callback]:
+    """The best by validation; of a cross-fitted run, which has no validation split, the last."""
+    if config.split.folds is not None:
+        return [ModelCheckpoint(folder, save_top_k=0, save_last=True, save_on_train_epoch_end=True)]
+    # Both act on validation: a resumed fit closes its last epoch again, without a score of its own.
+    best = ModelCheckpoint(
+        folder,
+        "best",
+        monitor="validation/score",
+        mode="max",
+        save_last=True,
+        save_on_train_epoch_end=False,
+    )
+    patience = config.fit.patience
+    early = EarlyStopping("validation/score", mode="max", patience=patience, check_on_train_epoch_end=False)
+    return [early, best]
 
 
 def _write_cost(directory: Path, seconds: float) -> None:

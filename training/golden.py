@@ -18,7 +18,7 @@ from app.inspection.mask import marks_of
 from app.inspection.mask_metrics import label_iou
 from app.inspection.results import Inspection, Seen
 from app.inspection.self_test import feature_distance, fingerprints, main_class, mean_levels
-from training.artifacts.budget import inspector_of
+from training.artifacts.latency import inspector_of
 from training.bundle_files import write_manifest
 from training.datasets.sample import Sample
 from training.generators import Generator

@@ -1,43 +1,79 @@
-"""What is learnt of an artifact's own answers, on pictures that it was not fitted to."""
+"""What is learnt of an artifact's own answers, on images that it was not fitted on."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from app.inspection.artifact import Artifact
+from app.inspection.artifact import Artifact, OperatingPoint
+from app.inspection.calibration import ProbabilityCalibration
 from app.inspection.inspector import Inspector
+from training.artifacts.latency import inspector_of
 from training.calibration import calibrate
 from training.config import OperatingPointConfig
+from training.datasets.sample import Sample
 from training.dice_interval import dice_interval
 from training.operating_point import choose
-from training.predictions import score
-from training.splits import Splits
+from training.predictions import Scored, score
+
+
+@dataclass(frozen=True, eq=False)
+class Unseen:
+    """Labelled images and a bundle that was not fitted on them: a calibration split, or a fold's own part.
+
+    On `validation` images the checkpoint was chosen: they serve for intervals and budgets only.
+    With `folder` the answers are kept there, by graph.
+    """
+
+    inspector: Inspector
+    samples: Sequence[Sample]
+    validation: Sequence[Sample] = ()
+    folder: Path | None = None
+
+    def of(self, artifact: Artifact) -> "Unseen":
+        """The same images for another artifact of the bundle, or one with other thresholds."""
+        return replace(self, inspector=inspector_of(self.inspector.bundle, artifact))
+
+    def scored(self) -> list[Scored]:
+        """What the graph answers of the images that thresholds may be chosen on."""
+        return self._score(self.samples)
+
+    def scored_validation(self) -> list[Scored]:
+        """What it answers of the validation images."""
+        return self._score(self.validation)
+
+    def _score(self, samples: Sequence[Sample]) -> list[Scored]:
+        graph = self.inspector.session.artifact.sha256[:16]
+        return score(self.inspector, samples, self.folder and self.folder / graph)
 
 
 @dataclass(frozen=True)
 class Learnt:
-    """The artifact with what was learnt of it, and the report of its probability calibration."""
+    """What was learnt, and the report of the probability calibration."""
 
-    artifact: Artifact
+    point: OperatingPoint
+    calibration: ProbabilityCalibration
     report: dict[str, Any]
 
+    def applied_to(self, artifact: Artifact) -> Artifact:
+        """The artifact with it."""
+        return artifact.model_copy(update={"operating_point": self.point, "calibration": self.calibration})
 
-def learn_artifact(inspector: Inspector, splits: Splits, config: OperatingPointConfig) -> Learnt:
-    """Choose thresholds, probability calibration and the interval around the estimated Dice.
 
-    All on the calibration split. Where it has too few groups for an interval, those of the validation split
-    join it, on which the checkpoint was chosen, but no threshold. Raises OperatingPointError.
+def learn_artifact(unseen: Sequence[Unseen], config: OperatingPointConfig) -> Learnt:
+    """Choose thresholds, region model, probability calibration and the interval around the estimated Dice.
+
+    Where there are too few groups for an interval, those of the validation split join them. Raises
+    OperatingPointError.
     """
-    scored = score(inspector, splits["calibration"])
+    scored = [each for part in unseen for each in part.scored()]
     choice = choose(scored, config)
-    point = choice.point
-    calibrated = calibrate(scored, choice.image_probability.tolist(), inspector.bundle.class_names)
-    interval = dice_interval(point, scored, calibrated.calibration, ("calibration",))
-    if interval is None:
-        scored += score(inspector, splits["validation"])
+    classes = unseen[0].inspector.bundle.class_names
+    calibrated = calibrate(scored, choice.image_probability.tolist(), classes)
+    interval = dice_interval(choice.point, scored, calibrated.calibration, ("calibration",))
+    more = [each for part in unseen for each in part.scored_validation()] if interval is None else []
+    if more:
         both = ("calibration", "validation")
-        interval = dice_interval(point, scored, calibrated.calibration, both)
-    learnt = {
-        "operating_point": point.model_copy(update={"dice_interval": interval}),
-        "calibration": calibrated.calibration,
-    }
-    return Learnt(inspector.session.artifact.model_copy(update=learnt), calibrated.report)
+        interval = dice_interval(choice.point, scored + more, calibrated.calibration, both)
+    point = choice.point.model_copy(update={"dice_interval": interval})
+    return Learnt(point, calibrated.calibration, calibrated.report)

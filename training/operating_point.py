@@ -39,10 +39,10 @@ def choose(scored: Sequence[Scored], config: OperatingPointConfig) -> Choice:
     """Return the operating point of a graph, chosen on images that the graph was not fitted on.
 
     First the pixel threshold with the best Dice of defective images; at it the region model is fitted; the
-    head threshold is what `HEAD_REVIEWS` of the good images exceed. Last comes the image threshold, by the risk
-    asked for, on probabilities that each image has from region models fitted on other groups. The expected
-    rates are those of the same images, a first guess until those of a test split replace them. Raises
-    OperatingPointError where there is only one kind of image, or no image threshold tells the kinds apart.
+    head threshold is what `HEAD_REVIEWS` of the good images exceed. Last comes the image threshold, by the
+    risk asked for, on probabilities that each image has from region models fitted on other groups. The
+    expected rates are those of the same images, a first guess until those of a test split replace them.
+    Raises OperatingPointError where there is only one kind of image, or no threshold tells the kinds apart.
     """
     defective = [each.defective for each in scored]
     if len(set(defective)) < 2:
@@ -86,7 +86,7 @@ def label_map(each: Scored, point: OperatingPoint) -> NDArray[np.uint8]:
 
 
 def expected_rates(
-    split: Literal["calibration", "test"],
+    split: Literal["calibration", "test", "out-of-fold"],
     defective: Sequence[bool],
     called: Sequence[bool],
     confidence: float,
@@ -118,7 +118,7 @@ def _best_pixel_threshold(scored: Sequence[Scored], min_area_px: int) -> float:
             table.append([_dice_at(highest, bits > 0, level, min_area_px) for level in PIXEL_THRESHOLDS])
     if not table:
         raise OperatingPointError("there is no defective image with a mask to choose thresholds on; add some")
-    return PIXEL_THRESHOLDS[int(np.argmax(np.mean(table, axis=0)))]
+    return float(PIXEL_THRESHOLDS[int(np.argmax(np.mean(table, axis=0)))])
 
 
 def _dice_at(
@@ -135,4 +135,4 @@ def _head_threshold(scored: Sequence[Scored]) -> float:
     """What so few good images exceed by their image-level answer; above every good one where they are few."""
     good = np.sort([each.head_probability for each in scored if not each.defective])
     place = min(len(good) - 1, int(np.ceil((1 - HEAD_REVIEWS) * len(good))))
-    return float(min(1.0, np.nextafter(np.float32(good[place]), np.float32(2))))
+    return min(1.0, float(np.nextafter(np.float32(good[place]), np.float32(2))))

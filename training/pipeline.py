@@ -1,6 +1,6 @@
 """The whole journey of one stage, from pictures to a published bundle.
 
-Datasets -> fit -> export -> operating point -> artifacts -> gate -> evaluate -> publish.
+Datasets -> folds -> fit -> export -> operating point -> artifacts -> gate -> evaluate -> publish.
 
 Every step writes into the run's folder and is skipped when its result is there, so a run that was stopped
 goes on where it was. The stage `small` is the same journey, from the weights of `large`.
@@ -14,9 +14,21 @@ from training.steps.evaluate import evaluate
 from training.steps.export import export
 from training.steps.fit import finetune, split
 from training.steps.publish import publish
+from training.steps.unseen import fold_runs
+
+
+def fit_folds(run: Run) -> None:
+    """Fit and export the network of each fold of a cross-fitted run, to predict images it has not seen."""
+    parts = fold_runs(run)
+    for part in parts:
+        go(part, "split")
+    for part in parts:
+        go(part, "export")
+
 
 STEPS: dict[str, Callable[[Run], object]] = {
     "split": split,
+    "folds": fit_folds,
     "fit": finetune,
     "export": export,
     "operating-point": operating_point,

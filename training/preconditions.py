@@ -20,11 +20,12 @@ def check_set(config: RunConfig, dataset: Dataset, splits: Splits) -> None:
     unknown = sorted(set(config.severity) - set(dataset.classes))
     if unknown:
         raise ConfigError(f"severity names {unknown[0]}; the classes are {', '.join(dataset.classes)}")
-    marked = {part: _marked(config, splits, part) for part in _JUDGED}
-    if not marked["calibration"]:
+    judged = _JUDGED if config.split.folds is None else tuple(splits)
+    marked = {part: _marked(config, splits, part) for part in judged}
+    if not marked[judged[0]]:
         raise DatasetError(
-            "no defective picture of the calibration split has a mask, and thresholds are chosen on masks: "
-            "mark the defects of more pictures, or give that split a larger share"
+            f"no defective image of the {judged[0]} split has a mask, and thresholds are chosen on masks: "
+            "mark the defects of more images, or give that split a larger share"
         )
     if left_out := len(dataset.samples) - sum(map(len, splits.values())):
         print(

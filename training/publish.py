@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from app.inspection.bundle import Bundle
-from training.artifacts.budget import inspector_of
+from training.artifacts.latency import inspector_of
 from training.bundle_files import read_json, write_text, written_whole
 from training.config import ConfigError, RunConfig, load_run_config
 from training.model_card import model_card

@@ -1,7 +1,7 @@
 """One run of the pipeline: what it is given and where its results go."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -68,6 +68,18 @@ class Run:
                 f"{path} is of other weights to start from; give another --runs folder or remove this one"
             )
         write_text(path, f"{start}\n")
+
+    def of_folds(self, count: int, repeats: int = 1) -> list["Run"]:
+        """The runs of a cross-validation, each in a folder of its own below this one's.
+
+        A fold measures the fit and ships nothing, so it has neither an input gate nor artifacts beside fp32.
+        """
+        bare = self.config.model_copy(update={"gate": None, "artifacts": ("fp32",), "test_parity": False})
+        turns = [Fold(number, count, repeat) for repeat in range(repeats) for number in range(count)]
+        return [
+            replace(self, config=bare, fold=fold, directory=self.directory / "folds" / fold.name)
+            for fold in turns
+        ]
 
 
 def made_with(config: RunConfig) -> str:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from app.inspection.bundle import Bundle
 from app.inspection.recipe import describe
-from training.artifacts.budget import inspector_of
+from training.artifacts.latency import inspector_of
 from training.compare_strategies import compare_strategies, strategy_names
 from training.comparison import markdown
 from training.config import ConfigError, OperatingPointConfig, StageName, load_config

@@ -33,11 +33,14 @@ class Fold:
 def make_splits(samples: Sequence[Sample], config: SplitConfig, fold: Fold | None = None) -> Splits:
     """Return train, validation, calibration and test, by the configuration or as a fold asks.
 
-    A fold takes its share for the test split; the configuration's shares divide the rest. Where groups are
+    With `config.folds` there are train and, of a fold, test only. Otherwise
+    a fold takes its share for the test split; the configuration's shares divide the rest. Where groups are
     kept whole, the training pictures of a group in a published test split are in none. Raises DatasetError
     where a published test split is asked for and the set has none or nothing else, or where a split lacks
     good or defective pictures, for no threshold could be chosen on it and no rate measured.
     """
+    if config.folds is not None:
+        return _cross_fitted(samples, config, fold)
     test: list[Sample] = []
     rest, shares = list(samples), config.shares
     if fold is not None:
@@ -64,6 +67,19 @@ def make_splits(samples: Sequence[Sample], config: SplitConfig, fold: Fold | Non
     )
     splits.setdefault("test", test)
     splits["train"] = _thinned(splits["train"], config)
+    _check_both_kinds(splits)
+    return splits
+
+
+def _cross_fitted(samples: Sequence[Sample], config: SplitConfig, fold: Fold | None) -> Splits:
+    """All images to train on, or for a fold all but its own, which are its test split."""
+    if fold is None:
+        return {"train": _thinned(sorted(samples, key=lambda sample: sample.name), config)}
+    shares = {str(number): 1 / fold.count for number in range(fold.count)}
+    divided = split_samples(samples, shares, config.seed + fold.repeat, config.by)
+    test = divided.pop(str(fold.number))
+    rest = sorted((each for part in divided.values() for each in part), key=lambda sample: sample.name)
+    splits = {"train": _thinned(rest, config), "test": test}
     _check_both_kinds(splits)
     return splits
 

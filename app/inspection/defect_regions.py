@@ -40,9 +40,14 @@ class Regions:
 
     def only(self, kept: NDArray[np.bool_]) -> "Regions":
         """Some of the regions, bool [N]."""
-        columns = (self.label, self.runner_up, self.features, self.probability)
-        label, runner_up, features, probability = (each[kept] for each in columns)
-        return Regions(self.runs.only(kept), label, runner_up, features, probability, self.highest)
+        return Regions(
+            runs=self.runs.only(kept),
+            label=self.label[kept],
+            runner_up=self.runner_up[kept],
+            features=self.features[kept],
+            probability=self.probability[kept],
+            highest=self.highest,
+        )
 
     def at(self, row: Ints, column: Ints) -> Ints:
         """Which region each of those pixels lies in; they must lie in one."""

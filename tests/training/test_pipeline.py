@@ -23,7 +23,7 @@ from tests.golden_faults import (
 from tests.tiny_bundle import png
 from training import operating_point as thresholds
 from training.__main__ import main
-from training.artifacts.budget import inspector_of
+from training.artifacts.latency import inspector_of
 from training.bundle_files import write_manifest
 from training.config import ConfigError, load_config, settle
 from training.datasets.magnetic_tile import write_generated

@@ -1,14 +1,11 @@
 """What an artifact may lose against fp32, measured on pictures that neither fit nor test split hold."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.inspection.artifact import Artifact
-from app.inspection.bundle import Bundle
 from app.inspection.inspector import Inspector
 from app.inspection.results import Verdict
-from training.artifacts.latency import session_on
 from training.datasets.sample import Sample
 from training.evaluation.figures import mean
 from training.evaluation.judged import judge_samples
@@ -30,14 +27,9 @@ class Answers:
         return frozenset(name for name in self.defective if self.verdicts[name] == "pass")
 
 
-def inspector_of(bundle: Bundle, artifact: Artifact) -> Inspector:
-    """An inspector that runs this artifact on the CPU, whatever providers it is meant for."""
-    return Inspector(bundle, session_on(bundle, artifact, "CPUExecutionProvider"))
-
-
-def answers(inspector: Inspector, samples: Sequence[Sample]) -> Answers:
+def answers(parts: Iterable[tuple[Inspector, Sequence[Sample]]]) -> Answers:
     """Inspect samples as the service does; raises DatasetError naming one that is refused."""
-    judged = judge_samples(inspector, samples)
+    judged = [each for inspector, samples in parts for each in judge_samples(inspector, samples)]
     return Answers(
         dice=mean([each.dice for each in judged if each.dice is not None]),
         verdicts={each.name: each.verdict for each in judged},

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from app.inspection.artifact import Artifact
 from app.inspection.bundle import Bundle
 from app.inspection.errors import DeviceUnavailable
+from app.inspection.inspector import Inspector
 from app.inspection.runtime import GPU_PROVIDERS
 from app.inspection.session import Session
 from training.config import ArtifactName
@@ -25,6 +26,11 @@ def session_on(bundle: Bundle, artifact: Artifact, provider: str, threads: int |
     """
     alone = bundle.model_copy(update={"artifacts": (artifact.model_copy(update={"providers": (provider,)}),)})
     return Session(alone, "cuda" if provider in GPU_PROVIDERS else "cpu", threads)
+
+
+def inspector_of(bundle: Bundle, artifact: Artifact) -> Inspector:
+    """An inspector that runs this artifact on the CPU, whatever providers it is meant for."""
+    return Inspector(bundle, session_on(bundle, artifact, "CPUExecutionProvider"))
 
 
 def ratios(

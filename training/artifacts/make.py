@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from app.inspection.artifact import Artifact
+from app.inspection.artifact import Artifact, OperatingPoint
 from app.inspection.bundle import Bundle
+from app.inspection.calibration import ProbabilityCalibration
 from app.inspection.decode import DecodeLimits, decode
 from app.inspection.preprocess import cut
-from training.artifacts.budget import answers, held_against, inspector_of
+from training.artifacts.budget import answers, held_against
 from training.artifacts.convert import Quantiser, write_fp16
-from training.artifacts.latency import FASTER, ratios, share_out
+from training.artifacts.latency import FASTER, inspector_of, ratios, share_out
 from training.bundle_files import sha256_of
 from training.config import ArtifactName, OperatingPointConfig
 from training.datasets.sample import Pixels, Sample, named
-from training.learn_artifact import learn_artifact
+from training.learn_artifact import Unseen, learn_artifact
 from training.operating_point import OperatingPointError
-from training.splits import Splits
 
 QUANTISATION_PICTURES = 48
 QUANTISATION_TILES = 128
@@ -47,15 +47,30 @@ class Trial:
         return found | losses | {"probability_calibration": self.calibration}
 
 
+@dataclass(frozen=True)
+class Source:
+    """A bundle with its fp32 graph, and the images that it was fitted on."""
+
+    bundle: Bundle
+    train: Sequence[Sample]
+
+
 def make_artifacts(
-    bundle: Bundle, wanted: Sequence[ArtifactName], splits: Splits, config: OperatingPointConfig, work: Path
+    source: Source,
+    wanted: Sequence[ArtifactName],
+    unseen: Sequence[tuple[Source, Unseen]],
+    config: OperatingPointConfig,
+    work: Path,
 ) -> tuple[Bundle, Figures]:
     """Make fp16 or int8, as wanted, of the bundle's fp32 graph; return the bundle with them, and all figures.
 
-    One that is beyond its budget, or that no provider is faster with, is left out and told of. The manifest
-    is not written; graphs left out stay where they are.
+    `source` is the bundle and its training images, `unseen` what thresholds and budget are measured on: the
+    same bundle on its calibration split, or the bundle of each fold on the fold's own part. An artifact that
+    is beyond its budget, or that no provider is faster with, is left out and told of. The manifest is not
+    written; graphs left out stay where they are.
     """
-    bench = Bench(bundle, splits, config, work)
+    bundle = source.bundle
+    bench = Bench(source, unseen, config, work)
     trials = {name: bench.int8() if name == "int8" else bench.fp16() for name in wanted}
     fastest = {name: each.ratios for name, each in trials.items() if each.why is None}
     shares = share_out(bench.fp32.providers, fastest)
@@ -68,7 +83,7 @@ def make_artifacts(
     if not shares["fp32"][0]:  # last, for a provider takes the first artifact that is meant for it
         kept.append(_meant_for(bench.fp32, bench.fp32.providers, "the reference; each has a faster one"))
     figures = {
-        "budget_measured_on": ["validation", "calibration"],
+        "budget_measured_on": f"{bench.images} images that no fit has seen",
         "in_bundle": {each.name: {"providers": each.providers, "reason": each.reason} for each in kept},
         "tried": {name: each.told() for name, each in trials.items()},
     }
@@ -82,23 +97,35 @@ def _meant_for(artifact: Artifact, providers: tuple[str, ...], reason: str) -> A
 class Bench:
     """Makes artifacts of a bundle's fp32 graph and tries them.
 
-    Each has thresholds and probability calibration of its own, from the calibration split. The budget is
-    measured on that and the validation split; int8's ranges come from quantisation samples, which are of the
-    training split.
+    Each has thresholds and probability calibration of its own, from images that no fit has seen. The budget
+    is measured on these and the validation split; int8's ranges come from quantisation samples, which are of
+    the training split.
     """
 
-    def __init__(self, bundle: Bundle, splits: Splits, config: OperatingPointConfig, work: Path) -> None:
-        """Inspect the pictures of the budget with fp32."""
-        self.fp32 = next(each for each in bundle.artifacts if each.name == "fp32")
-        self._bundle, self._splits, self._config, self._work = bundle, splits, config, work
-        self._samples = [*splits["validation"], *splits["calibration"]]
-        self._reference = answers(inspector_of(bundle, self.fp32), self._samples)
-        self._tiles = quantisation_tiles(splits["train"], bundle)
+    def __init__(
+        self,
+        source: Source,
+        unseen: Sequence[tuple[Source, Unseen]],
+        config: OperatingPointConfig,
+        work: Path,
+    ) -> None:
+        """Inspect the images of the budget with fp32."""
+        self._bundle, self._unseen, self._config, self._work = source.bundle, unseen, config, work
+        self.fp32 = next(each for each in source.bundle.artifacts if each.name == "fp32")
+        self._tiles = quantisation_tiles(source.train, source.bundle)
+        self._quantisers: dict[Path, Quantiser] = {}
+        learnt = self.fp32.operating_point, self.fp32.calibration
+        self._reference = answers(
+            (inspector_of(part.bundle, _with(part.bundle.artifacts[0], *learnt)), _of_budget(each))
+            for part, each in unseen
+        )
+        self.images = len(self._reference.verdicts)
 
     def fp16(self) -> Trial:
         """The graph in half precision."""
         trial = Trial(self._named("fp16"))
-        write_fp16(self._path(self.fp32), self._path(trial.artifact))
+        for bundle in self._bundles():
+            write_fp16(bundle.directory / self.fp32.file, bundle.directory / trial.artifact.file)
         trial.ratios = self._ratios(trial.artifact)
         self._try(trial, {"layers_in_float": []})
         return trial
@@ -116,6 +143,7 @@ class Bench:
         ranking = sorted(trial.layer_losses, key=lambda layer: -trial.layer_losses[layer])
         for number in FLOATING:
             quantiser.write(path, ranking[:number])
+            self._quantise_folds(trial.artifact, ranking[:number])
             trial.ratios = self._ratios(trial.artifact)
             if all(ratio > FASTER for ratio in trial.ratios.values()):
                 trial.why = f"with {number} layers in float it is no faster than fp32: {trial.ratios}"
@@ -131,14 +159,18 @@ class Bench:
             "time_of_fp32": trial.ratios,
             "bytes": self._path(trial.artifact).stat().st_size,
         }
-        inspector = inspector_of(self._bundle, self._hashed(trial.artifact))
+        parts = [each.of(self._hashed(trial.artifact, part.bundle)) for part, each in self._unseen]
         try:
-            learnt = learn_artifact(inspector, self._splits, self._config)
+            learnt = learn_artifact(parts, self._config)
         except OperatingPointError as error:
             trial.why = str(error)
         else:
-            trial.artifact, trial.calibration = learnt.artifact, learnt.report
-            found = answers(inspector_of(self._bundle, trial.artifact), self._samples)
+            trial.artifact = learnt.applied_to(self._hashed(trial.artifact))
+            trial.calibration = learnt.report
+            found = answers(
+                (each.of(learnt.applied_to(each.inspector.session.artifact)).inspector, _of_budget(each))
+                for each in parts
+            )
             figures |= held_against(found, self._reference)
             trial.why = "; ".join(figures["beyond_budget"]) or None
         trial.tries.append(figures)
@@ -165,11 +197,37 @@ class Bench:
     def _path(self, artifact: Artifact) -> Path:
         return self._bundle.directory / artifact.file
 
-    def _hashed(self, artifact: Artifact) -> Artifact:
-        return artifact.model_copy(update={"sha256": sha256_of(self._path(artifact))})
+    def _hashed(self, artifact: Artifact, bundle: Bundle | None = None) -> Artifact:
+        directory = (bundle or self._bundle).directory
+        return artifact.model_copy(update={"sha256": sha256_of(directory / artifact.file)})
+
+    def _bundles(self) -> list[Bundle]:
+        """The bundle itself and those of the folds."""
+        others = [part.bundle for part, _ in self._unseen if part.bundle.directory != self._bundle.directory]
+        return [self._bundle, *others]
+
+    def _quantise_folds(self, artifact: Artifact, in_float: Sequence[str]) -> None:
+        """Quantise the same layers of each fold's graph, with ranges from the fold's own training images."""
+        for part, _ in self._unseen:
+            directory = part.bundle.directory
+            if directory == self._bundle.directory:
+                continue
+            if directory not in self._quantisers:
+                tiles = quantisation_tiles(part.train, part.bundle)
+                work = self._work / directory.parent.name
+                self._quantisers[directory] = Quantiser(directory / self.fp32.file, tiles, work)
+            self._quantisers[directory].write(directory / artifact.file, in_float)
 
     def _ratios(self, artifact: Artifact) -> dict[str, float]:
         return ratios(self._bundle, self.fp32, self._hashed(artifact), self._tiles[0])
+
+
+def _of_budget(unseen: Unseen) -> list[Sample]:
+    return [*unseen.validation, *unseen.samples]
+
+
+def _with(artifact: Artifact, point: OperatingPoint, calibration: ProbabilityCalibration) -> Artifact:
+    return artifact.model_copy(update={"operating_point": point, "calibration": calibration})
 
 
 def quantisation_tiles(samples: Sequence[Sample], bundle: Bundle) -> list[Pixels]:

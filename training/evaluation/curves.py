@@ -44,11 +44,18 @@ def pro_curve(levels: PixelLevels) -> dict[str, list[float]] | None:
     return points(false_positive_rate=rate, region_overlap=overlap)
 
 
-def image_reliability(judged: Sequence[Judged], curve: Curve) -> dict[str, dict[str, Any] | None]:
-    """The reliability diagrams of the image probability, as the service answers it and calibrated."""
+def image_reliability(judged: Sequence[Judged], curves: Sequence[Curve]) -> dict[str, dict[str, Any] | None]:
+    """The reliability diagrams of the image probability, as the service answers it and calibrated.
+
+    `curves` has the calibration in force for each image.
+    """
     probability = np.array([each.image_probability for each in judged])
     positives = np.array([each.defective for each in judged], float)
-    calibrated = curve.table()[np.rint(probability * 255).astype(int)].astype(np.float64)
+    levels = np.rint(probability * 255).astype(int)
+    tables = {id(curve): curve.table() for curve in curves}
+    calibrated = np.array(
+        [tables[id(curve)][level] for curve, level in zip(curves, levels, strict=True)], float
+    )
     kinds = {"image_reliability": probability, "image_reliability_calibrated": calibrated}
     return {name: reliability(values, np.ones(len(judged)), positives) for name, values in kinds.items()}
 

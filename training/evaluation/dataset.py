@@ -1,10 +1,15 @@
 """One pass of a bundle over one labelled set, and everything that follows from it."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from app.inspection.calibration import Curve
 from app.inspection.inspector import Inspector
-from training.datasets.sample import Dataset
+from training.datasets.sample import Dataset, Sample
 from training.evaluation.curves import image_reliability, picture_curves, pro_curve
 from training.evaluation.figures import summarise
 from training.evaluation.judged import Judged, judge, see
@@ -23,21 +28,37 @@ class Evaluation:
 def evaluate_dataset(inspector: Inspector, dataset: Dataset, confidence: float = 0.95) -> Evaluation:
     """Inspect every picture of a set once, from its own bytes, and work out all figures.
 
+    As `evaluate_parts` with one part.
+    """
+    return evaluate_parts([(inspector, dataset.samples)], dataset.classes, confidence)
+
+
+def evaluate_parts(
+    parts: Iterable[tuple[Inspector, Sequence[Sample]]], classes: Sequence[str], confidence: float = 0.95
+) -> Evaluation:
+    """Inspect every image of each part with that part's inspector, and work out the figures of all together.
+
     Classes are matched by name: of classes the bundle does not know, only the any-defect figures tell. The
     mask's figures before thresholds leave out pictures whose defects' pixels are unknown. Raises DatasetError
     naming a sample that is refused.
     """
     levels, judged = PixelLevels(), []
-    for sample in dataset.samples:
-        seen = see(inspector, sample)
-        bits = sample.class_bits(seen.inspection.label_map.shape)
-        if bits is not None:
-            levels.add(seen.prediction.probability, bits)
-        judged.append(judge(sample, seen, bits, dataset.classes))
-    calibration = inspector.session.artifact.calibration
+    calibrated: list[tuple[NDArray[np.float32], PixelLevels]] = []
+    curves: list[Curve] = []
+    for inspector, samples in parts:
+        calibration, own = inspector.session.artifact.calibration, PixelLevels()
+        for sample in samples:
+            seen = see(inspector, sample)
+            bits = sample.class_bits(seen.inspection.label_map.shape)
+            if bits is not None:
+                for each in (levels, own):
+                    each.add(seen.prediction.probability, bits)
+            judged.append(judge(sample, seen, bits, classes))
+            curves.append(calibration.image)
+        calibrated.append((calibration.mask_table(), own))
     figures = summarise(judged, confidence) | {
-        **image_reliability(judged, calibration.image),
-        "pixels": levels.figures(calibration.mask_table()),
+        **image_reliability(judged, curves),
+        "pixels": levels.figures(calibrated),
         "curves": (picture_curves(judged) or {}) | {"region_overlap": pro_curve(levels)},
         "slices": slice_figures(judged, confidence),
     }

@@ -16,8 +16,7 @@ from app.inspection.mask_metrics import dice, label_iou
 from app.inspection.preprocess import plan_tiles
 from app.inspection.results import Seen
 from app.inspection.session import Session
-from training.artifacts.budget import inspector_of
-from training.artifacts.latency import session_on
+from training.artifacts.latency import inspector_of, session_on
 from training.datasets.sample import Bits, Sample
 from training.evaluation.figures import mean
 from training.evaluation.judged import see

@@ -1,5 +1,6 @@
 """Pixel-level figures, exact and in bounded memory: with 256 levels, counts by level are enough."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -42,11 +43,14 @@ class PixelLevels:
         self.regions += number - 1
         self._region_shares += (by_region / by_region.sum(axis=1, keepdims=True)).sum(axis=0)
 
-    def figures(self, mask_table: NDArray[np.float32]) -> dict[str, Any]:
+    def figures(self, calibrated: Sequence[tuple[NDArray[np.float32], "PixelLevels"]]) -> dict[str, Any]:
         """Average precision, AUPRO and reliability; None where there is no defect pixel or no good one.
 
-        `mask_table` is the calibrated probability of each level, float [256].
+        `calibrated` divides the same pixels by the table, float [256], of calibrated probabilities in force.
         """
+        tables = np.concatenate([table for table, _ in calibrated]).astype(np.float64)
+        cases = np.concatenate([part.defect + part.good for _, part in calibrated])
+        defects = np.concatenate([part.defect for _, part in calibrated])
         both = bool(self.defect.any() and self.good.any())
         total = self.defect + self.good
         return {
@@ -58,7 +62,7 @@ class PixelLevels:
             "aupro": {"value": round(self.aupro(), 4) if both else None, "limit": AUPRO_LIMIT},
             "reliability": {
                 "as_the_graph_gives_it": reliability(np.arange(LEVELS) / 255, total, self.defect),
-                "calibrated": reliability(mask_table, total, self.defect),
+                "calibrated": reliability(tables, cases, defects),
             },
         }
 

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 
 from app.inspection.artifact import Artifact
 from app.inspection.bundle import MANIFEST, Bundle
-from app.inspection.inspector import Inspector
-from training.artifacts.make import make_artifacts
+from training.artifacts.make import Source, make_artifacts
 from training.bundle_files import read_json, write_manifest
 from training.config import ArtifactName, ConfigError
 from training.gate import with_gates
@@ -13,18 +12,18 @@ from training.learn_artifact import learn_artifact
 from training.run import Run
 from training.steps.files import ARTIFACTS, CALIBRATION, require, write_json
 from training.steps.fit import known_pictures, split
+from training.steps.unseen import unseen_by
 
 
 def operating_point(run: Run) -> None:
     """Choose thresholds, probability calibration and the interval around the estimated Dice of fp32."""
     if _thresholds_are_chosen(run):
         return
-    _, splits = split(run)
-    learnt = learn_artifact(Inspector.load(run.bundle, device="cpu"), splits, run.config.operating_point)
+    learnt = learn_artifact([unseen for _, unseen in unseen_by(run)], run.config.operating_point)
     write_json(run.directory / CALIBRATION, learnt.report)
-    assert learnt.artifact.operating_point.chosen is not None
-    print(f"operating point: {learnt.artifact.operating_point.chosen.sentence}", flush=True)
-    set_artifacts(run, [learnt.artifact])
+    assert learnt.point.chosen is not None
+    print(f"operating point: {learnt.point.chosen.sentence}", flush=True)
+    set_artifacts(run, [learnt.applied_to(Bundle.load(run.bundle).artifacts[0])])
 
 
 def _thresholds_are_chosen(run: Run) -> bool:
@@ -54,7 +53,8 @@ def artifacts(run: Run) -> None:
         return
     _, splits = split(run)
     work = run.directory / "quantisation"
-    made, figures = make_artifacts(bundle, others, splits, run.config.operating_point, work)
+    source = Source(bundle, splits["train"])
+    made, figures = make_artifacts(source, others, unseen_by(run), run.config.operating_point, work)
     write_json(path, figures)
     write_manifest(run.bundle, made)
     left_out = set(run.bundle.glob("model*.onnx")) - {run.bundle / each.file for each in made.artifacts}
@@ -81,5 +81,6 @@ def gate(run: Run) -> None:
         return
     classes, splits = split(run)
     known = known_pictures(run, config, classes, splits["train"])
-    unseen = [*splits["validation"], *splits["calibration"]]
+    # A cross-fitted network has seen all images: what drift is measured against are then the known ones.
+    unseen = [*splits.get("validation", ()), *splits.get("calibration", ())]
     set_artifacts(run, with_gates(bundle, known, unseen, config))

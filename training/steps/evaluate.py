@@ -3,25 +3,27 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from app.inspection.artifact import Artifact, ExpectedRates
 from app.inspection.bundle import Bundle
 from app.inspection.inspector import Inspector
-from training.bundle_files import read_json
+from training.bundle_files import read_json, sha256_of
 from training.config import ConfigError
-from training.datasets.sample import Dataset, Sample
-from training.evaluation.dataset import evaluate_dataset
+from training.datasets.sample import Sample
+from training.evaluation.dataset import evaluate_parts
 from training.evaluation.figures import summarise
 from training.evaluation.gate import gate_figures, generated_products
-from training.evaluation.judged import judge_samples
+from training.evaluation.judged import Judged, judge_samples
 from training.evaluation.parity import parity
 from training.evaluation.report import write_evaluation_report
 from training.export import serving_graph
 from training.generators import Generator, make_generator, write_samples
+from training.learn_artifact import learn_artifact
 from training.operating_point import expected_rates
 from training.run import Run
 from training.segmenter import Segmenter
+from training.splits import Splits
 from training.steps.artifacts import (
     artifacts_are_made,
     others_wanted,
@@ -30,13 +32,19 @@ from training.steps.artifacts import (
 )
 from training.steps.files import ARTIFACTS, CALIBRATION, write_json
 from training.steps.fit import split
+from training.steps.unseen import unseen_by
 
+RATES = ("accuracy", "precision", "recall", "escape_rate", "overkill_rate")
 GENERATED_TEST_PICTURES = 100
 GENERATED_TEST_SEED = 900_000  # training takes its pictures from the run's own seed
 
 
 def evaluate(run: Run) -> None:
-    """Judge the test split, once, and freshly generated pictures; write evaluation.json and its page."""
+    """Inspect the test split, once, and freshly generated images; write evaluation.json and its page.
+
+    Of a cross-fitted run all images are the test split: each is inspected by the bundle of the fold that
+    holds it, with thresholds chosen on the other folds.
+    """
     if (run.bundle / "evaluation.json").exists():
         return
     bundle = with_thresholds(run)
@@ -45,12 +53,14 @@ def evaluate(run: Run) -> None:
     inspector = Inspector.load(run.bundle, device="cpu")
     confidence = run.config.operating_point.confidence
     classes, splits = split(run)
-    evaluation = evaluate_dataset(inspector, Dataset(classes, splits["test"]), confidence)
     artifact = inspector.session.artifact
+    parts = nested(run, artifact) or [(inspector, splits["test"])]
+    evaluation = evaluate_parts(parts, classes, confidence)
     figures: dict[str, Any] = {
         "command": run.command,
         "bundle": {"name": run.config.name, "version": run.config.version, "artifact": artifact.name},
         "split": run.config.split.model_dump(),
+        "by_fold": [fold_figures(evaluation.judged, samples, confidence) for _, samples in parts],
         "confidence": confidence,
         "calibration": artifact.operating_point.model_dump(mode="json", exclude={"trade_off"}),
         "test": evaluation.figures,
@@ -64,18 +74,67 @@ def evaluate(run: Run) -> None:
         figures["generated"] = summarise(judge_samples(inspector, _fresh(run, generator)), confidence)
     if artifact.gate is not None:
         others = generated_products(None if run.config.generated is None else run.config.generated.kind)
-        figures["gate"] = gate_figures(bundle, artifact, splits["test"], others, confidence)
-    # Operating points promise what the test split measured, not what they were chosen on.
+        own = splits.get("test", splits["train"])
+        figures["gate"] = gate_figures(bundle, artifact, own, others, confidence)
     called: dict[str, Sequence[bool]] = {artifact.name: [each.called_defective for each in evaluation.judged]}
-    if run.config.test_parity:
-        called |= _test_parity(run, bundle, splits["test"], figures["parity"])
+    called |= _called_by_others(run, bundle, artifact, splits, figures)
     defective = [each.defective for each in evaluation.judged]
-    rates = {name: expected_rates("test", defective, each, confidence) for name, each in called.items()}
+    # Operating points promise what was measured on images that had no part in choosing them.
+    of: Literal["test", "out-of-fold"] = "test" if run.config.split.folds is None else "out-of-fold"
+    rates = {name: expected_rates(of, defective, each, confidence) for name, each in called.items()}
     set_artifacts(run, [_promising(each, rates) for each in bundle.artifacts])
     write_json(run.directory / "judged.json", [asdict(each) for each in evaluation.judged])
     # Without galleries: they show pictures of the set, which may not be published with the bundle.
     write_evaluation_report(run.bundle / "evaluation.html", figures)
     write_json(run.bundle / "evaluation.json", figures)
+
+
+def nested(run: Run, artifact: Artifact) -> list[tuple[Inspector, Sequence[Sample]]]:
+    """Of each fold an inspector with thresholds chosen on the other folds, and the fold's images.
+
+    None for a run that is not cross-fitted.
+    """
+    if run.config.split.folds is None:
+        return []
+    parts = []
+    for source, unseen in unseen_by(run):
+        sha256 = sha256_of(source.bundle.directory / artifact.file)
+        parts.append(unseen.of(artifact.model_copy(update={"sha256": sha256, "gate": None})))
+    found: list[tuple[Inspector, Sequence[Sample]]] = []
+    for part in parts:
+        others = [each for each in parts if each is not part]
+        learnt = learn_artifact(others, run.config.operating_point)
+        own = part.of(learnt.applied_to(part.inspector.session.artifact))
+        found.append((own.inspector, own.samples))
+    return found
+
+
+def fold_figures(judged: Sequence[Judged], samples: Sequence[Sample], confidence: float) -> dict[str, Any]:
+    """The main figures of one part of the images."""
+    names = {sample.name for sample in samples}
+    figures = summarise([each for each in judged if each.name in names], confidence)
+    rates = {name: None if figures[name] is None else figures[name]["value"] for name in RATES}
+    dice = figures["dice"]["per_defective_picture"]
+    return {"pictures": figures["pictures"]} | rates | {"auroc": figures["auroc"], "dice": dice}
+
+
+def _called_by_others(
+    run: Run, bundle: Bundle, main: Artifact, splits: Splits, figures: dict[str, Any]
+) -> dict[str, Sequence[bool]]:
+    """Which images each artifact but the main one stops; adds parity on the test split to the figures."""
+    if run.config.split.folds is not None:
+        others = [each for each in bundle.artifacts if each.name != main.name]
+        return {each.name: _called(nested(run, each)) for each in others}
+    if run.config.test_parity:
+        return _test_parity(run, bundle, splits["test"], figures["parity"])
+    return {}
+
+
+def _called(parts: Sequence[tuple[Inspector, Sequence[Sample]]]) -> list[bool]:
+    """Which images are stopped, in the order of the parts."""
+    return [
+        each.called_defective for inspector, samples in parts for each in judge_samples(inspector, samples)
+    ]
 
 
 def _fresh(run: Run, generator: Generator) -> list[Sample]:

@@ -21,7 +21,7 @@ PARITY_PICTURES = 24
 
 
 def export(run: Run) -> None:
-    """Export the graph, check it against torch on calibration tiles, draft the bundle around it."""
+    """Export the graph, check it against torch on some tiles, draft the bundle around it."""
     if (run.bundle / "parity.json").exists():
         return
     require(run.weights, "fit")
@@ -30,8 +30,9 @@ def export(run: Run) -> None:
     segmenter = Segmenter(config.model, len(classes))
     gated = config.gate is not None
     graph = export_graph(segmenter, run.weights, config.model.tile, run.bundle / GRAPH, gated)
-    step = max(1, len(splits["calibration"]) // PARITY_PICTURES)
-    pictures = load_pictures(splits["calibration"][::step], 1.0)
+    compared = splits.get("calibration") or splits.get("test") or splits["train"]
+    step = max(1, len(compared) // PARITY_PICTURES)
+    pictures = load_pictures(compared[::step], 1.0)
     tiles = np.concatenate([cut(picture.pixels, input_contract(config.model))[0] for picture in pictures])
     parity = check_parity(graph, run.bundle / GRAPH, tiles)
     severities = tuple(
@@ -50,7 +51,8 @@ def _summary(run: Run, splits: Splits) -> TrainingSummary:
     before = Bundle.load(run.start).training if run.start is not None else None
     generated = 0 if config.generated is None else config.generated.pictures
     own = data_sources(splits["train"], generated)
-    fit_text = f"at most {config.fit.steps} steps of {config.fit.batch_size} tiles of {config.model.tile} px"
+    at_most = "at most " if config.split.folds is None else ""
+    fit_text = f"{at_most}{config.fit.steps} steps of {config.fit.batch_size} tiles of {config.model.tile} px"
     if config.transplants is not None:
         fit_text += f", with up to {config.transplants.pictures} pictures of transplanted defects"
     stages = [*(before.stages if before else stages), f"{config.stage}: {fit_text}"]

@@ -53,7 +53,10 @@ def finetune(run: Run) -> None:
     scale = config.model.pixel_scale
     real = load_pictures(splits["train"], scale)
     train = Joined(real, *_transplanted(run, splits["train"], real), *_generated(run, classes, scale))
-    data = SurfaceDataModule(train, load_pictures(splits["validation"], scale), config)
+    watched = (
+        splits.get("validation") or splits.get("test") or []
+    )  # of a fold: to watch, nothing is chosen by it
+    data = SurfaceDataModule(train, load_pictures(watched, scale), config)
     fit(initial_segmenter(run, classes), data, config, run.weights.parent)
 
 

@@ -28,7 +28,9 @@ def publish(run: Run) -> Path:
         classes, splits = split(run)
         generated = run.config.generated
         generator = None if generated is None else make_generator(classes, generated)
-        tried = add_golden(run.bundle, generator, splits["calibration"], run.config.right_golden)
+        tried = add_golden(
+            run.bundle, generator, splits.get("calibration", splits["train"]), run.config.right_golden
+        )
         print(f"golden samples, pictures tried for each: {tried}", flush=True)
     for name, figures in _beside(run).items():
         set_beside(run.bundle, name, figures)
