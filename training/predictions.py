@@ -1,9 +1,11 @@
 """What a bundle's graph says of labelled images, in memory or kept in a folder."""
 
+import functools
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,31 +14,46 @@ from app.inspection.decode import DecodeLimits, decode
 from app.inspection.inspector import Inspector
 from app.inspection.results import TileProbability
 from training.bundle_files import written_whole
-from training.datasets.sample import Bits, Sample, named
+from training.datasets.sample import Bits, Sample, Size, named
+
+
+class Labelled(Protocol):
+    """What thresholds are chosen by: an image with its label. `Sample` is one."""
+
+    @property
+    def group(self) -> str:
+        """The part that the image shows."""
+
+    @property
+    def defective(self) -> bool:
+        """Whether the label says so."""
+
+    def class_bits(self, size: Size) -> Bits | None:
+        """The reference's class bits, uint16 [H, W]; None where defects are unmarked."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
     """A labelled image and the answers of a graph that was not fitted on it.
 
-    Only `tiles`, the image-level answers, are always in memory: `probability` (uint8 [K, H, W]), `pixels`
-    (uint8 [H, W] or [H, W, 3]) and `bits` (uint16 [H, W], None where defects are unmarked) are read when
-    asked for, since all images of a set together may be larger than the memory.
+    `tiles` are the image-level answers. Probability maps, pixels and class bits are read when asked for, as
+    all images of a set together may be larger than the memory; `planes` are the maps or a file with them.
     """
 
-    sample: Sample
+    label: Labelled
     tiles: tuple[TileProbability, ...]
-    _planes: NDArray[np.uint8] | Path
+    planes: NDArray[np.uint8] | Path
+    read: Callable[[], NDArray[np.uint8]]
 
     @property
     def defective(self) -> bool:
         """Whether the label says so."""
-        return self.sample.defective
+        return self.label.defective
 
     @property
     def group(self) -> str:
         """The part that the image shows."""
-        return self.sample.group
+        return self.label.group
 
     @property
     def head_probability(self) -> float:
@@ -46,20 +63,18 @@ class Scored:
     @property
     def probability(self) -> NDArray[np.uint8]:
         """The probability maps, one for each class, uint8 [K, H, W]."""
-        if isinstance(self._planes, Path):
-            return _read_planes(self._planes)
-        return self._planes
+        return _read_planes(self.planes) if isinstance(self.planes, Path) else self.planes
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
-        """The decoded image."""
-        with named(self.sample.name, self.sample.image):
-            return decode(self.sample.image.read(), DecodeLimits())
+        """The decoded image, uint8 [H, W] or [H, W, 3]."""
+        return self.read()
 
     @property
     def bits(self) -> Bits | None:
         """The reference's class bits."""
-        return self.sample.class_bits(self.probability.shape[1:])
+        height, width = self.probability.shape[1:]
+        return self.label.class_bits((height, width))
 
 
 def score(inspector: Inspector, samples: Iterable[Sample], folder: Path | None = None) -> list[Scored]:
@@ -77,16 +92,19 @@ def _scored(inspector: Inspector, samples: Iterable[Sample], folder: Path | None
             if folder is None
             else folder / f"{hashlib.sha256(sample.name.encode()).hexdigest()[:24]}.npz"
         )
+        read = functools.partial(_pixels, sample, inspector.limits)
         if path is not None and path.is_file():
-            yield Scored(sample, _read_tiles(path), path)
+            yield Scored(sample, _read_tiles(path), path, read)
             continue
         with named(sample.name, sample.image):
-            found = inspector.predict(decode(sample.image.read(), inspector.limits))
-        if path is None:
-            yield Scored(sample, found.tiles, found.probability)
-        else:
+            found = inspector.predict(read())
+        if path is not None:
             _write(path, found.probability, found.tiles)
-            yield Scored(sample, found.tiles, path)
+        yield Scored(sample, found.tiles, found.probability if path is None else path, read)
+
+
+def _pixels(sample: Sample, limits: DecodeLimits) -> NDArray[np.uint8]:
+    return decode(sample.image.read(), limits)
 
 
 def _write(path: Path, planes: NDArray[np.uint8], tiles: Sequence[TileProbability]) -> None:

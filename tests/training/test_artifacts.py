@@ -11,11 +11,12 @@ from onnx import TensorProto
 from app.inspection.bundle import Bundle
 from tests.convolving_bundle import DECODER, ENCODER, HEAD, TILE, write_convolving_bundle
 from tests.tiny_bundle import sha256, write_tiny_bundle
-from training.artifacts.budget import Answers, answers, held_against, inspector_of
+from training.artifacts.budget import Answers, answers, held_against
 from training.artifacts.convert import OUTSIDE, Quantiser, layers_of, write_fp16
-from training.artifacts.latency import ratios, share_out
-from training.artifacts.make import make_artifacts, quantisation_samples
+from training.artifacts.latency import inspector_of, ratios, share_out
+from training.artifacts.make import Source, make_artifacts, quantisation_samples
 from training.config import OperatingPointConfig
+from training.learn_artifact import Unseen
 from training.splits import Splits
 
 from .labelled import labelled, tiny_dataset
@@ -89,7 +90,7 @@ def test_artifact_answers_nearly_as_fp32(convolving: Path, name: str, most: int,
 
 def test_answers_of_a_set(tmp_path: Path) -> None:
     bundle = Bundle.load(write_tiny_bundle(tmp_path / "tiny"))
-    found = answers(inspector_of(bundle, bundle.artifacts[0]), tiny_dataset(tmp_path).samples)
+    found = answers([(inspector_of(bundle, bundle.artifacts[0]), tiny_dataset(tmp_path).samples)])
     assert found.verdicts == {"found": "fail", "escaped": "pass", "passed": "pass", "alarm": "fail"}
     assert (set(found.escapes), found.dice) == ({"escaped"}, 0.5)
 
@@ -158,13 +159,22 @@ def _splits(directory: Path, size: tuple[int, int] = (40, 48)) -> Splits:
     }
 
 
+def _unseen(bundle: Bundle, splits: Splits) -> list[tuple[Source, Unseen]]:
+    inspector = inspector_of(bundle, bundle.artifacts[0])
+    return [(Source(bundle, splits["train"]), Unseen(inspector, splits["calibration"], splits["validation"]))]
+
+
 def test_accepted_artifacts_come_with_their_operating_point_and_reason(
     convolving: Path, tmp_path: Path
 ) -> None:
     bundle = Bundle.load(convolving)
     splits = _splits(tmp_path / "pictures")
     made, figures = make_artifacts(
-        bundle, ["fp16", "int8"], splits, OperatingPointConfig(), tmp_path / "work"
+        Source(bundle, splits["train"]),
+        ["fp16", "int8"],
+        _unseen(bundle, splits),
+        OperatingPointConfig(),
+        tmp_path / "work",
     )
     assert set(figures["tried"]) == {"fp16", "int8"}
     for name, trial in figures["tried"].items():
@@ -187,8 +197,13 @@ def test_artifact_beyond_its_budget_is_refused_with_its_figures(
 ) -> None:
     monkeypatch.setattr("training.artifacts.budget.MAX_DICE_LOSS", -1.0)  # which nothing can keep
     splits = _splits(tmp_path / "pictures")
+    bundle = Bundle.load(convolving)
     made, figures = make_artifacts(
-        Bundle.load(convolving), ["fp16"], splits, OperatingPointConfig(), tmp_path / "work"
+        Source(bundle, splits["train"]),
+        ["fp16"],
+        _unseen(bundle, splits),
+        OperatingPointConfig(),
+        tmp_path / "work",
     )
     assert [each.name for each in made.artifacts] == ["fp32"]
     trial = figures["tried"]["fp16"]

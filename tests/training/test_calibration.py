@@ -1,6 +1,6 @@
 """Calibration: what is too sure becomes as sure as it should be, and little data does no harm."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -8,11 +8,14 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from app.inspection.calibration import Curve, ProbabilityCalibration
-from training.calibration import LevelCounts, _folds, calibrate, count_levels
+from training import calibration as fitted
+from training.calibration import Calibrated, LevelCounts, _folds
 from training.calibration_chart import calibration_chart
 from training.evaluation.reliability import reliability
 from training.html_report import chart
-from training.operating_point import Scored
+from training.predictions import Scored
+
+from .scored import scored as by_hand
 
 Bend = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 SIDE = 32
@@ -27,6 +30,18 @@ def lopsided(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(expit(0.7 * logits + 2) ** 2)
 
 
+def calibrate(images: Sequence[Scored], classes: Sequence[str]) -> Calibrated:
+    """With the head's probability in the place of the image probability, which it is drawn as here."""
+    return fitted.calibrate(images, [each.head_probability for each in images], classes)
+
+
+def count_levels(
+    images: Sequence[Scored], classes: int
+) -> tuple[LevelCounts, LevelCounts, tuple[LevelCounts, ...]]:
+    """As `calibrate`."""
+    return fitted.count_levels(images, [each.head_probability for each in images], classes)
+
+
 def _scored(bend: Bend, groups: int, classes: int = 2, seed: int = 1) -> list[Scored]:
     """Four pictures a group, whose classes and pictures are defective as often as their logits say."""
     rng = np.random.default_rng(seed)
@@ -37,9 +52,9 @@ def _scored(bend: Bend, groups: int, classes: int = 2, seed: int = 1) -> list[Sc
         bits = (marked * (1 << np.arange(classes))[:, None, None]).sum(axis=0).astype(np.uint16)
         picture = rng.normal(0, 1.2)
         scored.append(
-            Scored(
+            by_hand(
                 probability=np.rint(255 * bend(logits)).astype(np.uint8),
-                image_probability=float(bend(np.array(picture))),
+                head=float(bend(np.array(picture))),
                 bits=bits,
                 defective=bool(rng.random() < expit(picture)),
                 group=f"part-{number // 4}",
@@ -122,12 +137,12 @@ def test_one_kind_of_picture_leaves_the_image_probability_as_it_is() -> None:
 
 def test_class_of_few_groups_takes_the_curve_of_all_classes() -> None:
     scored = [
-        Scored(
+        by_hand(
             each.probability,
-            each.image_probability,
             each.bits if number < 8 or each.bits is None else each.bits & np.uint16(1),
             each.defective,
             each.group,
+            each.head_probability,
         )
         for number, each in enumerate(_scored(too_sure, 40))
     ]
@@ -140,7 +155,7 @@ def test_class_of_few_groups_takes_the_curve_of_all_classes() -> None:
 
 
 def test_unlabelled_pixels_count_for_the_picture_only() -> None:
-    scored = [Scored(np.zeros((1, 4, 4), np.uint8), 0.4, None, True, "part")]
+    scored = [by_hand(np.zeros((1, 4, 4), np.uint8), None, True, "part", 0.4)]
     image, any_defect, (only,) = count_levels(scored, 1)
     assert image.positive[0, 102] == 1
     for counts in (any_defect.positive, any_defect.negative, only.negative):
@@ -151,7 +166,7 @@ def test_unlabelled_pixels_count_for_the_picture_only() -> None:
 def test_levels_are_counted_where_classes_overlap() -> None:
     probability = np.array([[[200, 10]], [[50, 60]]], np.uint8)
     bits = np.array([[3, 0]], np.uint16)
-    image, any_defect, (first, second) = count_levels([Scored(probability, 1.0, bits, True, "part")], 2)
+    image, any_defect, (first, second) = count_levels([by_hand(probability, bits, True, "part", 1.0)], 2)
     assert image.positive[0, 255] == 1
     assert (any_defect.positive[0, 200], any_defect.negative[0, 60]) == (1, 1)
     assert (first.positive[0, 200], first.negative[0, 10]) == (1, 1)

@@ -14,8 +14,10 @@ from tests.tiny_bundle import png, tiny_picture, write_tiny_bundle
 from training.bundle_files import write_manifest
 from training.dice_interval import DicePairs, dice_interval, fit_dice_interval
 from training.evaluation.interval_check import check_interval
-from training.operating_point import Scored
+from training.predictions import Scored
+from training.region_fit import UNFITTED
 
+from .scored import scored
 from .test_evaluate import judged_pairs
 
 
@@ -94,22 +96,24 @@ def _scored(level: int, group: str, defective: bool = True) -> Scored:
     probability[0, 8:24, 8:24] = level
     bits = np.zeros((32, 32), np.uint16)
     bits[16:24, 8:24] = int(defective)
-    return Scored(probability, level / 255, bits, defective, group)
+    return scored(probability, bits, defective, group)
 
 
 def test_pairs_are_those_of_defective_pictures_with_a_mask_as_the_service_makes_it() -> None:
-    point = OperatingPoint(image_threshold=0.5, pixel_threshold=0.5, min_area_px=0)
-    scored = [_scored(200, f"part {n}") for n in range(9)]
-    unmarked = Scored(scored[0].probability, 0.9, None, True, "unmarked")
+    point = OperatingPoint(
+        pixel_threshold=0.5, min_area_px=1, regions=UNFITTED, image_threshold=0.5, head_threshold=1.0
+    )
+    parts = [_scored(200, f"part {n}") for n in range(9)]
+    unmarked = scored(parts[0].probability, None, True, "unmarked")
     left_out = [_scored(100, "escape"), _scored(200, "good", defective=False), unmarked]
     splits = ("calibration", "validation")
-    interval = dice_interval(point, scored + left_out, ProbabilityCalibration(), splits)
+    interval = dice_interval(point, parts + left_out, ProbabilityCalibration(), splits)
     assert interval is not None
     assert (interval.pictures, interval.groups, interval.splits) == (9, 9, splits)
     estimate = 2 * (200 / 255) / (200 / 255 + 1)
     true = 2 * 128 / (256 + 128)
     assert interval.margins == pytest.approx((estimate - true,), abs=1e-4)
-    assert dice_interval(point, scored[:8], ProbabilityCalibration(), splits) is None
+    assert dice_interval(point, parts[:8], ProbabilityCalibration(), splits) is None
 
 
 def test_round_trip_through_the_bundle(tmp_path: Path) -> None:

@@ -80,9 +80,8 @@ def test_every_region_counts_alike_in_aupro() -> None:
 
 
 def test_pixels_without_defects_have_no_curves() -> None:
-    figures = _counted([(np.zeros((1, 8, 8), np.uint8), np.zeros((8, 8), np.uint16))]).figures(
-        np.linspace(0, 1, 256, dtype=np.float32)
-    )
+    counted = _counted([(np.zeros((1, 8, 8), np.uint8), np.zeros((8, 8), np.uint16))])
+    figures = counted.figures([(np.linspace(0, 1, 256, dtype=np.float32), counted)])
     assert (figures["average_precision"], figures["aupro"]["value"], figures["good_px"]) == (None, None, 64)
     assert figures["reliability"]["calibrated"]["ece"] == 0
 

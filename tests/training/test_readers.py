@@ -18,8 +18,8 @@ from training.datasets.registry import read_dataset
 from training.datasets.sample import DatasetError, class_bit
 from training.datasets.shards import read_shards
 from training.evaluation.judged import judge_samples
-from training.operating_point import score
 from training.pictures import load_pictures
+from training.predictions import score
 
 
 @pytest.fixture
