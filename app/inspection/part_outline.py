@@ -147,10 +147,13 @@ def _hull(grey: NDArray[np.uint8], level: float, background: Background) -> NDAr
     _, labels, stats, _ = cv2.connectedComponentsWithStats(part, connectivity=4)
     large = stats[:, cv2.CC_STAT_AREA] >= LEAST_PIECE * grey.size
     large[0] = False  # all that is not the part
-    rows, columns = np.nonzero(large[labels])
+    kept = large[labels]
+    rows = np.flatnonzero(kept.any(axis=1))
     if not len(rows):
         return None
-    edges = [np.stack([columns + x, rows + y], axis=1) for x in (0, 1) for y in (0, 1)]
+    first = kept[rows].argmax(axis=1)  # the first and the last pixel of a row are all that a hull needs
+    last = kept.shape[1] - kept[rows, ::-1].argmax(axis=1)
+    edges = [np.stack([columns, rows + y], axis=1) for columns in (first, last) for y in (0, 1)]
     return np.asarray(cv2.convexHull(np.concatenate(edges).astype(np.int32)), np.int32).reshape(-1, 2)
 
 
