@@ -8,16 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from app.inspection.errors import RecipeInvalid, RecipeUnknown
-from app.inspection.geometry import (
-    MAX_REGIONS,
-    Calibration,
-    PartFrame,
-    PartRoi,
-    PartRule,
-    Region,
-    Regions,
-    Roi,
-)
+from app.inspection.geometry import MAX_REGIONS, Calibration, PartFrame, PartRoi, Region, Regions, Roi
 from app.inspection.limits import (
     Density,
     ExtraRules,
@@ -39,7 +30,6 @@ __all__ = [
     "Limits",
     "PartFrame",
     "PartRoi",
-    "PartRule",
     "PointChoice",
     "Recipe",
     "Region",
@@ -100,7 +90,7 @@ class Recipe(Rules, Titled):
     roi: Roi = Field(default_factory=list)
     """Regions of interest: only what lies in one of them is judged; without any, the whole picture.
 
-    `part` is the part itself, found in each image.
+    `part` is the part itself, as found in each image.
     """
     ignore: Regions = Field(default_factory=list)
     """Regions in which nothing is judged."""

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from app.inspection.errors import RecipeDoesNotFit, RecipeInvalid
 from app.inspection.findings import find
+from app.inspection.geometry import PartRule
 from app.inspection.part_outline import find_outline, inset, locate, part_doubts, with_part
-from app.inspection.recipe import PartRoi, PartRule, Recipe, parse_recipe
+from app.inspection.recipe import PartRoi, Recipe, parse_recipe
 from app.inspection.regions import rasterise, scope_of
 from app.inspection.results import Part, Polygon
 from app.inspection.verdict import judge
