@@ -37,11 +37,20 @@ def locate(image: NDArray[np.uint8], recipe: Recipe) -> Part | None:
     """
     if not isinstance(recipe.roi, PartRoi):
         return None
+    outline, share = find_outline(image, recipe.roi.part.background)
+    return part_of(outline, share, recipe, (image.shape[0], image.shape[1]))
+
+
+def part_of(outline: Polygon | None, share: float, recipe: Recipe, shape: tuple[int, int]) -> Part | None:
+    """As `locate`, from an outline found before in an image of `shape` (H, W), such as a recorded answer's.
+
+    The outline must be one against the same background, dark or bright, as the recipe's.
+    """
+    if not isinstance(recipe.roi, PartRoi):
+        return None
     rule = recipe.roi.part
-    outline, share = find_outline(image, rule.background)
     if outline is None or _misses(share, rule) is not None:
         return Part(False, share, None, None)
-    shape = image.shape[0], image.shape[1]
     judged = inset(outline, shape, rule.margin(recipe.pixel_pitch_mm))
     if judged is None:
         raise RecipeDoesNotFit(f"recipe {recipe.name}: roi.part: the margin leaves nothing of the part")

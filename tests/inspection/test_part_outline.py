@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from app.inspection.errors import RecipeDoesNotFit, RecipeInvalid
 from app.inspection.findings import find
 from app.inspection.geometry import PartRule
-from app.inspection.part_outline import find_outline, inset, locate, part_doubts, with_part
+from app.inspection.part_outline import find_outline, inset, locate, part_doubts, part_of, with_part
 from app.inspection.recipe import PartRoi, Recipe, parse_recipe
 from app.inspection.regions import rasterise, scope_of
 from app.inspection.results import Part, Polygon
@@ -161,6 +161,14 @@ def test_part_that_is_not_found_is_a_review(image: Image) -> None:
         findings = find(label_map, None, ("crack",), recipe)
         assert len(findings.defects) == value
         assert judge(findings, recipe, {"crack": "major"}, (), (reason,))[0] == "review"
+
+
+def test_recorded_outline_serves_other_margins_and_shares() -> None:
+    recorded = found(part_image(), PartRule(margin_px=9))
+    for rule in (PartRule(), PartRule(margin_px=3), PartRule(min_share=0.6)):
+        again = part_of(recorded.outline, recorded.share, of_rule(rule), (120, 200))
+        assert again == found(part_image(), rule)
+    assert part_of(recorded.outline, recorded.share, Recipe(name="a"), (120, 200)) is None
 
 
 def test_share_of_the_image_is_limited_both_ways() -> None:
