@@ -92,6 +92,7 @@ def inspection_answer(
         part_id=options.part_id,
         camera_id=options.camera_id,
         gate_scores=None if inspection.gate_scores is None else dict(inspection.gate_scores),
+        part=inspection.part,
     )
 
 

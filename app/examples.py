@@ -86,6 +86,7 @@ INSPECTION: dict[str, Any] = {
         "long_side_px": 384.0,
         "feature_distance": 0.88,
     },
+    "part": None,
     "heatmap": None,
     "certificate": None,
 }

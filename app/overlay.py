@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.captions import Box, Caption, write
+from app.inspection.part_outline import with_part
 from app.inspection.recipe import Recipe
 from app.inspection.results import Inspection, Reason
 from app.region_outlines import outline
@@ -42,7 +43,7 @@ def draw(
     canvas = _enlarged(in_bgr(picture), zoom, cv2.INTER_CUBIC)
     label_map = _enlarged(inspection.label_map, zoom, cv2.INTER_NEAREST)
     stroke = stroke_of(canvas)
-    names = outline(canvas, recipe, inspection.label_map.shape, stroke, check)
+    names = outline(canvas, with_part(recipe, inspection.part), inspection.label_map.shape, stroke, check)
     for value in range(1, len(inspection.classes) + 1):
         check()
         mask = (label_map == value).astype(np.uint8)

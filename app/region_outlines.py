@@ -51,7 +51,7 @@ def _regions(recipe: Recipe, shape: tuple[int, int]) -> Iterator[tuple[Kind, str
 
     for region in recipe.ignore:
         yield "ignore", "", inside(region)
-    for region in recipe.roi:
+    for region in recipe.polygons:
         yield "roi", "", inside(region)
     for name, zone in recipe.zones.items():
         yield "zone", name, inside(zone)

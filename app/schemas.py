@@ -15,7 +15,7 @@ from pydantic import (
 from app.inspection.artifact import OperatingPoint
 from app.inspection.bundle import DefectClass, InputContract, TrainingSummary
 from app.inspection.raw import FORMATS
-from app.inspection.results import Defect, EstimatedDice, ImageInfo, MeasuredDice, Reason, Verdict
+from app.inspection.results import Defect, EstimatedDice, ImageInfo, MeasuredDice, Part, Reason, Verdict
 from app.mask_formats import MaskFormat, Polygon, RunLengths
 
 # A label that customers choose: shown, logged, never interpreted, so only control characters are refused.
@@ -164,6 +164,7 @@ class InspectionAnswer(Shape):
     part_id: str | None
     camera_id: str | None
     gate_scores: dict[str, float] | None = Field(description="Of the input gate; null without one.")
+    part: Part | None = Field(default=None, description="Of a recipe with `roi: part`; null of another.")
     overlay: str | None = Field(default=None, description="PNG, base64; null unless asked for.")
     heatmap: str | None = Field(default=None, description="PNG, base64; null unless asked for.")
     certificate: str | None = Field(default=None, description="HTML; null unless asked for.")

@@ -19,6 +19,7 @@ MEASURED = {
     "saturation": "share of black and white pixels",
     "size": "size of the picture",
     "product": "distance from the pictures of training",
+    "part_not_found": "share of the image inside the part's outline",
 }
 UNITS = {"px": " px", "px2": " px²", "mm": " mm", "mm2": " mm²", "grey_levels": " grey levels"}
 

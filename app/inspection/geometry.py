@@ -1,17 +1,24 @@
-"""Where on a picture a recipe's rules hold: polygons in px or in mm of the part, and how mm become px.
+"""Where on a picture a recipe's rules hold: polygons in px or in mm, or the part itself; how mm become px.
 
 Picture coordinates are x to the right and y down, in px; (0, 0) is the middle of the first pixel, as in a
 defect's centroid.
 """
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    TypeAdapter,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
-from app.inspection.limits import LARGEST_PITCH_MM, LEAST_PITCH_MM, Positive, Strict
+from app.inspection.limits import LARGEST_PITCH_MM, LEAST_PITCH_MM, Positive, Size, Strict
 
 MAX_POINTS = 1000  # of one polygon
 MAX_REGIONS = 100  # of one kind, so that no recipe takes long to draw
@@ -94,3 +101,62 @@ class Region(Strict):
             raise ValueError("a polygon in mm needs a part frame and a pixel pitch")
         # to a millionth of a pixel: else rounding decides where a pixel's middle lies on a side
         return np.array([frame.to_px(each, pixel_pitch_mm) for each in self.polygon_mm]).round(6)
+
+
+class PartRule(Strict):
+    """How the part's outline is found in each image, and how far inside of it defects count."""
+
+    margin_px: Size | None = None
+    """How far the outline is shrunk, in px; give this or `margin_mm`. Without either, not at all."""
+    margin_mm: Size | None = None
+    """How far the outline is shrunk, in mm."""
+    background: Literal["dark", "bright"] = "dark"
+    """Whether the background is darker or brighter than the part."""
+    min_share: Annotated[float, Field(ge=0.05, le=1)] = 0.25
+    """The smallest share of the image that the part covers; below it, the part is not found."""
+    max_share: Annotated[float, Field(ge=0.05, le=1)] = 1.0
+    """The largest share of the image that the part covers; above it, the part is not found."""
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> "PartRule":
+        if self.margin_px is not None and self.margin_mm is not None:
+            raise ValueError("has two margins; set only one of margin_px and margin_mm")
+        if self.min_share > self.max_share:
+            raise ValueError("min_share is above max_share, so that no part would be found")
+        return self
+
+    def margin(self, pixel_pitch_mm: float | None) -> float:
+        """The margin in px; one in mm needs the recipe's pitch."""
+        if self.margin_mm is None:
+            return self.margin_px or 0.0
+        if pixel_pitch_mm is None:
+            raise ValueError("a margin in mm needs a pixel pitch")
+        return min(self.margin_mm / pixel_pitch_mm, FAR_PX)
+
+
+class PartRoi(Strict):
+    """The region of interest is the part, wherever it lies in the image."""
+
+    part: PartRule
+    """How it is found; `roi: part` alone takes the defaults."""
+
+
+Regions = Annotated[list[Region], Field(max_length=MAX_REGIONS)]
+_REGIONS = TypeAdapter(Regions)
+
+
+def _one_form(value: Any, _: ValidatorFunctionWrapHandler) -> list[Region] | PartRoi:
+    """Read a `roi` by the form it is written in, so that an error is of that form alone."""
+    if value == "part":
+        return PartRoi(part=PartRule())
+    if isinstance(value, dict | PartRoi):
+        return PartRoi.model_validate(value)
+    if not isinstance(value, list):
+        raise ValueError("must be a list of polygons, `part`, or `{part: {...}}`")
+    return _REGIONS.validate_python(value)
+
+
+Roi = Annotated[
+    list[Region] | PartRoi,
+    WrapValidator(_one_form, json_schema_input_type=Regions | Literal["part"] | PartRoi),
+]

@@ -22,6 +22,7 @@ from app.inspection.gate import InputGate, picture_scores
 from app.inspection.golden import GoldenSample
 from app.inspection.mask import Marks
 from app.inspection.mask_metrics import confusion, dice_of_counts, soft_dice_confidence
+from app.inspection.part_outline import locate, part_doubts, with_part
 from app.inspection.planes import zero_planes
 from app.inspection.preprocess import Tiles, plan_tiles
 from app.inspection.raw import RawFrame
@@ -197,12 +198,15 @@ class Inspector:
             estimated = self._estimated_dice(marks.highest, label_map, point)
             measured = None if task.reference is None else self._measured_dice(label_map, *task.reference)
         with timings.step("measure"):
+            part = locate(task.image, recipe)
+            recipe = with_part(recipe, part)
             scope = scope_of(task.shape, recipe, check)
             found = find(label_map, kept, names, recipe, check, scope)
         with timings.step("verdict"):
             head = unexplained(label_map, scan.tiles, scope)
             doubts = doubts_about(head, point.head_threshold, estimated.any_defect, recipe)
             outside = () if scan.looked is None else scan.looked.reasons
+            outside = (*outside, *part_doubts(part, task.recipe))
             verdict, reasons = judge(found, recipe, self.bundle.severities, doubts, outside)
         return Inspection(
             verdict=verdict,
@@ -222,6 +226,7 @@ class Inspector:
             recipe=recipe.name,
             gate_scores=None if scan.looked is None else scan.looked.scores,
             probability=marks.highest,
+            part=part,
         )
 
     def _planes(self, shape: tuple[int, int]) -> NDArray[np.uint8]:

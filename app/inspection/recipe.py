@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from app.inspection.errors import RecipeInvalid, RecipeUnknown
-from app.inspection.geometry import MAX_REGIONS, Calibration, PartFrame, Region
+from app.inspection.geometry import MAX_REGIONS, Calibration, PartFrame, PartRoi, Region, Regions, Roi
 from app.inspection.limits import (
     Density,
     ExtraRules,
@@ -31,6 +31,7 @@ __all__ = [
     "ExtraRules",
     "Limits",
     "PartFrame",
+    "PartRoi",
     "PointChoice",
     "Recipe",
     "Region",
@@ -47,8 +48,6 @@ __all__ = [
 ]
 
 MAX_FAULTS = 20  # of those that one error names
-
-Regions = Annotated[list[Region], Field(max_length=MAX_REGIONS)]
 
 
 class Zone(ExtraRules, Region):
@@ -90,8 +89,11 @@ class Recipe(Rules, Titled):
     """The mm on the part that one pixel covers; give this or `calibration`."""
     part_frame: PartFrame | None = None
     """Where the part's own coordinates lie on the picture, for polygons in mm."""
-    roi: Regions = Field(default_factory=list)
-    """Regions of interest: only what lies in one of them is judged; without any, the whole picture."""
+    roi: Roi = Field(default_factory=list)
+    """Regions of interest: only what lies in one of them is judged; without any, the whole picture.
+
+    `part` is the part itself, as found in each image.
+    """
     ignore: Regions = Field(default_factory=list)
     """Regions in which nothing is judged."""
     min_area_px: Annotated[int, Field(ge=1)] | None = None
@@ -147,6 +149,8 @@ class Recipe(Rules, Titled):
     @model_validator(mode="after")
     def _has_pitch_for_mm(self) -> "Recipe":
         in_mm = [(*place, *field) for place, limits in self.sets() for field in limits.in_mm]
+        if isinstance(self.roi, PartRoi) and self.roi.part.margin_mm is not None:
+            in_mm.insert(0, ("roi", "part", "margin_mm"))
         if in_mm and self.pixel_pitch_mm is None:
             raise misplaced(
                 "is in mm, but there is no pixel_pitch_mm or calibration; set one of them, or limits in px",
@@ -163,6 +167,11 @@ class Recipe(Rules, Titled):
                 *in_mm[0],
             )
         return self
+
+    @property
+    def polygons(self) -> list[Region]:
+        """The regions of interest that are drawn; none where `roi` is the part."""
+        return [] if isinstance(self.roi, PartRoi) else self.roi
 
     def limits_of(self, defect_class: str, severity: Severity | None = None) -> Limits:
         """The limits in force for a class, given its severity in the bundle."""
@@ -184,7 +193,7 @@ class Recipe(Rules, Titled):
                 yield ("zones", name, "review"), zone.review
 
     def _regions(self) -> Iterator[tuple[Place, Region]]:
-        yield from ((("roi", number), each) for number, each in enumerate(self.roi))
+        yield from ((("roi", number), each) for number, each in enumerate(self.polygons))
         yield from ((("ignore", number), each) for number, each in enumerate(self.ignore))
         yield from ((("zones", name), each) for name, each in self.zones.items())
 

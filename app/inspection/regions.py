@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from app.inspection.errors import RecipeDoesNotFit
 from app.inspection.planes import zero_planes
-from app.inspection.recipe import Recipe, Region
+from app.inspection.recipe import PartRoi, Recipe, Region
 
 Shape = tuple[int, int]
 Check = Callable[[], None]
@@ -46,9 +46,12 @@ class _Patch:
 def scope_of(shape: Shape, recipe: Recipe, check: Check = lambda: None) -> Scope:
     """What a recipe judges of a picture of shape (H, W); `check` is called before each region is drawn.
 
+    A recipe whose `roi` is the part is given as `part_outline.with_part` returns it, else ValueError.
     Raises RecipeDoesNotFit where a region of interest holds no pixel of the picture, or nothing is left, and
     what `check` raises.
     """
+    if isinstance(recipe.roi, PartRoi):
+        raise ValueError("roi: part needs the part of this image; see part_outline.with_part")
     if not recipe.roi and not recipe.ignore:
         return Scope(None)
     pixels = np.full(shape, not recipe.roi, dtype=np.bool_)

@@ -25,6 +25,7 @@ Rule = Literal[
     "saturation",
     "size",
     "product",
+    "part_not_found",
 ]
 Unit = Literal["px", "px2", "mm", "mm2", "count", "probability", "ratio", "share", "grey_levels", "dice"]
 
@@ -103,6 +104,24 @@ class Reason:
     zone: str | None = None
     defect: int | None = None
     verdict: Literal["fail", "review"] = "review"
+
+
+Polygon = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The part in one image, for a recipe whose `roi` it is; polygons of (x, y) in px.
+
+    `outline` is the convex outline, `judged` what the recipe's margin leaves of it and all that is judged;
+    both are None where the part is not found. `share` is that of the image inside the outline, 0 where none
+    can be drawn.
+    """
+
+    found: bool
+    share: float
+    outline: Polygon | None
+    judged: Polygon | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +207,8 @@ class Inspection:
     reach. `head_probability` is the model's image-level answer, `unexplained_probability` that of the tiles
     that the recipe judges and that show no defect (None without such a tile), `head_threshold` what makes it
     a review; `recipe` is the recipe's name. `gate_scores` is None where the bundle has no gate;
-    `probability` is that of any defect, uint8 [H, W], and kept only where it was asked for.
+    `probability` is that of any defect, uint8 [H, W], and kept only where it was asked for; `part` is None
+    unless the recipe's `roi` is the part.
     """
 
     verdict: Verdict
@@ -208,6 +228,7 @@ class Inspection:
     recipe: str
     gate_scores: Mapping[str, float] | None = None
     probability: NDArray[np.uint8] | None = None
+    part: Part | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -24,7 +24,7 @@ CLASSES = ("dark", "bright")
 KEYS = {
     *("id", "verdict", "reasons", "defects", "mask", "dice", "image", "model", "timings_ms"),
     *("image_probability", "unexplained_probability", "image_threshold", "recipe", "recipe_version"),
-    *("part_id", "camera_id", "overlay", "heatmap", "certificate"),
+    *("part_id", "camera_id", "part", "overlay", "heatmap", "certificate"),
     "gate_scores",
 }
 MakeClient = Callable[..., TestClient]
