@@ -38,7 +38,7 @@ def explain(answer: InspectionAnswer, inspection: Inspection, order: Order) -> I
     order.check()
     picture = decode(order.upload.data, order.inspector.limits)
     point = order.inspector.operating_point(recipe)
-    level = pixel_level(point)
+    level = pixel_level(point.pixel_threshold)
     added: dict[str, Any] = {}
     if options.overlay:
         added["overlay"] = png_base64(overlay.draw(picture, inspection, recipe, check=order.check))

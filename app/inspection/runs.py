@@ -115,7 +115,7 @@ def find_runs(label_map: NDArray[np.uint8] | NDArray[np.bool_], value: int | Non
 
 
 def _is(labels: NDArray[np.uint8], value: int | None) -> NDArray[np.bool_]:
-    return labels != 0 if value is None else labels == value
+    return np.asarray(labels != 0 if value is None else labels == value)
 
 
 def _box_of(labels: NDArray[np.uint8], value: int | None) -> tuple[int, int, int, int]:
