@@ -2,7 +2,7 @@
 
 Each class answers to one brightness: the first to black, the second to white (then dark and light grey), and
 falls off linearly. Middle grey, 128, is background. The head's answer is the highest pixel's, and the region
-model looks at a region's highest pixel only: at one half for both a region is as probable as not. With an input
+model looks at a region's highest probability only, and gives one half where that is one half. With an input
 gate the features are how much neighbours in a row and in a column differ; it knows grain of GRAIN levels.
 """
 

@@ -23,9 +23,9 @@ LEAST_DEVIATION = 4.0  # grey levels: on a smooth surface noise must not count a
 class Regions:
     """Connected regions of the any-defect mask.
 
-    `label` is the class with the largest summed probability and `runner_up` the second (0: there is none),
-    int [N] each; `features` float [N, 6] as `REGION_FEATURES`; `probability` float [N] of being a defect.
-    `highest` is the image's any-defect probability, uint8 [H, W].
+    `label` is the class with the largest summed probability, each pixel counting for its most probable class,
+    and `runner_up` the second (0: there is none), int [N] each; `features` float [N, 6] as `REGION_FEATURES`;
+    `probability` float [N] of being a defect. `highest` is the image's any-defect probability, uint8 [H, W].
     """
 
     runs: Runs

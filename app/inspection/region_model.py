@@ -32,8 +32,8 @@ class RegionModel(Part):
     The features, one row for each region: mean and highest any-defect probability (0..1); natural logarithm
     of the area in px; contrast, the absolute difference of mean grey level between the region and the
     unmarked pixels around it over their standard deviation; gap to the image border, 0 at it and 1 from
-    32 px on; highest image-level probability of the tiles that the region's box reaches into. A feature without
-    a weight has no influence. `regions` and `groups` say how many it was fitted on.
+    32 px on; highest image-level probability of the tiles that the region's box reaches into. A feature
+    without a weight has no influence. `regions` and `groups` say how many it was fitted on.
     """
 
     weights: dict[RegionFeature, Weight]
