@@ -333,7 +333,7 @@ def patched(rng: np.random.Generator) -> Pixels:
     """Middle grey with up to four patches of changing greys, uint8 [80, 90]."""
     picture = tiny_picture(80, 90)
     for _ in range(rng.integers(0, 5)):
-        (height, width), (y, x) = rng.integers(2, 25, 2), rng.integers(0, 60, 2)
+        (height, width), (y, x) = rng.integers(2, 25, 2), rng.integers(0, 56, 2)
         picture[y : y + height, x : x + width] = blotches(rng, (int(height), int(width)), mean=40)
     return picture
 
