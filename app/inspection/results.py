@@ -150,7 +150,7 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class TileProbability:
-    """The image probability of one tile, and the rows and columns of the picture that it covers."""
+    """The image-level probability of one tile, and the rows and columns of the picture that it covers."""
 
     rows: slice
     columns: slice
@@ -161,7 +161,7 @@ class TileProbability:
 class Scan:
     """What model and input gate say of a whole picture but for its pixels, before any threshold.
 
-    `tiles` has the image probability of each tile. `looked` is None where the bundle has no gate.
+    `tiles` has the image-level probability of each tile. `looked` is None where the bundle has no gate.
     """
 
     tiles: tuple[TileProbability, ...]
