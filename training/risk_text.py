@@ -104,6 +104,6 @@ def certainty(test: dict[str, Any], confidence: float) -> str:
     return (
         f"{_percent(test['escape_rate']['value'])} of the defective images were passed; over {parts} "
         f"defective parts the {_percent(confidence)} interval is {low} to {high}. So many parts without an "
-        f"escape would prove a rate below {_percent(upper_bound(0, parts, confidence))}; to prove 1 % it takes "
-        f"{trials_needed(0, 0.01, confidence)}."
+        f"escape would prove a rate below {_percent(upper_bound(0, parts, confidence))}; to prove 1 % it "
+        f"takes {trials_needed(0, 0.01, confidence)}."
     )

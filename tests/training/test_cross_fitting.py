@@ -24,6 +24,7 @@ from training.steps.unseen import fold_runs, unseen_by
 
 SMOKE = Path("training/configs/smoke.yaml")
 FOLDS = 3
+CONFIG = "cross-fitted.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -66,17 +67,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
     del text["small"]["transplants"]
     text["small"] |= {"split": {"by": "group", "folds": FOLDS}, "artifacts": ["fp32", "fp16"]}
     text["small"]["fit"] |= {"steps": 6, "validate_every": 6}
-    (directory / "config.yaml").write_text(yaml.safe_dump(text))
-    arguments = [
-        "--config",
-        directory / "config.yaml",
-        "--data",
-        data,
-        "--runs",
-        directory,
-        "--models",
-        models,
-    ]
+    config_file = directory / CONFIG
+    config_file.write_text(yaml.safe_dump(text))
+    arguments = ["--config", config_file, "--data", data, "--runs", directory, "--models", models]
     with pytest.MonkeyPatch.context() as patch:
         # masks of a network that knows hardly anything would be noise, each of thousands of regions
         patch.setattr(thresholds, "PIXEL_THRESHOLDS", (0.5,))
@@ -84,7 +77,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
         patch.setattr(evaluate_step, "GENERATED_TEST_PICTURES", 4)
         patch.setattr(gate_figures, "PICTURES", 5)
         assert main(["run", *map(str, arguments)]) == 0
-    config = settle(load_config(directory / "config.yaml"), "small", "parts", None)
+    config = settle(load_config(directory / CONFIG), "small", "parts", None)
     return Run(config, data, directory / "smoke-1", models, "python -m training run")
 
 
