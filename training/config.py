@@ -61,9 +61,7 @@ class SplitConfig(_Frozen):
     @model_validator(mode="after")
     def _folds_hold_all(self) -> Self:
         if self.folds is not None and self.test == "published":
-            raise ValueError(
-                "folds take all images, and a published test split must stay out; set one of them"
-            )
+            raise ValueError("folds take all images, and a published test split must stay out: set only one")
         return self
 
     @model_validator(mode="after")

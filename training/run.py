@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from app.inspection.bundle import Bundle
 from training.bundle_files import sha256_of, write_text
 from training.config import Config, ConfigError, RunConfig, StageName, inherited, load_run_config, settle
 from training.splits import Fold
@@ -148,13 +149,14 @@ _NO_DATA: dict[StageName, str] = {
 
 
 def _made(bundle: Path) -> RunConfig:
-    """What the weights of a bundle were made with; raises ConfigError where it has none."""
+    """What the weights of a bundle were made with; raises ConfigError where it has none, BundleError."""
     for name in (MADE_WITH, WEIGHTS):
         if not (bundle / name).is_file():
             raise ConfigError(
                 f"{bundle / name} is missing; --from takes a bundle that was published with its weights, "
                 "such as models/surface-large/1"
             )
+    Bundle.load(bundle)  # its manifest is needed after the fit, which takes hours
     return load_run_config(bundle / MADE_WITH)
 
 
