@@ -1,7 +1,8 @@
 """A real bundle small enough to make in every test: an ONNX graph of pointwise operators.
 
 Each class answers to one brightness: the first to black, the second to white (then dark and light grey), and
-falls off linearly. Middle grey, 128, is background. The head's answer is the highest pixel's. With an input
+falls off linearly. Middle grey, 128, is background. The head's answer is the highest pixel's, and the region
+model looks at a region's highest probability only, and gives one half where that is one half. With an input
 gate the features are how much neighbours in a row and in a column differ; it knows grain of GRAIN levels.
 """
 
@@ -20,6 +21,7 @@ from PIL import Image
 BRIGHTNESS = (0, 255, 64, 192)
 BACKGROUND = 128
 GRAIN = 16
+REGIONS = {"weights": {"peak_probability": 10.0}, "bias": -5.0}
 PROVIDERS = ["CUDAExecutionProvider", "OpenVINOExecutionProvider", "CPUExecutionProvider"]
 
 
@@ -44,10 +46,10 @@ def write_tiny_bundle(
     (directory / "recipe.yaml").write_text(recipe or _default_recipe(classes), encoding="utf-8")
     grain = GRAIN if gate else 0
     defective = tiny_picture(96, 80, dark=(20, 30, 12, 9), grain=grain)
-    head = (255 - 10 * _slope(len(classes))) / 255
+    peak = (255 - 10 * _slope(len(classes))) / 255
     samples = {
-        "defective": (defective, "fail", head),
-        "good": (tiny_picture(96, 80, grain=grain), "pass", (1 + 2 * grain) / 255),
+        "defective": (defective, "fail", region_probability(peak)),
+        "good": (tiny_picture(96, 80, grain=grain), "pass", 0.0),
     }
     golden = []
     for name, (picture, verdict, probability) in samples.items():
@@ -86,6 +88,16 @@ def tiny_picture(
         x, y, w, h = dark
         picture[y : y + h, x : x + w] = 10
     return picture
+
+
+def region_probability(peak: float) -> float:
+    """What the region model gives a region by its highest probability."""
+    return float(1 / (1 + np.exp(5 - 10 * peak)))
+
+
+def peak_of(probability: float) -> float:
+    """The highest probability, 0..1, of a region that the region model gives a probability."""
+    return float((np.log(probability / (1 - probability)) + 5) / 10)
 
 
 def png(picture: NDArray[np.uint8]) -> bytes:
@@ -214,11 +226,12 @@ def _manifest(
     rates = {"escape_rate": 0.0, "escape_interval": [0.0, 0.31], "overkill_rate": 0.0}
     expected = {"split": "test", "confidence": 0.95, "defective": 10, "good": 10} | rates
     expected["overkill_interval"] = [0.0, 0.31]
-    point = {"image_threshold": 0.5, "pixel_threshold": 0.5, "min_area_px": 4, "expected": expected}
+    point = {"pixel_threshold": 0.5, "min_area_px": 4, "regions": REGIONS, "expected": expected}
+    point |= {"image_threshold": 0.5, "head_threshold": 0.5}
     artifact = {"name": "fp32", "file": "model.onnx", "sha256": sha256(directory / "model.onnx")}
     source = {"name": "none", "pictures": 0, "licence": "Apache-2.0", "citation": "made for tests"}
     return {
-        "schema_version": 2,
+        "schema_version": 3,
         "name": "tiny",
         "version": "1",
         "created": "2025-01-01T00:00:00Z",
