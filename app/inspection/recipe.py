@@ -21,6 +21,7 @@ from app.inspection.limits import (
     Strict,
     misplaced,
 )
+from app.inspection.part_model import PartRule
 from app.inspection.recipe_text import Document, field_at, read_document
 from app.inspection.results import Severity
 from app.inspection.trade_off import PointChoice
@@ -112,6 +113,11 @@ class Recipe(Rules, Titled):
     """Whether a defect that touches the picture's edge, and may go on outside, is a review at least."""
     min_estimated_dice: Annotated[float, Field(ge=0, le=1)] | None = None
     """The least estimated Dice with which a part may pass; below it, it is reviewed."""
+    parts: PartRule = "worst"
+    """How several images of one part are judged: by the worst verdict, or by their joint probability.
+
+    `joint` is for repeated images of one view, such as exposures.
+    """
 
     @field_validator("pixel_pitch_mm")
     @classmethod
