@@ -116,7 +116,7 @@ class Recipe(Rules, Titled):
     parts: PartRule = "worst"
     """How several images of one part are judged: by the worst verdict, or by their joint probability.
 
-    `joint` is for repeated images of one view, such as exposures.
+    `joint` is for repeated images of one view, such as exposures, and for recipes that accept no defect.
     """
 
     @field_validator("pixel_pitch_mm")
@@ -162,6 +162,18 @@ class Recipe(Rules, Titled):
                 "is in mm, but there is no pixel_pitch_mm or calibration; set one of them, or limits in px",
                 *in_mm[0],
             )
+        return self
+
+    @model_validator(mode="after")
+    def _joint_accepts_no_defect(self) -> "Recipe":
+        """The joint probability is that of any defect anywhere: it knows no region and no tolerance."""
+        if self.parts == "worst":
+            return self
+        if self.roi or self.ignore:
+            raise misplaced("joint counts the whole image; leave roi and ignore out, or use worst", "parts")
+        for place, limits in (*super().sets(), (("other",), self.other)):
+            if limits.max_count != 0:
+                raise misplaced("must be max_count: 0, since parts: joint accepts no defect", *place)
         return self
 
     @model_validator(mode="after")

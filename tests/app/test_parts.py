@@ -123,8 +123,8 @@ def test_a_part_without_an_image_that_can_be_inspected_is_a_problem(client: Test
 def test_two_images_at_least_and_a_batch_at_most(
     make_client: Callable[..., TestClient], client: TestClient, clean: bytes
 ) -> None:
-    for images in ([clean], []):
-        form = {"part_id": (None, "p")} if not images else {"image": clean, "part_id": (None, "p")}
+    for count in (0, 1):
+        form = [("part_id", (None, "p")), *[("image", ("0.png", clean))] * count]
         problem = refused(client.post("/v1/parts", files=form), 422, "request_invalid")
         assert problem["fields"][0]["field"] == "form.image"
     refused(send(client, [b"x"] * 65, part_id="p"), 413, "batch_too_large")

@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from app.inspection.errors import RecipeInvalid
 from app.inspection.part_model import LARGEST_LOGIT, PartModel, part_features
 from app.inspection.part_verdict import ImageResult, judge_part
+from app.inspection.recipe import parse_recipe
 from app.inspection.results import Verdict
 
 RANK = {"pass": 0, "review": 1, "fail": 2}
@@ -135,3 +137,24 @@ def test_what_the_input_gate_stops_does_not_count_for_the_joint_probability() ->
 def test_a_part_has_an_image() -> None:
     with pytest.raises(ValueError, match="at least one image"):
         judge_part([], None)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("limits: {crack: {max_count: 1}}", "limits.crack: must be max_count: 0"),
+        ("severities: {minor: {max_area_px: 5}}", "severities.minor: must be max_count: 0"),
+        ("other: {max_area_px: 5}", "other: must be max_count: 0"),
+        ("ignore: [{polygon_px: [[0, 0], [9, 0], [9, 9]]}]", "parts: joint counts the whole image"),
+        ("roi: part", "parts: joint counts the whole image"),
+    ],
+)
+def test_joint_is_for_recipes_that_accept_no_defect_anywhere(text: str, says: str) -> None:
+    with pytest.raises(RecipeInvalid, match=says):
+        parse_recipe(f"name: a\nparts: joint\n{text}\n", "a.yaml")
+    assert parse_recipe(f"name: a\n{text}\n", "a.yaml").parts == "worst"
+
+
+def test_joint_may_have_reviews_and_zones_beside() -> None:
+    more = "review: {other: {max_count: 0}}\nborder: review\nlimits: {crack: {max_count: 0}}\n"
+    assert parse_recipe(f"name: a\nparts: joint\n{more}", "a.yaml").parts == "joint"

@@ -1,15 +1,24 @@
 """The figures by part, counted by hand."""
 
+import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.inspection.inspector import Inspector
 from app.inspection.part_model import PartModel
 from app.inspection.results import Verdict
+from tests.tiny_bundle import write_tiny_bundle
+from training.artifacts.latency import inspector_of
 from training.bounds import interval
 from training.evaluation.by_part import part_figures
+from training.evaluation.dataset import evaluate_parts
 from training.evaluation.judged import Judged
 from training.model_card import _by_part
+
+from .labelled import tiny_dataset
 
 MODEL = PartModel(mean_logit=1.0, max_logit=0.0, bias=0.0, part_threshold=0.5)  # half on average
 
@@ -106,3 +115,20 @@ def test_the_model_card_shows_both_rules() -> None:
     assert len(lines) == 4
     assert lines[3].startswith("| `joint` | `fail` alone | 0.600 [")
     assert "`joint`" not in _by_part(figures(None))
+
+
+def test_an_evaluation_has_them_by_each_operating_point(tmp_path: Path) -> None:
+    inspector = Inspector.load(write_tiny_bundle(tmp_path / "tiny"), device="cpu")
+    artifact = inspector.session.artifact
+    point = artifact.operating_point.model_copy(update={"parts": MODEL})
+    with_model = inspector_of(inspector.bundle, artifact.model_copy(update={"operating_point": point}))
+    samples = [
+        replace(each, group=group)
+        for each, group in zip(tiny_dataset(tmp_path).samples, ("bad", "bad", "good", "good"), strict=True)
+    ]
+    found = evaluate_parts([(with_model, samples)], ("dark", "bright")).figures["by_part"]
+    assert found["worst"]["verdicts"]["defective"] == {"pass": 0, "fail": 1, "review": 0}
+    assert found["joint"]["verdicts"]["good"]["pass"] == 0  # a false alarm is never passed silently
+    found = evaluate_parts([(with_model, samples[:2]), (inspector, samples[2:])], ("dark", "bright")).figures
+    assert (found["by_part"]["parts"], found["by_part"]["joint"]) == (2, None)
+    json.dumps(found["by_part"])
