@@ -148,6 +148,8 @@ def _judged(answer: InspectionAnswer, origin: Origin) -> str:
         ("Recipe", f"{answer.recipe}, version {answer.recipe_version}"),
         ("Image probability", number(answer.image_probability)),
         ("Its threshold", number(answer.image_threshold)),
+        ("Head probability", number(answer.head_probability)),
+        ("Head threshold", number(answer.head_threshold)),
         ("Pixel threshold", f"{number(origin.pixel_threshold)}, least area {origin.min_area_px} px²"),
         ("Model", f"{model.name} {model.version}, {model.artifact} on {model.execution_provider}"),
         ("Graph's SHA-256", _in_groups(origin.graph_sha256)),

@@ -37,6 +37,8 @@ INSPECTION: dict[str, Any] = {
             "touches_border": False,
             "nearest_px": None,
             "nearest_mm": None,
+            "probability": 0.997,
+            "runner_up": "scratch",
         }
     ],
     "mask": {

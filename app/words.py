@@ -12,7 +12,7 @@ MEASURED = {
     "max_density": "defects in one window",
     "min_distance": "distance",
     "border": "defects at the picture's edge",
-    "head_without_mask": "image probability, though no pixel shows a defect",
+    "head_without_mask": "head probability, though no defect explains it",
     "low_confidence": "estimated Dice",
     "blur": "sharpness",
     "exposure": "brightness",

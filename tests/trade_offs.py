@@ -27,9 +27,14 @@ def trade_off() -> dict[str, Any]:
 
 
 def write_bundle_with_trade_off(directory: Path, table: dict[str, Any] | None = None) -> Path:
-    """Write the tiny bundle with `trade_off()` or another table; return its directory."""
+    """Write the tiny bundle with `trade_off()` or another table; return its directory.
+
+    The pixel threshold is so low that a region's probability can be below any of the table's thresholds, and
+    the head threshold so high that only regions decide.
+    """
     path = write_tiny_bundle(directory) / "bundle.json"
     manifest = json.loads(path.read_text(encoding="utf-8"))
-    manifest["artifacts"][0]["operating_point"]["trade_off"] = table or trade_off()
+    changes = {"trade_off": table or trade_off(), "pixel_threshold": 0.3, "head_threshold": 0.95}
+    manifest["artifacts"][0]["operating_point"] |= changes
     path.write_text(json.dumps(manifest), encoding="utf-8")
     return directory

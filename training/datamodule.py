@@ -83,6 +83,11 @@ class SurfaceDataModule(L.LightningDataModule):
         self._weights = torch.tensor(draw_weights(train.strata, config))
         self._validation = ValidationTiles(validation, input_contract(config.model))
 
+    @property
+    def validates(self) -> bool:
+        """Whether there is anything to validate on; there is not where all images are trained on."""
+        return len(self._validation) > 0
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """Tiles drawn with replacement, `defective_share` of them from defective pictures, classes alike.
 

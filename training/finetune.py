@@ -153,6 +153,7 @@ def fit(
         ],
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
+        limit_val_batches=1.0 if data.validates else 0,
         log_every_n_steps=min(10, settings.validate_every),
         enable_model_summary=False,
     )

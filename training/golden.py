@@ -26,7 +26,7 @@ from training.publish import PublishError
 
 SIZE = (240, 320)
 SEED = 700_000  # far from the seeds of training and evaluation
-TRIES = 60
+TRIES = 200
 GATE_ROOM = 0.05  # of a gate's limit: how far inside it a golden sample's scores lie
 PIXEL_SHIFT = 0.01  # of the pixel threshold: between two and three levels of 255
 GOOD = ("good", "good-2")
@@ -101,14 +101,15 @@ def _is_answer(inspector: Inspector, picture: bytes, number: int | None) -> bool
 
 
 def _is_right(inspection: Inspection, number: int | None) -> bool:
-    """Whether the verdict is right and, of a defect, most of its pixels have the right class."""
+    """Whether the verdict is right and a defect comes back as one, of its own class."""
     if number is None:
         return inspection.verdict == "pass"
-    return inspection.verdict == "fail" and main_class(inspection.defects) == inspection.classes[number - 1]
+    classes = [each.defect_class for each in inspection.defects]
+    return inspection.verdict == "fail" and classes == [inspection.classes[number - 1]]
 
 
 def _is_sure(inspector: Inspector, seen: Seen) -> bool:
-    """Whether head and mask would stay as they are if probabilities moved by twice what may be missed.
+    """Whether verdict and mask would stay as they are if probabilities moved by twice what may be missed.
 
     And whether the input gate would let it in, were its limits a little tighter.
     """
@@ -116,10 +117,15 @@ def _is_sure(inspector: Inspector, seen: Seen) -> bool:
     if gate is not None and not _is_well_inside(gate, inspection.gate_scores or {}):
         return False
     tolerance = inspector.bundle.golden_tolerance
-    distance = abs(inspection.image_probability - inspection.image_threshold)
-    if distance < 2 * tolerance.max_image_probability_difference:
-        return False
     point = inspector.operating_point(inspector.bundle.default_recipe)
+    room = 2 * tolerance.max_image_probability_difference
+    doubt = inspection.unexplained_probability
+    if doubt is not None and abs(doubt - point.head_threshold) < room:
+        return False
+    marks = marks_of(prediction.probability, point)
+    regions = form_regions(marks, seen.pixels, prediction.tiles, point)
+    if (np.abs(regions.probability - point.image_threshold) < room).any():
+        return False
     for shift in (-PIXEL_SHIFT, PIXEL_SHIFT):
         moved = point.model_copy(update={"pixel_threshold": point.pixel_threshold + shift})
         marks = marks_of(prediction.probability, moved)

@@ -58,7 +58,7 @@ def _figures(evaluation: Figures, by_picture: Figures | None) -> str:
         "",
         "| test set | pictures (defective) | accuracy | precision | recall | AUROC | Dice per defective picture |",
         "|---|---|---|---|---|---|---|",
-        _row(SPLIT_NAMES[evaluation["split"]["by"]], evaluation["test"]),
+        _row(_tested_on(evaluation), evaluation["test"]),
     ]
     if "generated" in evaluation:
         lines.append(_row("generated pictures", evaluation["generated"]))
@@ -71,7 +71,9 @@ def _figures(evaluation: Figures, by_picture: Figures | None) -> str:
             "picture counts as called defective when its verdict is `fail` or `review`."
         ),
         "",
+        *_cross_fitted(evaluation),
         _by_group(evaluation),
+        *(["", _paragraph(evaluation["certainty"])] if "certainty" in evaluation else []),
     ]
     if by_picture is not None:
         lines += [
@@ -83,6 +85,36 @@ def _figures(evaluation: Figures, by_picture: Figures | None) -> str:
             ),
         ]
     return "\n".join(lines)
+
+
+def _tested_on(evaluation: Figures) -> str:
+    split = evaluation["split"]
+    name = SPLIT_NAMES[split["by"]]
+    return name if split.get("folds") is None else f"{name}, out of {split['folds']} folds"
+
+
+def _cross_fitted(evaluation: Figures) -> list[str]:
+    """How the figures of a cross-fitted bundle came about, and those of each fold."""
+    split = evaluation["split"]
+    if split.get("folds") is None:
+        return []
+    kept = "part" if split["by"] == "group" else "image"
+    about = _paragraph(
+        f"The images were divided into {split['folds']} folds, no {kept} in two. Each fold was inspected by a "
+        "network that was fitted on the other folds, with thresholds, region model and calibration chosen from "
+        "their out-of-fold predictions alone, through the code that serves. The network that ships was then fitted "
+        "on all images with the same settings and number of steps; its thresholds come from the out-of-fold "
+        "predictions of all images. The figures are of the folds' networks, which saw fewer images than it did."
+    )
+    rows = [
+        "| fold | images | accuracy | precision | recall | AUROC | Dice |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for number, each in enumerate(evaluation["by_fold"], start=1):
+        values = [each[name] for name in ("accuracy", "precision", "recall", "auroc", "dice")]
+        cells = " | ".join("-" if value is None else f"{value:.3f}" for value in values)
+        rows.append(f"| {number} | {each['pictures']} | {cells} |")
+    return [about, "", *rows, ""]
 
 
 def cross_validation(found: list[Figures]) -> str:
@@ -234,7 +266,7 @@ def _operating_points(bundle: Bundle) -> str:
     for artifact in bundle.artifacts:
         chosen = artifact.operating_point.chosen
         if chosen is not None:
-            lines += ["", _paragraph(f"{artifact.name}, on the calibration split: {chosen.sentence}.")]
+            lines += ["", _paragraph(f"{artifact.name}, on the images it was chosen on: {chosen.sentence}.")]
     return "\n".join(lines)
 
 

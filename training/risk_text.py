@@ -1,7 +1,9 @@
 """What was asked of an operating point and what came of it, in words, and its trade-off as a table."""
 
+from typing import Any
+
 from app.inspection.trade_off import By, PointChoice, TradeOff, TradeOffRow
-from training.bounds import interval, trials_needed
+from training.bounds import interval, trials_needed, upper_bound
 
 
 def met(table: TradeOff, row: TradeOffRow, choice: PointChoice) -> str:
@@ -87,3 +89,21 @@ def _counts(table: TradeOff, row: TradeOffRow) -> str:
 
 def _percent(rate: float) -> str:
     return f"{100 * rate:.3g} %"
+
+
+def certainty(test: dict[str, Any], confidence: float) -> str:
+    """How sure one can be of the escape rate with the number of parts at hand, in one or two sentences.
+
+    `test` has the figures of `summarise`. Parts, not images, are counted as independent.
+    """
+    parts = test["by_group"]["defective_groups"]
+    bounds = test["by_group"]["intervals"]["escape_rate"]
+    if not parts or bounds is None:
+        return "No part with a defect was inspected, so nothing is known of the escape rate."
+    low, high = (_percent(each) for each in bounds)
+    return (
+        f"{_percent(test['escape_rate']['value'])} of the defective images were passed; over {parts} "
+        f"defective parts the {_percent(confidence)} interval is {low} to {high}. So many parts without an "
+        f"escape would prove a rate below {_percent(upper_bound(0, parts, confidence))}; to prove 1 % it "
+        f"takes {trials_needed(0, 0.01, confidence)}."
+    )

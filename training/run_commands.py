@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from app.inspection.bundle import Bundle
 from app.inspection.recipe import describe
 from training.artifacts.latency import inspector_of
+from training.bundle_files import read_json
 from training.compare_strategies import compare_strategies, strategy_names
 from training.comparison import markdown
 from training.config import ConfigError, OperatingPointConfig, StageName, load_config
@@ -34,6 +35,8 @@ def run(options: argparse.Namespace) -> int:
         go(each, options.until)
         where = each.models / each.config.name / each.config.version
         print(f"published {where}" if options.until == "publish" else f"{each.directory} is done")
+        if options.until == "publish":
+            print(read_json(where / "evaluation.json")["certainty"])
     return 0
 
 

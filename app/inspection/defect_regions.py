@@ -23,9 +23,9 @@ LEAST_DEVIATION = 4.0  # grey levels: on a smooth surface noise must not count a
 class Regions:
     """Connected regions of the any-defect mask.
 
-    `label` is the class with the largest summed probability and `runner_up` the second (0: there is none),
-    int [N] each; `features` float [N, 6] as `REGION_FEATURES`; `probability` float [N] of being a defect.
-    `highest` is the image's any-defect probability, uint8 [H, W].
+    `label` is the class with the largest summed probability, each pixel counting for its most probable class,
+    and `runner_up` the second (0: there is none), int [N] each; `features` float [N, 6] as `REGION_FEATURES`;
+    `probability` float [N] of being a defect. `highest` is the image's any-defect probability, uint8 [H, W].
     """
 
     runs: Runs
@@ -63,16 +63,14 @@ def form_regions(
     image: NDArray[np.uint8],
     tiles: Sequence[TileProbability],
     point: OperatingPoint,
-    min_area_px: int | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> Regions:
     """Form the 8-connected regions of the marked pixels that reach the least area; smaller ones are unmarked.
 
-    `image` is uint8 [H, W] or [H, W, 3], `tiles` the image-level answer of each tile; `min_area_px` replaces
-    that of the operating point. `check` is called now and then and ends it with what it raises.
+    `image` is uint8 [H, W] or [H, W, 3], `tiles` the image-level answer of each tile. `check` is called now
+    and then and ends it with what it raises.
     """
-    least = point.min_area_px if min_area_px is None else min_area_px
-    runs = _large_enough(marks.label_map, least)
+    runs = _large_enough(marks.label_map, point.min_area_px)
     if not len(runs.start):
         none = np.zeros(0, np.int64)
         return Regions(runs, none, none, np.zeros((0, len(REGION_FEATURES))), np.zeros(0), marks.highest)
@@ -196,6 +194,7 @@ def _contrast(
         unmarked = label_map[rows, columns] == 0
         around = image[rows, columns][unmarked]
         if around.size:
+            around = around.reshape(len(around), -1).mean(axis=1)  # of a colour image, its grey levels
             found[i] = abs(inside[i] - around.mean()) / max(float(around.std()), LEAST_DEVIATION)
     return found
 

@@ -41,7 +41,7 @@ def find(
 
 
 def unexplained(label_map: NDArray[np.uint8], tiles: Iterable[TileProbability], scope: Scope) -> float | None:
-    """The highest image probability of the tiles that are judged and in which no pixel is marked.
+    """The highest image-level probability of the tiles that are judged and in which no defect lies.
 
     `label_map`, uint8 [H, W], is that of the whole picture. None where every such tile shows a defect.
     """

@@ -193,7 +193,7 @@ class Inspector:
     def _judge(self, task: "_Task", marks: Marks, scan: Scan, check: Callable[[], None]) -> Inspection:
         recipe, point, timings, names = task.recipe, task.point, task.timings, self.bundle.class_names
         with timings.step("mask"):
-            regions = form_regions(marks, task.image, scan.tiles, point, recipe.least_area_px, check)
+            regions = form_regions(marks, task.image, scan.tiles, point, check)
             kept, label_map = keep_defects(marks, regions, point), marks.label_map
             estimated = self._estimated_dice(marks.highest, label_map, point)
             measured = None if task.reference is None else self._measured_dice(label_map, *task.reference)
@@ -234,20 +234,24 @@ class Inspector:
         return zero_planes(len(self.bundle.classes), *shape)
 
     def operating_point(self, recipe: Recipe) -> OperatingPoint:
-        """The operating point in force: the active artifact's, moved along its trade-off if the recipe asks.
+        """The operating point in force: the active artifact's, with what the recipe changes of it.
 
-        Raises RecipeInvalid where the artifact cannot keep what the recipe asks.
+        A recipe can move it along its trade-off and set another least area. Raises RecipeInvalid where the
+        artifact cannot keep what the recipe asks.
         """
         point = self.session.artifact.operating_point
-        if recipe.operating_point is None:
+        changes: dict[str, float | None] = {}
+        if recipe.operating_point is not None:
+            try:
+                changes["image_threshold"] = resolve(recipe.operating_point, point.trade_off)
+            except RecipeInvalid as error:
+                raise RecipeInvalid(f"recipe {recipe.name}: {error}") from error
+        if recipe.least_area_px not in (None, point.min_area_px):
+            changes["min_area_px"] = recipe.least_area_px
+        if not changes:
             return point
-        try:
-            threshold = resolve(recipe.operating_point, point.trade_off)
-        except RecipeInvalid as error:
-            raise RecipeInvalid(f"recipe {recipe.name}: {error}") from error
-        # what was expected, chosen and held for Dice is true of the artifact's own threshold only
-        unknown = dict.fromkeys(("expected", "chosen", "dice_interval"))
-        return point.model_copy(update={"image_threshold": threshold, **unknown})
+        # what was expected, chosen and held for Dice is true of the artifact's own point only
+        return point.model_copy(update=dict.fromkeys(("expected", "chosen", "dice_interval")) | changes)
 
     def self_test(self, rest: Callable[[float], None] = lambda _: None) -> None:
         """Inspect the golden samples on the active provider; raises SelfTestFailed naming what differs.

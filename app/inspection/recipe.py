@@ -49,6 +49,7 @@ __all__ = [
 ]
 
 MAX_FAULTS = 20  # of those that one error names
+LARGEST_AREA_PX = 2**31  # no image has as many pixels; areas beyond it would overflow
 
 
 class Zone(ExtraRules, Region):
@@ -97,7 +98,7 @@ class Recipe(Rules, Titled):
     """
     ignore: Regions = Field(default_factory=list)
     """Regions in which nothing is judged."""
-    min_area_px: Annotated[int, Field(ge=1)] | None = None
+    min_area_px: Annotated[int, Field(ge=1, le=LARGEST_AREA_PX)] | None = None
     """The least area of a defect in pixels; smaller regions are no defects. Without it, the bundle's."""
     min_area_mm2: Size | None = None
     """The least area of a defect in mm2; give this or `min_area_px`."""
@@ -150,7 +151,8 @@ class Recipe(Rules, Titled):
         if self.min_area_mm2 is None or self.pixel_pitch_mm is None:
             return self.min_area_px
         # the slack keeps what is exactly at the limit a defect, whatever the fractions round to
-        return max(1, math.ceil(self.min_area_mm2 / self.pixel_pitch_mm**2 - 1e-6))
+        in_px = self.min_area_mm2 / self.pixel_pitch_mm**2 - 1e-6
+        return max(1, math.ceil(min(in_px, LARGEST_AREA_PX)))
 
     @model_validator(mode="after")
     def _has_pitch_for_mm(self) -> "Recipe":

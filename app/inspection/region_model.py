@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from app.inspection.parts import Part
 
 Floats = NDArray[np.float64]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+# Far beyond any fit, and far from where products and sums of them stop being numbers.
+Weight = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 
 RegionFeature = Literal[
     "mean_probability", "peak_probability", "log_area", "contrast", "border_gap", "head_probability"
@@ -31,12 +32,12 @@ class RegionModel(Part):
     The features, one row for each region: mean and highest any-defect probability (0..1); natural logarithm
     of the area in px; contrast, the absolute difference of mean grey level between the region and the
     unmarked pixels around it over their standard deviation; gap to the image border, 0 at it and 1 from
-    32 px on; highest image-level probability of the tiles that the region lies in. A feature without a weight
-    has no influence. `regions` and `groups` say how many it was fitted on.
+    32 px on; highest image-level probability of the tiles that the region's box reaches into. A feature
+    without a weight has no influence. `regions` and `groups` say how many it was fitted on.
     """
 
-    weights: dict[RegionFeature, Finite]
-    bias: Finite
+    weights: dict[RegionFeature, Weight]
+    bias: Weight
     regions: Annotated[int, Field(ge=0)] = 0
     groups: Annotated[int, Field(ge=0)] = 0
 

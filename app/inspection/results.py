@@ -34,9 +34,10 @@ Unit = Literal["px", "px2", "mm", "mm2", "count", "probability", "ratio", "share
 class Defect:
     """One connected region, of the class with the largest summed probability in it.
 
-    `score` is the highest probability of its pixels, `probability` how probable the region model finds it to
-    be a defect, `runner_up` the class with the second largest summed probability; the last two are None of a
-    mask drawn by hand, and the last where no pixel is of another class.
+    Each pixel counts for its most probable class. `score` is the highest probability of its pixels,
+    `probability` how probable the region model finds it to be a defect, `runner_up` the class with the second
+    largest sum. The last two are None for a mask drawn by hand, and `runner_up` where no pixel is of another
+    class.
     `bbox` is (x, y, width, height) in whole pixels; `centroid` is (x, y) where (0, 0) is the middle of the
     first pixel. `length` is along the medial axis, `width` the diameter of the largest circle inside, so a
     single pixel measures 1 x 1; `mean_width` is the area over the length, `equivalent_diameter` that of the
@@ -168,7 +169,7 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class TileProbability:
-    """The image probability of one tile, and the rows and columns of the picture that it covers."""
+    """The image-level probability of one tile, and the rows and columns of the picture that it covers."""
 
     rows: slice
     columns: slice
@@ -179,7 +180,7 @@ class TileProbability:
 class Scan:
     """What model and input gate say of a whole picture but for its pixels, before any threshold.
 
-    `tiles` has the image probability of each tile. `looked` is None where the bundle has no gate.
+    `tiles` has the image-level probability of each tile. `looked` is None where the bundle has no gate.
     """
 
     tiles: tuple[TileProbability, ...]

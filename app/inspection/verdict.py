@@ -43,8 +43,8 @@ def doubts_about(
 ) -> tuple[Reason, ...]:
     """Why not to pass a picture that its defects would let pass.
 
-    `unexplained_probability` is the highest image probability of the tiles that the recipe judges and in
-    which no pixel is marked: a defect explains what the head says of its own tiles, not of others.
+    `unexplained_probability` is the highest image-level probability of the tiles that the recipe judges and
+    in which no defect lies: a defect explains what the head says of its own tiles, not of others.
     """
     doubts = []
     if unexplained_probability is not None and unexplained_probability >= head_threshold:

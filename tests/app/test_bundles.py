@@ -163,7 +163,7 @@ def broken(folder: Path, how: str) -> None:
         case "lost":
             graph.unlink()
         case "other schema":
-            manifest["schema_version"] = 1
+            manifest["schema_version"] = 2
         case "other answers":
             manifest["golden"][0]["verdict"] = "pass"
         case "other name":

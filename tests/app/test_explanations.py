@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -153,6 +153,7 @@ def test_a_certificate_tells_everything(broken: dict[str, Any]) -> None:
         f"{broken['recipe']}, version {broken['recipe_version']}",
         number(artifact.operating_point.pixel_threshold),
         number(broken["image_threshold"]),
+        number(broken["head_threshold"]),
         f"{broken['dice']['estimated']['any_defect']:.2f}",
         "not measured",
     ):
@@ -191,6 +192,16 @@ def test_a_certificate_shows_what_the_gate_measured_and_allows(shipped: TestClie
     told = f"Brightness {measured} grey levels {limits.low:.9g} to {limits.high:.9g} grey levels OUTSIDE"
     assert told in rows
     assert "A review may also come from the input gate" in text
+
+
+@pytest.mark.parametrize(("least", "told"), [("", "4"), ("min_area_px: 7", "7")])
+def test_a_certificate_states_the_least_area_in_force(
+    make_client: Callable[..., TestClient], tmp_path: Path, dark: bytes, least: str, told: str
+) -> None:
+    (tmp_path / "a.yaml").write_text(f"name: a\n{least}\n")
+    page = certificate(make_client(recipes_dir=tmp_path), dark, recipe="a")
+    assert f"least area {told} px²" in page.text
+    assert "Head probability 0.922" in " ".join(page.text.split())
 
 
 def test_nothing_that_is_sent_becomes_a_part_of_the_page(client: TestClient, dark: bytes) -> None:

@@ -18,12 +18,13 @@ from app.inspection.recipe import parse_recipe
 from app.inspection.verdict import doubts_about, judge
 from app.mask_formats import Polygon, RunLengths, from_png, from_polygons, from_rle
 from tests.app.conftest import GENEROUS, STRICT
-from tests.tiny_bundle import png, tiny_picture, write_tiny_bundle
+from tests.tiny_bundle import png, region_probability, tiny_picture, write_tiny_bundle
 
 CLASSES = ("dark", "bright")
 KEYS = {
     *("id", "verdict", "reasons", "defects", "mask", "dice", "image", "model", "timings_ms"),
-    *("image_probability", "unexplained_probability", "image_threshold", "recipe", "recipe_version"),
+    *("image_probability", "image_threshold", "recipe", "recipe_version"),
+    *("head_probability", "unexplained_probability", "head_threshold"),
     *("part_id", "camera_id", "part", "overlay", "heatmap", "certificate"),
     "gate_scores",
 }
@@ -123,7 +124,8 @@ def test_a_head_without_a_mask_is_reviewed(client: TestClient) -> None:
     assert answer["verdict"] == "review"
     assert answer["reasons"][0]["rule"] == "head_without_mask"
     assert answer["reasons"][0]["defect_class"] is None
-    assert answer["image_probability"] >= answer["image_threshold"]
+    assert answer["reasons"][0]["measured"] == answer["head_probability"] >= answer["head_threshold"]
+    assert answer["image_probability"] == 0
 
 
 @pytest.mark.parametrize("media_type", ["image/png", "image/jpeg", "IMAGE/PNG; q=1"])
@@ -148,7 +150,7 @@ def test_the_verdict_follows_from_mask_and_recipe(client: TestClient, form: str,
         assert answer["mask"]["format"] == form
         label_map = decoded(answer["mask"], (150, 170))
         found = find(label_map, None, CLASSES, rules)
-        head = answer["unexplained_probability"], answer["image_threshold"]
+        head = answer["unexplained_probability"], answer["head_threshold"]
         doubts = doubts_about(*head, answer["dice"]["estimated"]["any_defect"], rules)
         verdict, reasons = judge(found, rules, severities, doubts)
         assert verdict == answer["verdict"]
@@ -165,6 +167,23 @@ def decoded(mask: dict[str, Any], shape: tuple[int, int]) -> NDArray[np.uint8]:
             return from_rle([RunLengths.model_validate(each) for each in mask["data"]], shape, CLASSES)
         case _:
             return from_polygons([Polygon.model_validate(each) for each in mask["data"]], shape, CLASSES)
+
+
+def test_a_defect_states_its_probability_and_the_class_it_might_have_been(
+    make_client: MakeClient, tmp_path: Path
+) -> None:
+    path = write_tiny_bundle(tmp_path, ("a", "b", "c", "d")) / "bundle.json"
+    manifest = json.loads(path.read_text())
+    manifest["artifacts"][0]["operating_point"]["pixel_threshold"] = 0.3
+    path.write_text(json.dumps(manifest))
+    picture = tiny_picture(96, 80, dark=(20, 30, 12, 9))
+    picture[36:39, 20:32] = 50  # a dark grey, nearest to `c`
+    picture[60:70, 50:60] = 250
+    first, second = post(make_client(bundle_dir=tmp_path), png(picture))["defects"]
+    assert (first["defect_class"], first["runner_up"], first["area_px"]) == ("a", "c", 108)
+    assert (second["defect_class"], second["runner_up"], second["area_px"]) == ("b", None, 100)
+    assert first["probability"] == pytest.approx(region_probability(215 / 255))
+    assert second["probability"] == pytest.approx(region_probability(235 / 255))
 
 
 def test_no_mask_and_no_overlay_unless_asked_for(client: TestClient, dark: bytes) -> None:
@@ -227,6 +246,8 @@ def test_model_tells_what_is_served(client: TestClient, recipes_dir: Path) -> No
     assert model["classes"] == [{"name": name, "severity": "major"} for name in CLASSES]
     assert model["input"]["tile_height"] == 64
     assert model["operating_point"]["image_threshold"] == 0.5
+    assert model["operating_point"]["head_threshold"] == 0.5
+    assert model["operating_point"]["regions"]["weights"] == {"peak_probability": 10.0}
     assert model["operating_point"]["expected"]["escape_interval"] == [0.0, 0.31]
     assert model["recipes"] == ["generous", "strict", "tiny"]
     assert model["training"]["note"] == "not trained"

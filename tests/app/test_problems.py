@@ -88,7 +88,7 @@ def test_an_unforeseen_error_tells_the_log_everything_and_the_client_nothing(
 def broken_bundles(tmp_path: Path) -> dict[str, Path]:
     """Bundles that must not be served, by the code that says why."""
     folders = {code: tmp_path / code for code in ("bundle_corrupt", "bundle_invalid", "self_test_failed")}
-    write_tiny_bundle(folders["bundle_invalid"], schema_version=1)
+    write_tiny_bundle(folders["bundle_invalid"], schema_version=2)
     write_tiny_bundle(folders["self_test_failed"])
     write_tiny_bundle(folders["bundle_corrupt"])
     (folders["bundle_corrupt"] / "model.onnx").write_bytes(b"another graph")

@@ -59,7 +59,7 @@ def test_verdict_follows_from_the_answer_and_the_recipe(client: TestClient) -> N
     for seed in range(16):
         answer = post(client, png(speckled(seed)), recipe="zoned")
         label_map = from_png(answer["mask"]["data"])
-        head = answer["unexplained_probability"], answer["image_threshold"]
+        head = answer["unexplained_probability"], answer["head_threshold"]
         doubts = doubts_about(*head, answer["dice"]["estimated"]["any_defect"], rules)
         verdict, reasons = judge(find(label_map, None, CLASSES, rules), rules, severities, doubts)
         assert verdict == answer["verdict"]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.inspection.inspector import Inspector
+from app.inspection.mask import pixel_level
 from tests.benchmarks.load import Turn, connected, form, measured
 from tests.benchmarks.peers import plain
 from tests.benchmarks.servers import Peer, Server
@@ -33,9 +34,7 @@ class Task:
         artifact, directory = self.inspector.session.artifact, self.inspector.bundle.directory
         point = artifact.operating_point
         model = directory if peer is not None and peer.torch else directory / artifact.file
-        return plain.Told(
-            str(model.resolve()), point.image_threshold, int(np.ceil(point.pixel_threshold * 255))
-        )
+        return plain.Told(str(model.resolve()), point.head_threshold, pixel_level(point.pixel_threshold))
 
     def requests(self, peer: Peer) -> list[bytes]:
         """A request to a peer for each picture."""

@@ -94,8 +94,8 @@ def test_directory_without_a_bundle_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"schema_version": 1}, "schema_version"),
-        ({"schema_version": "2"}, "schema_version"),
+        ({"schema_version": 2}, "schema_version"),
+        ({"schema_version": "3"}, "schema_version"),
         ({"surprise": 1}, "surprise: Extra inputs"),
         ({"classes": []}, "classes"),
         ({"classes": [{"name": "a", "severity": "bad"}]}, r"classes\.0\.severity"),

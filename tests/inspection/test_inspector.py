@@ -26,14 +26,14 @@ from app.inspection.errors import (
 )
 from app.inspection.findings import find
 from app.inspection.inspector import Inspector
-from app.inspection.mask import to_label_map
 from app.inspection.preprocess import cut
 from app.inspection.recipe import ExtraRules, Limits, Recipe, Region
-from app.inspection.results import Inspection
+from app.inspection.results import Defect, Inspection
 from app.inspection.verdict import doubts_about, judge
 from tests.inspection.bad_input import BadInput, bad_inputs, encode, picture
+from tests.inspection.formed import decided
 from tests.inspection.stitching import stitched
-from tests.tiny_bundle import png, sha256, tiny_picture, write_tiny_bundle
+from tests.tiny_bundle import png, region_probability, sha256, tiny_picture, write_tiny_bundle
 
 STEPS = {"decode", "preprocess", "inference", "mask", "measure", "verdict"}
 
@@ -48,7 +48,13 @@ def spotted(height: int, width: int, seed: int) -> NDArray[np.uint8]:
 def without_timings(inspection: Inspection) -> tuple[Any, ...]:
     found = replace(inspection, timings_ms={}, label_map=np.zeros((0, 0), np.uint8))
     return (*(getattr(found, name) for name in ("verdict", "reasons", "defects", "image", "measured_dice")),
-            found.estimated_dice, found.image_probability, inspection.label_map.tobytes())  # fmt: skip
+            found.estimated_dice, found.image_probability, found.head_probability,
+            inspection.label_map.tobytes())  # fmt: skip
+
+
+def drawn(defects: tuple[Defect, ...]) -> list[Defect]:
+    """The defects without what a mask alone does not tell."""
+    return [replace(each, score=1.0, probability=None, runner_up=None) for each in defects]
 
 
 def test_defective_and_good(inspector: Inspector) -> None:
@@ -58,6 +64,8 @@ def test_defective_and_good(inspector: Inspector) -> None:
     assert [(each.rule, each.defect_class) for each in found.reasons] == [("max_count", "dark")]
     assert [each.bbox for each in found.defects] == [(40, 50, 30, 5)]
     assert found.defects[0].score == pytest.approx(235 / 255)
+    assert found.defects[0].probability == found.image_probability
+    assert found.image_probability == pytest.approx(region_probability(235 / 255))
     assert found.label_map.shape == (100, 150)
     assert found.classes == ("dark", "bright")
     assert (found.image.width, found.image.height) == (150, 100)
@@ -96,8 +104,27 @@ def test_head_above_its_threshold_without_a_pixel_is_a_review(inspector: Inspect
     found = inspector.inspect(png(speck))
     assert found.verdict == "review"
     assert found.reasons[0].rule == "head_without_mask"
-    assert found.reasons[0].measured == found.image_probability >= found.image_threshold
+    assert found.reasons[0].measured == found.head_probability >= found.head_threshold
+    assert found.image_probability == 0
     assert not found.label_map.any()
+
+
+@pytest.mark.parametrize(
+    ("image", "head", "verdict"),
+    [(0.9, 0.95, "fail"), (0.99, 0.95, "pass"), (0.99, 0.92, "review"), (0.9, 0.92, "fail")],
+)
+def test_regions_below_the_image_threshold_leave_the_head_to_ask_for_a_review(
+    tmp_path: Path, image: float, head: float, verdict: str
+) -> None:
+    path = write_tiny_bundle(tmp_path) / "bundle.json"
+    manifest = json.loads(path.read_text())
+    manifest["artifacts"][0]["operating_point"] |= {"image_threshold": image, "head_threshold": head}
+    path.write_text(json.dumps(manifest))
+    found = Inspector.load(tmp_path, "cpu", 1).inspect(png(tiny_picture(60, 60, dark=(20, 30, 12, 9))))
+    assert found.verdict == verdict
+    assert found.image_probability == pytest.approx(region_probability(235 / 255))
+    assert found.head_probability == pytest.approx(235 / 255)
+    assert found.label_map.any() == (found.image_probability >= found.image_threshold)
 
 
 def test_defect_outside_of_the_roi_is_shown_and_not_judged(inspector: Inspector) -> None:
@@ -187,13 +214,11 @@ def test_verdict_follows_from_the_label_map_and_the_recipe(
     )
     found = inspector.inspect(png(spotted(height, width, seed)), recipe)
     again = find(found.label_map, None, found.classes, recipe)
-    head, dice = (found.unexplained_probability, found.image_threshold), found.estimated_dice.any_defect
+    head, dice = (found.unexplained_probability, found.head_threshold), found.estimated_dice.any_defect
     doubts = doubts_about(*head, dice, recipe)
     assert judge(again, recipe, inspector.bundle.severities, doubts) == (found.verdict, found.reasons)
-    without_scores = [replace(each, score=0) for each in again.defects]
-    assert without_scores == [replace(each, score=0) for each in found.defects]
-    if found.image_probability < found.image_threshold:
-        assert not found.label_map.any()
+    assert drawn(again.defects) == drawn(found.defects)
+    assert found.label_map.any() == (found.image_probability >= found.image_threshold)
 
 
 @settings(max_examples=25, deadline=None)
@@ -233,7 +258,7 @@ def test_prediction_is_what_the_steps_give(inspector: Inspector) -> None:
     masks, heads, _ = inspector.session.run(tiles)
     found = inspector.predict(image)
     np.testing.assert_array_equal(found.probability, stitched(masks, plan))
-    assert found.image_probability == heads.max()
+    assert found.head_probability == heads.max()
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5, 2.0])
@@ -247,7 +272,7 @@ def test_what_is_kept_of_each_pixel_is_what_all_classes_say_of_it(tmp_path: Path
         data = png(spotted(*size, 3))
         seen, found = inspector.see(data), inspector.inspect(data, keep_probability=True)
         planes = seen.prediction.probability
-        expected = to_label_map(planes, seen.prediction.image_probability, point)
+        expected, _ = decided(planes, point, seen.pixels, seen.prediction.tiles)
         assert expected.any()
         np.testing.assert_array_equal(found.label_map, expected)
         assert found.probability is not None

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.inspection.measure import measure
+from tests.inspection.formed import regions_in
+from tests.tiny_bundle import region_probability
 
 CLASSES = ("crack", "pore")
 
@@ -112,13 +114,18 @@ def test_defects_come_by_class_then_largest_first_with_their_own_scores() -> Non
     highest = np.zeros((100, 120), dtype=np.uint8)
     highest[0, 1], highest[15, 15], highest[51, 51] = 153, 204, 255
     highest[15, 20] = 250  # beside a defect, which must not count
-    found = measure(label_map, highest, CLASSES, None)
+    found = measure(label_map, regions_in(label_map, highest), CLASSES, None)
     assert [(each.defect_class, each.area_px) for each in found] == [
         ("crack", 100),
         ("crack", 4),
         ("pore", 9),
     ]
     assert [each.score for each in found] == [0.8, 0.6, 1.0]
+    probabilities = [region_probability(each.score) for each in found]
+    assert [each.probability for each in found] == pytest.approx(probabilities)
+    assert {each.runner_up for each in found} == {None}
+    by_hand = measure(label_map, None, CLASSES, None)
+    assert {(each.score, each.probability, each.runner_up) for each in by_hand} == {(1.0, None, None)}
 
 
 def test_ring_counts_its_own_pixels_only_and_is_as_long_as_the_way_round() -> None:
@@ -219,7 +226,7 @@ def test_the_last_pixel_of_the_picture_has_its_score() -> None:
     label_map, highest = empty(), np.zeros((100, 120), dtype=np.uint8)
     label_map[98:, 117:] = 1
     highest[99, 119] = 204
-    assert [each.score for each in measure(label_map, highest, CLASSES, None)] == [0.8]
+    assert [each.score for each in measure(label_map, regions_in(label_map, highest), CLASSES, None)] == [0.8]
     label_map[:] = 0
     label_map[99, 119] = 1
-    assert [each.score for each in measure(label_map, highest, CLASSES, None)] == [0.8]
+    assert [each.score for each in measure(label_map, regions_in(label_map, highest), CLASSES, None)] == [0.8]

@@ -55,6 +55,23 @@ def test_numbers_are_read_as_written(text: str, value: float) -> None:
     assert recipe.limits_of("no") == Limits(max_area_px=value)
 
 
+@pytest.mark.parametrize(
+    ("text", "least"),
+    [
+        ("", None),
+        ("min_area_px: 7", 7),
+        ("min_area_mm2: 0.5\npixel_pitch_mm: 0.1", 50),
+        ("min_area_mm2: 0.501\npixel_pitch_mm: 0.1", 51),
+        ("min_area_mm2: 0\npixel_pitch_mm: 0.1", 1),
+        ("min_area_mm2: 1.25\ncalibration: {from_px: [0, 0], to_px: [3, 4], distance_mm: 2.5}", 5),
+    ],
+)
+def test_least_area_in_whole_pixels(text: str, least: int | None) -> None:
+    recipe = parse_recipe(f"name: a\n{text}", "least.yaml")
+    assert recipe.least_area_px == least
+    assert parse_recipe(recipe.model_dump_json(), "again") == recipe
+
+
 def test_json_and_the_default_for_classes_not_named() -> None:
     recipe = parse_recipe(JSON, "request")
     assert recipe.limits_of("crack").max_count == 1
@@ -95,6 +112,17 @@ def test_json_and_the_default_for_classes_not_named() -> None:
         ("name: a\nseverities: {criticl: {max_count: 0}}", r"severities\.criticl.*'critical'"),
         ("name: a\nreview: {}", "review: sets no limits; set at least one of limits"),
         ("name: a\nborder: ignore", "border: Input should be 'judge' or 'review'"),
+        ("name: a\nmin_area_px: 0", "line 2: min_area_px: .*greater than or equal to 1"),
+        ("name: a\nmin_area_px: 1.5", "line 2: min_area_px: .*valid integer"),
+        ("name: a\nmin_area_px: 1e20", "line 2: min_area_px: "),
+        ("name: a\nmin_area_px: 99999999999", "line 2: min_area_px: .*less than or equal to 2147483648"),
+        ("name: a\nmin_area_mm2: -1", "line 2: min_area_mm2: .*greater than or equal to 0"),
+        ("name: a\nmin_area_mm2: .nan", "line 2: min_area_mm2: "),
+        ("name: a\nmin_area_mm2: 0.1", "line 2: min_area_mm2: is in mm2, but there is no pixel_pitch_mm"),
+        (
+            "name: a\npixel_pitch_mm: 1\nmin_area_px: 3\nmin_area_mm2: 0.1",
+            "line 4: min_area_mm2: gives the least area too; set only one of the two",
+        ),
         ("name: a\nmin_estimated_dice: 90", "min_estimated_dice: .*less than or equal to 1"),
         ("name: a\nroi:\n- polygon_px: [[0, 0], [1, 1], [2, 2]]", r"line 3: roi\.0: .*lie on one line"),
         ("name: a\nroi: [{polygon_px: [[0, 0], [1, 1]]}]", r"roi\.0\.polygon_px: .*at least 3"),

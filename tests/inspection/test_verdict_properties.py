@@ -14,6 +14,7 @@ from app.inspection.measure import measure
 from app.inspection.recipe import Recipe, parse_recipe
 from app.inspection.results import Defect, Findings, Reason, Verdict, ZoneDefects
 from app.inspection.verdict import doubts_about, judge
+from tests.inspection.formed import regions_in
 from tests.inspection.rules import (
     CLASSES,
     HEIGHT,
@@ -49,7 +50,8 @@ def test_verdict_follows_from_label_map_and_recipe(label_map: NDArray[np.uint8],
     recipe = recipe_of(content)
     verdict, reasons = judged(label_map, recipe)
     certain = (label_map > 0).astype(np.uint8) * 255
-    again = find(label_map.copy(), certain, CLASSES, Recipe.model_validate_json(recipe.model_dump_json()))
+    read_back = Recipe.model_validate_json(recipe.model_dump_json())
+    again = find(label_map.copy(), regions_in(label_map, certain), CLASSES, read_back)
     head, dice = (None, 0.8) if label_map.any() else (1.0, None)
     doubts = doubts_about(head, 0.5, dice, recipe)
     assert judge(again, recipe, SEVERITIES, doubts) == (verdict, reasons)

@@ -21,6 +21,7 @@ from training.export import serving_graph
 from training.generators import Generator, make_generator, write_samples
 from training.learn_artifact import learn_artifact
 from training.operating_point import expected_rates
+from training.risk_text import certainty
 from training.run import Run
 from training.segmenter import Segmenter
 from training.splits import Splits
@@ -64,6 +65,7 @@ def evaluate(run: Run) -> None:
         "confidence": confidence,
         "calibration": artifact.operating_point.model_dump(mode="json", exclude={"trade_off"}),
         "test": evaluation.figures,
+        "certainty": certainty(evaluation.figures, confidence),
         "probability_calibration": _calibration_report(run, artifact),
         "parity": read_json(run.bundle / "parity.json"),
     }

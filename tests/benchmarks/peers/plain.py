@@ -22,16 +22,16 @@ class Told:
     """What a peer serves: a graph, or for torch the folder of a bundle, and by which thresholds it judges."""
 
     model: str
-    image_threshold: float
+    head_threshold: float
     level: int  # of 255; a pixel from here on is a defect
 
     @classmethod
     def from_environment(cls) -> Self:
         """Read what `as_environment` wrote."""
-        model, image_threshold, level = (
+        model, head_threshold, level = (
             os.environ[PREFIX + name.upper()] for name in cls.__dataclass_fields__
         )
-        return cls(model, float(image_threshold), int(level))
+        return cls(model, float(head_threshold), int(level))
 
     def as_environment(self) -> dict[str, str]:
         """The environment variables that say this."""
@@ -65,9 +65,12 @@ def run(session: Any, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDA
 
 
 def judge(levels: NDArray[np.uint8], probability: float, told: Told) -> dict[str, str]:
-    """Verdict and mask (a PNG in base64, k on the k-th class) from a picture's levels, uint8 [K, h, w]."""
+    """Verdict and mask (a PNG in base64, k on the k-th class) from an image's levels, uint8 [K, h, w].
+
+    `probability` is the image-level one: below its threshold the mask is empty.
+    """
     mask = np.where(levels.max(axis=0) >= told.level, levels.argmax(axis=0) + 1, 0).astype(np.uint8)
-    if probability < told.image_threshold:
+    if probability < told.head_threshold:
         mask[:] = 0
     _, file = cv2.imencode(".png", mask)
     png = base64.b64encode(file.tobytes()).decode("ascii")
