@@ -114,3 +114,36 @@ BATCH: dict[str, Any] = {
         },
     ],
 }
+
+PART_OF_TWO: dict[str, Any] = {
+    "part_id": "tile-000117",
+    "verdict": "fail",
+    "reasons": [
+        {
+            "rule": "image_failed",
+            "verdict": "fail",
+            "image": 0,
+            "rules": ["max_count"],
+            "problem": None,
+            "measured": None,
+            "limit": None,
+        },
+        {
+            "rule": "image_not_inspected",
+            "verdict": "review",
+            "image": 1,
+            "rules": [],
+            "problem": "image_truncated",
+            "measured": None,
+            "limit": None,
+        },
+    ],
+    "rule": "worst",
+    "defect_probability": None,
+    "part_threshold": None,
+    "recipe": "default",
+    "recipe_version": 1,
+    "camera_id": "line-2-top",
+    "model": INSPECTION["model"],
+    "images": BATCH["results"],
+}

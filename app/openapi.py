@@ -34,7 +34,7 @@ from app.errors import (
     UploadTimeout,
     VersionStale,
 )
-from app.examples import BATCH
+from app.examples import BATCH, PART_OF_TWO
 from app.examples import INSPECTION as INSPECTION_EXAMPLE
 from app.frames import FRAME_TYPE
 from app.inspection import errors as core
@@ -42,7 +42,7 @@ from app.inspection.errors import PasslineError
 from app.problems import MEDIA_TYPE, TABLE
 from app.recipe_schemas import Activations
 from app.schemas import Problem
-from app.uploads import RAW_TYPES
+from app.uploads import PART_IMAGES, RAW_TYPES
 
 _PICTURE: tuple[type[PasslineError], ...] = (
     core.ImageEmpty,
@@ -160,12 +160,15 @@ INSPECTION_BODY = _body(
     | {media_type: {"schema": _BINARY} for media_type in (*RAW_TYPES, FRAME_TYPE)}
 )
 BATCH_BODY = _body(_form({"images": {"type": "array", "items": _BINARY, "minItems": 1}}, "images"))
+_PART_IMAGES = {"type": "array", "items": _BINARY, "minItems": PART_IMAGES[0], "maxItems": PART_IMAGES[1]}
+PART_BODY = _body(_form({"image": _PART_IMAGES}, "image"))
 INSPECTION = problem_responses(*_PICTURE, *_REQUEST) | {
     200: {"content": {"text/html": {"schema": {"type": "string"}}}}
 }
 # A certificate holds what a client sent, so a browser is told to run and load nothing on its account.
 PAGE_HEADERS = {"Content-Security-Policy": PAGE_POLICY, "Vary": "Accept"}
 BATCH_PROBLEMS = problem_responses(*_REQUEST, BatchTooLarge)
+PART = problem_responses(*_PICTURE, *_REQUEST, BatchTooLarge)
 NOT_READY = problem_responses(NotReady)
 READ = problem_responses(*_DOORS, NotReady)
 
@@ -213,7 +216,11 @@ ROLLBACK = problem_responses(
     NoPreviousBundle, core.RecipeInvalid, core.RecipeUnknown, RequestInvalid, Unexpected, *_DOORS
 )
 METRICS = problem_responses(*_DOORS) | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
-_EXAMPLES = {"/v1/inspections": INSPECTION_EXAMPLE, "/v1/inspections/batch": BATCH}
+_EXAMPLES = {
+    "/v1/inspections": INSPECTION_EXAMPLE,
+    "/v1/inspections/batch": BATCH,
+    "/v1/parts": PART_OF_TWO,
+}
 
 
 class DocumentedApp(FastAPI):

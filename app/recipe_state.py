@@ -72,6 +72,5 @@ class State:
 
 def fitting(written: Written, inspector: Inspector) -> Recipe:
     """A recipe that fits the inspector's bundle; raises RecipeInvalid where it does not."""
-    table = inspector.session.artifact.operating_point.trade_off
-    check_fit(written, inspector.bundle.class_names, table)
+    check_fit(written, inspector.bundle.class_names, inspector.session.artifact.operating_point)
     return written.recipe

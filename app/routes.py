@@ -12,6 +12,8 @@ from app import openapi
 from app.accept import wants
 from app.docs_page import docs_page
 from app.doors import needs
+from app.part_inspection import inspect_part
+from app.part_schemas import PartAnswer
 from app.schemas import BatchAnswer, BatchOptions, Health, InspectionAnswer, ModelAnswer, Options, Readiness
 from app.service import Service
 from app.uploads import unless_client_leaves
@@ -106,6 +108,26 @@ async def inspect_batch(
     deadline = deadline_of(deadline_ms or service.settings.batch_deadline_ms)
     async with service.uploads.batch(request, options) as submission:
         return await unless_client_leaves(request, service.inspect_batch(submission, deadline))
+
+
+@router.post(
+    "/v1/parts",
+    tags=["inspections"],
+    summary="Inspect one part by several images",
+    responses=openapi.PART,
+    openapi_extra=openapi.PART_BODY,
+    dependencies=[Depends(each_once)],
+)
+async def inspect_images_of_part(
+    request: Request,
+    service: ReadyService,
+    options: Annotated[BatchOptions, Query()],
+    deadline_ms: DeadlineMs = None,
+) -> PartAnswer:
+    """Inspect each image of the repeated form field `image`, and give the part one verdict by the recipe."""
+    deadline = deadline_of(deadline_ms or service.settings.batch_deadline_ms)
+    async with service.uploads.part(request, options) as submission:
+        return await unless_client_leaves(request, inspect_part(service, submission, deadline))
 
 
 @router.get("/v1/model", tags=["model"], summary="The bundle being served", responses=openapi.READ)

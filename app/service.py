@@ -207,12 +207,15 @@ class Service:
         chosen = loaded.recipes.choose(submission.options)  # once, as `loaded`: all are judged by the same
 
         async def inspect(upload: Upload) -> InspectionAnswer:
-            order = loaded.order(upload, submission.options, chosen)
-            return self._recorded(order, await self.run_when_room(judge, order, deadline))
+            return await self.inspect_when_room(loaded.order(upload, submission.options, chosen), deadline)
 
         done = await self.in_turn(inspect, submission.pictures)
         pairs = zip(submission.pictures, done, strict=True)
-        return batch_answer([self._item(upload, outcome) for upload, outcome in pairs])
+        return batch_answer([self.item(upload, outcome) for upload, outcome in pairs])
+
+    async def inspect_when_room(self, order: Order, deadline: float) -> InspectionAnswer:
+        """Inspect one image of several by `deadline`; raises a PasslineError."""
+        return self._recorded(order, await self.run_when_room(judge, order, deadline))
 
     async def run_when_room(self, work: Callable[[Order], T], order: Order, deadline: float) -> T:
         """Do one picture's work on a thread, as a picture of a batch; raises a PasslineError."""
@@ -241,7 +244,8 @@ class Service:
         log.info("inspected", extra=about | {"ms": answer.timings_ms["total"]})
         return answer
 
-    def _item(self, upload: Upload, outcome: InspectionAnswer | BaseException) -> BatchItem:
+    def item(self, upload: Upload, outcome: InspectionAnswer | BaseException) -> BatchItem:
+        """What is answered for one image of several; counts a problem."""
         if isinstance(outcome, InspectionAnswer):
             return BatchItem(filename=upload.filename, inspection=outcome, problem=None)
         return BatchItem(filename=upload.filename, inspection=None, problem=self.problem(outcome))

@@ -20,6 +20,7 @@ from prometheus_client import (
 
 from app.drift import CameraMetrics
 from app.inspection.artifact import Gate
+from app.part_schemas import PartAnswer
 from app.schemas import InspectionAnswer, ModelUsed, Problem
 from app.stdout import LineHandler, unwaited
 
@@ -83,6 +84,9 @@ class Metrics:
         self._reasons = Counter(
             "passline_reasons", "Pictures with a reason of the rule.", ["rule"], registry=own
         )
+        self._parts = Counter(
+            "passline_parts", "Parts inspected, of several images each.", ["verdict", "rule"], registry=own
+        )
         self._errors = Counter("passline_errors", "Problems answered.", ["code"], registry=own)
         self._changes = Counter(
             "passline_recipe_changes", "Changes of recipes or activations.", ["kind"], registry=own
@@ -142,6 +146,10 @@ class Metrics:
             self._reasons.labels(rule).inc()
         for step, milliseconds in answer.timings_ms.items():
             self._step_seconds.labels(step).observe(milliseconds / 1000)
+
+    def part_inspected(self, answer: PartAnswer) -> None:
+        """A part was judged by its images, each of which has been counted."""
+        self._parts.labels(answer.verdict, answer.rule).inc()
 
     def foresee(self, codes: Iterable[str]) -> None:
         """Show these problems as 0 before there is one: a series that begins with 1 has not increased."""

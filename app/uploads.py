@@ -31,6 +31,7 @@ TEXT_TYPES = ("application/yaml", "application/json")
 MAX_TEXT_BYTES = 4 * MAX_RECIPE_CHARS  # the most that UTF-8 makes of them
 LABEL_FIELDS = frozenset(Labels.model_fields)
 RETRY_S = 1
+PART_IMAGES = (2, 64)  # the fewest and the most of one part
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,24 @@ class Uploads:
                 raise _missing("images", "send each picture of the batch in a field of this name")
             candidate = _candidate(form) if with_candidate else ""
             yield Submission(pictures, _options(form, query), candidate)
+
+    @asynccontextmanager
+    async def part(self, request: Request, query: Options) -> AsyncIterator[Submission]:
+        """The images of one part, with its id; their memory is counted until the end."""
+        _media_type(request, (FORM_TYPE,), f"a part is {FORM_TYPE} with each image in a field `image`")
+        fewest, most = PART_IMAGES
+        async with self._body(request, self._settings.max_batch_bytes) as chunks:
+            form = await self._form(request, chunks, {"image": min(most, self._settings.max_batch_images)})
+            images = tuple(Upload(each.filename, of_form(each, query)) for each in form.files["image"])
+            options = _options(form, query)
+            if len(images) < fewest:
+                message = f"is given {len(images)} times; a part has at least {fewest} images"
+                raise RequestInvalid(
+                    f"the form field 'image' {message}", (WrongField("form.image", message),)
+                )
+            if options.part_id is None:
+                raise _missing("part_id", "say which part the images show")
+            yield Submission(images, options)
 
     @asynccontextmanager
     async def _body(self, request: Request, limit: int) -> AsyncIterator[AsyncIterator[bytes]]:

@@ -28,6 +28,7 @@ def model_card(bundle: Bundle, evaluation: Figures, by_picture: Figures | None, 
         _figures(evaluation, by_picture),
         *([cross_validation(folds)] if folds else []),
         _detail(evaluation["test"]),
+        *([_by_part(evaluation["test"]["by_part"])] if evaluation["test"].get("by_part") else []),
         _operating_points(bundle),
         *([_gate(evaluation["gate"])] if "gate" in evaluation else []),
         *_artifacts(evaluation),
@@ -195,6 +196,26 @@ def _detail(test: Figures) -> str:
         f"| {name} | {row['pictures']} | {row['any_defect']} |"
         for name, row in test["dice"]["by_defect_size"].items()
     ]
+    return "\n".join(lines)
+
+
+def _by_part(figures: Figures) -> str:
+    """Parts of several images, by each rule that a recipe may choose for them."""
+    rates = ("accuracy", "precision", "recall", "escape_rate", "overkill_rate")
+    lines = [
+        _paragraph(
+            f"By part, of {figures['parts']} parts with two or more images ({figures['defective']} defective, "
+            f"{figures['images']} images), each judged by all its images:"
+        ),
+        "",
+        "| rule for parts | called defective | accuracy | precision | recall | escape rate | overkill rate |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for rule in ("worst", "joint"):
+        for called, name in (("fail_or_review", "`fail` or `review`"), ("fail", "`fail` alone")):
+            if figures[rule] is not None:
+                cells = " | ".join(_rate(figures[rule][called][key]) for key in rates)
+                lines.append(f"| `{rule}` | {name} | {cells} |")
     return "\n".join(lines)
 
 

@@ -15,6 +15,7 @@ from app.inspection.mask import marks_of, pixel_level
 from app.inspection.mask_metrics import dice
 from training.bounds import interval
 from training.config import OperatingPointConfig
+from training.part_fit import fit_part_model
 from training.predictions import Scored
 from training.region_fit import UNFITTED, fit_region_model, held_out_probability, region_table
 from training.risk import choose_row, thinned, trade_off
@@ -39,12 +40,14 @@ def choose(scored: Sequence[Scored], config: OperatingPointConfig) -> Choice:
     """Return the operating point of a graph, chosen on images that the graph was not fitted on.
 
     First the pixel threshold with the best Dice of defective images; at it the region model is fitted; the
-    head threshold is what `HEAD_REVIEWS` of the good images exceed. Last comes the image threshold, by the
-    risk asked for, on probabilities that each image has from region models fitted on other groups. The
-    expected rates are those of the same images, a first guess until those of a test split replace them.
+    head threshold is what `HEAD_REVIEWS` of the good images exceed. Last come the image threshold, by the
+    risk asked for, and the part model, on probabilities that each image has from region models fitted on
+    other groups. The expected rates are those of the same images, a first guess until those of a test split
+    replace them.
+
     Raises OperatingPointError where there is only one kind of image, or no threshold tells the kinds apart.
     """
-    defective = [each.defective for each in scored]
+    defective, groups = [each.defective for each in scored], [each.group for each in scored]
     if len(set(defective)) < 2:
         raise OperatingPointError("thresholds need good and defective images to be chosen on")
     draft = OperatingPoint(
@@ -58,9 +61,7 @@ def choose(scored: Sequence[Scored], config: OperatingPointConfig) -> Choice:
     image = table.highest(held_out_probability(table))
     # An image that the head stops is stopped at every image threshold.
     stopped = np.array([each.head_probability >= draft.head_threshold for each in scored])
-    risks = trade_off(
-        np.where(stopped, 1.0, image).tolist(), defective, [each.group for each in scored], config.confidence
-    )
+    risks = trade_off(np.where(stopped, 1.0, image).tolist(), defective, groups, config.confidence)
     if risks is None:
         raise OperatingPointError(
             "every image threshold calls all images the same, or is wrong of all of one kind; train longer"
@@ -73,6 +74,7 @@ def choose(scored: Sequence[Scored], config: OperatingPointConfig) -> Choice:
         "expected": expected_rates("calibration", defective, called, config.confidence),
         "chosen": chosen,
         "trade_off": thinned(risks, row),
+        "parts": fit_part_model(image.tolist(), groups, defective, config),
     }
     return Choice(draft.model_copy(update=settled), image)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from app.inspection.calibration import ProbabilityCalibration
+from app.inspection.part_model import PartModel
 from app.inspection.parts import Part, Sha256, Share, Threshold
 from app.inspection.region_model import RegionModel
 from app.inspection.trade_off import Chosen, TradeOff
@@ -64,7 +65,8 @@ class OperatingPoint(Part):
     `image_threshold`, and an image is defective if it shows a defect. Where a tile's image-level probability
     reaches `head_threshold` and no defect lies in it, the image is reviewed. `dice_interval` is None where
     too few images were there to state one. `chosen` says how the image threshold was chosen, `trade_off` what
-    others would cost.
+    others would cost. `parts` judges parts seen in several images of one view, None where too few parts were
+    there to fit it.
     """
 
     pixel_threshold: Threshold
@@ -76,6 +78,7 @@ class OperatingPoint(Part):
     dice_interval: DiceInterval | None = None
     chosen: Chosen | None = None
     trade_off: TradeOff | None = None
+    parts: PartModel | None = None
 
 
 GateScore = Literal[

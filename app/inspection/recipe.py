@@ -21,6 +21,7 @@ from app.inspection.limits import (
     Strict,
     misplaced,
 )
+from app.inspection.part_model import PartRule
 from app.inspection.recipe_text import Document, field_at, read_document
 from app.inspection.results import Severity
 from app.inspection.trade_off import PointChoice
@@ -113,6 +114,11 @@ class Recipe(Rules, Titled):
     """Whether a defect that touches the picture's edge, and may go on outside, is a review at least."""
     min_estimated_dice: Annotated[float, Field(ge=0, le=1)] | None = None
     """The least estimated Dice with which a part may pass; below it, it is reviewed."""
+    parts: PartRule = "worst"
+    """How several images of one part are judged: by the worst verdict, or by their joint probability.
+
+    `joint` is for repeated images of one view, such as exposures, and for recipes that accept no defect.
+    """
 
     @field_validator("pixel_pitch_mm")
     @classmethod
@@ -158,6 +164,18 @@ class Recipe(Rules, Titled):
                 "is in mm, but there is no pixel_pitch_mm or calibration; set one of them, or limits in px",
                 *in_mm[0],
             )
+        return self
+
+    @model_validator(mode="after")
+    def _joint_accepts_no_defect(self) -> "Recipe":
+        """The joint probability is that of any defect anywhere: it knows no region and no tolerance."""
+        if self.parts == "worst":
+            return self
+        if self.roi or self.ignore:
+            raise misplaced("joint counts the whole image; leave roi and ignore out, or use worst", "parts")
+        for place, limits in (*super().sets(), (("other",), self.other)):
+            if limits.max_count != 0:
+                raise misplaced("must be max_count: 0, since parts: joint accepts no defect", *place)
         return self
 
     @model_validator(mode="after")

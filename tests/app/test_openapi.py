@@ -16,14 +16,15 @@ from schemathesis.specs.openapi.checks import (
 )
 from starlette.testclient import TestClient
 
-from app.examples import BATCH, INSPECTION
+from app.examples import BATCH, INSPECTION, PART_OF_TWO
 from app.main import create_app
+from app.part_schemas import PartAnswer
 from app.problems import TABLE
 from app.schemas import BatchAnswer, InspectionAnswer, Problem
 from app.settings import Settings
 from tests.serving import serving
 
-POSTS = {("/v1/inspections", "POST"), ("/v1/inspections/batch", "POST")}
+POSTS = {("/v1/inspections", "POST"), ("/v1/inspections/batch", "POST"), ("/v1/parts", "POST")}
 CHANGES = {
     *(("/v1/recipes/{name}", method) for method in ("PUT", "DELETE")),
     ("/v1/recipes/dry-run", "POST"),
@@ -123,7 +124,13 @@ def test_every_problem_that_a_request_can_meet_is_documented(document: dict[str,
 def test_the_worked_examples_are_true_to_the_shapes(document: dict[str, Any]) -> None:
     assert InspectionAnswer.model_validate(INSPECTION).model_dump(mode="json") == INSPECTION
     assert BatchAnswer.model_validate(BATCH).model_dump(mode="json") == BATCH
-    for path, example in (("/v1/inspections", INSPECTION), ("/v1/inspections/batch", BATCH)):
+    assert PartAnswer.model_validate(PART_OF_TWO).model_dump(mode="json") == PART_OF_TWO
+    examples = {
+        "/v1/inspections": INSPECTION,
+        "/v1/inspections/batch": BATCH,
+        "/v1/parts": PART_OF_TWO,
+    }
+    for path, example in examples.items():
         content = document["paths"][path]["post"]["responses"]["200"]["content"]["application/json"]
         assert content["example"] == example
 

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
+from app.inspection.artifact import OperatingPoint
 from app.inspection.errors import RecipeInvalid
 from app.inspection.fit import check_fit
 from app.inspection.recipe import read_recipe
-from app.inspection.trade_off import TradeOff
+from tests.tiny_bundle import REGIONS
 from tests.trade_offs import trade_off
 
 CLASSES = ("crack", "pore")
@@ -23,13 +24,14 @@ zones:
 """
 
 
+def point(**more: Any) -> OperatingPoint:
+    settings = {"pixel_threshold": 0.5, "min_area_px": 4, "image_threshold": 0.5, "head_threshold": 0.5}
+    return OperatingPoint.model_validate(settings | {"regions": REGIONS} | more)
+
+
 def refusal(text: str, table: dict[str, Any] | None = None) -> str:
     with pytest.raises(RecipeInvalid) as caught:
-        check_fit(
-            read_recipe(text, "line4.yaml"),
-            CLASSES,
-            None if table is None else TradeOff.model_validate(table),
-        )
+        check_fit(read_recipe(text, "line4.yaml"), CLASSES, point(trade_off=table))
     return str(caught.value)
 
 
@@ -64,4 +66,12 @@ def test_without_a_table_no_operating_point_fits() -> None:
 
 def test_what_fits_is_accepted() -> None:
     text = "name: a\nlimits: {pore: {max_count: 0}}\noperating_point: {max_overkill: 0.1}\n"
-    check_fit(read_recipe(text, "a.yaml"), CLASSES, TradeOff.model_validate(trade_off()))
+    check_fit(read_recipe(text, "a.yaml"), CLASSES, point(trade_off=trade_off()))
+
+
+def test_joint_parts_need_a_part_model() -> None:
+    text = "name: a\nparts: joint\n"
+    assert refusal(text).startswith("line4.yaml: line 2: parts: the bundle holds no part model")
+    model = {"mean_logit": 1, "max_logit": 1, "bias": 0, "part_threshold": 0.5}
+    check_fit(read_recipe(text, "a.yaml"), CLASSES, point(parts=model))
+    check_fit(read_recipe("name: a\nparts: worst\n", "a.yaml"), CLASSES, point())

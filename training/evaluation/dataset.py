@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from app.inspection.calibration import Curve
 from app.inspection.inspector import Inspector
+from app.inspection.part_model import PartModel
 from training.datasets.sample import Dataset, Sample
+from training.evaluation.by_part import part_figures
 from training.evaluation.curves import image_reliability, picture_curves, pro_curve
 from training.evaluation.figures import summarise
 from training.evaluation.judged import Judged, judge, see
@@ -45,6 +47,7 @@ def evaluate_parts(
     levels, judged = PixelLevels(), []
     calibrated: list[tuple[NDArray[np.float32], PixelLevels]] = []
     curves: list[Curve] = []
+    models: list[PartModel | None] = []
     for inspector, samples in parts:
         calibration, own = inspector.session.artifact.calibration, PixelLevels()
         for sample in samples:
@@ -55,11 +58,13 @@ def evaluate_parts(
                     each.add(seen.prediction.probability, bits)
             judged.append(judge(sample, seen, bits, classes))
             curves.append(calibration.image)
+            models.append(inspector.session.artifact.operating_point.parts)
         calibrated.append((calibration.mask_table(), own))
     figures = summarise(judged, confidence) | {
         **image_reliability(judged, curves),
         "pixels": levels.figures(calibrated),
         "curves": (picture_curves(judged) or {}) | {"region_overlap": pro_curve(levels)},
+        "by_part": part_figures(judged, models, confidence),
         "slices": slice_figures(judged, confidence),
     }
     return Evaluation(judged, figures)

@@ -64,13 +64,7 @@ def size_name(defect_px: int) -> str:
     return f"{low}-{high - 1} px" if high < SIZE_BINS_PX[-1][1] else f"{low} px and more"
 
 
-def _counts(judged: Sequence[Judged]) -> dict[str, tuple[int, int]]:
-    """Of each picture-level rate, how many pictures it counts, of how many."""
-    pairs = Counter((each.defective, each.called_defective) for each in judged)
-    return _shares(pairs[True, True], pairs[True, False], pairs[False, True], pairs[False, False])
-
-
-def _shares(hits: Any, escapes: Any, alarms: Any, passes: Any) -> dict[str, tuple[Any, Any]]:
+def shares(hits: Any, escapes: Any, alarms: Any, passes: Any) -> dict[str, tuple[Any, Any]]:
     """Each rate as (part, whole), of counts or of arrays of counts."""
     return {
         "accuracy": (hits + passes, hits + escapes + alarms + passes),
@@ -79,6 +73,12 @@ def _shares(hits: Any, escapes: Any, alarms: Any, passes: Any) -> dict[str, tupl
         "escape_rate": (escapes, hits + escapes),
         "overkill_rate": (alarms, alarms + passes),
     }
+
+
+def _counts(judged: Sequence[Judged]) -> dict[str, tuple[int, int]]:
+    """Of each picture-level rate, how many pictures it counts, of how many."""
+    pairs = Counter((each.defective, each.called_defective) for each in judged)
+    return shares(pairs[True, True], pairs[True, False], pairs[False, True], pairs[False, False])
 
 
 def _by_group(judged: Sequence[Judged], confidence: float) -> Figures:
@@ -104,7 +104,7 @@ def _bootstrap(sums: NDArray[np.float64], confidence: float) -> dict[str, list[f
     )
     tails = [100 * (1 - confidence) / 2, 100 * (1 + confidence) / 2]
     intervals: dict[str, list[float] | None] = {}
-    for name, (part, whole) in (_shares(*draws.T[:4]) | {"dice": (draws[:, 4], draws[:, 5])}).items():
+    for name, (part, whole) in (shares(*draws.T[:4]) | {"dice": (draws[:, 4], draws[:, 5])}).items():
         values = part[whole > 0] / whole[whole > 0]
         intervals[name] = np.percentile(values, tails).round(4).tolist() if len(values) else None
     return intervals
