@@ -108,7 +108,7 @@ def operating_point(options: argparse.Namespace) -> int:
 
 def _asked(options: argparse.Namespace) -> OperatingPointConfig:
     """What the options ask of an operating point; raises ConfigError."""
-    asked = {name: getattr(options, name) for name in OperatingPointConfig.model_fields}
+    asked = {name: getattr(options, name, None) for name in OperatingPointConfig.model_fields}
     if options.cost is not None:
         asked["cost"] = dict(zip(("escape", "overkill"), options.cost, strict=True))
         asked["cost"]["defective_share"] = options.defective_share

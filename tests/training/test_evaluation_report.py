@@ -41,12 +41,13 @@ def test_figures_of_a_set_by_hand(tmp_path: Path) -> None:
     assert figures["dice"]["per_class"]["dark"]["of_its_class"] == 0.5
     pixels = figures["pixels"]
     assert (pixels["defect_px"], pixels["regions"]) == (344, 2)
-    # of both kinds one picture is at the dark box's probability, one at 1/255: ties all round
+    # of both kinds one image shows the dark box and one shows nothing: ties all round
     assert (figures["auroc"], figures["average_precision"]) == (0.5, 0.5)
     assert figures["curves"]["image_threshold"]["escape_rate"] == [0.5, 0.0]
     assert figures["curves"]["image_threshold"]["overkill_rate"] == [0.5, 1.0]
-    # half of the two pictures at 235/255 are defective, and half of the two at 1/255
-    gap = abs(235 / 255 - 0.5) / 2 + abs(1 / 255 - 0.5) / 2
+    # half of the two images with a region of level 235 are defective, and half of the two without a region
+    of_region = 1 / (1 + np.exp(-(10 * 235 / 255 - 5)))
+    gap = abs(of_region - 0.5) / 2 + abs(0 - 0.5) / 2
     assert figures["image_reliability"]["ece"] == pytest.approx(gap, abs=1e-4)
 
 

@@ -35,7 +35,7 @@ def bundle(tmp_path: Path) -> Bundle:
     directory = write_tiny_bundle(tmp_path / "tiny")
     bundle = Bundle.load(directory)
     fp32 = bundle.artifacts[0]
-    blind = fp32.operating_point.model_copy(update={"image_threshold": 0.99})
+    blind = fp32.operating_point.model_copy(update={"image_threshold": 0.99, "head_threshold": 1.0})
     int8 = fp32.model_copy(update={"name": "int8", "operating_point": blind})
     write_manifest(directory, bundle.model_copy(update={"artifacts": (fp32, int8)}))
     return Bundle.load(directory)

@@ -45,7 +45,7 @@ def test_severity_of_no_class_is_refused(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_set_without_masks_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = refusal(write_parts(tmp_path / "parts", masks=False), "", capsys)
-    assert "no defective picture of the calibration split has a mask" in told
+    assert "no defective image of the calibration split has a mask" in told
 
 
 def test_picture_below_the_least_side_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
