@@ -21,7 +21,9 @@ from training.region_fit import UNFITTED, fit_region_model, held_out_probability
 from training.risk import choose_row, thinned, trade_off
 
 PIXEL_THRESHOLDS = (0.02, 0.03, 0.05, 0.07, *np.round(np.arange(0.10, 0.91, 0.05), 2).tolist())
-HEAD_REVIEWS = 0.005  # of the good images, reviewed for their image-level answer alone
+# Shares of the good images that may be reviewed for their image-level answer alone, and what it must gain.
+HEAD_REVIEWS = (0.005, 0.01, 0.02, 0.05, 0.1)
+LEAST_GAIN = 0.005
 
 
 class OperatingPointError(RuntimeError):
@@ -39,29 +41,32 @@ class Choice:
 def choose(scored: Sequence[Scored], config: OperatingPointConfig) -> Choice:
     """Return the operating point of a graph, chosen on images that the graph was not fitted on.
 
-    First the pixel threshold with the best Dice of defective images; at it the region model is fitted; the
-    head threshold is what `HEAD_REVIEWS` of the good images exceed. Last come the image threshold, by the
+    First the pixel threshold with the best Dice of defective images; at it the region model is fitted; then
+    the head threshold, which few good images exceed. Last come the image threshold, by the
     risk asked for, and the part model, on probabilities that each image has from region models fitted on
     other groups. The expected rates are those of the same images, a first guess until those of a test split
     replace them.
 
     Raises OperatingPointError where there is only one kind of image, or no threshold tells the kinds apart.
     """
-    defective, groups = [each.defective for each in scored], [each.group for each in scored]
-    if len(set(defective)) < 2:
+    defective, groups = np.array([each.defective for each in scored]), [each.group for each in scored]
+    if len(np.unique(defective)) < 2:
         raise OperatingPointError("thresholds need good and defective images to be chosen on")
     draft = OperatingPoint(
         pixel_threshold=_best_pixel_threshold(scored, config.min_area_px),
         min_area_px=config.min_area_px,
         regions=UNFITTED,
         image_threshold=1.0,
-        head_threshold=_head_threshold(scored),
+        head_threshold=1.0,
     )
     table = region_table(scored, draft)
     image = table.highest(held_out_probability(table))
+    head = np.array([each.head_probability for each in scored])
+    head_threshold = _head_threshold(head, image, defective, config.beta)
     # An image that the head stops is stopped at every image threshold.
-    stopped = np.array([each.head_probability >= draft.head_threshold for each in scored])
-    risks = trade_off(np.where(stopped, 1.0, image).tolist(), defective, groups, config.confidence)
+    stopped = head >= head_threshold
+    kinds = defective.tolist()
+    risks = trade_off(np.where(stopped, 1.0, image).tolist(), kinds, groups, config.confidence)
     if risks is None:
         raise OperatingPointError(
             "every image threshold calls all images the same, or is wrong of all of one kind; train longer"
@@ -70,11 +75,12 @@ def choose(scored: Sequence[Scored], config: OperatingPointConfig) -> Choice:
     called = (stopped | (image >= row.image_threshold)).tolist()
     settled = {
         "regions": fit_region_model(table),
+        "head_threshold": head_threshold,
         "image_threshold": row.image_threshold,
-        "expected": expected_rates("calibration", defective, called, config.confidence),
+        "expected": expected_rates("calibration", kinds, called, config.confidence),
         "chosen": chosen,
         "trade_off": thinned(risks, row),
-        "parts": fit_part_model(image.tolist(), groups, defective, config),
+        "parts": fit_part_model(image.tolist(), groups, kinds, config),
     }
     return Choice(draft.model_copy(update=settled), image)
 
@@ -133,8 +139,28 @@ def _dice_at(
     return dice(large[regions], marked)
 
 
-def _head_threshold(scored: Sequence[Scored]) -> float:
-    """What so few good images exceed by their image-level answer; above every good one where they are few."""
-    good = np.sort([each.head_probability for each in scored if not each.defective])
-    place = min(len(good) - 1, int(np.ceil((1 - HEAD_REVIEWS) * len(good))))
-    return min(1.0, float(np.nextafter(np.float32(good[place]), np.float32(2))))
+def _head_threshold(
+    head: NDArray[np.float64], image: NDArray[np.float64], defective: NDArray[np.bool_], beta: float
+) -> float:
+    """The image-level answer from which an image without a defect is reviewed.
+
+    As few good images as `HEAD_REVIEWS` begins with exceed it; more only where that gains F-beta.
+    """
+    best, chosen = -1.0, 1.0
+    good = np.sort(head[~defective])
+    for share in HEAD_REVIEWS:
+        place = min(len(good) - 1, int(np.ceil((1 - share) * len(good))))
+        threshold = min(1.0, float(np.nextafter(np.float32(good[place]), np.float32(2))))
+        reached = _best_f_beta(np.where(head >= threshold, np.inf, image), defective, beta)
+        if reached > best + LEAST_GAIN:
+            best, chosen = reached, threshold
+    return chosen
+
+
+def _best_f_beta(levels: NDArray[np.float64], defective: NDArray[np.bool_], beta: float) -> float:
+    """F-beta of calling images defective from a level on, at the best level."""
+    order = np.argsort(-levels)
+    hits, called = np.cumsum(defective[order]), np.arange(1, len(levels) + 1)
+    last = np.append(np.diff(levels[order]) != 0, True)  # equal levels are called together
+    scores = (1 + beta**2) * hits / (beta**2 * defective.sum() + called)
+    return float(scores[last].max())

@@ -95,7 +95,10 @@ def _enough(defect: Floats) -> bool:
 def _fitted(table: RegionTable, rows: NDArray[np.bool_]) -> RegionModel:
     features, defect = table.features[rows], table.defect[rows]
     middle, spread = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-6)
-    fit = LogisticRegression(C=1.0, max_iter=1000).fit((features - middle) / spread, defect)
+    # Images count alike: else one with many specks would weigh more than many with one defect each.
+    image = table.image[rows]
+    weight = 1 / np.bincount(image)[image]
+    fit = LogisticRegression(C=1.0, max_iter=1000).fit((features - middle) / spread, defect, weight)
     weights = fit.coef_[0] / spread
     return RegionModel(
         weights={name: round(float(each), 6) for name, each in zip(REGION_FEATURES, weights, strict=True)},

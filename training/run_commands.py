@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -108,7 +109,7 @@ def operating_point(options: argparse.Namespace) -> int:
 
 def _asked(options: argparse.Namespace) -> OperatingPointConfig:
     """What the options ask of an operating point; raises ConfigError."""
-    asked = {name: getattr(options, name, None) for name in OperatingPointConfig.model_fields}
+    asked: dict[str, Any] = {name: getattr(options, name, None) for name in OperatingPointConfig.model_fields}
     if options.cost is not None:
         asked["cost"] = dict(zip(("escape", "overkill"), options.cost, strict=True))
         asked["cost"]["defective_share"] = options.defective_share
