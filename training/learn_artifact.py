@@ -42,6 +42,10 @@ class Unseen:
         """What it answers of the validation images."""
         return self._score(self.validation)
 
+    def scored_all(self) -> list[Scored]:
+        """What it answers of both."""
+        return [*self.scored_validation(), *self.scored()]
+
     def _score(self, samples: Sequence[Sample]) -> list[Scored]:
         graph = self.inspector.session.artifact.sha256[:16]
         return score(self.inspector, samples, self.folder and self.folder / graph)

@@ -151,7 +151,7 @@ def _head_threshold(
     for share in HEAD_REVIEWS:
         place = min(len(good) - 1, int(np.ceil((1 - share) * len(good))))
         threshold = min(1.0, float(np.nextafter(np.float32(good[place]), np.float32(2))))
-        reached = _best_f_beta(np.where(head >= threshold, np.inf, image), defective, beta)
+        reached = _best_f_beta(np.where(head >= threshold, 2.0, image), defective, beta)
         if reached > best + LEAST_GAIN:
             best, chosen = reached, threshold
     return chosen

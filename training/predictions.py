@@ -21,6 +21,10 @@ class Labelled(Protocol):
     """What thresholds are chosen by: an image with its label. `Sample` is one."""
 
     @property
+    def name(self) -> str:
+        """What tells the image from the others."""
+
+    @property
     def group(self) -> str:
         """The part that the image shows."""
 

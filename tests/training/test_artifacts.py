@@ -17,6 +17,7 @@ from training.artifacts.latency import inspector_of, ratios, share_out
 from training.artifacts.make import Source, make_artifacts, quantisation_samples
 from training.config import OperatingPointConfig
 from training.learn_artifact import Unseen
+from training.predictions import score
 from training.splits import Splits
 
 from .labelled import labelled, tiny_dataset
@@ -90,7 +91,9 @@ def test_artifact_answers_nearly_as_fp32(convolving: Path, name: str, most: int,
 
 def test_answers_of_a_set(tmp_path: Path) -> None:
     bundle = Bundle.load(write_tiny_bundle(tmp_path / "tiny"))
-    found = answers([(inspector_of(bundle, bundle.artifacts[0]), tiny_dataset(tmp_path).samples)])
+    inspector = inspector_of(bundle, bundle.artifacts[0])
+    scored = score(inspector, tiny_dataset(tmp_path).samples)
+    found = answers(scored, inspector.session.artifact.operating_point)
     assert found.verdicts == {"found": "fail", "escaped": "pass", "passed": "pass", "alarm": "fail"}
     assert (set(found.escapes), found.dice) == ({"escaped"}, 0.5)
 

@@ -1,14 +1,17 @@
 """What an artifact may lose against fp32, measured on pictures that neither fit nor test split hold."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from app.inspection.inspector import Inspector
+from app.inspection.artifact import OperatingPoint
+from app.inspection.findings import unexplained
+from app.inspection.mask_metrics import dice
+from app.inspection.regions import Scope
 from app.inspection.results import Verdict
-from training.datasets.sample import Sample
 from training.evaluation.figures import mean
-from training.evaluation.judged import judge_samples
+from training.operating_point import label_map
+from training.predictions import Scored
 
 MAX_DICE_LOSS = 0.005
 
@@ -27,14 +30,21 @@ class Answers:
         return frozenset(name for name in self.defective if self.verdicts[name] == "pass")
 
 
-def answers(parts: Iterable[tuple[Inspector, Sequence[Sample]]]) -> Answers:
-    """Inspect samples as the service does; raises DatasetError naming one that is refused."""
-    judged = [each for inspector, samples in parts for each in judge_samples(inspector, samples)]
-    return Answers(
-        dice=mean([each.dice for each in judged if each.dice is not None]),
-        verdicts={each.name: each.verdict for each in judged},
-        defective=frozenset(each.name for each in judged if each.defective),
-    )
+def answers(scored: Iterable[Scored], point: OperatingPoint) -> Answers:
+    """What the service answers of scored images at an operating point, by a recipe that accepts no defect."""
+    overlaps: list[float | None] = []
+    verdicts: dict[str, Verdict] = {}
+    defective = set()
+    for each in scored:
+        found = label_map(each, point)
+        head = unexplained(found, each.tiles, Scope(None))
+        doubtful = head is not None and head >= point.head_threshold
+        verdicts[each.label.name] = "fail" if found.any() else "review" if doubtful else "pass"
+        if each.defective:
+            defective.add(each.label.name)
+            if (bits := each.bits) is not None and bits.any():
+                overlaps.append(dice(found > 0, bits > 0))
+    return Answers(mean(overlaps), verdicts, frozenset(defective))
 
 
 def held_against(found: Answers, reference: Answers) -> dict[str, Any]:

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from app.inspection.artifact import Artifact, OperatingPoint
+from app.inspection.artifact import Artifact
 from app.inspection.bundle import Bundle
-from app.inspection.calibration import ProbabilityCalibration
 from app.inspection.decode import DecodeLimits, decode
 from app.inspection.preprocess import cut
 from training.artifacts.budget import answers, held_against
@@ -114,10 +113,8 @@ class Bench:
         self.fp32 = next(each for each in source.bundle.artifacts if each.name == "fp32")
         self._tiles = quantisation_tiles(source.train, source.bundle)
         self._quantisers: dict[Path, Quantiser] = {}
-        learnt = self.fp32.operating_point, self.fp32.calibration
         self._reference = answers(
-            (inspector_of(part.bundle, _with(part.bundle.artifacts[0], *learnt)), _of_budget(each))
-            for part, each in unseen
+            (each for _, part in unseen for each in part.scored_all()), self.fp32.operating_point
         )
         self.images = len(self._reference.verdicts)
 
@@ -167,10 +164,7 @@ class Bench:
         else:
             trial.artifact = learnt.applied_to(self._hashed(trial.artifact))
             trial.calibration = learnt.report
-            found = answers(
-                (each.of(learnt.applied_to(each.inspector.session.artifact)).inspector, _of_budget(each))
-                for each in parts
-            )
+            found = answers((each for part in parts for each in part.scored_all()), learnt.point)
             figures |= held_against(found, self._reference)
             trial.why = "; ".join(figures["beyond_budget"]) or None
         trial.tries.append(figures)
@@ -220,14 +214,6 @@ class Bench:
 
     def _ratios(self, artifact: Artifact) -> dict[str, float]:
         return ratios(self._bundle, self.fp32, self._hashed(artifact), self._tiles[0])
-
-
-def _of_budget(unseen: Unseen) -> list[Sample]:
-    return [*unseen.validation, *unseen.samples]
-
-
-def _with(artifact: Artifact, point: OperatingPoint, calibration: ProbabilityCalibration) -> Artifact:
-    return artifact.model_copy(update={"operating_point": point, "calibration": calibration})
 
 
 def quantisation_tiles(samples: Sequence[Sample], bundle: Bundle) -> list[Pixels]:

@@ -21,7 +21,8 @@ def unseen_by(run: Run) -> list[tuple[Source, Unseen]]:
     if not folds:
         _, splits = split(run)
         inspector = _fp32(run)
-        unseen = Unseen(inspector, splits["calibration"], splits["validation"])
+        folder = run.directory / "predictions"
+        unseen = Unseen(inspector, splits["calibration"], splits["validation"], folder)
         return [(Source(inspector.bundle, splits["train"]), unseen)]
     found = []
     for fold in folds:
