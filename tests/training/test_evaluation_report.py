@@ -102,7 +102,7 @@ def test_a_page_without_pictures_of_the_set(tmp_path: Path) -> None:
 
 
 def test_a_page_of_figures_from_before_there_were_intervals(tmp_path: Path) -> None:
-    document = json.loads(Path("models/surface-large/1/evaluation.json").read_text())
+    document = json.loads(Path("models/surface-large/2/evaluation.json").read_text())
     estimate = document["test"]["estimated_dice"]
     document["test"]["estimated_dice"] = {
         name: estimate[name] for name in ("pictures", "mean_error", "mean_absolute_error")
