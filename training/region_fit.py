@@ -11,12 +11,15 @@ from sklearn.model_selection import StratifiedGroupKFold
 from app.inspection.artifact import OperatingPoint
 from app.inspection.defect_regions import Regions, form_regions
 from app.inspection.mask import marks_of
-from app.inspection.region_model import REGION_FEATURES, RegionModel
+from app.inspection.region_model import REGION_FEATURES, RegionFeature, RegionModel
 from training.predictions import Scored
 
 FOLDS = 5
 LEAST_EACH = 10  # regions that are defects, and that are none, from which a model is fitted
 DEFECT_SHARE = 0.1  # of a region's pixels that the reference marks, from which it counts as a defect
+
+# The highest probability adds nothing to the mean: with both, their weights are large and of opposite sign.
+FITTED: tuple[RegionFeature, ...] = ("mean_logit", "log_area", "contrast", "border_gap", "head_logit")
 
 # In force where there are too few regions to learn from: the highest probability decides, even at one half.
 UNFITTED = RegionModel(weights={"peak_probability": 10.0}, bias=-5.0)
@@ -93,7 +96,8 @@ def _enough(defect: Floats) -> bool:
 
 
 def _fitted(table: RegionTable, rows: NDArray[np.bool_]) -> RegionModel:
-    features, defect = table.features[rows], table.defect[rows]
+    columns = [REGION_FEATURES.index(name) for name in FITTED]
+    features, defect = table.features[rows][:, columns], table.defect[rows]
     middle, spread = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-6)
     # Images count alike: else one with many specks would weigh more than many with one defect each.
     image = table.image[rows]
@@ -101,7 +105,7 @@ def _fitted(table: RegionTable, rows: NDArray[np.bool_]) -> RegionModel:
     fit = LogisticRegression(C=1.0, max_iter=1000).fit((features - middle) / spread, defect, weight)
     weights = fit.coef_[0] / spread
     return RegionModel(
-        weights={name: round(float(each), 6) for name, each in zip(REGION_FEATURES, weights, strict=True)},
+        weights={name: round(float(each), 6) for name, each in zip(FITTED, weights, strict=True)},
         bias=round(float(fit.intercept_[0] - weights @ middle), 6),
         regions=int(rows.sum()),
         groups=len(np.unique(table.group[rows])),

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from app.inspection.artifact import OperatingPoint
 from app.inspection.mask import Marks
-from app.inspection.region_model import REGION_FEATURES
+from app.inspection.region_model import REGION_FEATURES, logit
 from app.inspection.results import TileProbability
 from app.inspection.runs import BAND_PX, Floats, Ints, Runs, find_runs, labels_of
 
@@ -79,12 +79,12 @@ def form_regions(
     boxes = runs.boxes()
     features = np.stack(
         (
-            sums / areas / 255,
+            logit(sums / areas / 255),
             peaks / 255,
             np.log(areas),
             _contrast(boxes, grey / areas, image, marks.label_map, check),
             _border_gap(boxes, marks.label_map.shape),
-            _head(boxes, tiles),
+            logit(_head(boxes, tiles)),
         ),
         axis=1,
     )

@@ -27,12 +27,12 @@ from tests.tiny_bundle import png, region_probability, tiny_picture, write_tiny_
 CLASSES = ("crack", "pore", "stain")
 ALL = RegionModel(
     weights={
-        "mean_probability": 4.0,
+        "mean_logit": 1.0,
         "peak_probability": 3.0,
         "log_area": 0.5,
         "contrast": 0.2,
         "border_gap": 0.4,
-        "head_probability": 2.0,
+        "head_logit": 0.5,
     },
     bias=-6.0,
 )
@@ -44,6 +44,12 @@ def blotches(rng: np.random.Generator, shape: tuple[int, ...], mean: float = 110
     noise = rng.normal(0, 1, shape)
     soft = np.stack([cv2.GaussianBlur(each, (0, 0), 1.5) for each in noise.reshape(-1, *shape[-2:])])
     return np.asarray(np.clip(mean + 60 * soft / soft.std(), 0, 255), np.uint8).reshape(shape)
+
+
+def log_odds(probability: float) -> float:
+    """With what is nearly certain taken as 0.998."""
+    kept = min(max(probability, 0.002), 0.998)
+    return float(np.log(kept) - np.log1p(-kept))
 
 
 def quarters(height: int, width: int, rng: np.random.Generator) -> tuple[TileProbability, ...]:
@@ -156,12 +162,12 @@ def by_brute_force(
             and any(tile.columns.start <= x < tile.columns.stop for x in range(left, right + 1))
         ]
         found[own[0]] = [
-            sum(levels) / len(levels) / 255,
+            log_odds(sum(levels) / len(levels) / 255),
             max(levels) / 255,
             float(np.log(len(own))),
             float(difference / max(np.std(around), 4.0)) if around else 0.0,
             min(top, left, height - 1 - bottom, width - 1 - right, 32) / 32,
-            max(heads, default=0.0),
+            log_odds(max(heads, default=0.0)),
         ]
     return found
 
@@ -258,7 +264,7 @@ def test_image_of_several_bands_has_the_regions_of_one_pass(shape: tuple[int, in
     np.testing.assert_allclose(np.exp(regions.features[:, 2]), stats[numbers, cv2.CC_STAT_AREA])
     highest = planes.max(axis=0)
     means = np.bincount(numbered.ravel(), highest.ravel(), count) / stats[:, cv2.CC_STAT_AREA] / 255
-    np.testing.assert_allclose(regions.features[:, 0], means[numbers])
+    np.testing.assert_allclose(regions.features[:, 0], [log_odds(each) for each in means[numbers]])
 
 
 @pytest.mark.parametrize(("area", "kept"), [(19, True), (20, True), (21, False)])

@@ -15,10 +15,10 @@ from tests.tiny_bundle import write_tiny_bundle
 
 
 def test_probability_by_hand() -> None:
-    model = RegionModel(weights={"log_area": 2.0, "head_probability": -1.0}, bias=0.5)
+    model = RegionModel(weights={"log_area": 2.0, "head_logit": -1.0}, bias=0.5)
     features = np.zeros((2, len(REGION_FEATURES)))
     features[1, REGION_FEATURES.index("log_area")] = 1.5
-    features[1, REGION_FEATURES.index("head_probability")] = 0.25
+    features[1, REGION_FEATURES.index("head_logit")] = 0.25
     features[:, REGION_FEATURES.index("contrast")] = 99  # has no weight
     expected = [1 / (1 + np.exp(-logit)) for logit in (0.5, 0.5 + 3 - 0.25)]
     assert model.probability(features) == pytest.approx(expected)
@@ -36,7 +36,7 @@ def test_extreme_weights_give_a_probability(sign: int) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"weights": {}}, "weights must name at least one of mean_probability, peak_probability"),
+        ({"weights": {}}, "weights must name at least one of mean_logit, peak_probability"),
         ({"weights": {"log_area": float("nan")}}, "finite"),
         ({"weights": {"log_area": float("-inf")}}, "finite|greater"),
         ({"weights": {"log_area": 1e308}}, "less than or equal to 1000000"),
