@@ -1,7 +1,8 @@
-"""The shipped bundle on real tiles, over HTTP: the published figures are what the service answers.
+"""The published large stage on real images, over HTTP: the published figures are what the service answers.
 
-Runs only where a data root is given, by PASSLINE_DATA or
-`make test PYTEST_ARGS="--data ROOT tests/test_real_tiles.py"`.
+Its test split is the publishers' own, which no fit has seen; the cross-fitted bundle's network has seen all images of its
+set. Runs only where the root of the large set is given, by PASSLINE_DATA or
+`make test PYTEST_ARGS="--data ROOT tests/test_real_images.py"`.
 """
 
 import json
@@ -14,20 +15,21 @@ from starlette.testclient import TestClient
 from app.main import create_app
 from app.settings import Settings
 from training.config import SplitConfig
-from training.datasets.magnetic_tile import read_magnetic_tile
+from training.datasets.registry import read_dataset
 from training.datasets.sample import Sample
 from training.splits import make_splits
 
-BUNDLE = Path("models/magnetic-tile/5")
+BUNDLE = Path("models/surface-large/2")
 
 
 @pytest.fixture
-def unseen_tiles(request: pytest.FixtureRequest) -> list[Sample]:
+def unseen_images(request: pytest.FixtureRequest) -> list[Sample]:
     root = request.config.getoption("--data")
     if root is None:
         pytest.skip("no data root; give --data ROOT or set PASSLINE_DATA")
     split = json.loads((BUNDLE / "evaluation.json").read_text())["split"]
-    return make_splits(read_magnetic_tile(Path(str(root))).samples, SplitConfig.model_validate(split))["test"]
+    dataset = read_dataset(Path(str(root)))
+    return make_splits(dataset.samples, SplitConfig.model_validate(split))["test"]
 
 
 @pytest.fixture
@@ -36,9 +38,9 @@ def client() -> Iterator[TestClient]:
         yield client
 
 
-def test_service_reproduces_the_published_figures(client: TestClient, unseen_tiles: list[Sample]) -> None:
+def test_service_reproduces_the_published_figures(client: TestClient, unseen_images: list[Sample]) -> None:
     verdicts: dict[bool, list[str]] = {True: [], False: []}
-    for sample in unseen_tiles:
+    for sample in unseen_images:
         answer = client.post(
             "/v1/inspections?mask=none",
             content=sample.image.read(),
