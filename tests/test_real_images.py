@@ -1,7 +1,7 @@
 """The published large stage on real images, over HTTP: the published figures are what the service answers.
 
-Its test split is the publishers' own, which no fit has seen; the cross-fitted bundle's network has seen all images of its
-set. Runs only where the root of the large set is given, by PASSLINE_DATA or
+Its test split is the publishers' own, which no fit has seen; the network of a cross-fitted bundle has seen
+all images of its set. Runs only where the root of the large set is given, by PASSLINE_DATA or
 `make test PYTEST_ARGS="--data ROOT tests/test_real_images.py"`.
 """
 
