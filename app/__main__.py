@@ -8,15 +8,16 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from app import demo, dry_run, folder, keys_command
-from app.bundle_journal import bundle_to_serve
-from app.engine_building import build_engine
-from app.inspection.bundle import Bundle
+from app.access.keys import KeysUnusable
+from app.bundles.storage import bundle_to_serve
+from app.bundles.tensorrt import build_engine
+from app.commands import demo, dry_run, folder
+from app.commands import keys as keys_command
+from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import PasslineError
-from app.inspection.recipe import load_recipe, recipe_schema
-from app.keys import KeysUnusable
-from app.loading import Loaded, load, load_inspector
-from app.recipe_state import fitting
+from app.inspection.rules.recipe import load_recipe, recipe_schema
+from app.jobs.loading import Loaded, load, load_inspector
+from app.recipes.state import fitting
 from app.server import serve
 from app.settings import PackageMissing, Settings, UnknownSetting, variable, what_is_wrong
 from app.tls import TlsUnusable

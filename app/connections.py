@@ -10,7 +10,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from app.edge import SURPLUS
+from app.api.middleware import SURPLUS
 from app.settings import Settings
 
 SPARE = 16  # beyond the most: for probes, and to tell others why they are refused; later ones are cut off

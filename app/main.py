@@ -7,16 +7,16 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from app import problems
-from app.bundle_routes import router as bundle_router
-from app.docs_page import STATIC
-from app.doors import Doors, check_all_closed
-from app.edge import Edge
-from app.openapi import DocumentedApp
-from app.recipe_routes import router as recipe_router
-from app.routes import open_router, router
+from app.access.auth import Doors, check_all_closed
+from app.api.bundles import router as bundle_router
+from app.api.docs_page import STATIC
+from app.api.inspections import open_router, router
+from app.api.middleware import Edge
+from app.api.openapi import DocumentedApp
+from app.api.recipes import router as recipe_router
 from app.service import Service
 from app.settings import Settings
-from app.tracing import Traces
+from app.telemetry.tracing import Traces
 
 DESCRIPTION = """Pictures of manufactured surfaces in, verdicts out.
 

@@ -15,8 +15,8 @@ from starlette.exceptions import HTTPException
 from app import errors as service
 from app.inspection import errors as core
 from app.inspection.errors import PasslineError
-from app.schemas import Cause, Problem, WrongFieldAnswer
-from app.telemetry import REQUEST_ID, Metrics
+from app.schemas.inspections import Cause, Problem, WrongFieldAnswer
+from app.telemetry.metrics import REQUEST_ID, Metrics
 
 MEDIA_TYPE = "application/problem+json"
 log = logging.getLogger(__name__)

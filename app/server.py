@@ -9,16 +9,16 @@ from pathlib import Path
 
 import uvicorn
 
+from app.access.auth import Doors, is_loopback
+from app.api.middleware import MAX_HEADER_BYTES
 from app.connections import protocol
-from app.doors import Doors, is_loopback
-from app.edge import MAX_HEADER_BYTES
 from app.errors import NotReady
-from app.inspection.bundle import Bundle
-from app.inspection.compute import share_the_process
+from app.inspection.bundle.bundle import Bundle
+from app.inspection.inference.threads import share_the_process
 from app.main import create_app
 from app.service import Service
 from app.settings import Settings
-from app.telemetry import configure_logging
+from app.telemetry.metrics import configure_logging
 from app.tls import tls_options
 
 log = logging.getLogger(__name__)

@@ -7,28 +7,28 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from app.answers import batch_answer, model_answer, model_used
-from app.engine_building import build_beside, lacks_engine
+from app.api.uploads import Submission, Upload, Uploads
+from app.bundles.registry import Lineup
+from app.bundles.tensorrt import build_beside, lacks_engine
 from app.errors import NotReady, Unexpected
-from app.history import AnyChange, free_bytes
-from app.inspection.compute import default_workers
 from app.inspection.errors import PasslineError, RecipeInvalid
+from app.inspection.inference.threads import default_workers
 from app.inspection.inspector import Inspector
-from app.judging import in_time, judge
-from app.lineup import Lineup
-from app.loading import Loaded, load, load_inspector, open_recipes
-from app.order import Order
+from app.jobs.answers import batch_answer, model_answer, model_used
+from app.jobs.job import Order
+from app.jobs.judging import in_time, judge
+from app.jobs.loading import Loaded, load, load_inspector, open_recipes
+from app.jobs.recovery import Recovery, renewed
+from app.jobs.scheduler import Scheduler
 from app.problems import named, problem_of
-from app.recipe_state import State
-from app.recipe_store import RecipeStore
-from app.recipes import Recipes
-from app.recovery import Recovery, renewed
-from app.scheduler import Scheduler
-from app.schemas import BatchAnswer, BatchItem, InspectionAnswer, ModelAnswer, Problem, Readiness
+from app.recipes.history import AnyChange, free_bytes
+from app.recipes.snapshot import Recipes
+from app.recipes.state import State
+from app.recipes.store import RecipeStore
+from app.schemas.inspections import BatchAnswer, BatchItem, InspectionAnswer, ModelAnswer, Problem, Readiness
 from app.settings import Settings
-from app.telemetry import Metrics
-from app.tracing import Traces, traces_to
-from app.uploads import Submission, Upload, Uploads
+from app.telemetry.metrics import Metrics
+from app.telemetry.tracing import Traces, traces_to
 
 T = TypeVar("T")
 REST = 4  # times as long as work beside the live pictures took

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.inspection.engines import Engines
+from app.inspection.inference.tensorrt import Engines
 
 PREFIX = "PASSLINE_"
 MIB = 1024 * 1024

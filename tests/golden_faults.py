@@ -17,12 +17,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from app.inspection.bundle import MANIFEST, Bundle
+from app.inspection.bundle.bundle import MANIFEST, Bundle
 from app.inspection.errors import SelfTestFailed
 from app.inspection.inspector import Inspector
 from tests.tiny_bundle import sha256
-from training.bundle_files import write_manifest
-from training.golden import answered
+from training.bundle.golden import answered
+from training.files import write_manifest
 
 Weights = NDArray[np.float32]
 EXPONENT_BIT = np.uint32(1 << 30)  # the highest: a small weight becomes a huge one

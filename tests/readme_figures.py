@@ -18,8 +18,8 @@ from app.main import create_app
 from app.settings import Settings
 from tests.markdown import ROOT
 from tests.marked import renew
-from training.model_card import cross_validation
-from training.publish import COMPARISON, folds_beside
+from training.bundle.model_card import cross_validation
+from training.bundle.publish import COMPARISON, folds_beside
 
 README = ROOT / "README.md"
 BUNDLE = ROOT / "models/magnetic-tile/5"

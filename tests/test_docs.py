@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.inspection.bundle import Bundle
+from app.inspection.bundle.bundle import Bundle
 from app.service import Service
 from app.settings import NOT_OURS, Settings, variable
 from tests import readme_figures

@@ -18,15 +18,15 @@ from PIL import Image
 
 from app.__main__ import _parser as app_parser
 from app.inspection.errors import RecipeInvalid
-from app.inspection.recipe import check_classes, parse_recipe
+from app.inspection.rules.recipe import check_classes, parse_recipe
 from tests.markdown import ROOT, Block, all_blocks, blocks, commands, pages
 from tests.readme_figures import BUNDLE
 from tests.serving import HOST, Serving, serving
 from training.__main__ import _parser as training_parser
 from training.__main__ import main as training
 from training.config import Config
-from training.datasets.generated import CLASSES
-from training.datasets.magnetic_tile import read_magnetic_tile
+from training.data.layouts.magnetic_tile import read_magnetic_tile
+from training.data.synthesis.tiles import CLASSES
 
 SHOWN_URL = f"http://{HOST}:8000"
 SHELL = [(block, command) for block in all_blocks("sh") for command in commands(block)]

@@ -202,6 +202,6 @@ def test_healthcheck_follows_readiness(probed: HTTPServer, status: int, exit_sta
 def test_the_core_leaves_no_telemetry_identity(tmp_path: Path) -> None:
     hidden = {"ORT_DISABLE_TELEMETRY", "CI", "XDG_CACHE_HOME"}  # ONNX Runtime keeps quiet in CI by itself
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
-    command = [sys.executable, "-c", "import app.inspection.session"]
+    command = [sys.executable, "-c", "import app.inspection.inference.session"]
     subprocess.run(command, env=environment | {"HOME": str(tmp_path)}, cwd=ROOT, check=True)
     assert list(tmp_path.rglob("*")) == []

@@ -15,9 +15,9 @@ from starlette.testclient import TestClient
 from app.main import create_app
 from app.settings import Settings
 from training.config import SplitConfig
-from training.datasets.registry import read_dataset
-from training.datasets.sample import Sample
-from training.splits import make_splits
+from training.data.registry import read_dataset
+from training.data.sample import Sample
+from training.data.splits import make_splits
 
 BUNDLE = Path("models/surface-large/2")
 

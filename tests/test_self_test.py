@@ -11,15 +11,15 @@ import pytest
 from onnx import helper
 from starlette.testclient import TestClient
 
-from app.inspection.bundle import MANIFEST, Bundle
-from app.inspection.self_test import CELLS, mean_levels
+from app.inspection.bundle.bundle import MANIFEST, Bundle
+from app.inspection.bundle.self_test import CELLS, mean_levels
 from app.main import create_app
 from app.settings import Settings
 from tests.convolving_bundle import write_convolving_bundle
 from tests.golden_faults import CHANGES, corrupt, found_by_the_self_test, rehash, weights_of
 from tests.tiny_bundle import png, sha256, tiny_picture, write_tiny_bundle
-from training.bundle_files import write_manifest
-from training.golden import answered
+from training.bundle.golden import answered
+from training.files import write_manifest
 
 
 def readiness(directory: Path) -> tuple[int, str]:

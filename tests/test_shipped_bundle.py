@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from app.inspection.bundle import Bundle
+from app.inspection.bundle.bundle import Bundle
 from app.main import create_app
 from app.settings import Settings
 from tests.markdown import ROOT
-from training.datasets.generated import CLASSES
-from training.model_card import model_card
-from training.publish import COMPARISON, figures_beside, folds_beside
+from training.bundle.model_card import model_card
+from training.bundle.publish import COMPARISON, figures_beside, folds_beside
+from training.data.synthesis.tiles import CLASSES
 
 BUNDLE = ROOT / "models/magnetic-tile/5"
 LARGE_STAGE = ROOT / "models/surface-large/2"

@@ -6,18 +6,18 @@ import sys
 from pathlib import Path
 
 from app.inspection.errors import PasslineError
-from training.comparison import ComparisonError
+from training.bundle.export import ParityError
+from training.bundle.publish import PublishError
 from training.config import ConfigError
+from training.data.registry import LAYOUTS
+from training.data.sample import DatasetError
 from training.data_commands import add_data, at_least
-from training.datasets.registry import LAYOUTS
-from training.datasets.sample import DatasetError
-from training.export import ParityError
-from training.learning_curve import FOLDS
-from training.operating_point import OperatingPointError
+from training.model.strategies import STRATEGIES
 from training.pipeline import STEPS
-from training.publish import PublishError
 from training.run_commands import compare, cross_validate, curve, evaluate, operating_point, run
-from training.strategies import STRATEGIES
+from training.studies.comparison import ComparisonError
+from training.studies.learning_curve import FOLDS
+from training.thresholds.operating_point import OperatingPointError
 
 EXPECTED = (
     ConfigError,

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from app.inspection.trade_off import By, Mode
+from app.inspection.rules.trade_off import By, Mode
 from training.encoders import canonical, check_licence
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,63}$"

@@ -4,12 +4,12 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from training.audit import check
 from training.config import ConfigError
-from training.datasets.magnetic_tile import write_generated
-from training.datasets.registry import LAYOUTS, read_dataset
-from training.splits import part_of, read_splits
-from training.synthesis.writer import write_surfaces
+from training.data.audit import check
+from training.data.layouts.magnetic_tile import write_generated
+from training.data.registry import LAYOUTS, read_dataset
+from training.data.splits import part_of, read_splits
+from training.data.synthesis.writer import write_surfaces
 from training.transplant.write import write_transplants
 
 

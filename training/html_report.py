@@ -14,7 +14,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from training.bundle_files import write_text
+from training.files import write_text
 
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("training", "templates"),

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import yaml
 
-from app.inspection.bundle import Bundle
-from training.bundle_files import sha256_of, write_text
+from app.inspection.bundle.bundle import Bundle
 from training.config import Config, ConfigError, RunConfig, StageName, inherited, load_run_config, settle
-from training.splits import Fold
+from training.data.splits import Fold
+from training.files import sha256_of, write_text
 
 # What a bundle holds besides, so that others can start from it.
 WEIGHTS = "weights.safetensors"

@@ -7,24 +7,24 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.inspection.bundle import Bundle
-from app.inspection.recipe import describe
-from training.artifacts.latency import inspector_of
-from training.bundle_files import read_json
-from training.compare_strategies import compare_strategies, strategy_names
-from training.comparison import markdown
+from app.inspection.bundle.bundle import Bundle
+from app.inspection.rules.recipe import describe
+from training.bundle.artifacts.latency import inspector_of
 from training.config import ConfigError, OperatingPointConfig, StageName, load_config
-from training.cross_validation import cross_validate as cross_validate_run
-from training.datasets.registry import read_dataset
+from training.data.registry import read_dataset
+from training.data.splits import part_of, published_part
 from training.evaluation.run import EvaluateOptions, evaluate_bundle
-from training.learning_curve import learning_curve
-from training.operating_point import choose
+from training.files import read_json
 from training.pipeline import go
-from training.predictions import score
-from training.risk_text import table_text
 from training.run import Request, Run
-from training.splits import part_of, published_part
 from training.steps.publish import check_publishing
+from training.studies.compare_strategies import compare_strategies, strategy_names
+from training.studies.comparison import markdown
+from training.studies.cross_validation import cross_validate as cross_validate_run
+from training.studies.learning_curve import learning_curve
+from training.thresholds.operating_point import choose
+from training.thresholds.predictions import score
+from training.thresholds.risk_text import table_text
 
 
 def run(options: argparse.Namespace) -> int:

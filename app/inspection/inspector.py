@@ -10,24 +10,26 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app.inspection.artifact import OperatingPoint
-from app.inspection.blend import Blend
-from app.inspection.bundle import Bundle
-from app.inspection.decode import DecodeLimits, decode, decode_reference_mask
-from app.inspection.defect_regions import form_regions, keep_defects
-from app.inspection.engines import Engines
+from app.inspection.bundle.artifact import OperatingPoint
+from app.inspection.bundle.bundle import Bundle
+from app.inspection.bundle.golden import GoldenSample
+from app.inspection.bundle.self_test import differences, setting_differences
+from app.inspection.decoding.decode import DecodeLimits, decode, decode_reference_mask
+from app.inspection.decoding.raw import RawFrame
 from app.inspection.errors import PasslineError, RecipeInvalid, SelfTestFailed
-from app.inspection.findings import find, unexplained
-from app.inspection.gate import InputGate, picture_scores
-from app.inspection.golden import GoldenSample
-from app.inspection.mask import Marks
+from app.inspection.inference.blend import Blend
+from app.inspection.inference.runtime import Device
+from app.inspection.inference.session import Session
+from app.inspection.inference.tensorrt import Engines
+from app.inspection.inference.tiling import Tiles, plan_tiles
+from app.inspection.input_gate import InputGate, picture_scores
 from app.inspection.mask_metrics import confusion, dice_of_counts, soft_dice_confidence
-from app.inspection.part_outline import locate, part_doubts, with_part
+from app.inspection.measuring.defect_regions import form_regions, keep_defects
+from app.inspection.measuring.findings import find, unexplained
+from app.inspection.measuring.mask import Marks
+from app.inspection.measuring.part_outline import locate, part_doubts, with_part
+from app.inspection.measuring.regions import scope_of
 from app.inspection.planes import zero_planes
-from app.inspection.preprocess import Tiles, plan_tiles
-from app.inspection.raw import RawFrame
-from app.inspection.recipe import Recipe, check_classes
-from app.inspection.regions import scope_of
 from app.inspection.results import (
     EstimatedDice,
     ImageInfo,
@@ -38,11 +40,9 @@ from app.inspection.results import (
     Seen,
     TileProbability,
 )
-from app.inspection.runtime import Device
-from app.inspection.self_test import differences, setting_differences
-from app.inspection.session import Session
-from app.inspection.trade_off import resolve
-from app.inspection.verdict import doubts_about, judge
+from app.inspection.rules.recipe import Recipe, check_classes
+from app.inspection.rules.trade_off import resolve
+from app.inspection.rules.verdict import doubts_about, judge
 
 Place = tuple[slice, slice]  # rows and columns
 Put = Callable[[int, Place, NDArray[np.uint8]], None]  # the k-th class's levels in a place

@@ -3,7 +3,7 @@
 import pytest
 from starlette.testclient import TestClient
 
-from app.accept import wants
+from app.api.dependencies import wants
 
 
 @pytest.mark.parametrize(

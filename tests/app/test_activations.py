@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app.inspection.recipe import parse_recipe
-from app.recipe_schemas import Activations
-from app.recipes import Known, Recipes
-from app.schemas import Labels
+from app.inspection.rules.recipe import parse_recipe
+from app.recipes.snapshot import Known, Recipes
+from app.schemas.inspections import Labels
+from app.schemas.recipes import Activations
 from tests.app.conftest import GENEROUS, STRICT
 from tests.app.test_batch import batch
 from tests.app.test_inspections import post, refused

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from app import lineup
-from app.bundle_journal import bundle_to_serve
+from app.bundles import registry as lineup
+from app.bundles.storage import bundle_to_serve
 from app.settings import Settings
 from tests.app.test_bundle_swaps import service_of
 from tests.app.test_bundles import ONLY_BRIGHT, SPECK, WAIT_S, judged_by, promote, propose

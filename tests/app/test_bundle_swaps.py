@@ -14,18 +14,18 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app.bundle_routes import candidate
-from app.bundle_schemas import BundleName, Wait
+from app.api.bundles import candidate
 from app.errors import CandidateNotFound
 from app.inspection.errors import RecipeInvalid, SelfTestFailed
 from app.inspection.inspector import Inspector
-from app.loading import load_inspector
-from app.recipe_schemas import By
-from app.recipe_state import Edit
-from app.recipe_store import RecipeStore
-from app.schemas import InspectionAnswer
+from app.jobs.loading import load_inspector
+from app.recipes.state import Edit
+from app.recipes.store import RecipeStore
+from app.schemas.bundles import BundleName, Wait
+from app.schemas.inspections import InspectionAnswer
+from app.schemas.recipes import By
 from app.service import REST, Service
-from app.telemetry import Metrics
+from app.telemetry.metrics import Metrics
 from tests.app.test_batch import batch
 from tests.app.test_bundles import ONLY_BRIGHT, SPECK, WAIT_S, judged_by, promote, propose, settled
 from tests.app.test_bundles import bundles_dir as bundles_dir

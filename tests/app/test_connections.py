@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from app.api.middleware import MAX_HEADER_BYTES
 from app.connections import SPARE
-from app.edge import MAX_HEADER_BYTES
 from tests.serving import Serving, serving
 
 MOST = 3

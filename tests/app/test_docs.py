@@ -2,7 +2,7 @@
 
 import re
 
-from app.examples import INSPECTION
+from app.api.examples import INSPECTION
 from app.service import Service
 from app.settings import Settings
 from tests.markdown import ROOT

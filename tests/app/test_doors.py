@@ -14,11 +14,11 @@ from fastapi import APIRouter
 from fastapi.routing import iter_route_contexts
 from starlette.testclient import TestClient
 
-from app.doors import OPEN, Doors, check_all_closed, is_loopback, needs
-from app.keys import SCOPES, add_key, revoke_key
+from app.access.auth import OPEN, Doors, check_all_closed, is_loopback, needs
+from app.access.keys import SCOPES, add_key, revoke_key
 from app.main import create_app
 from app.settings import Settings
-from app.telemetry import JsonLines
+from app.telemetry.metrics import JsonLines
 from tests.app.test_inspections import refused
 
 MakeClient = Callable[..., TestClient]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import yaml
 
-from app.drift import Window
-from app.inspection.artifact import GateCheck
+from app.inspection.bundle.artifact import GateCheck
+from app.telemetry.drift import Window
 from tests.markdown import ROOT
 
 CHECK = GateCheck(score="brightness", edges=(10.0, 20.0, 30.0), shares=(0.25, 0.25, 0.25, 0.25))

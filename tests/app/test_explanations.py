@@ -15,22 +15,22 @@ import pytest
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
-from app import overlay
+from app.api.uploads import Upload
 from app.errors import DeadlineExceeded
-from app.explanations import PRINTED_PX, explain
-from app.heatmap import CONTOUR, draw
-from app.inspection.bundle import Bundle
+from app.inspection.bundle.bundle import Bundle
 from app.inspection.inspector import Inspector
-from app.inspection.recipe import Recipe, Region
+from app.inspection.mask_formats import from_png
 from app.inspection.results import Rule
-from app.judging import judge
+from app.inspection.rules.recipe import Recipe, Region
+from app.jobs.explanations import PRINTED_PX, explain
+from app.jobs.job import Order
+from app.jobs.judging import judge
 from app.main import create_app
-from app.mask_formats import from_png
-from app.order import Order
-from app.schemas import Options
+from app.report import overlay
+from app.report.heatmap import CONTOUR, draw
+from app.report.words import MEASURED, figures, number
+from app.schemas.inspections import Options
 from app.settings import Settings
-from app.uploads import Upload
-from app.words import MEASURED, figures, number
 from tests.app.test_inspections import post
 from tests.readme_figures import BUNDLE
 from tests.tiny_bundle import png, tiny_picture

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
-from app.folder import verdict_cells
+from app.commands.folder import verdict_cells
 from tests.app.test_inspections import post
 from tests.app.test_telemetry import samples
 from tests.tiny_bundle import GRAIN, png, tiny_picture, write_tiny_bundle

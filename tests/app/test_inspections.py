@@ -13,10 +13,10 @@ import pytest
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
-from app.inspection.findings import find
-from app.inspection.recipe import parse_recipe
-from app.inspection.verdict import doubts_about, judge
-from app.mask_formats import Polygon, RunLengths, from_png, from_polygons, from_rle
+from app.inspection.mask_formats import Polygon, RunLengths, from_png, from_polygons, from_rle
+from app.inspection.measuring.findings import find
+from app.inspection.rules.recipe import parse_recipe
+from app.inspection.rules.verdict import doubts_about, judge
 from tests.app.conftest import GENEROUS, STRICT
 from tests.tiny_bundle import png, region_probability, tiny_picture, write_tiny_bundle
 

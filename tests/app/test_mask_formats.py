@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-from app.mask_formats import from_png, from_polygons, from_rle, to_png, to_polygons, to_rle
+from app.inspection.mask_formats import from_png, from_polygons, from_rle, to_png, to_polygons, to_rle
 
 CLASSES = ("first", "second", "third")
 LabelMap = NDArray[np.uint8]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.numbered_files import NumberedFiles
+from app.append_only import NumberedFiles
 
 
 @pytest.mark.parametrize("refusing", ["folder", "folder above"])

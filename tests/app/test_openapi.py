@@ -16,11 +16,11 @@ from schemathesis.specs.openapi.checks import (
 )
 from starlette.testclient import TestClient
 
-from app.examples import BATCH, INSPECTION, PART_OF_TWO
+from app.api.examples import BATCH, INSPECTION, PART_OF_TWO
 from app.main import create_app
-from app.part_schemas import PartAnswer
 from app.problems import TABLE
-from app.schemas import BatchAnswer, InspectionAnswer, Problem
+from app.schemas.inspections import BatchAnswer, InspectionAnswer, Problem
+from app.schemas.parts import PartAnswer
 from app.settings import Settings
 from tests.serving import serving
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.captions import MOST, PLATE, Caption, write
 from app.inspection.inspector import Inspector
-from app.inspection.recipe import parse_recipe
 from app.inspection.results import Reason
-from app.overlay import COLOURS, draw
-from app.region_outlines import LIGHT
+from app.inspection.rules.recipe import parse_recipe
+from app.report.captions import MOST, PLATE, Caption, write
+from app.report.overlay import COLOURS, draw
+from app.report.region_outlines import LIGHT
 from tests.tiny_bundle import png, tiny_picture
 
 ANY = parse_recipe("name: any\n", "test")

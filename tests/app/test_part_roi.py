@@ -9,12 +9,12 @@ import pytest
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
-from app.inspection.findings import find
-from app.inspection.part_outline import part_doubts, with_part
-from app.inspection.recipe import parse_recipe
+from app.inspection.mask_formats import from_png
+from app.inspection.measuring.findings import find
+from app.inspection.measuring.part_outline import part_doubts, with_part
 from app.inspection.results import Part
-from app.inspection.verdict import doubts_about, judge
-from app.mask_formats import from_png
+from app.inspection.rules.recipe import parse_recipe
+from app.inspection.rules.verdict import doubts_about, judge
 from tests.app.test_dry_run import dry_run
 from tests.app.test_explanations import decoded
 from tests.app.test_inspections import CLASSES, post

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app.inspection.part_model import PartModel
+from app.inspection.rules.part_model import PartModel
 from tests.app.test_inspections import post, refused
 from tests.tiny_bundle import png, tiny_picture, write_tiny_bundle
 

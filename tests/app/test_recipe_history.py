@@ -10,8 +10,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.errors import VersionStale
-from app.history import ActivationsChange, History
-from app.recipe_schemas import Activations
+from app.recipes.history import ActivationsChange, History
+from app.schemas.recipes import Activations
 from tests.app.conftest import STRICT
 from tests.app.test_inspections import post, refused
 from tests.app.test_recipes import LENIENT, put

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from app.inspection.findings import find
-from app.inspection.recipe import parse_recipe
-from app.inspection.verdict import doubts_about, judge
-from app.mask_formats import from_png
+from app.inspection.mask_formats import from_png
+from app.inspection.measuring.findings import find
+from app.inspection.rules.recipe import parse_recipe
+from app.inspection.rules.verdict import doubts_about, judge
 from tests.app.test_inspections import CLASSES, post, refused, speckled
 from tests.tiny_bundle import png, tiny_picture
 

@@ -11,8 +11,8 @@ from urllib.parse import quote
 import pytest
 from starlette.testclient import TestClient
 
-from app.inspection.recipe_text import MAX_RECIPE_CHARS
-from app.uploads import MAX_TEXT_BYTES
+from app.api.uploads import MAX_TEXT_BYTES
+from app.inspection.rules.recipe_text import MAX_RECIPE_CHARS
 from tests.app.conftest import STRICT
 from tests.app.test_inspections import post, refused
 from tests.app.test_telemetry import samples

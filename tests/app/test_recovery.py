@@ -13,12 +13,12 @@ import onnxruntime as ort
 import pytest
 from starlette.testclient import TestClient
 
-from app import recovery
-from app.inspection.bundle import Bundle
+from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import DeviceUnavailable
+from app.inspection.inference.session import Session
 from app.inspection.inspector import Inspector
-from app.inspection.session import Session
-from app.recovery import FAILURES, renewed
+from app.jobs import recovery
+from app.jobs.recovery import FAILURES, renewed
 from app.settings import Settings
 from tests.app.test_batch import batch
 from tests.app.test_bundle_swaps import service_of

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from app.edge import MAX_HEADER_BYTES
+from app.api.middleware import MAX_HEADER_BYTES
+from app.api.uploads import Upload
 from app.errors import DeadlineExceeded
 from app.inspection.inspector import Inspector
-from app.judging import judge
-from app.order import Order
-from app.schemas import Options
-from app.uploads import Upload
+from app.jobs.job import Order
+from app.jobs.judging import judge
+from app.schemas.inspections import Options
 from tests.app.test_inspections import post, refused
 from tests.inspection.bad_input import BadInput, bad_inputs
 from tests.tiny_bundle import png, tiny_picture

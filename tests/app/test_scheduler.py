@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from app.errors import DeadlineExceeded, NotReady, Overloaded
-from app.scheduler import Scheduler
+from app.jobs.scheduler import Scheduler
 
 FAR = 60.0
 

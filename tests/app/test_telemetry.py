@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from app.telemetry import JsonLines
+from app.telemetry.metrics import JsonLines
 from tests.app.test_batch import batch
 from tests.app.test_inspections import post
 

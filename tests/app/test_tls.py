@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from app.__main__ import main
-from app.keys import add_key
+from app.access.keys import add_key
 from app.settings import Settings
 from app.tls import TlsUnusable, tls_options
 from tests.markdown import ROOT

@@ -17,10 +17,10 @@ from opentelemetry.trace import SpanKind, StatusCode
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from app.otel import PATIENCE_S, Spans
 from app.settings import PackageMissing, Settings
-from app.telemetry import JsonLines
-from app.tracing import OFF, traces_to
+from app.telemetry.metrics import JsonLines
+from app.telemetry.otel import PATIENCE_S, Spans
+from app.telemetry.tracing import OFF, traces_to
 from tests.app.test_batch import batch
 from tests.app.test_inspections import post
 from tests.markdown import ROOT

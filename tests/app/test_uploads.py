@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from app.api.multipart import Form, FormReader
 from app.errors import BatchTooLarge, RequestInvalid
-from app.multipart import Form, FormReader
 from tests.app.test_inspections import post, refused
 
 MakeClient = Callable[..., TestClient]

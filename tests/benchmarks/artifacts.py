@@ -14,7 +14,7 @@ from tests.benchmarks.networks import USUAL_DECODER, model_config, untrained
 from tests.benchmarks.peers import plain
 from tests.benchmarks.timing import Times, in_turns
 from tests.benchmarks.ways import made_of
-from training.export import export_graph
+from training.bundle.export import export_graph
 
 ROUNDS = 20
 RUNS = 10  # of each graph in a round

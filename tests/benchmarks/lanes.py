@@ -2,7 +2,7 @@
 
 Tiles a second of one graph on the CPU, the ways in turns, on a machine with nothing else to do and then with
 one core's worth of other work; each way's figure is the median ratio to ONNX Runtime's defaults.
-`app/inspection/compute.py` decides by these.
+`app/inspection/inference/threads.py` decides by these.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from app.inspection.compute import usable_cores
+from app.inspection.inference.threads import usable_cores
 from tests.benchmarks.timing import check_rounds, in_turns
 from tests.benchmarks.ways import machine
 

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from app.inspection.decode import decode
+from app.inspection.decoding.decode import decode
+from app.inspection.decoding.raw import RawFrame
+from app.inspection.inference.tiling import cut
 from app.inspection.inspector import LEAST_AT_ONCE, Inspector
-from app.inspection.preprocess import cut
-from app.inspection.raw import RawFrame
 from tests.benchmarks.ways import machine
 from tests.markdown import ROOT
 from tests.marked import renew
-from training.datasets.generated import CLASSES, generate_tile
+from training.data.synthesis.tiles import CLASSES, generate_tile
 
 BUNDLE = ROOT / "models/magnetic-tile/5"
 WIDTH = 2048

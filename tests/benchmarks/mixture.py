@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 
 from tests.benchmarks.load import Answer, Connection, request
-from training.datasets.generated import CLASSES, generate_tile
+from training.data.synthesis.tiles import CLASSES, generate_tile
 
 SEED = 800_000
 Size = tuple[int, int]  # height, width

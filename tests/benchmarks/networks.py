@@ -4,11 +4,11 @@ from pathlib import Path
 
 import torch
 
-from app.inspection.bundle import Bundle
+from app.inspection.bundle.bundle import Bundle
 from tests.markdown import ROOT
-from training.bundle_files import read_weights
 from training.config import ModelConfig, load_config, load_run_config
-from training.segmenter import Segmenter
+from training.files import read_weights
+from training.model.segmenter import Segmenter
 
 CONFIG = (
     ROOT / "training/configs/magnetic-tile-cpu.yaml"

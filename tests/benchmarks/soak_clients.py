@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.inspection.bundle import Bundle
+from app.inspection.bundle.bundle import Bundle
 from tests.benchmarks.load import BOUNDARY, Answer, Connection, connected, request
 from tests.benchmarks.mixture import Case, Said, Size, alone, bad_cases, good_cases, judged, said
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from app.inspection.bundle import Bundle
+from app.inspection.bundle.bundle import Bundle
 from tests.benchmarks.ways import machine
 from tests.markdown import ROOT
 from tests.serving import HOST, serving

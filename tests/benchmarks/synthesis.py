@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tests.benchmarks.ways import machine
-from training.synthesis.generator import SurfaceSet
+from training.data.synthesis.generator import SurfaceSet
 
 
 @dataclass(frozen=True)

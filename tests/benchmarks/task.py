@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.inspection.inspector import Inspector
-from app.inspection.mask import pixel_level
+from app.inspection.measuring.mask import pixel_level
 from tests.benchmarks.load import Turn, connected, form, measured
 from tests.benchmarks.peers import plain
 from tests.benchmarks.servers import Peer, Server
-from training.datasets.generated import CLASSES, generate_tile
+from training.data.synthesis.tiles import CLASSES, generate_tile
 
 SEED = 700_000
 PICTURES = 12

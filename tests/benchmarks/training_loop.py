@@ -13,13 +13,13 @@ import torch
 from tests.benchmarks.timing import WARM_UP, Times, check_rounds
 from tests.benchmarks.ways import machine
 from training.config import ConfigError, FitConfig, GeneratedConfig, ModelConfig, RunConfig
-from training.cpu_speed import computed_precision
-from training.datamodule import Batch, SurfaceDataModule
-from training.datasets.generated import CLASSES
-from training.finetune import fit
-from training.generators import make_generator
-from training.pictures import GeneratedPictures, LoadedPictures
-from training.segmenter import Segmenter, build_segmenter
+from training.data.datamodule import Batch, SurfaceDataModule
+from training.data.generators import make_generator
+from training.data.pictures import GeneratedPictures, LoadedPictures
+from training.data.synthesis.tiles import CLASSES
+from training.model.cpu_speed import computed_precision
+from training.model.finetune import fit
+from training.model.segmenter import Segmenter, build_segmenter
 
 PICTURES = 64
 

@@ -13,17 +13,17 @@ from typing import Any
 import cv2
 import onnxruntime as ort
 
-from app.inspection.decode import decode
+from app.inspection.decoding.decode import decode
+from app.inspection.inference.tiling import cut
 from app.inspection.inspector import Inspector
-from app.inspection.preprocess import cut
 from tests.markdown import ROOT
 from tests.serving import HOST
-from training.datasets.generated import generate_tile
+from training.data.synthesis.tiles import generate_tile
 
 PAGE = ROOT / "docs/benchmarks.md"
 SHIPPED = ROOT / "models/magnetic-tile/5"
 SEED = 500_000
-BATCH = 8  # tiles per run, as `app.inspection.session` does by default
+BATCH = 8  # tiles per run, as `app.inspection.inference.session` does by default
 OUTPUTS = ["mask_probability", "image_probability"]
 
 

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from app.inspection.errors import RecipeError
-from app.inspection.recipe_text import read_document
+from app.inspection.rules.recipe_text import read_document
 from tests.fuzz.targets import TARGETS
 
 STRUCTURED = {"bundle", "recipe"}  # bytes changed at random hardly ever stay JSON

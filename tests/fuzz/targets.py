@@ -10,12 +10,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from app.api.multipart import FormReader
 from app.errors import BatchTooLarge, RequestInvalid
-from app.inspection.bundle import MANIFEST, Bundle
-from app.inspection.decode import DecodeLimits, decode, decode_reference_mask
+from app.inspection.bundle.bundle import MANIFEST, Bundle
+from app.inspection.decoding.decode import DecodeLimits, decode, decode_reference_mask
 from app.inspection.errors import BundleError, ImageError, RecipeError, ReferenceMaskError
-from app.inspection.recipe import check_classes, parse_recipe
-from app.multipart import FormReader
+from app.inspection.rules.recipe import check_classes, parse_recipe
 
 CORPUS = Path(__file__).parent / "corpus"
 LIMITS = DecodeLimits(max_bytes=1 << 20, max_pixels=1 << 18)  # small: a fuzzer lives by trying many

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.inspection.artifact import OperatingPoint
-from app.inspection.defect_regions import Regions, form_regions, keep_defects
-from app.inspection.mask import Marks, marks_of
-from app.inspection.region_model import RegionModel
+from app.inspection.bundle.artifact import OperatingPoint
+from app.inspection.bundle.region_model import RegionModel
+from app.inspection.measuring.defect_regions import Regions, form_regions, keep_defects
+from app.inspection.measuring.mask import Marks, marks_of
 from app.inspection.results import TileProbability
 from tests.tiny_bundle import REGIONS
 

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from app.inspection.blend import Blend
-from app.inspection.preprocess import TilePlan, resized
+from app.inspection.inference.blend import Blend
+from app.inspection.inference.tiling import TilePlan, resized
 
 Levels = NDArray[np.uint8]
 

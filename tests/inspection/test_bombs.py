@@ -22,7 +22,7 @@ MEASURE = """
 import json, sys, time
 from functools import cache
 from pathlib import Path
-from app.inspection.decode import DecodeLimits, decode
+from app.inspection.decoding.decode import DecodeLimits, decode
 from app.inspection.errors import ImageError
 
 def peak():  # in KiB; not getrusage, whose peak may be that of the process which started this one

@@ -6,8 +6,8 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from app.inspection.bound import SIZES, BoundRun
-from app.inspection.compute import compute_on, usable_cores
+from app.inspection.inference.gpu import SIZES, BoundRun
+from app.inspection.inference.threads import compute_on, usable_cores
 from tests.tiny_bundle import tiny_graph
 
 OUTPUTS = {"mask_probability": ((2, 64, 64), np.uint8), "image_probability": ((), np.float32)}

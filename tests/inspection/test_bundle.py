@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.inspection.bundle import Bundle
-from app.inspection.calibration import Curve, ProbabilityCalibration
+from app.inspection.bundle.bundle import Bundle
+from app.inspection.bundle.calibration import Curve, ProbabilityCalibration
 from app.inspection.errors import BundleCorrupt, BundleInvalid
 from tests.tiny_bundle import sha256, write_tiny_bundle
 

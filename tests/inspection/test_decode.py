@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.inspection.decode import DecodeLimits, decode, decode_reference_mask
+from app.inspection.decoding.decode import DecodeLimits, decode, decode_reference_mask
 from app.inspection.errors import (
     ImageAnimated,
     ImageError,

@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from app.inspection.defect_regions import Regions, form_regions
-from app.inspection.findings import find
+from app.inspection.bundle.region_model import REGION_FEATURES, RegionModel
 from app.inspection.inspector import Inspector
-from app.inspection.mask import marks_of
-from app.inspection.measure import measure
-from app.inspection.recipe import ExtraRules, Limits, Recipe, Region, Zone
-from app.inspection.region_model import REGION_FEATURES, RegionModel
+from app.inspection.measuring.defect_regions import Regions, form_regions
+from app.inspection.measuring.findings import find
+from app.inspection.measuring.mask import marks_of
+from app.inspection.measuring.measure import measure
+from app.inspection.measuring.runs import BAND_PX
 from app.inspection.results import TileProbability
-from app.inspection.runs import BAND_PX
-from app.inspection.verdict import doubts_about, judge
+from app.inspection.rules.recipe import ExtraRules, Limits, Recipe, Region, Zone
+from app.inspection.rules.verdict import doubts_about, judge
 from tests.inspection.formed import PEAK, decided, marked, point
 from tests.tiny_bundle import png, region_probability, tiny_picture, write_tiny_bundle
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from app.engine_building import build_engine, lacks_engine
-from app.inspection.bundle import Bundle
-from app.inspection.engines import TENSORRT, Engines
+from app.bundles.tensorrt import build_engine, lacks_engine
+from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import DeviceUnavailable
+from app.inspection.inference.session import Session
+from app.inspection.inference.tensorrt import TENSORRT, Engines
 from app.inspection.inspector import Inspector
-from app.inspection.session import Session
 from tests.inspection.test_session import HAS_CUDA
 
 

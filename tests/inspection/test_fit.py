@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from app.inspection.artifact import OperatingPoint
+from app.inspection.bundle.artifact import OperatingPoint
+from app.inspection.bundle.fit import check_fit
 from app.inspection.errors import RecipeInvalid
-from app.inspection.fit import check_fit
-from app.inspection.recipe import read_recipe
+from app.inspection.rules.recipe import read_recipe
 from tests.tiny_bundle import REGIONS
 from tests.trade_offs import trade_off
 

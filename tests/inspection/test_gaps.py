@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.inspection import gaps as under_test
-from app.inspection.gaps import gaps
-from app.inspection.runs import find_runs
+from app.inspection.measuring import gaps as under_test
+from app.inspection.measuring.gaps import gaps
+from app.inspection.measuring.runs import find_runs
 
 
 def by_every_pixel(label_map: NDArray[np.uint8], classes: int) -> list[float]:

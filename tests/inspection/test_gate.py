@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from app.inspection.bundle import Bundle
+from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import BundleCorrupt, BundleInvalid, InferenceFailed
-from app.inspection.gate import Familiar, InputGate, picture_scores, sharpness
+from app.inspection.inference.session import Session
+from app.inspection.input_gate import Familiar, InputGate, picture_scores, sharpness
 from app.inspection.inspector import Inspector
-from app.inspection.session import Session
 from tests.tiny_bundle import GRAIN, png, sha256, tiny_graph, tiny_picture, write_tiny_bundle
 
 DARK = (20, 30, 12, 9)

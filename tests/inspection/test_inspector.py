@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from app.inspection.decode import DecodeLimits
+from app.inspection.decoding.decode import DecodeLimits
 from app.inspection.errors import (
     ImageTooLarge,
     ImageTooSmall,
@@ -24,12 +24,12 @@ from app.inspection.errors import (
     ReferenceMaskSizeMismatch,
     SelfTestFailed,
 )
-from app.inspection.findings import find
+from app.inspection.inference.tiling import cut
 from app.inspection.inspector import Inspector
-from app.inspection.preprocess import cut
-from app.inspection.recipe import ExtraRules, Limits, Recipe, Region
+from app.inspection.measuring.findings import find
 from app.inspection.results import Defect, Inspection
-from app.inspection.verdict import doubts_about, judge
+from app.inspection.rules.recipe import ExtraRules, Limits, Recipe, Region
+from app.inspection.rules.verdict import doubts_about, judge
 from tests.inspection.bad_input import BadInput, bad_inputs, encode, picture
 from tests.inspection.formed import decided
 from tests.inspection.stitching import stitched

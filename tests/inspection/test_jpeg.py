@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from app.inspection import jpeg
-from app.inspection.decode import DecodeLimits, decode
+from app.inspection.decoding import jpeg
+from app.inspection.decoding.decode import DecodeLimits, decode
 from app.inspection.errors import ImageTruncated, ImageUnsupported
 from tests.inspection.bad_input import encode
 

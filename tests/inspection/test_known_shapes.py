@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.inspection.measure import measure
-from app.inspection.outlines import enclosed_area, outlines
+from app.inspection.measuring.measure import measure
+from app.inspection.measuring.outlines import enclosed_area, outlines
 from app.inspection.results import Defect
 from tests.inspection.shapes import (
     Shape,

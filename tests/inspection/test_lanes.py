@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from app.inspection.errors import InferenceFailed
-from app.inspection.lanes import Lanes, Run, Way
+from app.inspection.inference.batching import Lanes, Run, Way
 
 Tiles = NDArray[np.uint8]
 POISON = 255

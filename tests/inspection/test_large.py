@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.inspection.decoding.raw import RawFrame
 from app.inspection.inspector import Inspector
-from app.inspection.raw import RawFrame
 from tests.benchmarks.large import peak_bytes
 from tests.tiny_bundle import tiny_picture, write_tiny_bundle
 

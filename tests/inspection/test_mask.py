@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.inspection.mask import Marks, marks_of, pixel_level
+from app.inspection.measuring.mask import Marks, marks_of, pixel_level
 from tests.inspection.formed import point
 
 

@@ -7,14 +7,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from app.inspection import mask_metrics
-from app.inspection.mask_metrics import (
-    confusion,
-    dice,
-    dice_of_counts,
-    iou,
-    label_iou,
-    soft_dice_confidence,
-)
+from app.inspection.mask_metrics import confusion, dice, dice_of_counts, iou, label_iou, soft_dice_confidence
 
 Mask = NDArray[np.bool_]
 TABLE = np.arange(256) / 255

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.inspection.measure import measure
+from app.inspection.measuring.measure import measure
 from tests.inspection.formed import regions_in
 from tests.tiny_bundle import region_probability
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from app.inspection.outlines import enclosed_area, outlines
+from app.inspection.measuring.outlines import enclosed_area, outlines
 
 
 def test_no_mask_has_no_outline() -> None:

@@ -10,14 +10,14 @@ import pytest
 from numpy.typing import NDArray
 
 from app.inspection.errors import RecipeDoesNotFit, RecipeInvalid
-from app.inspection.findings import find
-from app.inspection.geometry import PartRule
-from app.inspection.part_outline import find_outline, inset, locate, part_doubts, part_of, with_part
-from app.inspection.recipe import PartRoi, Recipe, parse_recipe
-from app.inspection.regions import rasterise, scope_of
+from app.inspection.measuring.findings import find
+from app.inspection.measuring.part_outline import find_outline, inset, locate, part_doubts, part_of, with_part
+from app.inspection.measuring.regions import rasterise, scope_of
 from app.inspection.results import Part, Polygon
-from app.inspection.verdict import judge
-from training.datasets.generated import CLASSES, generate_tile
+from app.inspection.rules.geometry import PartRule
+from app.inspection.rules.recipe import PartRoi, Recipe, parse_recipe
+from app.inspection.rules.verdict import judge
+from training.data.synthesis.tiles import CLASSES, generate_tile
 
 Image = NDArray[np.uint8]
 PART = Recipe(name="part", roi=PartRoi(part=PartRule()))

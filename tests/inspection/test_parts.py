@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from app.inspection.errors import RecipeInvalid
-from app.inspection.part_model import LARGEST_LOGIT, PartModel, part_features
-from app.inspection.part_verdict import ImageResult, judge_part
-from app.inspection.recipe import parse_recipe
 from app.inspection.results import Verdict
+from app.inspection.rules.part_model import LARGEST_LOGIT, PartModel, part_features
+from app.inspection.rules.part_verdict import ImageResult, judge_part
+from app.inspection.rules.recipe import parse_recipe
 
 RANK = {"pass": 0, "review": 1, "fail": 2}
 MANY = settings(max_examples=60, deadline=None)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.inspection import png
-from app.inspection.decode import DecodeLimits, decode, decode_reference_mask
+from app.inspection.decoding import png
+from app.inspection.decoding.decode import DecodeLimits, decode, decode_reference_mask
 from app.inspection.errors import ImageTruncated, ReferenceMaskUnreadable
 from tests.inspection.bad_input import encode, picture, png_chunk
 

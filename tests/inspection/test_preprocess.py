@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.inspection.bundle import InputContract
+from app.inspection.bundle.bundle import InputContract
 from app.inspection.errors import ImageTooLarge
-from app.inspection.preprocess import MAX_TILES, Tiles, cut, plan_tiles
+from app.inspection.inference.tiling import MAX_TILES, Tiles, cut, plan_tiles
 from tests.inspection.stitching import blended, stitched
 
 sides = st.integers(1, 90)

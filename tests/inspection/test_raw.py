@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.inspection.decode import DecodeLimits, decode
+from app.inspection.decoding.decode import DecodeLimits, decode
+from app.inspection.decoding.raw import FORMATS, RawFrame, decode_frame
 from app.inspection.errors import (
     FrameMismatch,
     ImageEmpty,
@@ -15,7 +16,6 @@ from app.inspection.errors import (
     ImageTooSmall,
     ImageUnsupported,
 )
-from app.inspection.raw import FORMATS, RawFrame, decode_frame
 
 LIMITS = DecodeLimits()
 HEIGHT, WIDTH = 6, 8

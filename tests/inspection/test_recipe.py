@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.inspection.errors import RecipeInvalid, RecipeUnknown
-from app.inspection.recipe import (
+from app.inspection.rules.recipe import (
     ExtraRules,
     Limits,
     Recipe,

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from app.inspection.bundle import Bundle
+from app.inspection.bundle.bundle import Bundle
+from app.inspection.bundle.region_model import REGION_FEATURES, RegionModel
 from app.inspection.errors import BundleInvalid
-from app.inspection.region_model import REGION_FEATURES, RegionModel
 from tests.tiny_bundle import write_tiny_bundle
 
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from app.inspection.errors import RecipeDoesNotFit
-from app.inspection.findings import find, unexplained
-from app.inspection.recipe import Limits, PartFrame, Recipe, Region, Zone
-from app.inspection.regions import by_zone, rasterise, scope_of
+from app.inspection.measuring.findings import find, unexplained
+from app.inspection.measuring.regions import by_zone, rasterise, scope_of
 from app.inspection.results import TileProbability
+from app.inspection.rules.recipe import Limits, PartFrame, Recipe, Region, Zone
 from tests.inspection.rules import CLASSES, label_maps
 
 LEFT = Region(polygon_px=((0, 0), (16, 0), (16, 24), (0, 24)))

@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from app.inspection import runs as module
-from app.inspection.runs import find_runs, labels_of
+from app.inspection.measuring import runs as module
+from app.inspection.measuring.runs import find_runs, labels_of
 
 
 def regions_of(label_map: NDArray[np.uint8], value: int) -> list[bytes]:

@@ -11,9 +11,9 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from app.inspection.bundle import Bundle
+from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import BundleInvalid, DeviceUnavailable, InferenceFailed
-from app.inspection.session import Session
+from app.inspection.inference.session import Session
 from tests.tiny_bundle import sha256, tiny_graph, write_tiny_bundle
 
 HAS_CUDA = "CUDAExecutionProvider" in ort.get_available_providers()

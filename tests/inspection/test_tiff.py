@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.inspection.decode import DecodeLimits, decode
+from app.inspection.decoding.decode import DecodeLimits, decode
 from app.inspection.errors import ImageError, ImageTruncated, ImageUndecodable, ImageUnsupported
 from tests.inspection.bad_input import encode, picture
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.inspection.bundle import Bundle
+from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import BundleInvalid, RecipeInvalid
 from app.inspection.inspector import Inspector
-from app.inspection.recipe import PointChoice, Recipe, parse_recipe
 from app.inspection.results import Inspection
+from app.inspection.rules.recipe import PointChoice, Recipe, parse_recipe
 from tests.tiny_bundle import peak_of, png, tiny_picture
 from tests.trade_offs import THRESHOLDS, trade_off, write_bundle_with_trade_off
 

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from app.inspection.findings import find
-from app.inspection.measure import measure
-from app.inspection.recipe import Recipe, parse_recipe
+from app.inspection.measuring.findings import find
+from app.inspection.measuring.measure import measure
 from app.inspection.results import Defect, Findings, Reason, Verdict, ZoneDefects
-from app.inspection.verdict import doubts_about, judge
+from app.inspection.rules.recipe import Recipe, parse_recipe
+from app.inspection.rules.verdict import doubts_about, judge
 from tests.inspection.formed import regions_in
 from tests.inspection.rules import (
     CLASSES,

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.tiny_bundle import png, tiny_picture
-from training.datasets.sample import Blob, Dataset, MaskFile, Sample
+from training.data.sample import Blob, Dataset, MaskFile, Sample
 
 Box = tuple[int, int, int, int]  # x, y, width, height
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.inspection.results import TileProbability
-from training.datasets.sample import Bits, Size
-from training.predictions import Scored
+from training.data.sample import Bits, Size
+from training.thresholds.predictions import Scored
 
 
 @dataclass(frozen=True, eq=False)

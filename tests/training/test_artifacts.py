@@ -8,17 +8,17 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from app.inspection.bundle import Bundle
+from app.inspection.bundle.bundle import Bundle
 from tests.convolving_bundle import DECODER, ENCODER, HEAD, TILE, write_convolving_bundle
 from tests.tiny_bundle import sha256, write_tiny_bundle
-from training.artifacts.budget import Answers, answers, held_against
-from training.artifacts.convert import OUTSIDE, Quantiser, layers_of, write_fp16
-from training.artifacts.latency import inspector_of, ratios, share_out
-from training.artifacts.make import Source, make_artifacts, quantisation_samples
+from training.bundle.artifacts.budget import Answers, answers, held_against
+from training.bundle.artifacts.convert import OUTSIDE, Quantiser, layers_of, write_fp16
+from training.bundle.artifacts.latency import inspector_of, ratios, share_out
+from training.bundle.artifacts.make import Source, make_artifacts, quantisation_samples
 from training.config import OperatingPointConfig
-from training.learn_artifact import Unseen
-from training.predictions import score
-from training.splits import Splits
+from training.data.splits import Splits
+from training.thresholds.learn import Unseen
+from training.thresholds.predictions import score
 
 from .labelled import labelled, tiny_dataset
 
@@ -198,7 +198,7 @@ def test_accepted_artifacts_come_with_their_operating_point_and_reason(
 def test_artifact_beyond_its_budget_is_refused_with_its_figures(
     convolving: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.artifacts.budget.MAX_DICE_LOSS", -1.0)  # which nothing can keep
+    monkeypatch.setattr("training.bundle.artifacts.budget.MAX_DICE_LOSS", -1.0)  # which nothing can keep
     splits = _splits(tmp_path / "pictures")
     bundle = Bundle.load(convolving)
     made, figures = make_artifacts(

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.audit import Audit, check
-from training.audit.leaks import SMALL_GROUP, InGroups
-from training.audit.registration import register, turned
-from training.audit.signatures import signature
-from training.datasets.registry import read_dataset
-from training.datasets.sample import Blob, Dataset, DatasetError, MaskFile, Sample
+from training.data.audit import Audit, check
+from training.data.audit.leaks import SMALL_GROUP, InGroups
+from training.data.audit.registration import register, turned
+from training.data.audit.signatures import signature
+from training.data.registry import read_dataset
+from training.data.sample import Blob, Dataset, DatasetError, MaskFile, Sample
 
 Grey = NDArray[np.uint8]
 SIDE = 192

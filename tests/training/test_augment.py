@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from training.augment import ON_DEFECT, STRENGTHS, Augmentation, Strength, StrengthName, _Exposure
 from training.config import FitConfig
-from training.datasets.sample import Bits, Pixels
+from training.data.augment import ON_DEFECT, STRENGTHS, Augmentation, Strength, StrengthName, _Exposure
+from training.data.sample import Bits, Pixels
 
 TILE = 128
 DRAWS = 500

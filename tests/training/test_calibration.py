@@ -7,13 +7,13 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from app.inspection.calibration import Curve, ProbabilityCalibration
-from training import calibration as fitted
-from training.calibration import Calibrated, LevelCounts, _folds
-from training.calibration_chart import calibration_chart
+from app.inspection.bundle.calibration import Curve, ProbabilityCalibration
+from training.evaluation.calibration_chart import calibration_chart
 from training.evaluation.reliability import reliability
 from training.html_report import chart
-from training.predictions import Scored
+from training.thresholds import calibration as fitted
+from training.thresholds.calibration import Calibrated, LevelCounts, _folds
+from training.thresholds.predictions import Scored
 
 from .scored import scored as by_hand
 

@@ -7,7 +7,7 @@ import pytest
 
 from app.inspection.inspector import Inspector
 from tests.tiny_bundle import tiny_picture, write_tiny_bundle
-from training.datasets.sample import Bits, Dataset, Pixels
+from training.data.sample import Bits, Dataset, Pixels
 from training.evaluation.changes import CHANGES, Change
 from training.evaluation.robustness import generalisation, robustness
 

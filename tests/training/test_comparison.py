@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.comparison import (
+from training.studies.comparison import (
     ComparisonError,
     FoldResult,
     compare,

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from training.cpu_speed import computed_precision, depthwise_in_float32, keep_freed_memory
-from training.losses import softplus
+from training.model.cpu_speed import computed_precision, depthwise_in_float32, keep_freed_memory
+from training.model.losses import softplus
 
 
 def test_softplus_is_torchs() -> None:

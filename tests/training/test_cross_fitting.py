@@ -7,20 +7,20 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.inspection.bundle import Bundle
-from training import operating_point as thresholds
+from app.inspection.bundle.bundle import Bundle
 from training.__main__ import main
 from training.config import SplitConfig, load_config, settle
-from training.datasets.magnetic_tile import read_magnetic_tile, write_generated
-from training.datasets.sample import Sample
+from training.data.layouts.magnetic_tile import read_magnetic_tile, write_generated
+from training.data.sample import Sample
+from training.data.splits import Fold, make_splits
 from training.evaluation import gate as gate_figures
-from training.learn_artifact import learn_artifact
 from training.run import Run
-from training.splits import Fold, make_splits
 from training.steps import evaluate as evaluate_step
 from training.steps import export as export_step
 from training.steps.evaluate import nested
 from training.steps.unseen import fold_runs, unseen_by
+from training.thresholds import operating_point as thresholds
+from training.thresholds.learn import learn_artifact
 
 SMOKE = Path("training/configs/smoke.yaml")
 FOLDS = 3

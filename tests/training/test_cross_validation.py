@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from training.compare_strategies import strategy_names
 from training.config import ConfigError, RunConfig
-from training.cross_validation import fold_figures, folds_of
-from training.datasets.magnetic_tile import write_generated
-from training.learning_curve import Point, _means
+from training.data.layouts.magnetic_tile import write_generated
+from training.data.splits import read_splits
 from training.run import Run
-from training.splits import read_splits
+from training.studies.compare_strategies import strategy_names
+from training.studies.cross_validation import fold_figures, folds_of
+from training.studies.learning_curve import Point, _means
 
 
 @pytest.fixture

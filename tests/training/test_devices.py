@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file
 
 from training.config import FitConfig, ModelConfig, RunConfig
-from training.datamodule import SurfaceDataModule
-from training.datasets.magnetic_tile import write_generated
-from training.pictures import LoadedPictures, Picture
+from training.data.datamodule import SurfaceDataModule
+from training.data.layouts.magnetic_tile import write_generated
+from training.data.pictures import LoadedPictures, Picture
 
 pytestmark = pytest.mark.slow
 

@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.inspection.artifact import OperatingPoint
-from app.inspection.bundle import Bundle
-from app.inspection.calibration import ProbabilityCalibration
+from app.inspection.bundle.artifact import OperatingPoint
+from app.inspection.bundle.bundle import Bundle
+from app.inspection.bundle.calibration import ProbabilityCalibration
 from app.inspection.inspector import Inspector
 from tests.tiny_bundle import png, tiny_picture, write_tiny_bundle
-from training.bundle_files import write_manifest
-from training.dice_interval import DicePairs, dice_interval, fit_dice_interval
 from training.evaluation.interval_check import check_interval
-from training.predictions import Scored
-from training.region_fit import UNFITTED
+from training.files import write_manifest
+from training.thresholds.dice_interval import DicePairs, dice_interval, fit_dice_interval
+from training.thresholds.predictions import Scored
+from training.thresholds.region_fit import UNFITTED
 
 from .scored import scored
 from .test_evaluate import judged_pairs

@@ -3,8 +3,8 @@
 import pytest
 
 from training.config import FitConfig, GeneratedConfig, RunConfig
-from training.datamodule import draw_weights
-from training.pictures import GOOD
+from training.data.datamodule import draw_weights
+from training.data.pictures import GOOD
 
 STRATA = [GOOD, GOOD, GOOD, 1, 1, 2, *[GOOD] * 6, *[1] * 2]  # the last eight are generated
 

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import nn
 
+from training.bundle.export import OPSET, check_parity, export_graph
 from training.config import ConfigError, ModelConfig
 from training.encoders import ALIASES, canonical, check_licence, input_statistics, licence
-from training.export import OPSET, check_parity, export_graph
-from training.pretrained import load_pretrained
-from training.segmenter import Segmenter, build_segmenter
+from training.model.pretrained import load_pretrained
+from training.model.segmenter import Segmenter, build_segmenter
 
 NAMES = [
     *(f"efficientnet-lite{n}" for n in range(3)),

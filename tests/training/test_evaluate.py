@@ -10,7 +10,7 @@ import pytest
 from app.inspection.inspector import Inspector
 from app.inspection.results import Verdict
 from tests.tiny_bundle import png, tiny_picture, write_tiny_bundle
-from training.datasets.sample import Blob, MaskFile, Sample
+from training.data.sample import Blob, MaskFile, Sample
 from training.evaluation.figures import summarise
 from training.evaluation.judged import Judged, Overlap, judge_samples
 

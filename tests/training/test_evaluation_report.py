@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.inspection.inference.session import Answers
 from app.inspection.inspector import Inspector
-from app.inspection.session import Answers
 from tests.tiny_bundle import write_tiny_bundle
-from training.datasets.sample import Dataset, DatasetError, Pixels
+from training.data.sample import Dataset, DatasetError, Pixels
 from training.evaluation.dataset import evaluate_dataset
 from training.evaluation.gallery import CALLED, MARKED, galleries
 from training.evaluation.judged import see

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from training.config import ModelConfig
-from training.datamodule import input_contract
-from training.datasets.sample import DatasetError, Pixels
-from training.features import encoder_features, fit_svm, picture_figures
-from training.segmenter import Segmenter, build_segmenter
+from training.data.datamodule import input_contract
+from training.data.sample import DatasetError, Pixels
+from training.model.segmenter import Segmenter, build_segmenter
+from training.studies.features import encoder_features, fit_svm, picture_figures
 
 MODEL = ModelConfig(
     encoder="resnet18", weights="none", decoder_channels=(16, 16, 8, 8, 8), tile=64, overlap=16

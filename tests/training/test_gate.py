@@ -7,17 +7,18 @@ import cv2
 import numpy as np
 import pytest
 
-from app.inspection.artifact import Gate
-from app.inspection.bundle import Bundle
-from app.inspection.gate import InputGate
+from app.inspection.bundle.artifact import Gate
+from app.inspection.bundle.bundle import Bundle
+from app.inspection.input_gate import InputGate
 from app.inspection.inspector import Inspector
 from tests.tiny_bundle import GRAIN, png, tiny_picture, write_tiny_bundle
-from training.bundle_files import write_manifest
 from training.config import ConfigError, GateConfig
-from training.datasets.sample import Blob, Dataset, Pixels, Sample
+from training.data.pictures import LoadedPictures, Picture
+from training.data.sample import Blob, Dataset, Pixels, Sample
 from training.evaluation.gate import gate_figures
 from training.evaluation.run import EvaluateOptions, evaluate_bundle
-from training.gate import (
+from training.files import write_manifest
+from training.thresholds.input_gate import (
     FeatureGraph,
     Known,
     check_enough,
@@ -27,7 +28,6 @@ from training.gate import (
     training_pictures,
     with_gates,
 )
-from training.pictures import LoadedPictures, Picture
 
 from .labelled import labelled
 

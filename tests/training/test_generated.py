@@ -4,7 +4,14 @@ import cv2
 import numpy as np
 import pytest
 
-from training.datasets.generated import AREA_PX, CLASSES, EDGE_PX, MIN_SIDE_PX, generate_tile, generated_tiles
+from training.data.synthesis.tiles import (
+    AREA_PX,
+    CLASSES,
+    EDGE_PX,
+    MIN_SIDE_PX,
+    generate_tile,
+    generated_tiles,
+)
 
 SEEDS = range(12)
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from training.__main__ import main
-from training.bundle_files import read_json, read_weights, write_text, written_whole
 from training.config import ConfigError, load_config, settle
-from training.finetune import _load_checkpoint
+from training.files import read_json, read_weights, write_text, written_whole
+from training.model.finetune import _load_checkpoint
 from training.run import Run
 from training.steps.publish import check_publishing
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from training.artifacts.layout import for_integer_kernels
+from training.bundle.artifacts.layout import for_integer_kernels
 
 SIDES = (6, 9)
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from scipy.ndimage import distance_transform_edt
 
 from training.config import LossConfig
-from training.losses import REACH_PX, class_targets, segmentation_loss, signed_distance
-from training.segmenter import image_probability
+from training.model.losses import REACH_PX, class_targets, segmentation_loss, signed_distance
+from training.model.segmenter import image_probability
 
 KINDS = get_args(LossConfig.model_fields["kind"].annotation)
 Parts = dict[str, torch.Tensor]

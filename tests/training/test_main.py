@@ -6,7 +6,7 @@ import pytest
 
 from tests.training.datasets.layouts import write_pairs
 from training.__main__ import main
-from training.datasets.magnetic_tile import write_generated
+from training.data.layouts.magnetic_tile import write_generated
 
 
 @pytest.fixture(scope="module")

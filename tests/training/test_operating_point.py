@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
-from app.inspection.mask import pixel_level
 from app.inspection.mask_metrics import dice
+from app.inspection.measuring.mask import pixel_level
 from training.config import OperatingPointConfig
-from training.operating_point import PIXEL_THRESHOLDS, OperatingPointError, choose, label_map
-from training.predictions import Scored
-from training.region_fit import UNFITTED, fit_region_model, held_out_probability, region_table
+from training.thresholds.operating_point import PIXEL_THRESHOLDS, OperatingPointError, choose, label_map
+from training.thresholds.predictions import Scored
+from training.thresholds.region_fit import UNFITTED, fit_region_model, held_out_probability, region_table
 
 from .scored import scored
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from app.inspection.bundle import Bundle
+from app.inspection.bundle.bundle import Bundle
 from tests.tiny_bundle import write_tiny_bundle
-from training.bundle_files import write_manifest
 from training.evaluation.parity import parity
+from training.files import write_manifest
 
 from .labelled import tiny_dataset
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from app.inspection.part_model import PartModel
+from app.inspection.rules.part_model import PartModel
 from training.config import OperatingPointConfig
-from training.operating_point import choose
-from training.part_fit import LEAST_EACH, fit_part_model, held_out_part_probability, part_table
-from training.predictions import Scored
+from training.thresholds.operating_point import choose
+from training.thresholds.part_fit import LEAST_EACH, fit_part_model, held_out_part_probability, part_table
+from training.thresholds.predictions import Scored
 
 from .scored import scored
 

@@ -10,28 +10,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from app.inspection.bundle import Bundle
+from app.inspection.bundle.bundle import Bundle
 from app.inspection.inspector import Inspector
-from tests.golden_faults import (
-    CHANGES,
-    corrupt,
-    found_by_the_self_test,
-    rehash,
-    weights_of,
-    with_fp32_alone,
-)
+from tests.golden_faults import CHANGES, corrupt, found_by_the_self_test, rehash, weights_of, with_fp32_alone
 from tests.tiny_bundle import png
-from training import operating_point as thresholds
 from training.__main__ import main
-from training.artifacts.latency import inspector_of
-from training.bundle_files import write_manifest
+from training.bundle.artifacts.latency import inspector_of
+from training.bundle.export import ServingGraph
 from training.config import ConfigError, load_config, settle
-from training.datasets.magnetic_tile import write_generated
+from training.data.layouts.magnetic_tile import write_generated
 from training.evaluation import gate as gate_figures
-from training.export import ServingGraph
-from training.finetune import FineTuning
+from training.files import write_manifest
+from training.model.finetune import FineTuning
+from training.model.segmenter import build_segmenter
 from training.run import Run
-from training.segmenter import build_segmenter
 from training.steps import evaluate as evaluate_step
 from training.steps import export as export_step
 from training.steps.artifacts import gate, operating_point
@@ -40,6 +32,7 @@ from training.steps.export import export
 from training.steps.fit import finetune
 from training.steps.fit import split as split_step
 from training.steps.publish import publish
+from training.thresholds import operating_point as thresholds
 
 pytestmark = pytest.mark.slow
 SMOKE = Path("training/configs/smoke.yaml")

@@ -9,12 +9,8 @@ import pytest
 from app.inspection.errors import SelfTestFailed
 from app.inspection.inspector import Inspector
 from tests.tiny_bundle import write_tiny_bundle
-from training.config import ConfigError, FitConfig, GeneratedConfig, RunConfig, SplitConfig
-from training.datasets.generated import CLASSES
-from training.evaluation.figures import summarise
-from training.generators import make_generator
-from training.golden import add_golden
-from training.publish import (
+from training.bundle.golden import add_golden
+from training.bundle.publish import (
     COMPARISON,
     COMPARISON_FOLDS,
     FOLDS,
@@ -23,6 +19,10 @@ from training.publish import (
     publish,
     set_beside,
 )
+from training.config import ConfigError, FitConfig, GeneratedConfig, RunConfig, SplitConfig
+from training.data.generators import make_generator
+from training.data.synthesis.tiles import CLASSES
+from training.evaluation.figures import summarise
 from training.run import CONFIG, made_with
 
 from .test_evaluate import ROWS, judged_pairs

@@ -11,15 +11,15 @@ import pytest
 
 from app.inspection.inspector import Inspector
 from tests.tiny_bundle import write_tiny_bundle
-from training.audit import check
-from training.datasets.generated import CLASSES
-from training.datasets.magnetic_tile import read_magnetic_tile, write_generated
-from training.datasets.registry import read_dataset
-from training.datasets.sample import DatasetError, class_bit
-from training.datasets.shards import read_shards
+from training.data.audit import check
+from training.data.layouts.magnetic_tile import read_magnetic_tile, write_generated
+from training.data.layouts.shards import read_shards
+from training.data.pictures import load_pictures
+from training.data.registry import read_dataset
+from training.data.sample import DatasetError, class_bit
+from training.data.synthesis.tiles import CLASSES
 from training.evaluation.judged import judge_samples
-from training.pictures import load_pictures
-from training.predictions import score
+from training.thresholds.predictions import score
 
 
 @pytest.fixture

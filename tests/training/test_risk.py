@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from scipy.stats import beta, binom
 
-from app.inspection.trade_off import TradeOff
-from training.bounds import interval, trials_needed, upper_bound
+from app.inspection.rules.trade_off import TradeOff
 from training.config import OperatingPointConfig
-from training.risk import choose_row, thinned, trade_off
-from training.risk_text import table_text
+from training.statistics import interval, trials_needed, upper_bound
+from training.thresholds.risk import choose_row, thinned, trade_off
+from training.thresholds.risk_text import table_text
 
 Floats = NDArray[np.float64]
 

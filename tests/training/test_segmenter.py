@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from training.config import Config, ConfigError, ModelConfig, StageConfig, settle
+from training.model.segmenter import Segmenter, build_segmenter, image_probability, transfer
 from training.run import MADE_WITH, WEIGHTS, Run, made_with
-from training.segmenter import Segmenter, build_segmenter, image_probability, transfer
 from training.steps.fit import initial_segmenter
 
 SMALL = ModelConfig(weights="none", decoder_channels=(32, 24, 16, 16, 8), tile=64, overlap=16)

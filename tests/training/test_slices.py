@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from training.bounds import interval
 from training.evaluation.judged import Judged
 from training.evaluation.slices import slice_figures
+from training.statistics import interval
 
 
 def _rows() -> list[Judged]:

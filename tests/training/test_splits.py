@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.config import SplitConfig
-from training.datasets.sample import Blob, Dataset, DatasetError, Published, Sample
-from training.splits import Fold, make_splits, published_part, split_samples
+from training.data.sample import Blob, Dataset, DatasetError, Published, Sample
+from training.data.splits import Fold, make_splits, published_part, split_samples
 
 SHARES = {"train": 0.55, "validation": 0.1, "calibration": 0.15, "test": 0.2}
 

@@ -10,10 +10,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from training.config import ConfigError, FitConfig, ModelConfig, StrategyName
-from training.datamodule import Batch
-from training.finetune import EXPECTED_WARNINGS, FineTuning
-from training.segmenter import Segmenter, build_segmenter
-from training.strategies import STRATEGIES, TrainingPlan, encoder_levels, frozen_levels, starting_model
+from training.data.datamodule import Batch
+from training.model.finetune import EXPECTED_WARNINGS, FineTuning
+from training.model.segmenter import Segmenter, build_segmenter
+from training.model.strategies import STRATEGIES, TrainingPlan, encoder_levels, frozen_levels, starting_model
 
 MODEL = ModelConfig(
     encoder="resnet18", weights="none", decoder_channels=(16, 16, 8, 8, 8), tile=64, overlap=16, dropout=0

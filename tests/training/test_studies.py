@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.inspection.bundle import Bundle
-from app.inspection.session import Session
-from training import learning_curve, operating_point
+from app.inspection.bundle.bundle import Bundle
+from app.inspection.inference.session import Session
 from training.__main__ import main
-from training.datasets.magnetic_tile import write_generated
+from training.data.layouts.magnetic_tile import write_generated
 from training.run import MADE_WITH, WEIGHTS
 from training.steps import export
+from training.studies import learning_curve
+from training.thresholds import operating_point
 
 pytestmark = pytest.mark.slow
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from tests.benchmarks import synthesis as benchmark
-from training.datasets.registry import read_dataset
-from training.datasets.sample import Bits, DatasetError, Pixels, Size
-from training.synthesis import writer
-from training.synthesis.defects import (
+from training.data.registry import read_dataset
+from training.data.sample import Bits, DatasetError, Pixels, Size
+from training.data.synthesis import writer
+from training.data.synthesis.defects import (
     DEFECTS,
     EDGE_PX,
     LEAST_GREY_LEVELS,
@@ -19,11 +19,11 @@ from training.synthesis.defects import (
     draw_defect,
     least_change,
 )
-from training.synthesis.generator import SurfaceSet, generate_surface, surfaces
-from training.synthesis.noise import Flags
-from training.synthesis.shapes import LEAST_WIDTH_PX, MOST_SHARE
-from training.synthesis.surfaces import SURFACES
-from training.synthesis.writer import write_surfaces
+from training.data.synthesis.generator import SurfaceSet, generate_surface, surfaces
+from training.data.synthesis.noise import Flags
+from training.data.synthesis.shapes import LEAST_WIDTH_PX, MOST_SHARE
+from training.data.synthesis.surfaces import SURFACES
+from training.data.synthesis.writer import write_surfaces
 
 SIZE = (128, 160)
 SEEDS = range(12)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from training.config import ConfigError
-from training.datasets.folder import read_folder
-from training.datasets.magnetic_tile import read_magnetic_tile, write_generated
-from training.datasets.sample import Bits, Dataset, DatasetError, Pixels, class_mask
-from training.pictures import load_pictures
+from training.data.layouts.folder import read_folder
+from training.data.layouts.magnetic_tile import read_magnetic_tile, write_generated
+from training.data.pictures import load_pictures
+from training.data.sample import Bits, Dataset, DatasetError, Pixels, class_mask
 from training.transplant.blend import FEATHER_PX, Way, blend, changed, filled
 from training.transplant.candidates import Generator
 from training.transplant.crops import Crops, around, clean_crops, real_crops

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from training.datasets.sample import Bits, Pixels
+from training.data.sample import Bits, Pixels
 
 Labelled = tuple[Pixels, Bits | None]
 LEFT_OPEN = cv2.BORDER_REFLECT_101

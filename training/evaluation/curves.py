@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from app.inspection.calibration import Curve
+from app.inspection.bundle.calibration import Curve
 from training.evaluation.judged import Judged
 from training.evaluation.pixels import PixelLevels
 from training.evaluation.reliability import reliability

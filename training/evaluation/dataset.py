@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.inspection.calibration import Curve
+from app.inspection.bundle.calibration import Curve
 from app.inspection.inspector import Inspector
-from app.inspection.part_model import PartModel
-from training.datasets.sample import Dataset, Sample
+from app.inspection.rules.part_model import PartModel
+from training.data.sample import Dataset, Sample
 from training.evaluation.by_part import part_figures
 from training.evaluation.curves import image_reliability, picture_curves, pro_curve
 from training.evaluation.figures import summarise

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import pearsonr, spearmanr
 
-from training.bounds import interval
 from training.evaluation.curves import points
 from training.evaluation.judged import Judged
+from training.statistics import interval
 
 Figures = dict[str, Any]
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from training.bounds import interval
 from training.evaluation.estimated_dice import estimate_figures
 from training.evaluation.judged import Judged, Overlap
+from training.statistics import interval
 
 # Marked defect pixels of a picture, upper bound excluded: from a pin hole to a region.
 SIZE_BINS_PX = ((1, 100), (100, 1_000), (1_000, 10_000), (10_000, 10**9))

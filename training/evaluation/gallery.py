@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from app.inspection.inspector import Inspector
 from app.inspection.results import Seen
-from training.datasets.sample import Dataset, Pixels, Sample
+from training.data.sample import Dataset, Pixels, Sample
 from training.evaluation.judged import Judged, see
 
 WORST = 12  # pictures a gallery

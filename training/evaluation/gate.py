@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from app.inspection.artifact import Artifact, Gate, GateScore
-from app.inspection.bundle import Bundle
-from app.inspection.gate import InputGate
+from app.inspection.bundle.artifact import Artifact, Gate, GateScore
+from app.inspection.bundle.bundle import Bundle
+from app.inspection.input_gate import InputGate
 from app.inspection.results import Looked
-from training.datasets.generated import generate_tile
-from training.datasets.sample import Pixels, Sample
+from training.data.sample import Pixels, Sample
+from training.data.synthesis.generator import generate_surface
+from training.data.synthesis.tiles import generate_tile
 from training.evaluation.changes import CHANGES, EXPOSURES
 from training.evaluation.figures import rate
-from training.gate import FeatureGraph, evenly
-from training.synthesis.generator import generate_surface
+from training.thresholds.input_gate import FeatureGraph, evenly
 
 Figures = dict[str, Any]
 PICTURES = 60  # of each change and of each other product

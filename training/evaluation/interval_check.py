@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.inspection.artifact import DiceInterval
-from training.dice_interval import COVERAGE, DicePairs, fit_dice_interval
+from app.inspection.bundle.artifact import DiceInterval
 from training.evaluation.judged import Judged
+from training.thresholds.dice_interval import COVERAGE, DicePairs, fit_dice_interval
 
 SEED = 0
 Figures = dict[str, Any]

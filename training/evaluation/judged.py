@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from app.inspection.inspector import Inspector
 from app.inspection.mask_metrics import dice
 from app.inspection.results import EstimatedDice, Inspection, Seen, Verdict
-from training.datasets.sample import Bits, Sample, class_mask, named
+from training.data.sample import Bits, Sample, class_mask, named
 
 
 @dataclass(frozen=True)

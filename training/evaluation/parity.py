@@ -9,15 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from app.inspection.bundle import Bundle
+from app.inspection.bundle.bundle import Bundle
+from app.inspection.inference.batching import Lanes, Way
+from app.inspection.inference.session import Session
+from app.inspection.inference.tiling import plan_tiles
 from app.inspection.inspector import Inspector
-from app.inspection.lanes import Lanes, Way
 from app.inspection.mask_metrics import dice, label_iou
-from app.inspection.preprocess import plan_tiles
 from app.inspection.results import Seen
-from app.inspection.session import Session
-from training.artifacts.latency import inspector_of, session_on
-from training.datasets.sample import Bits, Sample
+from training.bundle.artifacts.latency import inspector_of, session_on
+from training.data.sample import Bits, Sample
 from training.evaluation.figures import mean
 from training.evaluation.judged import see
 

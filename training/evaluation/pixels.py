@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.datasets.sample import Bits, Pixels
+from training.data.sample import Bits, Pixels
 from training.evaluation.reliability import reliability
 
 AUPRO_LIMIT = 0.3  # the false-positive rate up to which Bergmann et al. integrate

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from training.calibration_chart import calibration_chart
+from training.evaluation.calibration_chart import calibration_chart
 from training.evaluation.gallery import Shown
 from training.html_report import chart, picture, write_report
 

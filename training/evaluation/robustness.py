@@ -6,9 +6,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from app.inspection.decode import decode
+from app.inspection.decoding.decode import decode
 from app.inspection.inspector import Inspector
-from training.datasets.sample import Bits, Dataset, Pixels, Sample, named
+from training.data.sample import Bits, Dataset, Pixels, Sample, named
 from training.evaluation.changes import CHANGES, Change
 from training.evaluation.dataset import evaluate_dataset
 from training.evaluation.figures import mean, picture_rates

@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from app.inspection.inference.runtime import Device
 from app.inspection.inspector import Inspector
-from app.inspection.runtime import Device
-from training.bundle_files import write_text
-from training.datasets.sample import Dataset, DatasetError
+from training.data.sample import Dataset, DatasetError
 from training.evaluation.dataset import evaluate_dataset
 from training.evaluation.gallery import galleries
 from training.evaluation.gate import gate_figures, generated_products, product_pictures
 from training.evaluation.interval_check import check_interval
 from training.evaluation.report import write_evaluation_report
 from training.evaluation.robustness import generalisation, robustness
+from training.files import write_text
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,17 @@
 
 from collections.abc import Iterable
 
-from app.inspection.artifact import Artifact
-from app.inspection.bundle import MANIFEST, Bundle
-from training.artifacts.make import Source, make_artifacts
-from training.bundle_files import read_json, write_manifest
+from app.inspection.bundle.artifact import Artifact
+from app.inspection.bundle.bundle import MANIFEST, Bundle
+from training.bundle.artifacts.make import Source, make_artifacts
 from training.config import ArtifactName, ConfigError
-from training.gate import with_gates
-from training.learn_artifact import learn_artifact
+from training.files import read_json, write_manifest
 from training.run import Run
 from training.steps.files import ARTIFACTS, CALIBRATION, require, write_json
 from training.steps.fit import known_pictures, split
 from training.steps.unseen import unseen_by
+from training.thresholds.input_gate import with_gates
+from training.thresholds.learn import learn_artifact
 
 
 def operating_point(run: Run) -> None:

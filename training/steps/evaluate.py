@@ -5,35 +5,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
-from app.inspection.artifact import Artifact, ExpectedRates
-from app.inspection.bundle import Bundle
+from app.inspection.bundle.artifact import Artifact, ExpectedRates
+from app.inspection.bundle.bundle import Bundle
 from app.inspection.inspector import Inspector
-from training.bundle_files import read_json, sha256_of
+from training.bundle.export import serving_graph
 from training.config import ConfigError
-from training.datasets.sample import Sample
+from training.data.generators import Generator, make_generator, write_samples
+from training.data.sample import Sample
+from training.data.splits import Splits
 from training.evaluation.dataset import evaluate_parts
 from training.evaluation.figures import summarise
 from training.evaluation.gate import gate_figures, generated_products
 from training.evaluation.judged import Judged, judge_samples
 from training.evaluation.parity import parity
 from training.evaluation.report import write_evaluation_report
-from training.export import serving_graph
-from training.generators import Generator, make_generator, write_samples
-from training.learn_artifact import learn_artifact
-from training.operating_point import expected_rates
-from training.risk_text import certainty
+from training.files import read_json, sha256_of
+from training.model.segmenter import Segmenter
 from training.run import Run
-from training.segmenter import Segmenter
-from training.splits import Splits
-from training.steps.artifacts import (
-    artifacts_are_made,
-    others_wanted,
-    set_artifacts,
-    with_thresholds,
-)
+from training.steps.artifacts import artifacts_are_made, others_wanted, set_artifacts, with_thresholds
 from training.steps.files import ARTIFACTS, CALIBRATION, write_json
 from training.steps.fit import split
 from training.steps.unseen import unseen_by
+from training.thresholds.learn import learn_artifact
+from training.thresholds.operating_point import expected_rates
+from training.thresholds.risk_text import certainty
 
 RATES = ("accuracy", "precision", "recall", "escape_rate", "overkill_rate")
 GENERATED_TEST_PICTURES = 100

@@ -4,16 +4,16 @@ import shutil
 
 import numpy as np
 
-from app.inspection.bundle import Bundle, DefectClass, TrainingSummary
-from app.inspection.preprocess import cut
-from training.bundle_files import write_text
-from training.datamodule import input_contract
-from training.datasets.sources import data_sources
-from training.export import GRAPH, check_parity, draft_bundle, export_graph
-from training.pictures import load_pictures
+from app.inspection.bundle.bundle import Bundle, DefectClass, TrainingSummary
+from app.inspection.inference.tiling import cut
+from training.bundle.export import GRAPH, check_parity, draft_bundle, export_graph
+from training.data.datamodule import input_contract
+from training.data.pictures import load_pictures
+from training.data.sources import data_sources
+from training.data.splits import Splits
+from training.files import write_text
+from training.model.segmenter import Segmenter
 from training.run import MADE_WITH, WEIGHTS, Run, made_with
-from training.segmenter import Segmenter
-from training.splits import Splits
 from training.steps.files import require, write_json
 from training.steps.fit import split
 

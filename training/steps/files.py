@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from training.bundle_files import write_text
 from training.config import ConfigError
+from training.files import write_text
 
 ARTIFACTS = "artifacts.json"  # in a run's folder: what was tried beside fp32
 CALIBRATION = "calibration.json"  # how well the probabilities of fp32 are calibrated

@@ -3,21 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from training.bundle_files import read_json, read_weights
 from training.config import ConfigError, GateConfig, load_run_config
-from training.datamodule import SurfaceDataModule
-from training.datasets.registry import read_dataset
-from training.datasets.sample import Sample
-from training.finetune import fit
-from training.gate import Known, check_enough, training_pictures
-from training.generators import classes_with_generated, make_generator
-from training.pictures import GeneratedPictures, Joined, LoadedPictures, load_pictures
-from training.preconditions import check_set
+from training.data.datamodule import SurfaceDataModule
+from training.data.generators import classes_with_generated, make_generator
+from training.data.pictures import GeneratedPictures, Joined, LoadedPictures, load_pictures
+from training.data.registry import read_dataset
+from training.data.sample import Sample
+from training.data.splits import Splits, make_splits
+from training.files import read_json, read_weights
+from training.model.finetune import fit
+from training.model.segmenter import Segmenter, build_segmenter, transfer
+from training.model.strategies import STRATEGIES, starting_model
 from training.run import MADE_WITH, WEIGHTS, Run
-from training.segmenter import Segmenter, build_segmenter, transfer
-from training.splits import Splits, make_splits
 from training.steps.files import require, write_json
-from training.strategies import STRATEGIES, starting_model
+from training.steps.preconditions import check_set
+from training.thresholds.input_gate import Known, check_enough, training_pictures
 from training.transplant.pictures import transplanted_pictures
 from training.transplant.transplant import Settings
 

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from app.inspection.bundle import Bundle
-from training.generators import make_generator
-from training.golden import add_golden
-from training.publish import (
+from app.inspection.bundle.bundle import Bundle
+from training.bundle.golden import add_golden
+from training.bundle.publish import (
     COMPARISON,
     COMPARISON_FOLDS,
     FOLDS,
@@ -14,7 +13,8 @@ from training.publish import (
     check_target,
     set_beside,
 )
-from training.publish import publish as publish_bundle
+from training.bundle.publish import publish as publish_bundle
+from training.data.generators import make_generator
 from training.run import Run
 from training.steps.files import require
 from training.steps.fit import split

@@ -1,12 +1,12 @@
 """The images of a run that its network has not seen: of its calibration split, or of its folds."""
 
-from app.inspection.bundle import Bundle
+from app.inspection.bundle.bundle import Bundle
 from app.inspection.inspector import Inspector
-from training.artifacts.latency import inspector_of
-from training.artifacts.make import Source
-from training.learn_artifact import Unseen
+from training.bundle.artifacts.latency import inspector_of
+from training.bundle.artifacts.make import Source
 from training.run import Run
 from training.steps.fit import split
+from training.thresholds.learn import Unseen
 
 
 def fold_runs(run: Run) -> list[Run]:

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 from training.config import ConfigError
+from training.data.registry import read_dataset
+from training.data.sample import DatasetError
 from training.data_commands import at_least
-from training.datasets.registry import read_dataset
-from training.datasets.sample import DatasetError
 from training.transplant.embedding import frozen_encoder
 from training.transplant.measure import Study, measure_transplants
 from training.transplant.transplant import CROP_SIDE_PX

@@ -6,8 +6,8 @@ from typing import get_args
 
 import numpy as np
 
-from training.datasets.sample import Bits, Pixels, class_bit
-from training.synthesis.defects import DEFECTS, MIN_SIDE_PX, draw_defect
+from training.data.sample import Bits, Pixels, class_bit
+from training.data.synthesis.defects import DEFECTS, MIN_SIDE_PX, draw_defect
 from training.transplant.blend import Way, blend, changed
 from training.transplant.donors import Donor, shown_classes
 from training.transplant.placement import best_place
@@ -34,7 +34,7 @@ class Candidate:
 class Generator:
     """Makes candidates by number; classes come in equal shares, the donors of a class likewise.
 
-    `drawn` gives classes (of training.synthesis.defects.DEFECTS) to be drawn instead of transplanted, each
+    `drawn` gives classes (of `synthesis.defects.DEFECTS`) to be drawn instead of transplanted, each
     with its number in the set. Raises ValueError where there is neither donor nor drawn class, or no host.
     """
 

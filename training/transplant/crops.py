@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from training.datasets.sample import Pixels
+from training.data.sample import Pixels
 from training.transplant.candidates import DRAWN, Generator
 from training.transplant.donors import Flags, Marked, regions
 

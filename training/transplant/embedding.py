@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from training.config import ModelConfig
-from training.datasets.sample import Pixels
-from training.segmenter import Segmenter, build_segmenter
+from training.data.sample import Pixels
+from training.model.segmenter import Segmenter, build_segmenter
 
 Features = NDArray[np.float32]
 Embed = Callable[[Sequence[Pixels]], Features]  # grey pictures of any size -> one row each

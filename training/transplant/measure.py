@@ -13,8 +13,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from training.config import ConfigError
-from training.datasets.sample import Dataset, DatasetError, Pixels, Sample
-from training.splits import split_samples
+from training.data.sample import Dataset, DatasetError, Pixels, Sample
+from training.data.splits import split_samples
 from training.transplant.donors import Marked
 from training.transplant.embedding import Embed, Features
 from training.transplant.transplant import Settings, transplant

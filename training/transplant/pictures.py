@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from training.datasets.sample import DatasetError, Sample
-from training.pictures import LoadedPictures, Picture
+from training.data.pictures import LoadedPictures, Picture
+from training.data.sample import DatasetError, Sample
 from training.transplant.donors import Marked
 from training.transplant.transplant import Settings, transplant
 

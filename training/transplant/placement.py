@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.datasets.sample import Pixels
+from training.data.sample import Pixels
 from training.transplant.blend import MOST_GAIN, gain_between
 from training.transplant.donors import Donor, Flags
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from training.datasets.sample import Bits, Pixels
+from training.data.sample import Bits, Pixels
 from training.transplant.candidates import Candidate, Generator
 from training.transplant.crops import clean_crops, generated_crops, real_crops
 from training.transplant.donors import Marked, cut_donors
@@ -17,7 +17,7 @@ CROP_SIDE_PX = 128  # what the classifier looks at
 class Settings:
     """How to transplant.
 
-    `drawn`: classes of training.synthesis.defects.DEFECTS to be drawn as well, each with its number in the
+    `drawn`: classes of `synthesis.defects.DEFECTS` to be drawn as well, each with its number in the
     set. `oversampling`: candidates made per picture asked for. `quantile`: share of the real defects that the
     filter may find less plausible than what it keeps; None keeps everything unseen.
     """

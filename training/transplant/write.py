@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from training.datasets.sample import Bits, Dataset, DatasetError, Pixels, Sample, class_mask
+from training.data.sample import Bits, Dataset, DatasetError, Pixels, Sample, class_mask
 from training.transplant.donors import Marked, shown_classes
 from training.transplant.transplant import Settings, Transplants, transplant
 

@@ -9,7 +9,7 @@ from fastapi import FastAPI, File
 
 from tests.benchmarks.networks import network
 from tests.benchmarks.peers.plain import Told, decode, judge, setting
-from training.segmenter import image_probability
+from training.model.segmenter import image_probability
 
 told = Told.from_environment()
 segmenter = network(Path(told.model))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from training.datasets.magnetic_tile import write_generated
+from training.data.layouts.magnetic_tile import write_generated
 
 Grey = NDArray[np.uint8]
 SIZE = (24, 32)  # height, width

@@ -20,7 +20,7 @@ from tests.training.datasets.layouts import (
     labelme_facts,
     write,
 )
-from training.datasets.annotations import (
+from training.data.annotations import (
     CocoRuns,
     Layers,
     MarkedMask,
@@ -29,9 +29,9 @@ from training.datasets.annotations import (
     RunLengths,
     uncompress,
 )
-from training.datasets.outlines import Outline, Patch
-from training.datasets.registry import read_dataset
-from training.datasets.sample import Blob, DatasetError
+from training.data.outlines import Outline, Patch
+from training.data.registry import read_dataset
+from training.data.sample import Blob, DatasetError
 
 SQUARE = (6.0, 4.0, 20.0, 4.0, 20.0, 10.0, 6.0, 10.0)
 

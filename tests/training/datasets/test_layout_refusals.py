@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from app.inspection.bundle import DefectClass
+from app.inspection.bundle.bundle import DefectClass
 from tests.training.datasets.layouts import (
     FIRST,
     NONE,
@@ -23,10 +23,10 @@ from tests.training.datasets.layouts import (
     write_severstal,
     write_severstal_older,
 )
-from training.audit import check
-from training.datasets.annotations import MarkedMask, NumberedMask
-from training.datasets.registry import read_dataset
-from training.datasets.sample import Dataset, DatasetError
+from training.data.annotations import MarkedMask, NumberedMask
+from training.data.audit import check
+from training.data.registry import read_dataset
+from training.data.sample import Dataset, DatasetError
 
 
 def add(name: str) -> Callable[[Path], object]:

@@ -35,9 +35,9 @@ from tests.training.datasets.layouts import (
     write_severstal,
     write_severstal_older,
 )
-from training.datasets.registry import LAYOUTS, read_dataset
-from training.datasets.sample import Dataset, DatasetError
-from training.datasets.sources import data_sources
+from training.data.registry import LAYOUTS, read_dataset
+from training.data.sample import Dataset, DatasetError
+from training.data.sources import data_sources
 
 
 def bits(dataset: Dataset, name: str) -> np.ndarray | None:

@@ -1,0 +1,1 @@
+"""Who may come in: keys, limits on how often a caller may ask."""

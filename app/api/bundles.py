@@ -1,0 +1,102 @@
+"""Bundles over HTTP: which are there, a candidate loaded aside, promotion and rollback; no logic."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+
+from app.access.auth import needs
+from app.api import openapi
+from app.api.bundle_answers import bundles_answer, candidate_answer, disagreements_answer, served_answer
+from app.api.inspections import TheService, each_once
+from app.api.json_body import read_json
+from app.api.uploads import TEXT_TYPES
+from app.errors import CandidateNotFound
+from app.schemas.bundles import (
+    BundleChanges,
+    BundlesAnswer,
+    CandidateAnswer,
+    CandidateAsked,
+    DisagreementsAnswer,
+    Promote,
+    ServedBundle,
+    Wait,
+)
+from app.schemas.recipes import By
+
+_, JSON = TEXT_TYPES
+router = APIRouter(tags=["bundles"], dependencies=[needs("admin"), Depends(each_once)])
+
+
+@router.get("/v1/bundles", summary="Every bundle", responses=openapi.BUNDLES)
+async def bundles(service: TheService) -> BundlesAnswer:
+    """Those that can be loaded, the one that judges, the one before it, and the candidate."""
+    return await asyncio.to_thread(bundles_answer, service.bundles)
+
+
+@router.get("/v1/bundles/changes", summary="Every promotion and rollback", responses=openapi.BUNDLES)
+async def changes(service: TheService) -> BundleChanges:
+    """Which bundle was promoted or gone back to when, by whom and why, the oldest first."""
+    return BundleChanges(changes=list(service.bundles.journal.changes))
+
+
+@router.put(
+    "/v1/bundles/candidate",
+    summary="Load a bundle aside",
+    status_code=202,
+    responses=openapi.CANDIDATE_PUT,
+    openapi_extra=openapi.CANDIDATE_BODY,
+)
+async def propose(request: Request, service: TheService, by: Annotated[By, Query()]) -> CandidateAnswer:
+    """Begin to load the candidate while the active bundle judges on, or change whether it is in shadow."""
+    asked = read_json(CandidateAsked, await service.uploads.text(request, (JSON,)))
+    candidate = await service.bundles.propose(asked, by)
+    return await asyncio.to_thread(candidate_answer, candidate)
+
+
+@router.get("/v1/bundles/candidate", summary="The candidate", responses=openapi.CANDIDATE_READ)
+async def candidate(service: TheService, asked: Annotated[Wait, Query()]) -> CandidateAnswer:
+    """Whether it is loading, ready or failed, and why; and what came of its shadow."""
+    found = service.bundles.candidate
+    await found.wait(asked.wait_s)
+    answer = await asyncio.to_thread(candidate_answer, found)
+    service.bundles.check_is_candidate(found)  # let go of meanwhile it would seem to be loading
+    return answer
+
+
+@router.delete("/v1/bundles/candidate", summary="Let the candidate go", responses=openapi.CANDIDATE)
+async def drop(service: TheService) -> CandidateAnswer:
+    """Free its memory; the answer is what it was."""
+    found = service.bundles.candidate
+    was = await asyncio.to_thread(candidate_answer, found)
+    await service.bundles.drop(found)
+    return was
+
+
+@router.get(
+    "/v1/bundles/candidate/disagreements",
+    summary="Where the candidate judges otherwise",
+    responses=openapi.CANDIDATE,
+)
+async def disagreements(service: TheService) -> DisagreementsAnswer:
+    """The latest live pictures on which the candidate disagrees, the newest first, and all counts."""
+    shadow = service.bundles.candidate.shadow
+    if shadow is None:
+        raise CandidateNotFound("no ready candidate is in shadow; PUT it again with `shadow` true")
+    return disagreements_answer(shadow)
+
+
+@router.post(
+    "/v1/bundles/candidate/promotion",
+    summary="Have the candidate judge",
+    responses=openapi.PROMOTION,
+)
+async def promote(service: TheService, asked: Annotated[Promote, Query()]) -> ServedBundle:
+    """Serve the candidate from now on; what is being inspected is finished by the bundle it began with."""
+    return served_answer(await service.bundles.promote(asked))
+
+
+@router.post("/v1/bundles/rollback", summary="Go back to the bundle before", responses=openapi.ROLLBACK)
+async def roll_back(service: TheService, by: Annotated[By, Query()]) -> ServedBundle:
+    """Serve the bundle before the last promotion again, at once, since it is still in memory."""
+    return served_answer(await service.bundles.roll_back(by))

@@ -1,0 +1,143 @@
+"""The outermost layer of every request: its id, its log line, its metrics, and the last resort for errors."""
+
+import asyncio
+import logging
+import re
+import time
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.headers import protect
+from app.errors import HeadersTooLarge, Overloaded
+from app.problems import respond
+from app.telemetry.metrics import KEY_NAME, REQUEST_ID, Metrics
+from app.telemetry.tracing import OFF, Traces
+
+HEADER = "X-Request-ID"
+CLIENT_LEFT = 499  # nginx's number for it; only logs and metrics see it
+SURPLUS = "surplus"  # in the state of a request whose connection is one too many
+MAX_HEADER_BYTES = 16 * 1024
+QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+DRAIN_BYTES = 64 * 1024 * 1024
+DRAIN_S = 5.0
+DRAIN_IDLE_S = 0.5  # a client that sends nothing meanwhile is not still writing
+_VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+log = logging.getLogger(__name__)
+
+
+class Edge:
+    """ASGI middleware; give it to `add_middleware`."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, traces: Traces = OFF) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._traces = traces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; anything but HTTP is passed on untouched."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        exchange = _Exchange(scope, receive, send)
+        token = REQUEST_ID.set(exchange.request_id)
+        self._metrics.arrived()
+        KEY_NAME.set(None)  # the next request of a connection may begin in the context of the one before
+        started = time.perf_counter()
+        traces = OFF if scope["path"] in QUIET else self._traces
+        with traces.request(scope, exchange.request_id) as ended:
+            try:
+                await self._serve(scope, exchange)
+            finally:
+                ended(*self._report(scope, exchange, time.perf_counter() - started))
+                REQUEST_ID.reset(token)
+
+    async def _serve(self, scope: Scope, exchange: "_Exchange") -> None:
+        try:
+            _check_header(scope)
+            if exchange.is_surplus and scope["path"] not in QUIET:
+                raise Overloaded("all connections (PASSLINE_MAX_CONNECTIONS) are taken; try again later", 1)
+            await self._app(scope, exchange.receive, exchange.send)
+        except ClientDisconnect:
+            exchange.status = CLIENT_LEFT  # nobody is there to answer
+        except Exception as error:  # noqa: BLE001  # the web edge: whatever happens, the client gets a problem
+            response = respond(error, self._metrics)
+            if exchange.status is None:
+                await response(scope, exchange.receive, exchange.send)
+
+    def _report(self, scope: Scope, exchange: "_Exchange", seconds: float) -> tuple[str, int]:
+        """Log and count a request; its route and status."""
+        status = exchange.status or CLIENT_LEFT
+        route = getattr(scope.get("route"), "path", "none")
+        self._metrics.answered(route, status, seconds, exchange.received)
+        level = logging.DEBUG if scope["path"] in QUIET and status < 500 else logging.INFO
+        about = {
+            "method": scope["method"],
+            "path": scope["path"],
+            "status": status,
+            "ms": round(seconds * 1000, 1),
+        }
+        log.log(level, "request", extra=about | {"bytes": exchange.received})
+        return route, status
+
+
+def _check_header(scope: Scope) -> None:
+    """Refuse a header that is too large and came whole: the parser bounds only those that come in pieces."""
+    size = len(scope["raw_path"]) + len(scope["query_string"])
+    size += sum(len(name) + len(value) for name, value in scope["headers"])
+    if size > MAX_HEADER_BYTES:
+        raise HeadersTooLarge(
+            f"the request's address and headers have {size} bytes; at most {MAX_HEADER_BYTES} are taken"
+        )
+
+
+class _Exchange:
+    """One request's channels, watched: what came in, and what status went out."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        given = headers.get(HEADER, "")
+        # An id that could garble a log is replaced; refusing the picture for it would help nobody.
+        self.request_id = given if _VALID_ID.fullmatch(given) else uuid4().hex
+        self.is_surplus: bool = scope.get("state", {}).get(SURPLUS, False)
+        self.status: int | None = None
+        self._scope = scope
+        self.received = 0
+        self._receive = receive
+        self._send = send
+        self._awaits_consent = headers.get("expect", "").lower() == "100-continue"
+        self._body_over: bool = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self.received += len(message.get("body", b""))
+        self._body_over = self._body_over or not message.get("more_body", False)
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await self._drain()
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers[HEADER] = self.request_id
+            protect(headers, self._scope)
+            if self.is_surplus:
+                headers["Connection"] = "close"
+        await self._send(message)
+
+    async def _drain(self) -> None:
+        """Read on to the body's end, within bounds, before an early refusal is sent.
+
+        A client that is still writing when the connection closes sees a reset and never the problem. One that
+        asked for consent first (`Expect: 100-continue`) has not begun, and is answered at once.
+        """
+        if self._awaits_consent and not self.received:
+            return
+        limit = self.received + DRAIN_BYTES
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                while not (self._body_over or self.received > limit):
+                    await asyncio.wait_for(self.receive(), DRAIN_IDLE_S)
+        except TimeoutError:
+            log.debug("the rest of a refused body did not arrive")

@@ -1,0 +1,235 @@
+"""What the OpenAPI document says beyond the code: request bodies, and problems."""
+
+from collections import defaultdict
+from typing import Any
+
+from fastapi import FastAPI
+
+from app.api.examples import BATCH, PART_OF_TWO
+from app.api.examples import INSPECTION as INSPECTION_EXAMPLE
+from app.api.frames import FRAME_TYPE
+from app.api.uploads import PART_IMAGES, RAW_TYPES
+from app.errors import (
+    BatchTooLarge,
+    BodyTooLarge,
+    BundleInUse,
+    BundleNotFound,
+    CandidateNotFound,
+    CandidateNotReady,
+    DeadlineExceeded,
+    ForeignPage,
+    HeadersTooLarge,
+    KeyRequired,
+    MediaTypeUnsupported,
+    NoPreviousBundle,
+    NotReady,
+    Overloaded,
+    RateLimited,
+    RecipeInUse,
+    RecipeNotFound,
+    RecipesNotWritable,
+    RequestInvalid,
+    ScopeMissing,
+    StateNotWritable,
+    SwappingOff,
+    Unexpected,
+    UploadTimeout,
+    VersionStale,
+)
+from app.inspection import errors as core
+from app.inspection.errors import PasslineError
+from app.problems import MEDIA_TYPE, TABLE
+from app.report.certificate import PAGE_POLICY
+from app.schemas.bundles import CandidateAsked
+from app.schemas.inspections import Problem
+from app.schemas.recipes import Activations
+
+_PICTURE: tuple[type[PasslineError], ...] = (
+    core.ImageEmpty,
+    core.ImageTooLarge,
+    core.ImageTooSmall,
+    core.ImageUnsupported,
+    core.ImageUndecodable,
+    core.ImageTruncated,
+    core.ImageAnimated,
+    core.FrameMismatch,
+    core.ReferenceMaskUnreadable,
+    core.ReferenceMaskSizeMismatch,
+    core.ReferenceMaskInvalid,
+    core.RecipeDoesNotFit,
+    core.InferenceFailed,
+)
+_DOORS = (HeadersTooLarge, KeyRequired, ScopeMissing, ForeignPage, RateLimited)
+_REQUEST: tuple[type[PasslineError], ...] = (
+    *_DOORS,
+    RequestInvalid,
+    MediaTypeUnsupported,
+    BodyTooLarge,
+    UploadTimeout,
+    Overloaded,
+    DeadlineExceeded,
+    core.RecipeUnknown,
+    core.RecipeInvalid,
+    NotReady,
+    Unexpected,
+)
+
+_LABELS: dict[str, Any] = {
+    "recipe": {
+        "type": "string",
+        "description": "Name of the recipe to judge by.",
+        "example": "default",
+    },
+    "part_id": {"type": "string", "description": "The part; returned unchanged.", "example": "tile-000117"},
+    "camera_id": {
+        "type": "string",
+        "description": "The camera; returned unchanged.",
+        "example": "line-2-top",
+    },
+}
+_BINARY = {"type": "string", "format": "binary"}
+
+REQUEST_ID_HEADER: dict[str, Any] = {
+    "name": "X-Request-ID",
+    "in": "header",
+    "description": "Your id of the request, 1 to 64 of A-Z a-z 0-9 . _ -; returned, logged, and in every"
+    " problem. Without one, or with one of another form, the service makes one.",
+    "schema": {"type": "string"},
+    "example": "line-2-20260117-000117",
+}
+
+
+def problem_responses(*errors: type[PasslineError]) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI responses for errors, by status, with one example for each code."""
+    by_status: dict[int | str, list[type[PasslineError]]] = defaultdict(list)
+    for error in errors:
+        by_status[TABLE[error].status].append(error)
+    return {
+        status: {
+            "description": " or ".join(f"`{each.code}`" for each in those),
+            "content": {
+                MEDIA_TYPE: {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "examples": {each.code: _example(each) for each in those},
+                }
+            },
+        }
+        for status, those in by_status.items()
+    }
+
+
+def _example(error: type[PasslineError]) -> dict[str, Any]:
+    kind = TABLE[error]
+    problem = Problem(
+        type=f"urn:passline:problem:{error.code}",
+        title=kind.title,
+        status=kind.status,
+        detail=(error.__doc__ or kind.title).strip().splitlines()[0],
+        code=error.code,
+        instance="urn:passline:request:line-2-20260117-000117",
+        request_id="line-2-20260117-000117",
+    )
+    return {"summary": kind.title, "value": problem.model_dump(exclude_none=True)}
+
+
+def _form(files: dict[str, Any], *required: str) -> dict[str, Any]:
+    properties = files | _LABELS
+    schema = {
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": False,
+    }
+    return {"multipart/form-data": {"schema": schema}}
+
+
+def _body(content: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": content}, "parameters": [REQUEST_ID_HEADER]}
+
+
+INSPECTION_BODY = _body(
+    _form(
+        {
+            "image": _BINARY
+            | {"description": "The picture: JPEG, PNG, BMP or TIFF, or the frame that the query describes."},
+            "reference_mask": _BINARY
+            | {"description": "For measured Dice: class ids, or 0 and 255, as PNG, BMP or TIFF."},
+        },
+        "image",
+    )
+    | {media_type: {"schema": _BINARY} for media_type in (*RAW_TYPES, FRAME_TYPE)}
+)
+BATCH_BODY = _body(_form({"images": {"type": "array", "items": _BINARY, "minItems": 1}}, "images"))
+_PART_IMAGES = {"type": "array", "items": _BINARY, "minItems": PART_IMAGES[0], "maxItems": PART_IMAGES[1]}
+PART_BODY = _body(_form({"image": _PART_IMAGES}, "image"))
+INSPECTION = problem_responses(*_PICTURE, *_REQUEST) | {
+    200: {"content": {"text/html": {"schema": {"type": "string"}}}}
+}
+# A certificate holds what a client sent, so a browser is told to run and load nothing on its account.
+PAGE_HEADERS = {"Content-Security-Policy": PAGE_POLICY, "Vary": "Accept"}
+BATCH_PROBLEMS = problem_responses(*_REQUEST, BatchTooLarge)
+PART = problem_responses(*_PICTURE, *_REQUEST, BatchTooLarge)
+NOT_READY = problem_responses(NotReady)
+READ = problem_responses(*_DOORS, NotReady)
+
+_UPLOAD = (RequestInvalid, MediaTypeUnsupported, BodyTooLarge, UploadTimeout, Overloaded)
+_CHANGE = (*_DOORS, VersionStale, RecipesNotWritable, NotReady, Unexpected)
+_TEXT = {"application/yaml": {"schema": {"type": "string"}}}
+_ACTIVATIONS = {"application/json": {"schema": Activations.model_json_schema()}}
+RECIPE_BODY = _body(_TEXT | {"application/json": {"schema": {"type": "object"}}})
+ACTIVATIONS_BODY = _body(_ACTIVATIONS)
+DRY_RUN_BODY = _body(
+    _form(
+        {
+            "candidate": {"type": "string", "description": "The recipe to try, YAML or JSON."},
+            "images": {"type": "array", "items": _BINARY, "minItems": 1},
+        },
+        "candidate",
+        "images",
+    )
+)
+RECIPE_READ = problem_responses(*_DOORS, RecipeNotFound, RequestInvalid, NotReady)
+RECIPE = problem_responses(*_DOORS, RecipeNotFound, RequestInvalid, core.RecipeInvalid, NotReady) | {
+    200: {"content": _TEXT}
+}
+RECIPE_PUT = problem_responses(core.RecipeInvalid, RecipeInUse, *_UPLOAD, *_CHANGE)
+RECIPE_DELETE = problem_responses(RecipeNotFound, RecipeInUse, RequestInvalid, *_CHANGE)
+ACTIVATIONS_PUT = problem_responses(core.RecipeUnknown, core.RecipeInvalid, *_UPLOAD, *_CHANGE)
+DRY_RUN_PROBLEMS = problem_responses(*_REQUEST, BatchTooLarge)
+CANDIDATE_BODY = _body({"application/json": {"schema": CandidateAsked.model_json_schema()}})
+CANDIDATE_PUT = problem_responses(SwappingOff, BundleNotFound, BundleInUse, *_UPLOAD, *_DOORS, Unexpected)
+CANDIDATE = problem_responses(CandidateNotFound, *_DOORS)
+CANDIDATE_READ = problem_responses(CandidateNotFound, RequestInvalid, *_DOORS)
+BUNDLES = problem_responses(*_DOORS)
+PROMOTION = problem_responses(
+    CandidateNotFound,
+    CandidateNotReady,
+    StateNotWritable,
+    VersionStale,
+    core.RecipeInvalid,
+    core.RecipeUnknown,
+    RequestInvalid,
+    Unexpected,
+    *_DOORS,
+)
+ROLLBACK = problem_responses(
+    NoPreviousBundle, core.RecipeInvalid, core.RecipeUnknown, RequestInvalid, Unexpected, *_DOORS
+)
+METRICS = problem_responses(*_DOORS) | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+_EXAMPLES = {
+    "/v1/inspections": INSPECTION_EXAMPLE,
+    "/v1/inspections/batch": BATCH,
+    "/v1/parts": PART_OF_TWO,
+}
+
+
+class DocumentedApp(FastAPI):
+    """FastAPI with worked answers in its document: it drops nulls from examples, and ours need theirs."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document, made once."""
+        document = super().openapi()
+        for path, example in _EXAMPLES.items():
+            content = document["paths"][path]["post"]["responses"]["200"]["content"]
+            content["application/json"]["example"] = example
+        return document

@@ -1,0 +1,182 @@
+"""Recipes over HTTP: their versions, what is active, and the dry run; no logic, as in `routes.py`."""
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
+from fastapi.responses import Response
+
+from app.access.auth import needs
+from app.api import openapi
+from app.api.dependencies import wants
+from app.api.inspections import DeadlineMs, ReadyService, deadline_of, each_once, service_of
+from app.api.json_body import read_json
+from app.api.recipe_answers import (
+    activations_answer,
+    recipe_answer,
+    recipe_entry,
+    recipes_answer,
+    version_answer,
+)
+from app.api.uploads import TEXT_TYPES, unless_client_leaves
+from app.commands.dry_run import dry_run
+from app.inspection.rules.recipe import recipe_schema as json_schema
+from app.recipes.state import Edit
+from app.schemas.inspections import Label, Labels, Options
+from app.schemas.recipes import (
+    Activations,
+    ActivationsAnswer,
+    By,
+    DryRunAnswer,
+    RecipeAnswer,
+    RecipeEntry,
+    RecipesAnswer,
+    VersionAnswer,
+    VersionsAnswer,
+    VersionWanted,
+)
+from app.service import Service
+from app.telemetry.metrics import KEY_NAME
+
+YAML, JSON = TEXT_TYPES
+router = APIRouter(tags=["recipes"], dependencies=[needs("operate"), Depends(each_once)])
+
+
+async def edit_of(
+    by: Annotated[By, Query()],
+    if_match: Annotated[
+        str | None,
+        Header(
+            alias="If-Match",
+            description='The `ETag` it must have, its version: `"3"`; `"0"`: there must be none yet.',
+        ),
+    ] = None,
+) -> Edit:
+    """Who changes something and why, and the version it must have until then."""
+    return Edit(by, if_match, KEY_NAME.get())
+
+
+async def service_with_recipes(request: Request) -> Service:
+    """The service, if it has recipes; raises NotReady before the body is read.
+
+    It need not judge pictures: where recipes keep it from that, this is how they are mended.
+    """
+    service = await service_of(request)
+    _ = service.store
+    return service
+
+
+RecipeService = Annotated[Service, Depends(service_with_recipes)]
+Name = Annotated[Label, Path(description="The recipe's name.")]
+TheEdit = Annotated[Edit, Depends(edit_of)]
+
+
+def _tag(response: Response, version: int) -> None:
+    response.headers["ETag"] = f'"{version}"'
+
+
+@router.get("/v1/recipes", summary="Every recipe", responses=openapi.READ)
+async def recipes(service: RecipeService) -> RecipesAnswer:
+    """Each recipe by name, with the version in force and where it is active."""
+    return recipes_answer(service.store.state)
+
+
+@router.get("/v1/recipe-schema", summary="The schema of recipes", responses=openapi.READ)
+async def recipe_schema() -> dict[str, Any]:
+    """The JSON Schema that every recipe must satisfy, for editors and forms."""
+    return json_schema()
+
+
+@router.get(
+    "/v1/recipes/{name}",
+    summary="One recipe",
+    response_model=RecipeAnswer,
+    responses=openapi.RECIPE,
+)
+async def recipe(
+    name: Name,
+    request: Request,
+    response: Response,
+    service: RecipeService,
+    wanted: Annotated[VersionWanted, Query()],
+) -> RecipeAnswer | Response:
+    """A recipe in the version in force or an earlier one: bare text if `Accept` prefers YAML, else JSON."""
+    state = service.store.state
+    found = state.version(name, wanted.version)
+    headers = {"ETag": f'"{found.version}"', "Vary": "Accept"}
+    if wants(request.headers.getlist("accept"), YAML, JSON):
+        return Response(found.text, media_type=YAML, headers=headers)
+    response.headers.update(headers)
+    return await asyncio.to_thread(recipe_answer, state, found)  # YAML is slow to read
+
+
+@router.get("/v1/recipes/{name}/versions", summary="A recipe's versions", responses=openapi.RECIPE_READ)
+async def versions(name: Name, service: RecipeService) -> VersionsAnswer:
+    """Every version with who made it, when and why, the oldest first; those of a deleted recipe, too."""
+    return VersionsAnswer(versions=[version_answer(each) for each in service.store.state.versions_of(name)])
+
+
+@router.put(
+    "/v1/recipes/{name}",
+    summary="Make or change a recipe",
+    responses=openapi.RECIPE_PUT,
+    openapi_extra=openapi.RECIPE_BODY,
+)
+async def put(
+    name: Name, request: Request, response: Response, service: RecipeService, edit: TheEdit
+) -> RecipeEntry:
+    """Make the body the recipe's next version, in force at once; what is being inspected keeps its own."""
+    store = service.store
+    text = await service.uploads.text(request)
+    change = await asyncio.to_thread(store.put, name, text, edit)
+    _tag(response, change.version)
+    return recipe_entry(store.state, change)
+
+
+@router.delete("/v1/recipes/{name}", summary="Delete a recipe", responses=openapi.RECIPE_DELETE)
+async def delete(name: Name, service: RecipeService, edit: TheEdit) -> VersionAnswer:
+    """End a recipe that is active nowhere; its versions can still be read."""
+    return version_answer(await asyncio.to_thread(service.store.delete, name, edit))
+
+
+@router.post(
+    "/v1/recipes/dry-run",
+    summary="What would have changed",
+    responses=openapi.DRY_RUN_PROBLEMS,
+    openapi_extra=openapi.DRY_RUN_BODY,
+)
+async def dry_run_pictures(
+    request: Request,
+    service: ReadyService,
+    labels: Annotated[Labels, Query()],
+    deadline_ms: DeadlineMs = None,
+) -> DryRunAnswer:
+    """Judge each picture of `images` by the recipe in force and by `candidate`; nothing is changed."""
+    deadline = deadline_of(deadline_ms or service.settings.batch_deadline_ms)
+    options = Options(mask="none", **labels.model_dump())
+    async with service.uploads.batch(request, options, with_candidate=True) as submission:
+        return await unless_client_leaves(request, dry_run(service, submission, deadline))
+
+
+@router.get("/v1/activations", summary="What is active where", responses=openapi.READ)
+async def activations(response: Response, service: RecipeService) -> ActivationsAnswer:
+    """Which recipe judges requests that name none, by part, by camera, and otherwise."""
+    change = service.store.state.activations
+    _tag(response, 0 if change is None else change.version)
+    return activations_answer(change)
+
+
+@router.put(
+    "/v1/activations",
+    summary="Change what is active",
+    responses=openapi.ACTIVATIONS_PUT,
+    openapi_extra=openapi.ACTIVATIONS_BODY,
+)
+async def activate(
+    request: Request, response: Response, service: RecipeService, edit: TheEdit
+) -> ActivationsAnswer:
+    """Make the body what is active, whole and at once; what is being inspected keeps its recipe."""
+    wanted = read_json(Activations, await service.uploads.text(request, (JSON,)))
+    change = await asyncio.to_thread(service.store.activate, wanted, edit)
+    _tag(response, change.version)
+    return activations_answer(change)

@@ -1,0 +1,245 @@
+"""Request bodies into pictures, within bounds: bytes of one body, bytes of all bodies together, and time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect, Request
+
+from app.api.frames import FRAME_TYPE, as_sent, check_frame, of_form
+from app.api.multipart import File, Form, FormReader
+from app.errors import (
+    BodyTooLarge,
+    MediaTypeUnsupported,
+    Overloaded,
+    RequestInvalid,
+    UploadTimeout,
+    WrongField,
+)
+from app.inspection.decoding.raw import RawFrame
+from app.inspection.rules.recipe_text import MAX_RECIPE_CHARS
+from app.schemas.inspections import Labels, Options
+from app.settings import Settings
+
+T = TypeVar("T")
+RAW_TYPES = ("image/jpeg", "image/png", "image/bmp", "image/tiff")
+FORM_TYPE = "multipart/form-data"
+TEXT_TYPES = ("application/yaml", "application/json")
+MAX_TEXT_BYTES = 4 * MAX_RECIPE_CHARS  # the most that UTF-8 makes of them
+LABEL_FIELDS = frozenset(Labels.model_fields)
+RETRY_S = 1
+PART_IMAGES = (2, 64)  # the fewest and the most of one part
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One picture as it was sent, a file's bytes or a camera's frame, with its reference mask if any."""
+
+    filename: str | None
+    data: bytes | RawFrame
+    reference_mask: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A whole request: the pictures in the order they were sent, and what it says and asks of them."""
+
+    pictures: tuple[Upload, ...]
+    options: Options
+    candidate: str = ""
+
+
+class Uploads:
+    """Reads bodies; knows how many bytes of them are held at the moment."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.held_bytes = 0
+
+    @asynccontextmanager
+    async def single(self, request: Request, query: Options) -> AsyncIterator[Submission]:
+        """A request's one picture, as a form or as the body itself; its memory is counted until the end."""
+        hint = (
+            f"send {FORM_TYPE} with the picture in the field `image`, or the picture itself as"
+            f" {', '.join(RAW_TYPES)}, or a camera's frame as {FRAME_TYPE}"
+        )
+        media_type = _media_type(request, (FORM_TYPE, *RAW_TYPES, FRAME_TYPE), hint)
+        if media_type != FORM_TYPE:
+            check_frame(media_type, query)
+        async with self._body(request, self._settings.max_upload_bytes) as chunks:
+            if media_type == FORM_TYPE:
+                form = await self._form(request, chunks, {"image": 1, "reference_mask": 1})
+                yield _one_picture(form, query)
+            else:
+                data = as_sent(await _joined(chunks), media_type, query)
+                yield Submission((Upload(None, data),), query)
+
+    async def text(self, request: Request, media_types: tuple[str, ...] = TEXT_TYPES) -> str:
+        """A body that is text; raises RequestInvalid if it is not UTF-8."""
+        _media_type(request, media_types, f"send {' or '.join(media_types)}")
+        async with self._body(request, MAX_TEXT_BYTES) as chunks:
+            return _decoded(await _joined(chunks), "body")
+
+    @asynccontextmanager
+    async def batch(
+        self, request: Request, query: Options, *, with_candidate: bool = False
+    ) -> AsyncIterator[Submission]:
+        """The pictures of a batch, perhaps with a recipe; their memory is counted until the end."""
+        _media_type(request, (FORM_TYPE,), f"a batch is {FORM_TYPE} with each picture in a field `images`")
+        async with self._body(request, self._settings.max_batch_bytes) as chunks:
+            most = {"images": self._settings.max_batch_images} | ({"candidate": 1} if with_candidate else {})
+            form = await self._form(request, chunks, most)
+            pictures = tuple(Upload(each.filename, of_form(each, query)) for each in form.files["images"])
+            if not pictures:
+                raise _missing("images", "send each picture of the batch in a field of this name")
+            candidate = _candidate(form) if with_candidate else ""
+            yield Submission(pictures, _options(form, query), candidate)
+
+    @asynccontextmanager
+    async def part(self, request: Request, query: Options) -> AsyncIterator[Submission]:
+        """The images of one part, with its id; their memory is counted until the end."""
+        _media_type(request, (FORM_TYPE,), f"a part is {FORM_TYPE} with each image in a field `image`")
+        fewest, most = PART_IMAGES
+        async with self._body(request, self._settings.max_batch_bytes) as chunks:
+            form = await self._form(request, chunks, {"image": min(most, self._settings.max_batch_images)})
+            images = tuple(Upload(each.filename, of_form(each, query)) for each in form.files["image"])
+            options = _options(form, query)
+            if len(images) < fewest:
+                message = f"is given {len(images)} times; a part has at least {fewest} images"
+                raise RequestInvalid(
+                    f"the form field 'image' {message}", (WrongField("form.image", message),)
+                )
+            if options.part_id is None:
+                raise _missing("part_id", "say which part the images show")
+            yield Submission(images, options)
+
+    @asynccontextmanager
+    async def _body(self, request: Request, limit: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The body in pieces, refused once it breaks a bound; its bytes count as held until the end."""
+        declared = request.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > limit:
+            raise _too_large(limit)
+        held = 0
+
+        async def pieces() -> AsyncIterator[bytes]:
+            nonlocal held
+            async for piece in request.stream():
+                if held + len(piece) > limit:  # a body may declare no length, or a wrong one
+                    raise _too_large(limit)
+                if self.held_bytes + len(piece) > self._settings.upload_memory_bytes:
+                    raise Overloaded("all memory for uploads is taken; try again later", RETRY_S)
+                held += len(piece)
+                self.held_bytes += len(piece)
+                yield piece
+
+        try:
+            yield self._in_time(pieces())
+        finally:
+            self.held_bytes -= held
+
+    async def _in_time(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        until = asyncio.get_running_loop().time() + self._settings.upload_timeout_ms / 1000
+        while True:
+            try:
+                async with asyncio.timeout_at(until):
+                    piece = await anext(pieces, None)
+            except TimeoutError:
+                raise UploadTimeout(
+                    f"the body did not arrive within {self._settings.upload_timeout_ms} ms; send it again"
+                ) from None
+            if piece is None:
+                return
+            yield piece
+
+    async def _form(self, request: Request, chunks: AsyncIterator[bytes], most_files: dict[str, int]) -> Form:
+        reader = FormReader(request.headers["content-type"], most_files, LABEL_FIELDS)
+        async for chunk in chunks:
+            reader.feed(chunk)
+        return reader.finish()
+
+
+async def unless_client_leaves(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Await `work`, but cancel it and raise ClientDisconnect when nobody waits for the answer any more.
+
+    To be called once the body has been read: what the client sends next can only be its leaving.
+    """
+    task = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait((task, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        task.cancel()
+        leaving.cancel()
+        await asyncio.gather(task, leaving, return_exceptions=True)
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _media_type(request: Request, taken: Sequence[str], hint: str) -> str:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in taken:
+        raise MediaTypeUnsupported(f"the body is {media_type or 'of no stated type'}; {hint}")
+    return media_type
+
+
+async def _joined(chunks: AsyncIterator[bytes]) -> bytes:
+    return b"".join([chunk async for chunk in chunks])
+
+
+def _one_picture(form: Form, query: Options) -> Submission:
+    if not form.files["image"]:
+        raise _missing("image", "send the picture in a field of this name")
+    image: File = form.files["image"][0]
+    masks = [file.data for file in form.files["reference_mask"]]
+    return Submission(
+        (Upload(image.filename, of_form(image, query), masks[0] if masks else None),), _options(form, query)
+    )
+
+
+def _candidate(form: Form) -> str:
+    if not form.files["candidate"]:
+        raise _missing("candidate", "send the recipe to try in a field of this name")
+    return _decoded(form.files["candidate"][0].data, "form.candidate")
+
+
+def _decoded(data: bytes, field: str) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        message = f"is not UTF-8 text: {error}"
+        raise RequestInvalid(f"{field}: {message}", (WrongField(field, message),)) from error
+
+
+def _options(form: Form, query: Options) -> Options:
+    """The query with the form's labels added; one given in both is refused, whatever its values."""
+    twice = sorted(form.texts.keys() & {name for name in LABEL_FIELDS if getattr(query, name) is not None})
+    if twice:
+        message = "is given both as a form field and in the query; give it once"
+        raise RequestInvalid(
+            f"{', '.join(twice)} {message}", tuple(WrongField(name, message) for name in twice)
+        )
+    try:
+        labels = Labels.model_validate(form.texts)
+    except ValidationError as error:
+        wrong = [each | {"loc": ("form", *each["loc"])} for each in error.errors(include_input=False)]
+        raise RequestInvalid.of_validation(wrong) from error
+    return query.model_copy(update=labels.model_dump(exclude_unset=True))
+
+
+def _missing(field: str, what: str) -> RequestInvalid:
+    return RequestInvalid(
+        f"the form field {field!r} is missing; {what}", (WrongField(f"form.{field}", "is missing"),)
+    )
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is larger than {limit} bytes, the most that is taken here")

@@ -1,0 +1,1 @@
+"""Bundles while the service runs: load, try, promote, roll back."""

@@ -1,0 +1,176 @@
+"""A bundle loaded aside: got ready on a thread, perhaps in the shadow of the one that judges, or let go."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+from app.bundles.shadow import LiveWork, Shadow
+from app.errors import CandidateNotReady
+from app.inspection.errors import BundleInvalid, RecipeInvalid, RecipeUnknown
+from app.inspection.inspector import Inspector
+from app.jobs.job import Order
+from app.problems import named
+from app.recipes.snapshot import Recipes
+from app.recipes.state import State
+from app.schemas.bundles import BundleName, CandidateState
+from app.schemas.inspections import Cause, InspectionAnswer
+from app.schemas.recipes import By
+from app.telemetry.metrics import Metrics
+
+Way = Callable[[], Inspector]
+Judge = Callable[[Order], InspectionAnswer]
+log = logging.getLogger(__name__)
+
+
+class Stage(LiveWork, Protocol):
+    """Where live pictures are judged."""
+
+    @property
+    def recipes(self) -> Recipes | None:
+        """What live pictures are judged by; None while nothing is served."""
+
+    def state_with(self, inspector: Inspector) -> State | None:
+        """What there would be if `inspector` judged, None while nothing is served; blocks.
+
+        Raises RecipeInvalid or RecipeUnknown; whether recipes in force fit is for their own `check`.
+        """
+
+    def serve(self, inspector: Inspector, keep: Callable[[], None]) -> None:
+        """Have `inspector` judge from now on, once `keep` has written that down; blocks.
+
+        Raises RecipeInvalid or RecipeUnknown where recipes in force do not fit it, and what `keep` raises.
+        """
+
+    def switched(self) -> None:
+        """Another inspector judges now; on the event loop."""
+
+
+class Candidate:
+    """Belongs to one event loop; `problem` is why it failed.
+
+    Of an error only the words are kept: its traceback would hold on to all that was loaded.
+    """
+
+    def __init__(self, bundle: BundleName, by: By, stage: Stage, metrics: Metrics) -> None:
+        self.bundle = bundle
+        self.by = by
+        self.since = datetime.now(UTC)
+        self.problem: Cause | None = None
+        self.inspector: Inspector | None = None
+        self.shadow: Shadow | None = None
+        self._stage = stage
+        self._metrics = metrics
+        self._judge: Judge | None = None
+        self._seen: tuple[Recipes | None, State | None] | None = None
+        self._is_gone = False
+        self._settled = asyncio.Event()
+
+    @property
+    def state(self) -> CandidateState:
+        """Whether it can be promoted."""
+        if self.problem is not None:
+            return "failed"
+        return "loading" if self.inspector is None else "ready"
+
+    def ready(self) -> Inspector:
+        """What would judge; raises CandidateNotReady."""
+        if self.inspector is not None:
+            return self.inspector
+        if self.problem is None:
+            raise CandidateNotReady(
+                f"bundle {self.bundle} is still loading; GET /v1/bundles/candidate tells when it is ready"
+            )
+        raise CandidateNotReady(f"bundle {self.bundle} failed: {self.problem.code}: {self.problem.detail}")
+
+    async def wait(self, seconds: float) -> None:
+        """Until it is no longer loading, so many seconds at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._settled.wait()
+
+    def fit(self) -> tuple[str | None, dict[str, str]]:
+        """Why recipes in force keep it from being promoted, or None, and all that do not fit it; blocks."""
+        try:
+            state = self._would_be()
+            if state is None:
+                return None, {}
+            recipes = state.recipes
+        except (RecipeInvalid, RecipeUnknown) as error:
+            return str(error), {}
+        reasons = {name: recipes.misfit(name) for name in recipes.names}
+        misfits = {name: reason for name, reason in reasons.items() if reason is not None}
+        try:
+            recipes.check()
+        except RecipeInvalid as error:
+            return str(error), misfits
+        return None, misfits
+
+    async def load(self, way: Way, turn: asyncio.Lock) -> None:
+        """Get it ready on a thread, once it is its turn; a failure is its own and touches nothing else.
+
+        The thread has no lower priority, but rests: one that waits for a core with the interpreter's lock in
+        its hands keeps the event loop waiting too. At nice 19 the longest wait there was three times as long.
+        """
+        async with turn:
+            if self._is_gone:
+                return
+            (outcome,) = await asyncio.gather(asyncio.to_thread(self._tried, way), return_exceptions=True)
+        if self._is_gone:
+            return
+        if isinstance(outcome, BaseException):
+            error = named(outcome)
+            self.problem = Cause(code=error.code, detail=str(error))
+        else:
+            self.inspector = outcome
+            self.look(self._judge)
+        self._settled.set()
+        self._metrics.tried(self.state)
+        about = {"code": self.problem.code, "reason": self.problem.detail} if self.problem else {}
+        log.info("candidate", extra={"bundle": str(self.bundle), "state": self.state} | about)
+
+    def look(self, judge: Judge | None) -> None:
+        """Look at live pictures too, each judged in the way given; None: look at nothing."""
+        self._judge = judge
+        if judge is None:
+            self._end_shadow()
+        elif self.inspector is not None and self.shadow is None:
+            self.shadow = Shadow(self.inspector, self._would_be, judge, self._stage, self._metrics)
+
+    def let_go(self) -> None:
+        """Hold nothing any more."""
+        self._settled.set()
+        self._is_gone = True
+        self._end_shadow()
+        self.inspector = None
+
+    def _end_shadow(self) -> None:
+        if self.shadow is not None:
+            self.shadow.end()
+        self.shadow = None
+
+    def _tried(self, way: Way) -> Inspector:
+        inspector = way()
+        found = name_of(inspector)
+        if found != self.bundle:
+            raise BundleInvalid(f"bundle.json says {found}, but its folder is {self.bundle}")
+        state = self._stage.state_with(inspector)
+        if state is not None:
+            state.recipes.check()
+        return inspector
+
+    def _would_be(self) -> State | None:
+        """What there would be if it judged; read again only once recipes have changed, for that is slow."""
+        now, seen, inspector = self._stage.recipes, self._seen, self.inspector
+        if inspector is None:
+            return None
+        if seen is None or seen[0] is not now:
+            seen = self._seen = now, self._stage.state_with(inspector)
+        return seen[1]
+
+
+def name_of(inspector: Inspector) -> BundleName:
+    """The name and version of an inspector's bundle."""
+    return BundleName(name=inspector.bundle.name, version=inspector.bundle.version)

@@ -1,0 +1,171 @@
+"""A candidate in the shadow of the bundle that judges: it sees live pictures, and no caller sees its verdict.
+
+One picture at a time, begun only while nothing else is judged or waits, and given up once something waits.
+"""
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Literal, Protocol
+
+from app.inspection.inspector import Inspector
+from app.jobs.job import Order
+from app.problems import named
+from app.recipes.state import State
+from app.schemas.bundles import Disagreement, ShadowCounts, Side
+from app.schemas.inspections import InspectionAnswer, Options
+from app.telemetry.metrics import REQUEST_ID, Metrics
+
+AFTER_ANSWER_S = 0.02  # the answer is written out first
+MOST_LISTED = 200
+Outcome = Literal["judged", "dropped", "failed"]
+log = logging.getLogger(__name__)
+
+
+class LiveWork(Protocol):
+    """How busy the live pictures keep the service; any thread may ask."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether none is judged or waits."""
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether one waits."""
+
+
+class LiveFirst(Exception):
+    """A live picture waits, so this one is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowOrder(Order):
+    """A picture to be judged for nobody."""
+
+    give_up: Callable[[], bool] = field(default=lambda: False)
+
+    def check(self) -> None:
+        """Raise LiveFirst as soon as the thread's time is needed for others."""
+        if self.give_up():
+            raise LiveFirst
+
+
+class Shadow:
+    """Compares a candidate with what judges; belongs to one event loop."""
+
+    def __init__(
+        self,
+        inspector: Inspector,
+        would_be: Callable[[], State | None],
+        judge: Callable[[Order], InspectionAnswer],
+        live: LiveWork,
+        metrics: Metrics,
+    ) -> None:
+        """`would_be` gives, on a thread, what there would be if the candidate judged."""
+        self._inspector = inspector
+        self._would_be = would_be
+        self._judge = judge
+        self._live = live
+        self._metrics = metrics
+        self._task: asyncio.Task[None] | None = None
+        self._is_over = False
+        self._outcomes: Counter[Outcome] = Counter()
+        self._kinds: Counter[str] = Counter()
+        self.latest: deque[Disagreement] = deque(maxlen=MOST_LISTED)
+
+    @property
+    def counts(self) -> ShadowCounts:
+        """What came of the pictures so far."""
+        judged, dropped, failed = (self._outcomes[each] for each in ("judged", "dropped", "failed"))
+        return ShadowCounts(judged=judged, dropped=dropped, failed=failed, disagreements=dict(self._kinds))
+
+    def answered(self, order: Order, answer: InspectionAnswer) -> None:
+        """A live picture was judged; holds its bytes only if it is looked at, and until then."""
+        if self._task is not None or not self._live.is_idle:
+            return self._count("dropped")
+        self._task = asyncio.create_task(self._look(order, answer))
+        return None
+
+    def end(self) -> None:
+        """Look at nothing more; what is being looked at is given up."""
+        self._is_over = True
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _look(self, order: Order, answer: InspectionAnswer) -> None:
+        try:
+            await asyncio.sleep(AFTER_ANSWER_S)
+            if not self._live.is_idle:
+                return self._count("dropped")
+            # as in a batch: whatever becomes of it touches nobody
+            (outcome,) = await asyncio.gather(asyncio.to_thread(self._judged, order), return_exceptions=True)
+            if isinstance(outcome, InspectionAnswer):
+                self._count("judged")
+                self._compare(answer, outcome)
+            elif isinstance(outcome, LiveFirst):
+                self._count("dropped")
+            else:
+                self._count("failed")
+                error = named(outcome)
+                log.warning("shadow failed", extra={"code": error.code, "reason": str(error)})
+        finally:
+            self._task = None
+        return None
+
+    def _judged(self, order: Order) -> InspectionAnswer:
+        state = self._would_be()
+        if state is None:
+            raise LiveFirst  # let go of meanwhile
+        chosen = state.recipes.choose(order.options)
+        labels = order.options.model_dump(include={"recipe", "part_id", "camera_id"})
+        return self._judge(
+            ShadowOrder(
+                self._inspector,
+                chosen.recipe,
+                replace(order.upload, reference_mask=None),
+                Options(mask="none", **labels),
+                recipe_version=chosen.version,
+                give_up=lambda: self._is_over or self._live.is_waited_for,
+            )
+        )
+
+    def _count(self, outcome: Outcome) -> None:
+        self._outcomes[outcome] += 1
+        self._metrics.shadowed(outcome)
+
+    def _compare(self, active: InspectionAnswer, candidate: InspectionAnswer) -> None:
+        if active.verdict == candidate.verdict:
+            return
+        kind = f"{active.verdict}_to_{candidate.verdict}"
+        self._kinds[kind] += 1
+        self._metrics.disagreed(kind)
+        found = Disagreement(
+            when=datetime.now(UTC),
+            kind=kind,
+            request_id=REQUEST_ID.get(),
+            inspection_id=active.id,
+            image_sha256=active.image.sha256,
+            part_id=active.part_id,
+            camera_id=active.camera_id,
+            active=_side(active),
+            candidate=_side(candidate),
+        )
+        self.latest.appendleft(found)
+        about = found.model_dump(
+            mode="json", include={"inspection_id", "image_sha256", "part_id", "camera_id"}
+        )
+        log.info("shadow disagrees", extra=about | {"kind": kind})
+
+
+def _side(answer: InspectionAnswer) -> Side:
+    return Side(
+        name=answer.model.name,
+        version=answer.model.version,
+        verdict=answer.verdict,
+        reasons=answer.reasons,
+        recipe=answer.recipe,
+        recipe_version=answer.recipe_version,
+    )

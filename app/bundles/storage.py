@@ -1,0 +1,114 @@
+"""Which bundle was promoted when, by whom and why: kept, so that it is served again after a restart."""
+
+import hashlib
+import logging
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from app.append_only import NumberedFiles, Taken
+from app.bundles.folder import BundleFolder
+from app.errors import StateInvalid, StateNotWritable, VersionStale
+from app.inspection.bundle.bundle import MANIFEST, Bundle
+from app.inspection.errors import BundleCorrupt
+from app.inspection.rules.recipe import describe
+from app.schemas.bundles import BundleChange, BundleName
+from app.settings import Settings
+
+FOLDER = "bundles"
+log = logging.getLogger(__name__)
+
+
+class BundleJournal:
+    """The changes kept below PASSLINE_STATE_DIR; without that folder nothing can be."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._files = None if folder is None else NumberedFiles(folder / FOLDER)
+        self.changes: tuple[BundleChange, ...] = ()
+        self._unreadable: str | None = None
+        self._first: str | None = None
+
+    def read(self) -> None:
+        """Read every change; raises StateInvalid, naming the file that is none."""
+        if self._files is None:
+            return
+        try:
+            self.changes = tuple(_parsed(path, content) for path, content in self._files.read())
+        except (OSError, StateInvalid) as error:
+            self._unreadable = f"what was promoted cannot be read: {error}"
+            raise StateInvalid(self._unreadable) from error
+
+    @property
+    def next_number(self) -> int:
+        """Of the change to come."""
+        return len(self.changes) + 1
+
+    def began_with(self, bundle: Bundle) -> None:
+        """This is the bundle of the start: where the setting decides, it is that of the next one, too."""
+        self._first = bundle.manifest_sha256
+
+    @property
+    def _next_start(self) -> str | None:
+        setting_decides = not self.changes or self.changes[-1].from_setting
+        return self._first if setting_decides else self.changes[-1].manifest_sha256
+
+    def try_to_keep(self, change: BundleChange) -> bool:
+        """As `keep`, but tell whether it could be done."""
+        try:
+            self.keep(change)
+        except (StateNotWritable, VersionStale) as error:
+            log.error("a change of bundles is not kept", extra={"code": error.code, "reason": str(error)})
+            return False
+        return True
+
+    def keep(self, change: BundleChange) -> None:
+        """Keep a change, unless the next start would serve that bundle anyhow; it outlives a power cut.
+
+        Raises StateNotWritable, or VersionStale where another process has written to the folder.
+        """
+        if change.manifest_sha256 == self._next_start:
+            return
+        if self._files is None:
+            raise StateNotWritable(
+                "a promotion must outlive a restart; set PASSLINE_STATE_DIR to a folder that can be written"
+            )
+        if self._unreadable is not None:  # the next start could not read what comes after it either
+            raise StateNotWritable(f"{self._unreadable}; restore it, or move the folder away and restart")
+        folder = self._files.folder
+        try:
+            self._files.append(change.model_dump_json(indent=1))
+        except Taken:
+            raise VersionStale(f"another process has written to {folder}; restart this one") from None
+        except OSError as error:
+            raise StateNotWritable(
+                f"{folder} cannot be written ({error.strerror}); nothing was changed"
+            ) from error
+        self.changes = (*self.changes, change)
+
+
+def bundle_to_serve(settings: Settings, journal: BundleJournal | None = None) -> Path:
+    """The folder of the bundle last promoted or rolled back to, else that of the settings.
+
+    Raises BundleNotFound, BundleCorrupt or StateInvalid: another bundle than the one that was promoted would
+    change verdicts without anyone having asked for it.
+    """
+    journal = journal or BundleJournal(settings.state_dir)
+    journal.read()
+    if not journal.changes or journal.changes[-1].from_setting:
+        return settings.bundle_dir
+    last = journal.changes[-1]
+    place = BundleFolder(settings.bundles_dir).find(BundleName(name=last.name, version=last.version))
+    try:
+        manifest = (place / MANIFEST).read_bytes()
+    except OSError as error:
+        raise BundleCorrupt(f"{place} holds no readable {MANIFEST}: {error}") from error
+    if hashlib.sha256(manifest).hexdigest() != last.manifest_sha256:
+        raise BundleCorrupt(f"{place / MANIFEST} is not the one promoted as number {last.number}; restore it")
+    return place
+
+
+def _parsed(path: Path, content: bytes) -> BundleChange:
+    try:
+        return BundleChange.model_validate_json(content)
+    except ValidationError as error:
+        raise StateInvalid(f"{path} is no change of bundles: {describe(error)}") from error

@@ -1,0 +1,71 @@
+"""Building a bundle's TensorRT engine: by hand before it is needed, or beside a service that runs on CUDA."""
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+import onnxruntime as ort
+
+from app.inspection.bundle.bundle import Bundle
+from app.inspection.errors import DeviceUnavailable
+from app.inspection.inference.session import Session
+from app.inspection.inference.tensorrt import TENSORRT, Engines
+from app.inspection.inspector import Inspector
+
+log = logging.getLogger(__name__)
+
+
+def build_engine(bundle: Bundle, folder: Path) -> str:
+    """Build the engine of the bundle's graph for TensorRT, and prove it on the golden samples.
+
+    Says what was done. Raises DeviceUnavailable where TensorRT cannot be used here, and SelfTestFailed.
+    """
+    engines = Engines(folder)
+    artifact = next((each for each in bundle.artifacts if TENSORRT in each.providers), None)
+    if artifact is not None and engines.has(artifact):
+        return f"{folder} has the engine of {artifact.file} already"
+    session = Session(bundle, "cuda", engines=Engines(folder, building=True))
+    if session.execution_provider != TENSORRT:
+        raise DeviceUnavailable(
+            f"{TENSORRT} cannot be used here, only {session.execution_provider}; install TensorRT's libraries"
+        )
+    Inspector(bundle, session).self_test()
+    engines.keep(session.artifact)
+    return f"the engine of {session.artifact.file} is built in {folder}"
+
+
+def lacks_engine(inspector: Inspector, folder: Path | None) -> bool:
+    """Whether an engine could be built that would be used from the next start on."""
+    if folder is None or inspector.session.execution_provider != "CUDAExecutionProvider":
+        return False
+    meant = [each for each in inspector.bundle.artifacts if TENSORRT in each.providers]
+    installed = TENSORRT in ort.get_available_providers()
+    return installed and any(not Engines(folder).has(each) for each in meant)
+
+
+async def build_beside(inspector: Inspector) -> None:
+    """Build the engine in a process of its own, at the lowest priority, and log how it ended.
+
+    The service's own process would stand still for as long as TensorRT holds the interpreter.
+    """
+    place = str(inspector.bundle.directory)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *("nice", "-n", "19", sys.executable, "-m", "app", "build-engine", place),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        log.warning("no engine was built", extra={"reason": str(error)})
+        return
+    try:
+        _, said = await process.communicate()
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
+    if process.returncode:
+        log.warning("no engine was built", extra={"reason": said.decode(errors="replace")[-1000:]})
+    else:
+        log.info("an engine was built; it is used from the next start on")

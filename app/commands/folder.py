@@ -1,0 +1,115 @@
+"""A folder of pictures through the core, without HTTP."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.api.uploads import Upload
+from app.inspection.errors import ImageUndecodable, PasslineError
+from app.jobs.judging import judge
+from app.jobs.loading import Loaded
+from app.schemas.inspections import InspectionAnswer, Options
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
+ALL_PASS, SOME_NOT, TROUBLE = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One picture's outcome: an answer, or the error that stands in its place."""
+
+    file: Path
+    outcome: InspectionAnswer | PasslineError
+
+    def as_json(self) -> str:
+        """One JSON object on one line."""
+        if isinstance(self.outcome, InspectionAnswer):
+            return json.dumps({"file": str(self.file)} | self.outcome.model_dump(mode="json"))
+        return json.dumps({"file": str(self.file), "code": self.outcome.code, "detail": str(self.outcome)})
+
+    def as_row(self) -> tuple[str, ...]:
+        """The cells of the table: file, verdict, what decided it, milliseconds."""
+        if isinstance(self.outcome, InspectionAnswer):
+            return str(self.file), *verdict_cells(self.outcome.model_dump(mode="json"))
+        return str(self.file), "error", f"{self.outcome.code}: {self.outcome}", ""
+
+
+def pictures(folder: Path) -> list[Path]:
+    """Every picture in a folder and the folders below it, in order of name."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def inspect_folder(
+    loaded: Loaded, files: Sequence[Path], recipe: str | None, *, certificates: bool = False
+) -> Iterable[Line]:
+    """Inspect files one after the other, perhaps with certificates; an error is an outcome like any other."""
+    chosen = loaded.recipes.find(recipe)
+    options = Options(mask="none", certificate=certificates)
+    for file in files:
+        try:
+            data = read(file, loaded.inspector.limits.max_bytes)
+            yield Line(file, judge(loaded.order(Upload(file.name, data), options, chosen)))
+        except PasslineError as error:
+            yield Line(file, error)
+
+
+def keep_certificate(line: Line, folder: Path, out: Path) -> Line:
+    """Write a line's certificate below `out`, at its picture's place below `folder`; the line without it.
+
+    `c.png` has `c.png.html`, for there may be a `c.jpg` beside it. A line of an error stays as it is.
+    """
+    if not isinstance(line.outcome, InspectionAnswer) or line.outcome.certificate is None:
+        return line
+    place = line.file.relative_to(folder)
+    file = out / place.with_name(f"{place.name}.html")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(line.outcome.certificate, encoding="utf-8")
+    return Line(line.file, line.outcome.model_copy(update={"certificate": None}))
+
+
+def read(file: Path, most: int) -> bytes:
+    """The file's bytes, as many as tell whether it is too large; raises ImageUndecodable."""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(most + 1)
+    except OSError as error:
+        raise ImageUndecodable(f"the file cannot be read ({error.strerror}); check its rights") from error
+
+
+def exit_status(lines: Sequence[Line]) -> int:
+    """0 if every picture passed, 1 if one did not, 2 if one could not be inspected or there was none."""
+    if not lines or any(isinstance(line.outcome, PasslineError) for line in lines):
+        return TROUBLE
+    passed = all(
+        isinstance(line.outcome, InspectionAnswer) and line.outcome.verdict == "pass" for line in lines
+    )
+    return ALL_PASS if passed else SOME_NOT
+
+
+def verdict_cells(answer: dict[str, object]) -> tuple[str, str, str]:
+    """Verdict, reasons and milliseconds of an answer in JSON form, for a table."""
+    reasons = answer["reasons"]
+    timings = answer["timings_ms"]
+    assert isinstance(reasons, list)
+    assert isinstance(timings, dict)
+    return str(answer["verdict"]), in_words(reasons), f"{timings['total']:.0f}"
+
+
+def in_words(reasons: list[dict[str, Any]]) -> str:
+    """What decided a verdict, from its reasons in JSON form."""
+    return "; ".join(map(_in_words, reasons))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows below a header, in columns as wide as their widest cell."""
+    lines = [header, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def _in_words(reason: dict[str, Any]) -> str:
+    what = reason["defect_class"] or ("head" if reason["rule"] == "head_without_mask" else "gate")
+    sign = "<" if reason["measured"] < reason["limit"] else ">"
+    return f"{what} {reason['rule']} {reason['measured']:g} {sign} {reason['limit']:g} {reason['unit']}"

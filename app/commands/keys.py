@@ -1,0 +1,54 @@
+"""`python -m app keys`: make, list and revoke API keys, in the file that PASSLINE_KEYS_FILE names."""
+
+import argparse
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from app.access.keys import SCOPES, Key, KeysUnusable, add_key, read_keys, revoke_key
+from app.commands.folder import table
+
+
+def add_parser(parser: argparse.ArgumentParser) -> None:
+    """Fill the parser of `keys`."""
+    actions = parser.add_subparsers(dest="action", required=True)
+    add = actions.add_parser("add", help="make a key; its token is printed, once")
+    add.add_argument("--name", required=True, help="who holds it; logs and the history of recipes tell it")
+    add.add_argument(
+        "--scope",
+        choices=SCOPES,
+        required=True,
+        help="inspect: send pictures, read model and metrics; operate: recipes, too; admin: bundles, too",
+    )
+    add.add_argument("--days", type=int, help="how long it is good for (default: until it is revoked)")
+    actions.add_parser("list", help="every key, without its token, which is kept nowhere")
+    actions.add_parser("revoke", help="end a key at once").add_argument("name")
+
+
+def run(options: argparse.Namespace, file: Path | None) -> int:
+    """Do one of them; raises KeysUnusable."""
+    if file is None:
+        raise KeysUnusable("set PASSLINE_KEYS_FILE to the file that the service reads its keys from")
+    match options.action:
+        case "add":
+            print(add_key(file, options.name, options.scope, _expiry(options.days)))
+            print(f"{options.name} may {options.scope}; the token is shown this once", file=sys.stderr)
+        case "revoke":
+            revoke_key(file, options.name)
+            print(f"{options.name} is revoked", file=sys.stderr)
+        case _:
+            print(table(("name", "scope", "created", "expires"), map(_row, read_keys(file))))
+    return 0
+
+
+def _expiry(days: int | None) -> datetime | None:
+    if days is None:
+        return None
+    if not 0 < days < 36_500:
+        raise KeysUnusable(f"a key cannot be good for {days} days")
+    return datetime.now(UTC) + timedelta(days=days)
+
+
+def _row(key: Key) -> tuple[str, str, str, str]:
+    expires = "" if key.expires is None else f"{key.expires:%Y-%m-%d}{' (over)' if key.has_expired else ''}"
+    return key.name, key.scope, f"{key.created:%Y-%m-%d}", expires

@@ -1,0 +1,1 @@
+"""What a bundle is, and the self-test of a loaded one."""

@@ -1,0 +1,1 @@
+"""Tiles, ONNX Runtime sessions, batching, devices."""

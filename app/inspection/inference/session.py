@@ -1,0 +1,217 @@
+"""A bundle's graph on a device that is known and never silently another one, for any number of threads."""
+
+import functools
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from app.inspection.bundle.artifact import Artifact
+from app.inspection.bundle.bundle import Bundle
+from app.inspection.errors import BundleInvalid, DeviceUnavailable, InferenceFailed
+from app.inspection.inference.batching import Lanes, Run, Way
+from app.inspection.inference.gpu import SIZES, BoundRun, Shapes
+from app.inspection.inference.runtime import GPU_PROVIDERS, ORT_ERRORS, PROVIDERS, Device, open_graph
+from app.inspection.inference.tensorrt import TENSORRT, Engines
+from app.inspection.inference.threads import Compute, compute_on
+
+logger = logging.getLogger(__name__)
+MEAN_LEVELS, IMAGE_PROBABILITY = 1.0, 0.02  # by which a tile's answers may differ from batch to batch
+
+
+class Answers(NamedTuple):
+    """What the graph says of N tiles.
+
+    `mask_probability` is uint8 [N, K, h, w], `image_probability` float32 [N], `features` float32 [N, F], F
+    being 0 where the bundle has no gate.
+    """
+
+    mask_probability: NDArray[np.uint8]
+    image_probability: NDArray[np.float32]
+    features: NDArray[np.float32]
+
+
+class Session:
+    """One artifact of a bundle, loaded and checked; safe to share between threads.
+
+    `execution_provider` is the one really active, `artifact` the graph it runs.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: Device = "auto",
+        threads: int | None = None,
+        engines: Engines | None = None,
+    ) -> None:
+        """Load the first provider of the device that works, in the order TensorRT, CUDA, OpenVINO, CPU.
+
+        TensorRT is taken only where `engines` has the graph's engine. `threads` overrides the number of cores
+        there are. Raises DeviceUnavailable where no provider of the device works, and BundleInvalid
+        where the graph breaks the contract.
+        """
+        session, self.artifact = _load(bundle, device, threads, engines)
+        features = 0 if self.artifact.gate is None else self.artifact.gate.feature_count
+        _check_graph(session, bundle, features)
+        self.execution_provider: str = session.get_providers()[0]
+        mask = (len(bundle.classes), bundle.input.tile_height, bundle.input.tile_width)
+        self._shapes: Shapes = {
+            "mask_probability": (mask, np.uint8),
+            "image_probability": ((), np.float32),
+            "features": ((features,), np.float32),
+        }
+        self._wanted = {name: each for name, each in self._shapes.items() if features or name != "features"}
+        on_gpu = self.execution_provider in GPU_PROVIDERS
+        compute = compute_on(gpu=on_gpu, threads=threads)
+        few = self._bound(session, bundle, compute.few.threads) if on_gpu else self._plain(session)
+        many = few if on_gpu else self._beside(few, bundle, compute)
+        self.max_batch = compute.few.max_batch
+        ways = Way(few, self.max_batch), Way(many, compute.many.max_batch)
+        self._lanes = Lanes(compute.lanes, *ways)
+
+    def run(self, tiles: NDArray[np.uint8], check: Callable[[], None] = lambda: None) -> Answers:
+        """Run tiles, uint8 [N, h, w, C], in batches with those of other threads; `check` is called between.
+
+        Raises InferenceFailed, and what `check` raises.
+        """
+        room: list[Any] = [np.empty((len(tiles), *shape), kind) for shape, kind in self._shapes.values()]
+        answers = Answers(*room)
+        self._lanes.run(tiles, answers[: len(self._wanted)], check)
+        # a NaN is below every threshold and above none: it would pass the part
+        if not np.all((answers.image_probability >= 0) & (answers.image_probability <= 1)):
+            raise InferenceFailed("the model gave an image_probability that is not between 0 and 1")
+        if not np.isfinite(answers.features).all():
+            raise InferenceFailed("the model gave features that are no numbers")
+        return answers
+
+    def trying(self, number: int) -> AbstractContextManager[None]:
+        """Meanwhile run everything in one of the ways that the load chooses from, each number in the next."""
+        return self._lanes.only(number)
+
+    def check_batches(self, tile: NDArray[np.uint8]) -> None:
+        """Raise InferenceFailed unless a tile uint8 [h, w, C] gets the same answer in batches of any size.
+
+        On a GPU each size has kernels of its own; small differences are what their rounding makes.
+        """
+        alone = self.run(tile[None])
+        for size in (each for each in SIZES if each <= self.max_batch):
+            found = self.run(np.repeat(tile[None], size, axis=0))
+            levels = found.mask_probability.astype(np.int16) - alone.mask_probability
+            off = float(np.abs(found.image_probability - alone.image_probability).max())
+            if (mean := float(np.abs(levels).mean())) > MEAN_LEVELS or off > IMAGE_PROBABILITY:
+                raise InferenceFailed(
+                    f"in a batch of {size} a tile's answer is off by {mean:.2f} levels of 255 on average and"
+                    f" {off:.3f} in image_probability"
+                )
+
+    def _plain(self, session: Any) -> Run:
+        return self._checked(_unbound(session, self._wanted))
+
+    def _checked(self, run: Run) -> Run:
+        return functools.partial(_infer, self.execution_provider, self._wanted, run)
+
+    def _beside(self, few: Run, bundle: Bundle, compute: Compute) -> Run:
+        """The way for many pictures on a CPU: a session with threads of its own, if it needs another."""
+        own_pool = self.execution_provider == "CPUExecutionProvider"
+        if not own_pool or compute.many.threads == compute.few.threads:
+            return few
+        graph = bundle.read(self.artifact.file)
+        try:
+            return self._plain(open_graph(graph, self.execution_provider, compute.many.threads))
+        except ORT_ERRORS as error:
+            logger.warning("there is no second session for many pictures: %s", error)
+            return few
+
+    def _bound(self, session: Any, bundle: Bundle, threads: int) -> Run:
+        """The fastest way that works on this GPU: CUDA graphs, bound buffers, or neither."""
+        tile = (bundle.input.tile_height, bundle.input.tile_width, bundle.input.channels)
+        for graphs in (True, False) if self.execution_provider == "CUDAExecutionProvider" else (False,):
+            try:
+                chosen = session
+                if graphs:
+                    graph = bundle.read(self.artifact.file)
+                    chosen = open_graph(graph, self.execution_provider, threads, {"enable_cuda_graph": "1"})
+                return self._checked(BoundRun(chosen, tile, self._wanted, "cuda", graphs=graphs))
+            except ORT_ERRORS as error:
+                what = "CUDA graphs" if graphs else "bound buffers"
+                logger.warning("%s cannot be used on %s: %s", what, self.execution_provider, error)
+        return self._plain(session)
+
+
+def _infer(provider: str, wanted: Shapes, run: Run, tiles: NDArray[np.uint8]) -> list[NDArray[Any]]:
+    try:
+        found = list(run(tiles))
+    except ORT_ERRORS as error:
+        raise InferenceFailed(f"{provider} failed to run the model: {error}") from error
+    if [each.shape for each in found] != [(len(tiles), *shape) for shape, _ in wanted.values()]:
+        raise InferenceFailed("the model did not give one answer for each tile")
+    return found
+
+
+def _unbound(session: Any, wanted: Shapes) -> Run:
+    names = list(wanted)
+
+    def run(tiles: NDArray[np.uint8]) -> list[NDArray[Any]]:
+        found: list[NDArray[Any]] = session.run(names, {"pixels": tiles})
+        return found
+
+    return run
+
+
+def _load(
+    bundle: Bundle, device: Device, threads: int | None, engines: Engines | None
+) -> tuple[Any, Artifact]:
+    installed = ort.get_available_providers()
+    if device != "cpu" and "CUDAExecutionProvider" in installed:
+        ort.preload_dlls()  # finds the CUDA and cuDNN libraries that came as Python packages
+    refusals = []
+    for provider in PROVIDERS[device]:
+        artifact = next((each for each in bundle.artifacts if provider in each.providers), None)
+        if provider not in installed:
+            refusals.append(f"{provider} is not in this build of ONNX Runtime")
+        elif artifact is None:
+            refusals.append(f"{provider} is meant for none of the bundle's artifacts")
+        elif provider == TENSORRT and (engines is None or not engines.has(artifact)):
+            refusals.append(f"no engine of {artifact.file} was built for {provider}")
+        else:
+            most = compute_on(gpu=provider in GPU_PROVIDERS, threads=threads).few.threads
+            of_engine = engines if provider == TENSORRT else None
+            options = of_engine.options(artifact, bundle.input) if of_engine else {}
+            try:
+                return open_graph(bundle.read(artifact.file), provider, most, options), artifact
+            except ORT_ERRORS as error:
+                if provider == "CPUExecutionProvider":  # it is always there, so the graph is at fault
+                    raise BundleInvalid(f"{artifact.file} cannot be loaded: {error}") from error
+                refusals.append(f"{provider} could not be used with {artifact.file}: {error}")
+                logger.warning("%s", refusals[-1])
+    raise DeviceUnavailable(f"device {device!r} cannot be used: {'; '.join(refusals)}")
+
+
+def _check_graph(session: Any, bundle: Bundle, features: int) -> None:
+    """Raise BundleInvalid unless the graph's names, types and shapes are those of `bundle.json`.
+
+    Features that no input gate asks for may be there: a gate is learnt from them.
+    """
+    contract, k = bundle.input, len(bundle.classes)
+    tile = [contract.tile_height, contract.tile_width]
+    expected = {
+        "pixels": ("tensor(uint8)", [*tile, contract.channels]),
+        "mask_probability": ("tensor(uint8)", [k, *tile]),
+        "image_probability": ("tensor(float)", []),
+    }
+    if features:
+        expected["features"] = ("tensor(float)", [features])
+    nodes = [
+        each
+        for each in (*session.get_inputs(), *session.get_outputs())
+        if each.name in expected or each.name != "features"
+    ]
+    # the batch must be dynamic, which ONNX Runtime shows as a name or None
+    found = {each.name: (each.type, each.shape[1:]) for each in nodes if not isinstance(each.shape[0], int)}
+    if found != expected or len(nodes) != len(expected):
+        given = {each.name: (each.type, each.shape) for each in nodes}
+        raise BundleInvalid(f"the graph has {given}; bundle.json asks for a dynamic batch of {expected}")

@@ -1,0 +1,148 @@
+"""The input gate: whether a picture is like those the model was trained on, by scores of it.
+
+Sharpness, brightness, clipped share and size come from the pixels alone; the feature distance comes from the
+encoder, which sees what kind of surface it is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.inspection.bundle.artifact import Gate, GateScore
+from app.inspection.bundle.bundle import Bundle
+from app.inspection.errors import BundleInvalid, InferenceFailed
+from app.inspection.results import Looked, Reason, Rule, Unit
+
+MEANS: dict[GateScore, tuple[Rule, Unit]] = {
+    "sharpness": ("blur", "ratio"),
+    "brightness": ("exposure", "grey_levels"),
+    "clipped_share": ("saturation", "share"),
+    "short_side_px": ("size", "px"),
+    "long_side_px": ("size", "px"),
+    "feature_distance": ("product", "ratio"),
+}
+CLIPPED = (1, 254)  # darkest and brightest level that count as clipped: JPEG moves levels by one
+# Of sharpness, in pixels of the halved picture: the reach of the wide difference, and the side of a block.
+REACH, BLOCK = 4, 16
+STRIP_PX = 1 << 18  # at a time
+FLAT = 1e-3  # squared grey levels; so that a block without any contrast is not sharp
+
+
+@dataclass(frozen=True, eq=False)
+class Familiar:
+    """Where the features of known pictures lie: `mean` float32 [F], `whitening` float32 [F, F]."""
+
+    mean: NDArray[np.float32]
+    whitening: NDArray[np.float32]
+
+    def distance(self, features: NDArray[np.float32]) -> float:
+        """How far features [F] lie from the mean, as a ratio to the root mean square of known pictures.
+
+        It is Mahalanobis' distance over the square root of F.
+        """
+        white = (features - self.mean) @ self.whitening
+        return float(np.sqrt(np.mean(white * white)))
+
+    @classmethod
+    def read(cls, data: bytes, count: int) -> Self:
+        """Read a bundle's file; raises BundleInvalid unless it holds both for `count` features."""
+        try:
+            with np.load(BytesIO(data), allow_pickle=False) as file:
+                found = cls(file["mean"], file["whitening"])
+        except (ValueError, OSError, KeyError) as error:  # np.load raises the first two for what is no .npz
+            raise BundleInvalid(f"the gate's features are not readable: {error}") from error
+        shapes = found.mean.shape, found.whitening.shape
+        if shapes != ((count,), (count, count)) or found.mean.dtype != np.float32:
+            raise BundleInvalid(f"the gate's features have shapes {shapes}; float32 of {count} are expected")
+        return found
+
+
+class InputGate:
+    """The gate of one artifact; holds nothing about a picture, so threads may share it."""
+
+    def __init__(self, bundle: Bundle, gate: Gate) -> None:
+        """Read the features' file; raises BundleInvalid or BundleCorrupt."""
+        self._checks = gate.checks
+        self._familiar = Familiar.read(bundle.read(gate.features), gate.feature_count)
+
+    def look(self, image: NDArray[np.uint8], features: NDArray[np.float32]) -> Looked:
+        """Score uint8 pixels [H, W] or [H, W, 3] with the mean features [F] of their tiles."""
+        return self.judge(picture_scores(image), features)
+
+    def judge(self, of_pixels: Mapping[GateScore, float], features: NDArray[np.float32]) -> Looked:
+        """As `look`, from the picture's scores, which need no model.
+
+        The mean over tiles, and not the farthest tile, is what the limits were learnt on; a defect fills a
+        tile more easily than a picture. There is a reason for each limit that a score is beyond. Raises
+        InferenceFailed where the features are so large that they are no distance away.
+        """
+        distance = self._familiar.distance(features)
+        if not np.isfinite(distance):  # a NaN is beyond no limit
+            raise InferenceFailed("the model gave features at no finite distance from the familiar ones")
+        scores = {**of_pixels, "feature_distance": distance}
+        reasons = []
+        for check in self._checks:
+            measured, (rule, unit) = scores[check.score], MEANS[check.score]
+            limit = check.broken(measured)
+            if limit is not None:
+                reasons.append(Reason(rule, None, measured, limit, unit))
+        return Looked({check.score: scores[check.score] for check in self._checks}, tuple(reasons))
+
+
+def picture_scores(image: NDArray[np.uint8]) -> dict[GateScore, float]:
+    """The scores that follow from the pixels alone, uint8 [H, W] or [H, W, 3].
+
+    `brightness` is the median grey level, `clipped_share` the share of pixels that are black or white.
+    """
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
+    levels = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel().cumsum() / grey.size
+    return {
+        "sharpness": sharpness(np.asarray(grey, np.uint8)),
+        "brightness": float(np.searchsorted(levels, 0.5)),
+        "clipped_share": float(levels[CLIPPED[0]] + 1 - levels[CLIPPED[1] - 1]),
+        "short_side_px": float(min(grey.shape)),
+        "long_side_px": float(max(grey.shape)),
+    }
+
+
+def sharpness(grey: NDArray[np.uint8]) -> float:
+    """How much of the contrast is fine, of uint8 [H, W]: 0 for a flat picture, about 1 for a sharp surface.
+
+    In each block it is the energy of the second difference of neighbours over that of the difference REACH
+    apart; gain and offset cancel out. The median over blocks leaves a defect out, and the lesser of rows and
+    columns counts, so that motion is blur. The picture is halved first, which takes the edge off the
+    camera's noise: noise is sharp however blurred the part is.
+    """
+    size = max(1, grey.shape[1] // 2), max(1, grey.shape[0] // 2)
+    half = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
+    if min(half.shape) <= REACH:
+        return 0.0
+    return min(_fine_share(half), _fine_share(half.T))
+
+
+def _fine_share(half: NDArray[np.uint8]) -> float:
+    """The median over blocks of the energy of a row's second difference over that of its wide difference.
+
+    Strip by strip, since energies take four bytes a pixel.
+    """
+    fine: list[NDArray[Any]] = []
+    coarse: list[NDArray[Any]] = []
+    width, rows = max(1, half.shape[1] // BLOCK), max(1, STRIP_PX // half.shape[1])
+    for start in range(0, len(half), rows):
+        strip = np.ascontiguousarray(half[start : start + rows])
+        second = cv2.Sobel(strip, cv2.CV_32F, 2, 0, ksize=1)
+        wide = cv2.absdiff(strip[:, REACH:], strip[:, :-REACH]).astype(np.float32)
+        for energies, difference in ((fine, second), (coarse, wide)):
+            size = width, len(strip)
+            energies.append(cv2.resize(np.square(difference), size, interpolation=cv2.INTER_AREA))
+    size = width, max(1, len(half) // BLOCK)
+    above, below = (
+        cv2.resize(np.concatenate(energies), size, interpolation=cv2.INTER_AREA)
+        for energies in (fine, coarse)
+    )
+    return float(np.median(above / np.maximum(below, FLAT)))

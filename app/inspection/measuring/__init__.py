@@ -1,0 +1,1 @@
+"""Probabilities to a mask, and the mask to measured defects."""

@@ -1,0 +1,223 @@
+"""From the any-defect mask to defects: connected regions, one class each, kept or dropped as a whole."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.inspection.bundle.artifact import OperatingPoint
+from app.inspection.bundle.region_model import REGION_FEATURES, logit
+from app.inspection.measuring.mask import Marks
+from app.inspection.measuring.runs import BAND_PX, Floats, Ints, Runs, find_runs, labels_of
+from app.inspection.results import TileProbability
+
+PIXELS_AT_ONCE = 1 << 20  # marked pixels looked at together, to bound the memory
+SURROUND_PX = 8  # how far around a region's box its surroundings reach
+SAMPLES_A_SIDE = 64  # of a region's surroundings, so that a large box costs no more than a small one
+FAR_FROM_BORDER_PX = 32
+LEAST_DEVIATION = 4.0  # grey levels: on a smooth surface noise must not count as contrast
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Regions:
+    """Connected regions of the any-defect mask.
+
+    `label` is the class with the largest summed probability, each pixel counting for its most probable class,
+    and `runner_up` the second (0: there is none), int [N] each; `features` float [N, 6] as `REGION_FEATURES`;
+    `probability` float [N] of being a defect. `highest` is the image's any-defect probability, uint8 [H, W].
+    """
+
+    runs: Runs
+    label: Ints
+    runner_up: Ints
+    features: Floats
+    probability: Floats
+    highest: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def only(self, kept: NDArray[np.bool_]) -> "Regions":
+        """Some of the regions, bool [N]."""
+        return Regions(
+            runs=self.runs.only(kept),
+            label=self.label[kept],
+            runner_up=self.runner_up[kept],
+            features=self.features[kept],
+            probability=self.probability[kept],
+            highest=self.highest,
+        )
+
+    def at(self, row: Ints, column: Ints) -> Ints:
+        """Which region each of those pixels lies in; they must lie in one."""
+        pitch = self.highest.shape[1]
+        key = self.runs.row * pitch + self.runs.first
+        order = np.argsort(key)
+        place = np.searchsorted(key[order], row * pitch + column, side="right") - 1
+        return np.asarray(self.runs.region[order[place]])
+
+
+def form_regions(
+    marks: Marks,
+    image: NDArray[np.uint8],
+    tiles: Sequence[TileProbability],
+    point: OperatingPoint,
+    check: Callable[[], None] = lambda: None,
+) -> Regions:
+    """Form the 8-connected regions of the marked pixels that reach the least area; smaller ones are unmarked.
+
+    `image` is uint8 [H, W] or [H, W, 3], `tiles` the image-level answer of each tile. `check` is called now
+    and then and ends it with what it raises.
+    """
+    runs = _large_enough(marks.label_map, point.min_area_px)
+    if not len(runs.start):
+        none = np.zeros(0, np.int64)
+        return Regions(runs, none, none, np.zeros((0, len(REGION_FEATURES))), np.zeros(0), marks.highest)
+    areas = np.add.reduceat(runs.last - runs.first + 1, runs.start)
+    sums, peaks, grey, votes = _pixel_sums(runs, marks, image, len(areas), check)
+    boxes = runs.boxes()
+    features = np.stack(
+        (
+            logit(sums / areas / 255),
+            peaks / 255,
+            np.log(areas),
+            _contrast(boxes, grey / areas, image, marks.label_map, check),
+            _border_gap(boxes, marks.label_map.shape),
+            logit(_head(boxes, tiles)),
+        ),
+        axis=1,
+    )
+    label, runner_up = votes
+    return Regions(runs, label, runner_up, features, point.regions.probability(features), marks.highest)
+
+
+def keep_defects(marks: Marks, regions: Regions, point: OperatingPoint) -> Regions:
+    """Drop the regions below the threshold and give each other one its class; writes `marks.label_map`."""
+    kept = regions.probability >= point.image_threshold
+    _paint(marks.label_map, regions.runs, np.where(kept, regions.label, 0))
+    return regions.only(kept)
+
+
+def _large_enough(label_map: NDArray[np.uint8], least: int) -> Runs:
+    """The regions of all marked pixels with at least so many; the others are unmarked.
+
+    Band by band first what lies within one, so that a large image full of specks takes little memory.
+    """
+    height, width = label_map.shape
+    step = max(1, BAND_PX // width)
+    if least > 1:
+        for start in range(0, height, step) if step < height else ():
+            band = label_map[start : start + step]
+            if labels_of(band):
+                runs = find_runs(band, None)
+                boxes = runs.boxes()
+                inside = (boxes[:, 1] > 0) & (boxes[:, 3] < len(band) - 1)
+                _paint(band, runs, np.where(inside & (_areas(runs) < least), 0, -1))
+    if not labels_of(label_map):
+        return Runs.none()
+    runs = find_runs(label_map, None)
+    small = _areas(runs) < least
+    if not small.any():
+        return runs
+    _paint(label_map, runs, np.where(small, 0, -1))
+    return runs.only(~small)
+
+
+def _areas(runs: Runs) -> Ints:
+    return np.asarray(np.add.reduceat(runs.last - runs.first + 1, runs.start))
+
+
+def _pixels(runs: Runs, width: int) -> Iterator[tuple[Ints, Ints]]:
+    """Index in the flat image and region of each marked pixel, some at a time."""
+    lengths, starts = runs.last - runs.first + 1, runs.row * width + runs.first
+    ends = np.cumsum(lengths)
+    begin = 0
+    while begin < len(lengths):
+        limit = (ends[begin - 1] if begin else 0) + PIXELS_AT_ONCE
+        end = max(begin + 1, int(np.searchsorted(ends, limit, side="right")))
+        count = lengths[begin:end]
+        offsets = np.repeat(starts[begin:end] - (count.cumsum() - count), count)
+        yield offsets + np.arange(count.sum()), np.repeat(runs.region[begin:end], count)
+        begin = end
+
+
+def _paint(label_map: NDArray[np.uint8], runs: Runs, values: Ints) -> None:
+    """Give the pixels of each region its value, int [N]; -1 leaves a region as it is."""
+    pixels = label_map.reshape(-1)
+    chosen = runs.only(values >= 0)
+    of = values[values >= 0]
+    for index, region in _pixels(chosen, label_map.shape[1]):
+        pixels[index] = of[region]
+
+
+def _pixel_sums(
+    runs: Runs, marks: Marks, image: NDArray[np.uint8], count: int, check: Callable[[], None]
+) -> tuple[Floats, Floats, Floats, tuple[Ints, Ints]]:
+    """Of each region: summed and highest level, summed grey level, and the two classes with most probability.
+
+    A pixel votes for its most probable class with that class's probability.
+    """
+    classes = labels_of(marks.label_map)
+    votes = np.zeros((len(classes), count))
+    sums, grey, peaks = np.zeros(count), np.zeros(count), np.zeros(count)
+    levels, labels = marks.highest.reshape(-1), marks.label_map.reshape(-1)
+    pixels = image.reshape(levels.size, -1)
+    for index, region in _pixels(runs, marks.highest.shape[1]):
+        check()
+        level, label = levels[index].astype(np.float64), labels[index]
+        sums += np.bincount(region, level, count)
+        grey += np.bincount(region, pixels[index].mean(axis=1), count)
+        np.maximum.at(peaks, region, level)
+        for row, value in enumerate(classes):
+            votes[row] += np.bincount(region, np.where(label == value, level, 0), count)
+    order = np.argsort(-votes, axis=0, kind="stable")
+    numbers = np.array(classes, np.int64)
+    if len(classes) == 1:
+        return sums, peaks, grey, (numbers[order[0]], np.zeros(count, np.int64))
+    second = np.take_along_axis(votes, order[1:2], axis=0)[0]
+    return sums, peaks, grey, (numbers[order[0]], np.where(second > 0, numbers[order[1]], 0))
+
+
+def _contrast(
+    boxes: Ints,
+    inside: Floats,
+    image: NDArray[np.uint8],
+    label_map: NDArray[np.uint8],
+    check: Callable[[], None],
+) -> Floats:
+    """How far each region's mean grey level is from the unmarked pixels around it, in deviations of these."""
+    found = np.zeros(len(boxes))
+    for i, (left, top, right, bottom) in enumerate(boxes.tolist()):
+        check()
+        rows, columns = _around(top, bottom), _around(left, right)
+        unmarked = label_map[rows, columns] == 0
+        around = image[rows, columns][unmarked]
+        if around.size:
+            around = around.reshape(len(around), -1).mean(axis=1)  # of a colour image, its grey levels
+            found[i] = abs(inside[i] - around.mean()) / max(float(around.std()), LEAST_DEVIATION)
+    return found
+
+
+def _around(first: int, last: int) -> slice:
+    begin, end = max(0, first - SURROUND_PX), last + 1 + SURROUND_PX
+    return slice(begin, end, -(-(end - begin) // SAMPLES_A_SIDE))
+
+
+def _border_gap(boxes: Ints, shape: tuple[int, ...]) -> Floats:
+    left, top, right, bottom = boxes.T
+    gap = np.minimum.reduce([left, top, shape[1] - 1 - right, shape[0] - 1 - bottom])
+    return np.asarray(np.minimum(gap, FAR_FROM_BORDER_PX) / FAR_FROM_BORDER_PX)
+
+
+def _head(boxes: Ints, tiles: Sequence[TileProbability]) -> Floats:
+    """The highest image-level probability of the tiles that each region's box reaches into."""
+    left, top, right, bottom = boxes.T
+    found = np.zeros(len(boxes))
+    for tile in tiles:
+        rows, columns = tile.rows, tile.columns
+        reaches = (
+            (left < columns.stop) & (right >= columns.start) & (top < rows.stop) & (bottom >= rows.start)
+        )
+        found[reaches] = np.maximum(found[reaches], tile.probability)
+    return found

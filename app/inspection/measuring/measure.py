@@ -1,0 +1,161 @@
+"""From a label map to measured defects."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.inspection.measuring.defect_regions import Regions
+from app.inspection.measuring.gaps import gaps
+from app.inspection.measuring.medial_axis import axis_length, inscribed_width
+from app.inspection.measuring.runs import (
+    Floats,
+    Moments,
+    Runs,
+    chords,
+    extents,
+    find_moments,
+    find_runs,
+    labels_of,
+    moment_lengths,
+)
+from app.inspection.results import Defect
+
+DECIMALS = 3  # of lengths: far below what pixels can tell, far above the sums' rounding
+SPECK_SIDE = 4  # px: what is no larger either way is too small for an axis
+COMPACT_FILL = 0.93  # a parallelogram's is 0.955; from here on the axis is straight
+ROUND_ASPECT = 1.2  # below it, pixels rather than the shape decide where the long axis points
+
+
+def measure(
+    label_map: NDArray[np.uint8],
+    regions: Regions | None,
+    classes: tuple[str, ...],
+    pixel_pitch_mm: float | None,
+    check: Callable[[], None] = lambda: None,
+) -> tuple[Defect, ...]:
+    """Measure every 8-connected region of every class, in class order, the largest first.
+
+    `regions` are those that the label map, or a part of it, was made from: they give score, probability and
+    runner-up; without them the score is 1.0, as for a mask drawn by hand. Nothing else depends on them, so a
+    label map alone is enough to apply a recipe again. `pixel_pitch_mm` is mm per pixel;
+    without it the mm fields are None. `check` is called for each region and ends it with what it raises.
+    docs/measurement.md has the definitions and their errors.
+    """
+    found: list[tuple[Runs, list[Defect]]] = []
+    for value in labels_of(label_map):
+        runs = find_runs(label_map, value)
+        measured = _measure_class(classes[value - 1], runs, label_map.shape, pixel_pitch_mm, check)
+        of_class = list(measured) if regions is None else list(_scored(measured, runs, regions, classes))
+        found.append((runs, of_class))
+    nearest = iter(gaps([runs for runs, _ in found], check).tolist())
+    defects: list[Defect] = []
+    for _, unplaced in found:
+        placed = [_with_nearest(each, next(nearest), pixel_pitch_mm) for each in unplaced]
+        defects += sorted(placed, key=lambda each: -each.area_px)
+    return tuple(defects)
+
+
+def _scored(
+    measured: Iterable[Defect], runs: Runs, regions: Regions, classes: tuple[str, ...]
+) -> Iterator[Defect]:
+    """The defects with what is known of the regions that they are, or are a part of."""
+    of = regions.at(runs.row[runs.start], runs.first[runs.start])
+    names = (None, *classes)
+    scores, probability = _scores(regions.highest, runs), regions.probability[of]
+    runner_up = regions.runner_up[of]
+    for i, defect in enumerate(measured):
+        yield replace(
+            defect,
+            score=float(scores[i]),
+            probability=float(probability[i]),
+            runner_up=names[runner_up[i]],
+        )
+
+
+def _scores(plane: NDArray[np.uint8], runs: Runs) -> Floats:
+    """The highest probability in each region."""
+    pixels = plane.reshape(-1)
+    first = runs.row * plane.shape[1] + runs.first
+    after = first + runs.last - runs.first + 1
+    bounds = np.minimum(np.stack((first, after), axis=1).ravel(), len(pixels) - 1)
+    of_runs = np.maximum.reduceat(pixels, bounds)[::2]  # what lies between is dropped
+    at_end = after == len(pixels)
+    of_runs[at_end] = np.maximum(of_runs[at_end], pixels[-1])
+    return np.asarray(np.maximum.reduceat(of_runs, runs.start) / 255)
+
+
+def _measure_class(
+    name: str,
+    runs: Runs,
+    shape: tuple[int, ...],
+    pitch: float | None,
+    check: Callable[[], None],
+) -> Iterator[Defect]:
+    moments, boxes = find_moments(runs), runs.boxes()
+    lengths, widths = _sizes(runs, moments, boxes, check)
+    degrees = np.round(-np.degrees(np.arctan2(moments.along_y, moments.along_x)), 1) % 180
+    for i, (left, top, right, bottom) in enumerate(boxes.tolist()):
+        check()
+        area = int(moments.area[i])
+        length, width = round(float(lengths[i]), DECIMALS), round(float(widths[i]), DECIMALS)
+        diameter = round(2 * (area / np.pi) ** 0.5, DECIMALS)
+        mean_width = round(area / float(lengths[i]), DECIMALS)
+        yield Defect(
+            defect_class=name,
+            score=1.0,
+            area_px=area,
+            area_mm2=None if pitch is None else _decimal(area * pitch**2),
+            length_px=length,
+            length_mm=_mm(length, pitch),
+            width_px=width,
+            width_mm=_mm(width, pitch),
+            mean_width_px=mean_width,
+            mean_width_mm=_mm(mean_width, pitch),
+            equivalent_diameter_px=diameter,
+            equivalent_diameter_mm=_mm(diameter, pitch),
+            orientation_deg=float(degrees[i]),
+            nearest_px=None,
+            nearest_mm=None,
+            bbox=(left, top, right - left + 1, bottom - top + 1),
+            centroid=(float(moments.x[i]), float(moments.y[i])),
+            touches_border=left == 0 or top == 0 or right == shape[1] - 1 or bottom == shape[0] - 1,
+        )
+
+
+def _sizes(
+    runs: Runs, moments: Moments, boxes: NDArray[np.int64], check: Callable[[], None]
+) -> tuple[Floats, Floats]:
+    """Length and width of each region: specks all at once, larger ones each by its own shape."""
+    reach, across = extents(runs, moments)
+    chord, rounded = chords(runs, moments), moment_lengths(moments)
+    lengths, widths = np.maximum(reach, across), np.minimum(reach, across)
+    larger = (boxes[:, 2:] - boxes[:, :2]).max(axis=1) >= SPECK_SIDE
+    for i in np.flatnonzero(larger).tolist():
+        check()
+        mask = runs.mask_of(i, boxes[i])
+        if moments.fill[i] < COMPACT_FILL:
+            length = axis_length(mask)
+            lengths[i] = length or lengths[i]
+        else:
+            is_round = moments.long_deviation[i] < ROUND_ASPECT * moments.short_deviation[i]
+            lengths[i] = rounded[i] if is_round else chord[i]
+        widths[i] = min(inscribed_width(mask), lengths[i])
+    return lengths, widths
+
+
+def _with_nearest(defect: Defect, gap: float, pitch: float | None) -> Defect:
+    if gap == np.inf:
+        return defect
+    rounded = round(gap, DECIMALS)
+    return replace(defect, nearest_px=rounded, nearest_mm=_mm(rounded, pitch))
+
+
+def _mm(px: float, pitch: float | None) -> float | None:
+    return None if pitch is None else _decimal(px * pitch)
+
+
+def _decimal(value: float) -> float:
+    """Without the error of binary fractions, which would put what is exactly at a limit beyond it."""
+    return float(f"{value:.9g}")

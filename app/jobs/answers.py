@@ -1,0 +1,109 @@
+"""From what the core found to what the service answers."""
+
+from collections.abc import Sequence
+from uuid import uuid4
+
+from app.inspection import mask_formats
+from app.inspection.inspector import Inspector
+from app.inspection.results import Inspection
+from app.recipes.snapshot import Recipes
+from app.schemas.inspections import (
+    BatchAnswer,
+    BatchCounts,
+    BatchItem,
+    DiceAnswer,
+    InspectionAnswer,
+    Mask,
+    MaskNone,
+    MaskPng,
+    MaskPolygons,
+    MaskRle,
+    ModelAnswer,
+    ModelUsed,
+    Options,
+)
+
+
+def model_used(inspector: Inspector) -> ModelUsed:
+    """What judges the pictures, with the execution provider that is really active."""
+    return ModelUsed(
+        name=inspector.bundle.name,
+        version=inspector.bundle.version,
+        artifact=inspector.session.artifact.name,
+        execution_provider=inspector.session.execution_provider,
+    )
+
+
+def model_answer(inspector: Inspector, recipes: Recipes) -> ModelAnswer:
+    """The bundle in full, for `GET /v1/model`."""
+    bundle = inspector.bundle
+    return ModelAnswer(
+        **model_used(inspector).model_dump(),
+        created=bundle.created.isoformat(),
+        description=bundle.description,
+        classes=bundle.classes,
+        input=bundle.input,
+        operating_point=inspector.session.artifact.operating_point,
+        recipes=recipes.names,
+        default_recipe=recipes.default_name,
+        training=bundle.training,
+    )
+
+
+def mask_answer(inspection: Inspection, options: Options) -> Mask:
+    """The label map in the form asked for."""
+    match options.mask:
+        case "png":
+            return MaskPng(format="png", data=mask_formats.to_png(inspection.label_map))
+        case "rle":
+            return MaskRle(format="rle", data=mask_formats.to_rle(inspection.label_map, inspection.classes))
+        case "polygons":
+            polygons = mask_formats.to_polygons(inspection.label_map, inspection.classes)
+            return MaskPolygons(format="polygons", data=polygons)
+        case "none":
+            return MaskNone(format="none", data=None)
+
+
+def inspection_answer(
+    inspection: Inspection,
+    recipe_version: int,
+    options: Options,
+    model: ModelUsed,
+    mask: Mask,
+) -> InspectionAnswer:
+    """One picture's answer, not yet explained; its timings are still the core's own."""
+    return InspectionAnswer(
+        id=uuid4().hex,
+        verdict=inspection.verdict,
+        reasons=inspection.reasons,
+        defects=inspection.defects,
+        mask=mask,
+        dice=DiceAnswer(measured=inspection.measured_dice, estimated=inspection.estimated_dice),
+        image=inspection.image,
+        model=model,
+        timings_ms=inspection.timings_ms,
+        image_probability=inspection.image_probability,
+        image_threshold=inspection.image_threshold,
+        head_probability=inspection.head_probability,
+        unexplained_probability=inspection.unexplained_probability,
+        head_threshold=inspection.head_threshold,
+        recipe=inspection.recipe,
+        recipe_version=recipe_version,
+        part_id=options.part_id,
+        camera_id=options.camera_id,
+        gate_scores=None if inspection.gate_scores is None else dict(inspection.gate_scores),
+        part=inspection.part,
+    )
+
+
+def batch_answer(items: Sequence[BatchItem]) -> BatchAnswer:
+    """All items with their counts."""
+    verdicts = [item.inspection.verdict for item in items if item.inspection is not None]
+    counts = BatchCounts(
+        images=len(items),
+        passed=verdicts.count("pass"),
+        failed=verdicts.count("fail"),
+        review=verdicts.count("review"),
+        problems=len(items) - len(verdicts),
+    )
+    return BatchAnswer(counts=counts, results=list(items))

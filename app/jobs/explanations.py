@@ -1,0 +1,89 @@
+"""Answers explained to people: overlay, heat map and certificate, each only where it was asked for."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.inspection.bundle.artifact import OperatingPoint
+from app.inspection.decoding.decode import decode
+from app.inspection.mask_formats import png_base64
+from app.inspection.measuring.mask import pixel_level
+from app.inspection.results import Inspection
+from app.jobs.job import Order
+from app.report import certificate, heatmap, overlay
+from app.report.certificate import Origin, Pictures
+from app.schemas.inspections import InspectionAnswer, Options
+from app.telemetry.metrics import REQUEST_ID
+
+PRINTED_PX = 1200  # the long side of a certificate's pictures: more is not seen on paper, and makes it heavy
+
+
+def needs_probability(options: Options) -> bool:
+    """Whether what was asked for shows probabilities."""
+    return options.heatmap or options.certificate
+
+
+def explain(answer: InspectionAnswer, inspection: Inspection, order: Order) -> InspectionAnswer:
+    """The answer with what the order's options ask for; raises DeadlineExceeded once it is of no use.
+
+    The picture is decoded anew: it is not held while the queue is long. `inspection` must have its
+    probability where `needs_probability`.
+    """
+    options, recipe = order.options, order.recipe
+    if not (options.overlay or options.heatmap or options.certificate):
+        return answer
+    order.check()
+    picture = decode(order.upload.data, order.inspector.limits)
+    point = order.inspector.operating_point(recipe)
+    level = pixel_level(point.pixel_threshold)
+    added: dict[str, Any] = {}
+    if options.overlay:
+        added["overlay"] = png_base64(overlay.draw(picture, inspection, recipe, check=order.check))
+    if options.heatmap:
+        order.check()
+        added["heatmap"] = png_base64(heatmap.draw(picture, _probability(inspection), level))
+    if options.certificate:
+        pictures = _printed(picture, inspection, order, level)
+        added["certificate"] = certificate.page(answer, _origin(order, point), pictures)
+    return answer.model_copy(update=added)
+
+
+def _probability(inspection: Inspection) -> NDArray[np.uint8]:
+    if inspection.probability is None:
+        raise ValueError("the inspection was made without keeping its probability")
+    return inspection.probability
+
+
+def _origin(order: Order, point: OperatingPoint) -> Origin:
+    artifact = order.inspector.session.artifact
+    return Origin(
+        time=datetime.now(UTC),
+        request_id=REQUEST_ID.get(),
+        filename=order.upload.filename,
+        graph_sha256=artifact.sha256,
+        pixel_threshold=point.pixel_threshold,
+        min_area_px=point.min_area_px,
+        gate_checks=() if artifact.gate is None else artifact.gate.checks,
+    )
+
+
+def _printed(picture: NDArray[np.uint8], inspection: Inspection, order: Order, level: int) -> Pictures:
+    """Overlay and heat map about PRINTED_PX long: small pictures are enlarged, so that captions hide less."""
+    zoom = max(1, PRINTED_PX // max(picture.shape[:2]))
+    drawn = overlay.draw(picture, inspection, order.recipe, zoom, order.check)
+    order.check()
+    enlarged = cv2.resize(picture, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
+    probability = cv2.resize(_probability(inspection), None, fx=zoom, fy=zoom, interpolation=cv2.INTER_LINEAR)
+    warm = heatmap.draw(np.asarray(enlarged, np.uint8), np.asarray(probability, np.uint8), level)
+    return Pictures(png_base64(_at_most(drawn)), png_base64(_at_most(warm)), heatmap.scale_png())
+
+
+def _at_most(canvas: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    scale = PRINTED_PX / max(canvas.shape[:2])
+    if scale >= 1:
+        return canvas
+    size = (max(1, round(canvas.shape[1] * scale)), max(1, round(canvas.shape[0] * scale)))
+    return np.asarray(cv2.resize(canvas, size, interpolation=cv2.INTER_AREA), np.uint8)

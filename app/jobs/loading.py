@@ -1,0 +1,67 @@
+"""A bundle with its recipes, tested and warm."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.api.uploads import Upload
+from app.inspection.decoding.decode import DecodeLimits
+from app.inspection.inspector import Inspector
+from app.jobs.job import Order
+from app.jobs.judging import judge
+from app.recipes.snapshot import Known, Recipes
+from app.recipes.state import State
+from app.recipes.store import OnChange, RecipeStore
+from app.schemas.inspections import Options
+from app.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What judges at one moment: whoever holds it is touched by no swap of bundles, no change of recipes."""
+
+    store: RecipeStore
+    state: State
+
+    @property
+    def inspector(self) -> Inspector:
+        """What judges."""
+        return self.state.inspector
+
+    @property
+    def recipes(self) -> Recipes:
+        """The recipes it judges by."""
+        return self.state.recipes
+
+    def order(self, upload: Upload, options: Options, chosen: Known | None = None) -> Order:
+        """A picture to be judged by `chosen`, or by what the options choose; raises RecipeUnknown."""
+        known = chosen or self.recipes.choose(options)
+        return Order(self.inspector, known.recipe, upload, options, recipe_version=known.version)
+
+
+def load(directory: Path, settings: Settings, on_change: OnChange = lambda _: None) -> Loaded:
+    """Load a bundle with the recipes, ready to judge; raises a PasslineError.
+
+    What the recipes' own `check` refuses is left to the caller.
+    """
+    inspector = load_inspector(directory, settings)
+    store = open_recipes(inspector, settings, on_change)
+    return Loaded(store, store.state)
+
+
+def load_inspector(
+    directory: Path, settings: Settings, rest: Callable[[float], None] = lambda _: None
+) -> Inspector:
+    """Load a bundle, run its self-test, resting in between, and warm up; raises a PasslineError."""
+    limits = DecodeLimits(max_bytes=settings.max_upload_bytes, max_pixels=settings.max_pixels)
+    inspector = Inspector.load(directory, settings.device, settings.threads, limits, settings.engines)
+    inspector.self_test(rest)
+    # Once through everything, since the first overlay and the first PNG are slow too.
+    sample = Upload(None, inspector.bundle.read(inspector.bundle.golden[0].image))
+    judge(Order(inspector, inspector.bundle.default_recipe, sample, Options(overlay=True, certificate=True)))
+    return inspector
+
+
+def open_recipes(inspector: Inspector, settings: Settings, on_change: OnChange) -> RecipeStore:
+    """The recipes of the settings, for an inspector; raises RecipeInvalid or RecipeUnknown."""
+    return RecipeStore(inspector, settings.recipes_dir, settings.default_recipe, on_change)

@@ -1,0 +1,119 @@
+"""A lost execution provider: no picture is judged until a new session on it passes the self-test."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from weakref import WeakSet
+
+from app.errors import NotReady
+from app.inspection.errors import DeviceUnavailable, InferenceFailed, PasslineError
+from app.inspection.inference.session import Session
+from app.inspection.inference.tensorrt import TENSORRT
+from app.inspection.inspector import Inspector
+from app.problems import named
+from app.settings import Settings
+
+FAILURES = 3  # in a row: a GPU that is gone fails every run, an odd picture only its own
+WAITS_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before each try, then the last one again and again
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class Recovery:
+    """Counts model runs that fail one after the other, and has the session renewed after FAILURES of them.
+
+    `active` is the inspector that judges; `renew` puts a new one in its place, or raises the PasslineError
+    that prevents it. All of it belongs to one event loop.
+    """
+
+    def __init__(self, active: Callable[[], Inspector | None], renew: Callable[[], Awaitable[None]]) -> None:
+        self._active = active
+        self._renew = renew
+        self.failures = 0
+        self._of: WeakSet[Inspector] = WeakSet()  # the one inspector whose failures are counted
+        self._lost: WeakSet[Inspector] = WeakSet()
+        self._cause: PasslineError | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def check(self, inspector: Inspector) -> None:
+        """Raise NotReady where the inspector's provider is lost: no answer of it is to be trusted."""
+        if inspector in self._lost:
+            raise NotReady(
+                f"no picture is judged: {FAILURES} model runs failed one after the other, and a new session"
+                f" has not reproduced the golden samples yet: {self._cause}",
+                self._cause,
+            )
+
+    async def watch(self, inspector: Inspector, run: Awaitable[T]) -> T:
+        """Await an inspector's work; raises what it raises, and NotReady as `check` does."""
+        try:
+            done = await run
+        except InferenceFailed as error:
+            self._failed(inspector, error)
+            raise
+        self.check(inspector)
+        self.failures = 0
+        return done
+
+    def resume(self) -> None:
+        """Another inspector judges now: have it renewed if it was lost before and given up meanwhile."""
+        if self._active_is_lost() and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._until_renewed())
+
+    async def close(self) -> None:
+        """Try no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+
+    def _failed(self, inspector: Inspector, error: InferenceFailed) -> None:
+        if inspector in self._lost:
+            return
+        if inspector not in self._of:
+            self._of, self.failures = WeakSet((inspector,)), 0
+        self.failures += 1
+        if self.failures >= FAILURES:
+            log.error("not ready", extra={"code": error.code, "reason": str(error)})
+            self._lost.add(inspector)
+            self._cause = error
+            if self._task is not None:
+                self._task.cancel()
+            self._task = asyncio.create_task(self._until_renewed())
+
+    def _active_is_lost(self) -> bool:
+        return self._active() in self._lost
+
+    async def _until_renewed(self) -> None:
+        tries = 0
+        while self._active_is_lost():
+            await asyncio.sleep(WAITS_S[min(tries, len(WAITS_S) - 1)])
+            if not self._active_is_lost():  # another bundle has taken over, and needs no new session
+                break
+            tries += 1
+            try:
+                await self._renew()
+            except Exception as error:  # noqa: BLE001  # whatever it is, the next try may do
+                self._cause = named(error)
+                log.error("still not ready", extra={"code": self._cause.code, "reason": str(error)})
+        self.failures = 0
+        log.info("ready again", extra={"tries": tries})
+
+
+def renewed(lost: Inspector, settings: Settings) -> Inspector:
+    """The same bundle on a new session of the same provider, self-tested; raises a PasslineError.
+
+    Another provider would be another artifact with thresholds of its own, or far too slow for the line: to go
+    on with that is for people to decide, by a restart.
+    """
+    was = lost.session.execution_provider
+    engines = settings.engines if was == TENSORRT else None  # one may have been built meanwhile
+    session = Session(lost.bundle, settings.device, settings.threads, engines=engines)
+    if session.execution_provider != was:
+        raise DeviceUnavailable(
+            f"{was} does not come up again, only {session.execution_provider} does; mend driver and device,"
+            " or restart to go on with what there is"
+        )
+    inspector = Inspector(lost.bundle, session, lost.limits)
+    inspector.self_test()
+    return inspector

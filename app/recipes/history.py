@@ -1,0 +1,96 @@
+"""Every change of recipes and activations, kept for ever: a file for each, written whole and left alone."""
+
+import math
+import shutil
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
+
+from app.append_only import NumberedFiles, Taken
+from app.errors import RecipesNotWritable, VersionStale
+from app.inspection.errors import RecipeInvalid
+from app.inspection.rules.recipe import describe
+from app.schemas.recipes import Activations, By, How
+
+FOLDER = "history"
+
+
+class Change(By):
+    """What all changes tell; versions count from 1, for each recipe and for the activations by themselves."""
+
+    version: Annotated[int, Field(ge=1)]
+    when: AwareDatetime
+    key: str | None = None  # the name of the API key that was shown, which `who` need not be
+
+
+class RecipeChange(Change):
+    """A recipe's new version; `text` is None where it was deleted."""
+
+    kind: Literal["recipe"] = "recipe"
+    name: str
+    how: How
+    text: str | None
+
+
+class ActivationsChange(Change):
+    """A new version of what is active where."""
+
+    kind: Literal["activations"] = "activations"
+    activations: Activations
+
+
+AnyChange = RecipeChange | ActivationsChange
+_CHANGE: TypeAdapter[AnyChange] = TypeAdapter(Annotated[AnyChange, Field(discriminator="kind")])
+
+
+class History:
+    """The changes below a folder of recipes, in the order they were made."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._files = None if folder is None else NumberedFiles(folder / FOLDER)
+
+    def read(self) -> list[AnyChange]:
+        """Every change; raises RecipeInvalid, naming the file that is none."""
+        if self._files is None:
+            return []
+        try:
+            return [_parsed(path, content) for path, content in self._files.read()]
+        except OSError as error:
+            raise RecipeInvalid(f"the history in {self._files.folder} cannot be read: {error}") from error
+
+    def append(self, change: AnyChange) -> None:
+        """Keep a change; once this returns it outlives a power cut.
+
+        Raises RecipesNotWritable, or VersionStale where another process has written to the folder.
+        """
+        if self._files is None:
+            raise RecipesNotWritable(
+                "there is no folder for recipes; set PASSLINE_RECIPES_DIR to one that can be written"
+            )
+        folder = self._files.folder
+        try:
+            self._files.append(change.model_dump_json(indent=1))
+        except Taken:
+            raise VersionStale(
+                f"another process has changed the recipes in {folder.parent}; restart this one"
+            ) from None
+        except OSError as error:
+            raise RecipesNotWritable(
+                f"{folder} cannot be written ({error.strerror}); nothing was changed"
+            ) from error
+
+
+def free_bytes(folder: Path | None) -> float:
+    """How much may still be written to a folder of recipes; NaN where there is none."""
+    try:
+        return math.nan if folder is None else shutil.disk_usage(folder).free
+    except OSError:
+        return math.nan
+
+
+def _parsed(path: Path, content: bytes) -> AnyChange:
+    try:
+        return _CHANGE.validate_json(content)
+    except ValidationError as error:
+        raise RecipeInvalid(f"{path}: is no change of a recipe: {describe(error)}") from error

@@ -1,0 +1,223 @@
+"""The recipes of a service with all their versions: the bundle's own, hand-made ones, changes over HTTP."""
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from app.errors import RecipeInUse, RecipesNotWritable, VersionStale
+from app.inspection.bundle.bundle import Bundle
+from app.inspection.errors import RecipeInvalid
+from app.inspection.inspector import Inspector
+from app.inspection.rules.recipe import read_recipe
+from app.recipes.hand_made import HandMade, news, read_hand_made
+from app.recipes.history import ActivationsChange, AnyChange, History, RecipeChange
+from app.recipes.snapshot import Known, Misfit, Recipes
+from app.recipes.state import SENT, Edit, State, fitting
+from app.schemas.recipes import Activations, Active
+
+OnChange = Callable[[AnyChange], None]
+log = logging.getLogger(__name__)
+
+
+class RecipeStore:
+    """What is in force is read from `state`, without a lock; changes go one after the other.
+
+    The inspector that judges is part of it: it and the recipes that fit it take the others' place at once.
+    """
+
+    def __init__(
+        self,
+        inspector: Inspector,
+        folder: Path | None,
+        default: str | None,
+        on_change: OnChange = lambda _: None,
+    ) -> None:
+        """Read everything and write nothing; raises RecipeInvalid or RecipeUnknown where it cannot be read.
+
+        A recipe that does not fit the bundle is kept all the same; `state.recipes.check` tells if it matters.
+        `on_change` is told of every change once it is in force, on the thread that made it.
+        """
+        self._on_change = on_change
+        self._default = default
+        self._lock = threading.Lock()
+        self._history = History(folder)
+        changes = self._history.read()
+        stored = _by_name(changes)
+        activated = [change for change in changes if isinstance(change, ActivationsChange)]
+        self._files = read_hand_made(folder)
+        self._unkept = list(news(self._files, stored))
+        for change in self._unkept:
+            stored[change.name].append(change)
+        self._stored: Mapping[str, tuple[RecipeChange, ...]] = {
+            name: tuple(each) for name, each in stored.items()
+        }
+        self.state = self._state(inspector, activated[-1] if activated else None)
+
+    def state_with(self, inspector: Inspector) -> State:
+        """What there would be if `inspector` judged; raises RecipeInvalid or RecipeUnknown.
+
+        As at the start, `recipes.check` tells whether the recipes in force fit.
+        """
+        return self._state(inspector, self.state.activations)
+
+    def serve(self, inspector: Inspector, keep: Callable[[], None]) -> None:
+        """Have `inspector` judge from now on, once `keep` has written that down.
+
+        Raises RecipeInvalid or RecipeUnknown where recipes in force do not fit it, and what `keep` raises;
+        then nothing has changed. What is being inspected is finished by what it began with.
+        """
+        with self._lock:  # a recipe made meanwhile waits, and must fit the new bundle
+            state = self.state_with(inspector)
+            state.recipes.check()
+            keep()
+            self.state = state
+
+    def _state(self, inspector: Inspector, activations: ActivationsChange | None) -> State:
+        own = inspector.bundle.default_recipe.name
+        for change in self._stored.get(own, ())[-1:]:
+            if change.text is not None:
+                raise RecipeInvalid(
+                    f"{_source(change, self._files)}: there is a recipe {own!r} already, the bundle's; "
+                    "give each its own name"
+                )
+        versions = {**self._stored, own: (_of_bundle(inspector.bundle),)}
+        known = {
+            name: _known(last.text, _source(last, self._files), last.version, inspector)
+            for name, (*_, last) in versions.items()
+            if last.text is not None
+        }
+        active = Activations() if activations is None else activations.activations
+        return State(inspector, versions, activations, Recipes(known, self._default or own, active))
+
+    def keep_hand_made(self) -> None:
+        """Write down what was made by hand, so that the number of a version always means the same text."""
+        with self._lock:
+            try:
+                self._keep_hand_made()
+            except (RecipesNotWritable, VersionStale) as error:
+                log.warning("versions made by hand are not kept", extra={"reason": str(error)})
+
+    def put(self, name: str, text: str, edit: Edit) -> RecipeChange:
+        """Make a recipe's next version; the text that is in force, sent again, makes none.
+
+        Raises RecipeInvalid, RecipeInUse (the bundle's own), VersionStale or RecipesNotWritable.
+        """
+        written = read_recipe(text, SENT)  # YAML is slow to read, so nobody waits for it
+        with self._lock:
+            recipe = fitting(written, self.state.inspector)
+            if recipe.name != name:
+                raise RecipeInvalid(
+                    f"the recipe sent is named {recipe.name!r} and its address {name!r}; use one name"
+                )
+            past = self._past(name, edit)
+            if past and past[-1].text == text:
+                return past[-1]
+            change = _over_http(name, len(past) + 1, text, edit)
+            self._keep(change, self.state.recipes.with_recipe(name, Known(recipe, change.version)))
+            return change
+
+    def delete(self, name: str, edit: Edit) -> RecipeChange:
+        """End a recipe; its versions can still be read.
+
+        Raises RecipeNotFound, RecipeInUse (active, or the bundle's or the settings' default), VersionStale or
+        RecipesNotWritable.
+        """
+        with self._lock:
+            self.state.version(name, None)
+            past = self._past(name, edit)
+            recipes = self.state.recipes
+            if name == recipes.fallback:  # what judges again once nothing else is the default
+                raise RecipeInUse(
+                    f"PASSLINE_DEFAULT_RECIPE is recipe {name!r}; restart with another one there first"
+                )
+            if recipes.active(name) != Active(default=False, cameras=(), parts=()):
+                raise RecipeInUse(f"recipe {name!r} is active; GET /v1/recipes says where, so end that first")
+            change = _over_http(name, len(past) + 1, None, edit)
+            self._keep(change, recipes.with_recipe(name, None))
+            return change
+
+    def activate(self, activations: Activations, edit: Edit) -> ActivationsChange:
+        """Change what is active where.
+
+        Raises RecipeUnknown, RecipeInvalid (one that does not fit), VersionStale or RecipesNotWritable.
+        """
+        with self._lock:
+            last = self.state.activations
+            version = 0 if last is None else last.version
+            edit.check(version, "what is active")
+            change = ActivationsChange(
+                version=version + 1,
+                when=datetime.now(UTC),
+                key=edit.key,
+                activations=activations,
+                **edit.by.model_dump(),
+            )
+            self._keep(change, self.state.recipes.with_activations(activations))
+            return change
+
+    def _past(self, name: str, edit: Edit) -> tuple[RecipeChange, ...]:
+        """The versions before a change, once it may be made."""
+        if name == self.state.inspector.bundle.default_recipe.name:
+            raise RecipeInUse(f"recipe {name!r} belongs to the bundle and never changes; use another name")
+        past = self.state.versions.get(name, ())
+        edit.check(past[-1].version if past and past[-1].text is not None else 0, f"recipe {name!r}")
+        return past
+
+    def _keep(self, change: AnyChange, recipes: Recipes) -> None:
+        """Write a change down, then have it in force."""
+        self._keep_hand_made()
+        self._history.append(change)
+        if isinstance(change, ActivationsChange):
+            self.state = replace(self.state, activations=change, recipes=recipes)
+        else:
+            past = (*self._stored.get(change.name, ()), change)
+            self._stored = {**self._stored, change.name: past}
+            versions = {**self.state.versions, change.name: past}
+            self.state = replace(self.state, versions=versions, recipes=recipes)
+        self._on_change(change)
+
+    def _keep_hand_made(self) -> None:
+        while self._unkept:
+            self._history.append(self._unkept[0])
+            self._on_change(self._unkept.pop(0))
+
+
+def _known(text: str, source: str, version: int, inspector: Inspector) -> Known | Misfit:
+    """What a stored text is worth: made for another bundle or schema, it may be of no use by now."""
+    try:
+        return Known(fitting(read_recipe(text, source), inspector), version)
+    except RecipeInvalid as error:
+        return Misfit(str(error))
+
+
+def _by_name(changes: Iterable[AnyChange]) -> dict[str, list[RecipeChange]]:
+    versions: dict[str, list[RecipeChange]] = defaultdict(list)
+    for change in changes:
+        if isinstance(change, RecipeChange):
+            if change.version != len(versions[change.name]) + 1:
+                raise RecipeInvalid(
+                    f"the history lacks a version of recipe {change.name!r}; restore all of its files"
+                )
+            versions[change.name].append(change)
+    return versions
+
+
+def _source(change: RecipeChange, files: Mapping[str, HandMade]) -> str:
+    """Where people find the text of a version: in its file, or else in the history."""
+    file = files.get(change.name)
+    return file.file if file and file.text == change.text else f"version {change.version}"
+
+
+def _of_bundle(bundle: Bundle) -> RecipeChange:
+    text = bundle.read(bundle.recipe).decode()
+    name = bundle.default_recipe.name
+    return RecipeChange(version=1, when=bundle.created, name=name, how="bundle", text=text)
+
+
+def _over_http(name: str, version: int, text: str | None, edit: Edit) -> RecipeChange:
+    said = {"when": datetime.now(UTC), "key": edit.key, **edit.by.model_dump()}
+    return RecipeChange(version=version, name=name, how="http", text=text, **said)

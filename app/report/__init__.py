@@ -1,0 +1,1 @@
+"""Results for people: overlay, heat map, certificate."""

@@ -1,0 +1,52 @@
+"""The probability of any defect laid over the picture in colours, for people to look at."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.inspection.mask_formats import png_base64
+from app.report.overlay import in_bgr, stroke_of
+
+STRIP = 256  # rows at a time: the blend is in floating point, and a picture may be large
+STRONGEST = 0.75  # how much of the surface the highest probability covers
+CONTOUR = (255, 255, 255)
+HALO = (0, 0, 0)
+
+
+def draw(picture: NDArray[np.uint8], probability: NDArray[np.uint8], level: int) -> NDArray[np.uint8]:
+    """Colour a picture by probability, and outline where it reaches the pixel threshold.
+
+    `picture` is grey [H, W] or RGB [H, W, 3], `probability` uint8 [H, W] (255 is certain), `level` the
+    threshold on the same scale; the answer is BGR [H, W, 3]. Colours are viridis, from dark blue for 0 to
+    yellow for 1: even in lightness, so that they read in grey and for colour-blind eyes (van der Walt and
+    Smith, 2015). The less probable, the more of the surface shows through.
+    """
+    canvas = in_bgr(picture)
+    cover = (STRONGEST * np.sqrt(np.arange(256, dtype=np.float32) / 255))[:, None]
+    tint, keep = _colours() * cover, 1 - cover
+    for start in range(0, len(canvas), STRIP):
+        rows = slice(start, start + STRIP)
+        levels = probability[rows]
+        canvas[rows] = np.rint(canvas[rows] * keep[levels] + tint[levels]).astype(np.uint8)
+    _outline(canvas, (probability >= level).astype(np.uint8))
+    return canvas
+
+
+def _outline(canvas: NDArray[np.uint8], above: NDArray[np.uint8]) -> None:
+    """A light line in a dark one, both outside of what is above the threshold: a thin crack stays visible."""
+    kernel = np.ones((2 * stroke_of(canvas) + 1,) * 2, np.uint8)
+    light = cv2.dilate(above, kernel)
+    dark = cv2.dilate(light, kernel)
+    canvas[(dark - light).view(np.bool_)] = HALO
+    canvas[(light - above).view(np.bool_)] = CONTOUR
+
+
+def scale_png() -> str:
+    """The colours from probability 0 to 1, left to right, as a base64 PNG of 256 x 1 px."""
+    return png_base64(_colours().astype(np.uint8)[None])
+
+
+def _colours() -> NDArray[np.float32]:
+    """BGR [256, 3] by probability level."""
+    levels = np.arange(256, dtype=np.uint8)[None]
+    return np.asarray(cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[0], dtype=np.float32)

@@ -1,0 +1,115 @@
+"""The picture with its defects drawn in, for people to look at."""
+
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.inspection.measuring.part_outline import with_part
+from app.inspection.results import Inspection, Reason
+from app.inspection.rules.recipe import Recipe
+from app.report.captions import Box, Caption, write
+from app.report.region_outlines import outline
+from app.report.words import short
+
+# BGR, told apart on grey metal and by most colour-blind eyes (Okabe and Ito, 2008); used in turn.
+COLOURS = (
+    (0, 94, 213),
+    (233, 180, 86),
+    (115, 158, 0),
+    (66, 228, 240),
+    (178, 114, 0),
+    (167, 121, 204),
+    (0, 159, 230),
+)
+MOST_REASONS = 2  # of one caption
+
+
+def draw(
+    picture: NDArray[np.uint8],
+    inspection: Inspection,
+    recipe: Recipe,
+    zoom: int = 1,
+    check: Callable[[], None] = lambda: None,
+) -> NDArray[np.uint8]:
+    """Draw the recipe's regions and outline every defect; write class, score and broken limits beside it.
+
+    `picture` is the decoded picture, grey [H, W] or RGB [H, W, 3]; the answer is BGR [H, W, 3], each side
+    `zoom` times as long. The defects that decided the verdict get their captions first; what the recipe does
+    not judge is outlined, but has none. `check` is called now and then and ends it with what it raises.
+    """
+    check()
+    canvas = _enlarged(in_bgr(picture), zoom, cv2.INTER_CUBIC)
+    label_map = _enlarged(inspection.label_map, zoom, cv2.INTER_NEAREST)
+    stroke = stroke_of(canvas)
+    names = outline(canvas, with_part(recipe, inspection.part), inspection.label_map.shape, stroke, check)
+    for value in range(1, len(inspection.classes) + 1):
+        check()
+        mask = (label_map == value).astype(np.uint8)
+        contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(canvas, contours, -1, _colour(value), stroke)
+    captions = [_caption(inspection, number, zoom) for number in _decisive_first(inspection)]
+    write(canvas, captions, _kept_free(label_map, names), stroke)
+    return canvas
+
+
+def in_bgr(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A decoded picture, grey [H, W] or RGB [H, W, 3], as BGR [H, W, 3] of its own memory."""
+    conversion = cv2.COLOR_GRAY2BGR if picture.ndim == 2 else cv2.COLOR_RGB2BGR
+    return np.asarray(cv2.cvtColor(picture, conversion), dtype=np.uint8)
+
+
+def stroke_of(canvas: NDArray[np.uint8]) -> int:
+    """The width of lines in px, so that they show at the size a screen can give."""
+    long_side: int = max(canvas.shape[:2])
+    return max(1, round(long_side / 600))
+
+
+def _enlarged(pixels: NDArray[np.uint8], zoom: int, how: int) -> NDArray[np.uint8]:
+    if zoom == 1:
+        return pixels
+    return np.asarray(cv2.resize(pixels, None, fx=zoom, fy=zoom, interpolation=how), dtype=np.uint8)
+
+
+def _colour(value: int) -> tuple[int, int, int]:
+    return COLOURS[(value - 1) % len(COLOURS)]
+
+
+def _kept_free(label_map: NDArray[np.uint8], names: Sequence[Box]) -> NDArray[np.uint8]:
+    """Not 0 on defects and on names that are written already."""
+    if not names:
+        return label_map
+    kept = label_map.copy()
+    for x, y, width, height in names:
+        kept[y : y + height, x : x + width] = 1
+    return kept
+
+
+def _decisive_first(inspection: Inspection) -> Sequence[int]:
+    """The numbers of the defects: those that reasons name, those of classes they name, then others."""
+    named = [each.defect for each in inspection.reasons]
+    classes = [each.defect_class for each in inspection.reasons]
+    last = len(inspection.reasons)
+
+    def rank(number: int) -> tuple[int, int]:
+        name = inspection.defects[number].defect_class
+        return (
+            named.index(number) if number in named else last,
+            classes.index(name) if name in classes else last,
+        )
+
+    return sorted(range(len(inspection.defects)), key=rank)
+
+
+def _caption(inspection: Inspection, number: int, zoom: int) -> Caption:
+    defect = inspection.defects[number]
+    beyond = [_limit(each) for each in inspection.reasons if each.defect == number]
+    lines = (f"{defect.defect_class} {defect.score:.2f}", *beyond[:MOST_REASONS])
+    x, y, width, height = defect.bbox
+    box: Box = (x * zoom, y * zoom, width * zoom, height * zoom)
+    return Caption(lines, box, _colour(inspection.classes.index(defect.defect_class) + 1))
+
+
+def _limit(reason: Reason) -> str:
+    return short(reason) if reason.zone is None else f"{reason.zone}: {short(reason)}"

@@ -1,0 +1,253 @@
+"""Request and answer shapes; docs/api.md tells of each field with its unit."""
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
+
+from app.inspection.bundle.artifact import OperatingPoint
+from app.inspection.bundle.bundle import DefectClass, InputContract, TrainingSummary
+from app.inspection.decoding.raw import FORMATS
+from app.inspection.mask_formats import MaskFormat, Polygon, RunLengths
+from app.inspection.results import Defect, EstimatedDice, ImageInfo, MeasuredDice, Part, Reason, Verdict
+
+# A label that customers choose: shown, logged, never interpreted, so only control characters are refused.
+Label = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+def _known(pixel_format: str) -> str:
+    if pixel_format not in FORMATS:
+        raise ValueError(f"is not read; right are {', '.join(FORMATS)}")
+    return pixel_format
+
+
+PixelFormat = Annotated[
+    str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(FORMATS)})
+]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+
+
+class Shape(BaseModel):
+    """Base of all shapes: a key that is not known is refused, so a typo never passes for a default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True)
+
+
+class Labels(Shape):
+    """What a request may say of its pictures, as form fields or in the query."""
+
+    recipe: Label | None = Field(
+        default=None,
+        description="Name of the recipe to judge by; unset: the one active for the part, the camera, or all.",
+    )
+    part_id: Label | None = Field(default=None, description="The part in the picture; returned unchanged.")
+    camera_id: Label | None = Field(default=None, description="The camera that took it; returned unchanged.")
+
+
+class FrameOptions(Labels):
+    """What the query says of raw frames; all but `stride` are needed where there is one."""
+
+    width: Count | None = Field(default=None, description="Of a raw frame: pixels in a line.")
+    height: Count | None = Field(default=None, description="Of a raw frame: lines.")
+    pixel_format: PixelFormat | None = Field(
+        default=None, description="Of a raw frame: GenICam's name of how its pixels lie in memory."
+    )
+    stride: Count | None = Field(
+        default=None, description="Of a raw frame: bytes from line to line; unset: lines have no padding."
+    )
+
+
+class Options(FrameOptions):
+    """The query of an inspection: what the answer should hold, the labels, and what a raw frame is."""
+
+    mask: MaskFormat = Field(default="png", description="Form of the mask in the answer.")
+    overlay: bool = Field(
+        default=False, description="Whether to add the picture with the defects drawn in, as PNG."
+    )
+    heatmap: bool = Field(
+        default=False, description="Whether to add the picture coloured by the probability of any defect."
+    )
+    certificate: bool = Field(
+        default=False, description="Whether to add a page that tells all of the inspection, to print or keep."
+    )
+
+
+class BatchOptions(Options):
+    """The query of a batch: an overlay is as large as its picture, and a batch's answer holds all at once."""
+
+    overlay: bool = Field(default=False, description="Only `false`: overlays are for one picture at a time.")
+    heatmap: bool = Field(default=False, description="Only `false`: heat maps are for one picture at a time.")
+    certificate: bool = Field(default=False, description="Only `false`, for the same reason.")
+
+    @field_validator("overlay", "heatmap", "certificate")
+    @classmethod
+    def _one_at_a_time(cls, wanted: bool, info: ValidationInfo) -> bool:
+        if wanted:
+            those = {"overlay": "overlays", "heatmap": "heat maps"}.get(str(info.field_name), "certificates")
+            raise ValueError(f"a batch has no {those}; ask for them one picture at a time")
+        return wanted
+
+
+class MaskPng(Shape):
+    """A PNG of one channel, base64, of the picture's own size: 0 is background, k the k-th class."""
+
+    format: Literal["png"]
+    data: str
+
+
+class MaskRle(Shape):
+    """COCO's compressed run lengths, one entry for each class that has defects."""
+
+    format: Literal["rle"]
+    data: list[RunLengths]
+
+
+class MaskPolygons(Shape):
+    """One polygon with its holes for each connected region."""
+
+    format: Literal["polygons"]
+    data: list[Polygon]
+
+
+class MaskNone(Shape):
+    """No mask was asked for."""
+
+    format: Literal["none"]
+    data: None
+
+
+Mask = Annotated[MaskPng | MaskRle | MaskPolygons | MaskNone, Field(discriminator="format")]
+
+
+class DiceAnswer(Shape):
+    """Measured and estimated Dice, never mixed up."""
+
+    measured: MeasuredDice | None
+    estimated: EstimatedDice
+
+
+class ModelUsed(Shape):
+    """What judged the picture; `execution_provider` is the one really active."""
+
+    name: str
+    version: str
+    artifact: str
+    execution_provider: str
+
+
+class InspectionAnswer(Shape):
+    """One picture judged."""
+
+    id: str
+    verdict: Verdict
+    reasons: tuple[Reason, ...]
+    defects: tuple[Defect, ...]
+    mask: Mask
+    dice: DiceAnswer
+    image: ImageInfo
+    model: ModelUsed
+    timings_ms: dict[str, float]
+    image_probability: float
+    image_threshold: float
+    head_probability: float
+    unexplained_probability: float | None
+    head_threshold: float
+    recipe: str
+    recipe_version: int
+    part_id: str | None
+    camera_id: str | None
+    gate_scores: dict[str, float] | None = Field(description="Of the input gate; null without one.")
+    part: Part | None = Field(default=None, description="Of a recipe with `roi: part`; null of another.")
+    overlay: str | None = Field(default=None, description="PNG, base64; null unless asked for.")
+    heatmap: str | None = Field(default=None, description="PNG, base64; null unless asked for.")
+    certificate: str | None = Field(default=None, description="HTML; null unless asked for.")
+
+
+class WrongFieldAnswer(Shape):
+    """One field that cannot be taken."""
+
+    field: str
+    message: str
+
+
+class Cause(Shape):
+    """The error behind a `not_ready`."""
+
+    code: str
+    detail: str
+
+
+class Problem(Shape):
+    """An RFC 9457 problem; `code` is the stable name, documented in docs/errors.md."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    instance: str
+    request_id: str
+    fields: list[WrongFieldAnswer] | None = None
+    cause: Cause | None = None
+
+
+class BatchItem(Shape):
+    """One picture of a batch: either its inspection or its problem."""
+
+    filename: str | None
+    inspection: InspectionAnswer | None
+    problem: Problem | None
+
+
+class BatchCounts(Shape):
+    """How many pictures of a batch came to what."""
+
+    images: int
+    passed: int
+    failed: int
+    review: int
+    problems: int
+
+
+class BatchAnswer(Shape):
+    """One result for each picture, in the order they were sent."""
+
+    counts: BatchCounts
+    results: list[BatchItem]
+
+
+class Health(Shape):
+    """The process is alive."""
+
+    status: Literal["ok"]
+
+
+class Readiness(Shape):
+    """The service judges pictures, and by what."""
+
+    status: Literal["ready"]
+    model: ModelUsed
+
+
+class ModelAnswer(Shape):
+    """The bundle being served."""
+
+    name: str
+    version: str
+    created: str
+    description: str
+    artifact: str
+    execution_provider: str
+    classes: tuple[DefectClass, ...]
+    input: InputContract
+    operating_point: OperatingPoint
+    recipes: list[str]
+    default_recipe: str
+    training: TrainingSummary

@@ -1,0 +1,196 @@
+"""Logs as JSON lines on stdout, and Prometheus metrics in a registry of each app's own."""
+
+import json
+import logging
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from pathlib import Path
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from app.inspection.bundle.artifact import Gate
+from app.schemas.inspections import InspectionAnswer, ModelUsed, Problem
+from app.schemas.parts import PartAnswer
+from app.telemetry.drift import CameraMetrics
+from app.telemetry.stdout import LineHandler, unwaited
+
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="none")
+TRACE_ID: ContextVar[str | None] = ContextVar("trace_id", default=None)
+KEY_NAME: ContextVar[str | None] = ContextVar("key_name", default=None)  # never the token
+
+TASKS = Path("/proc/self/task")  # one entry a thread, also of those that ONNX Runtime starts
+DURATIONS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "color_message", "taskName"}
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series beside every one
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time (UTC), level, logger, message, request_id, and whatever `extra` adds.
+
+    Where traces are made a request's lines carry its trace_id, too; where keys are demanded, its key's name.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            "request_id": REQUEST_ID.get(),
+        }
+        if (trace_id := TRACE_ID.get()) is not None:
+            line["trace_id"] = trace_id
+        if (key := KEY_NAME.get()) is not None:
+            line["key"] = key
+        line |= {key: value for key, value in record.__dict__.items() if key not in _OWN}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def configure_logging(level: str) -> None:
+    """Send every logger of the process, uvicorn's too, to stdout as JSON lines."""
+    handler = LineHandler(unwaited())
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    logging.getLogger("PIL").setLevel(logging.INFO)  # at debug it logs every chunk of every picture
+
+
+class Metrics:
+    """The service's metrics. Labels come from small, known sets; of the cameras that clients name, few count.
+
+    `cameras` is how many have a label of their own, `window` how many pictures of each drift is told by.
+    """
+
+    def __init__(self, cameras: int, window: int) -> None:
+        self.registry = CollectorRegistry()
+        own = self.registry
+        self._by_camera = CameraMetrics(own, cameras, window)
+        self._inspections = Counter(
+            "passline_inspections", "Pictures judged.", ["verdict", "recipe"], registry=own
+        )
+        self._reasons = Counter(
+            "passline_reasons", "Pictures with a reason of the rule.", ["rule"], registry=own
+        )
+        self._parts = Counter(
+            "passline_parts", "Parts inspected, of several images each.", ["verdict", "rule"], registry=own
+        )
+        self._errors = Counter("passline_errors", "Problems answered.", ["code"], registry=own)
+        self._changes = Counter(
+            "passline_recipe_changes", "Changes of recipes or activations.", ["kind"], registry=own
+        )
+        self._swaps = Counter("passline_bundle_changes", "Promotions and rollbacks.", ["how"], registry=own)
+        self._candidates = Counter(
+            "passline_candidates", "Bundles loaded aside, by what came of it.", ["state"], registry=own
+        )
+        self._shadowed = Counter(
+            "passline_shadow_pictures", "Live pictures of a candidate in shadow.", ["outcome"], registry=own
+        )
+        self._disagreements = Counter(
+            "passline_shadow_disagreements",
+            "Pictures that a candidate judges otherwise.",
+            ["kind"],
+            registry=own,
+        )
+        self._requests = Counter(
+            "passline_http_requests", "Requests; 499: the client left.", ["route", "status"], registry=own
+        )
+        self._received = Counter(
+            "passline_http_received_bytes", "Bytes of requests' bodies.", ["route"], registry=own
+        )
+        self._in_progress = Gauge(
+            "passline_http_requests_in_progress", "Requests not answered yet.", registry=own
+        )
+        self._request_seconds = Histogram(
+            "passline_http_request_seconds",
+            "Request to answer.",
+            ["route"],
+            buckets=DURATIONS_S,
+            registry=own,
+        )
+        self._step_seconds = Histogram(
+            "passline_step_seconds", "Each step of inspections.", ["step"], buckets=DURATIONS_S, registry=own
+        )
+        self._model = Info("passline_model", "Bundle, artifact and execution provider in use.", registry=own)
+        self.watch("log_lines_lost", "Log lines that could not be written.", lambda: LineHandler.lost)
+        self.watch("threads", "Threads of the process.", lambda: len(list(TASKS.iterdir())))
+        ProcessCollector(registry=own)
+
+    def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
+        """Show a value as it is whenever the metrics are read."""
+        Gauge(f"passline_{name}", text, registry=self.registry).set_function(value)
+
+    def loaded(self, model: ModelUsed, gate: Gate | None) -> None:
+        """This model is loaded, whose training pictures its gate describes."""
+        self._by_camera.expect(model, gate)
+        described = model.model_dump()
+        self._model.info({"bundle": described.pop("name"), **described})
+
+    def inspected(self, answer: InspectionAnswer) -> None:
+        """A picture was judged; its recipe is one the service knows, so the label stays bounded."""
+        self._inspections.labels(answer.verdict, answer.recipe).inc()
+        self._by_camera.inspected(answer)
+        for rule in {reason.rule for reason in answer.reasons}:
+            self._reasons.labels(rule).inc()
+        for step, milliseconds in answer.timings_ms.items():
+            self._step_seconds.labels(step).observe(milliseconds / 1000)
+
+    def part_inspected(self, answer: PartAnswer) -> None:
+        """A part was judged by its images, each of which has been counted."""
+        self._parts.labels(answer.verdict, answer.rule).inc()
+
+    def foresee(self, codes: Iterable[str]) -> None:
+        """Show these problems as 0 before there is one: a series that begins with 1 has not increased."""
+        for code in codes:
+            self._errors.labels(code)
+
+    def refused(self, problem: Problem) -> None:
+        """A problem was answered, for a request or for one picture of a batch."""
+        self._errors.labels(problem.code).inc()
+
+    def changed(self, kind: str) -> None:
+        """A recipe, or what is active, has a new version; `kind` says which."""
+        self._changes.labels(kind).inc()
+
+    def swapped(self, how: str) -> None:
+        """Another bundle judges from now on, by promotion or rollback."""
+        self._swaps.labels(how).inc()
+
+    def tried(self, state: str) -> None:
+        """A bundle was loaded aside and is ready or failed."""
+        self._candidates.labels(state).inc()
+
+    def shadowed(self, outcome: str) -> None:
+        """What came of a live picture for the candidate in shadow."""
+        self._shadowed.labels(outcome).inc()
+
+    def disagreed(self, kind: str) -> None:
+        """The candidate judges a live picture otherwise; `kind` names both verdicts."""
+        self._disagreements.labels(kind).inc()
+
+    def arrived(self) -> None:
+        """A request has begun."""
+        self._in_progress.inc()
+
+    def answered(self, route: str, status: int, seconds: float, received: int) -> None:
+        """A request is over; `route` is the route's template, not the address asked for."""
+        self._in_progress.dec()
+        self._received.labels(route).inc(received)
+        self._requests.labels(route, str(status)).inc()
+        self._request_seconds.labels(route).observe(seconds)
+
+    def text(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,1 @@
+"""Export of the network and publication of a bundle."""

@@ -1,0 +1,68 @@
+"""What an artifact may lose against fp32, measured on pictures that neither fit nor test split hold."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from app.inspection.bundle.artifact import OperatingPoint
+from app.inspection.mask_metrics import dice
+from app.inspection.measuring.findings import unexplained
+from app.inspection.measuring.regions import Scope
+from app.inspection.results import Verdict
+from training.evaluation.figures import mean
+from training.thresholds.operating_point import label_map
+from training.thresholds.predictions import Scored
+
+MAX_DICE_LOSS = 0.005
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What an artifact answered of a set: mean Dice, verdicts by name, and which pictures are defective."""
+
+    dice: float | None
+    verdicts: dict[str, Verdict]
+    defective: frozenset[str]
+
+    @property
+    def escapes(self) -> frozenset[str]:
+        """The defective pictures that were passed."""
+        return frozenset(name for name in self.defective if self.verdicts[name] == "pass")
+
+
+def answers(scored: Iterable[Scored], point: OperatingPoint) -> Answers:
+    """What the service answers of scored images at an operating point, by a recipe that accepts no defect."""
+    overlaps: list[float | None] = []
+    verdicts: dict[str, Verdict] = {}
+    defective = set()
+    for each in scored:
+        found = label_map(each, point)
+        head = unexplained(found, each.tiles, Scope(None))
+        doubtful = head is not None and head >= point.head_threshold
+        verdicts[each.label.name] = "fail" if found.any() else "review" if doubtful else "pass"
+        if each.defective:
+            defective.add(each.label.name)
+            if (bits := each.bits) is not None and bits.any():
+                overlaps.append(dice(found > 0, bits > 0))
+    return Answers(mean(overlaps), verdicts, frozenset(defective))
+
+
+def held_against(found: Answers, reference: Answers) -> dict[str, Any]:
+    """Return the losses against fp32, and under `beyond_budget` what is beyond the budget, in words."""
+    loss = 0.0 if found.dice is None or reference.dice is None else round(reference.dice - found.dice, 4)
+    new_escapes = len(found.escapes - reference.escapes)
+    beyond = []
+    if loss > MAX_DICE_LOSS:
+        beyond.append(f"it loses {loss:.4f} of Dice (at most {MAX_DICE_LOSS})")
+    if new_escapes:
+        beyond.append(f"it passes {new_escapes} defective picture(s) that fp32 stops (none is allowed)")
+    flips = sum(found.verdicts[name] != verdict for name, verdict in reference.verdicts.items())
+    return {
+        "pictures": len(reference.verdicts),
+        "dice": found.dice,
+        "dice_fp32": reference.dice,
+        "dice_loss": loss,
+        "new_escapes": new_escapes,
+        "verdict_flips": flips,
+        "beyond_budget": beyond,
+    }

@@ -1,0 +1,131 @@
+"""Is a data set fit to learn from and to be tested on? Every fault by name, and what to do about it."""
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.data.audit.duplicates import Pair, near_duplicates
+from training.data.audit.faults import REMEDIES, Examined, Fault, examine
+from training.data.audit.leaks import (
+    SMALL_GROUP,
+    Agreement,
+    InGroups,
+    agreement,
+    copy_faults,
+    exact_copies,
+    group_faults,
+    parts_of,
+)
+from training.data.audit.report import write_audit
+from training.data.audit.signatures import usual_side
+from training.data.audit.statistics import Statistics, statistics_of
+from training.data.sample import Dataset, DatasetError, Sample
+
+__all__ = ["Agreement", "Audit", "Fault", "Pair", "Statistics", "check"]
+
+SPECKLE_PX = 5
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found: faults in the order of the report, pairs of near-duplicates, statistics.
+
+    `agreement` holds the pairs against the set's own groups, which were not used to find them.
+    """
+
+    faults: tuple[Fault, ...]
+    near_duplicates: tuple[Pair, ...]
+    agreement: Agreement
+    statistics: Statistics
+
+    def of(self, kind: str) -> tuple[Fault, ...]:
+        """The faults of one kind."""
+        return tuple(fault for fault in self.faults if fault.kind == kind)
+
+    @property
+    def summary(self) -> str:
+        """One line a kind of fault, and how the pairs agree with the groups."""
+        counts = [f"{kind}: {len(self.of(kind))}" for kind in REMEDIES if self.of(kind)]
+        groups = self.agreement
+        return "\n".join(
+            [
+                f"{self.statistics.pictures} pictures, {len(self.faults)} faults",
+                *counts,
+                _agreement("groups", groups.every),
+                _agreement(f"groups of at most {SMALL_GROUP} pictures", groups.small),
+                f"pairs found in different groups: {groups.found_elsewhere}",
+            ]
+        )
+
+
+def check(
+    dataset: Dataset,
+    report: Path,
+    splits: Mapping[str, Sequence[str]] | None = None,
+    speckle_px: int = SPECKLE_PX,
+) -> Audit:
+    """Look at every picture and every pair of pictures; write the report, HTML in one file.
+
+    `splits` maps split names to picture names; without it the published splits count. Regions of fewer than
+    `speckle_px` px are speckle. Copies are found turned, mirrored, re-exposed, encoded again, with small
+    noise, shifted or cropped by a tenth of the side, or more. About 15 kB of memory a picture.
+    Raises DatasetError where the set is empty, has a name twice or a split names a picture it lacks.
+    """
+    samples = _by_name(dataset.samples)
+    parts = parts_of(dataset.samples, splits)
+    examined, faults = _examine_all(dataset, speckle_px)
+    exact = exact_copies(examined)
+    repeated = {name for names in exact for name in names[1:]}
+    near = near_duplicates(
+        {
+            name: picture.signature
+            for name, picture in examined.items()
+            if picture.signature is not None and name not in repeated
+        }
+    )
+    faults += copy_faults(samples, examined, parts, exact, near)
+    faults += group_faults(dataset.samples, parts)
+    order = list(REMEDIES)
+    audit = Audit(
+        faults=tuple(sorted(faults, key=lambda fault: (order.index(fault.kind), fault.samples))),
+        near_duplicates=tuple(near),
+        agreement=agreement(samples, exact, near),
+        statistics=statistics_of(dataset.samples, dataset.classes, examined),
+    )
+    write_audit(report, samples, audit.faults, near, (audit.statistics, audit.agreement))
+    return audit
+
+
+def _by_name(samples: Sequence[Sample]) -> dict[str, Sample]:
+    named = {sample.name: sample for sample in samples}
+    if not named:
+        raise DatasetError("the set holds no pictures; there is nothing to check")
+    if len(named) < len(samples):
+        raise DatasetError("the set has two pictures of one name; give each its own")
+    return named
+
+
+def _examine_all(dataset: Dataset, speckle_px: int) -> tuple[dict[str, Examined], list[Fault]]:
+    """Every readable picture by name, and the faults of single pictures."""
+    usual = usual_side(dataset.samples)
+
+    def look(sample: Sample) -> tuple[Examined | None, list[Fault]]:
+        return examine(sample, dataset.classes, usual, speckle_px)
+
+    examined: dict[str, Examined] = {}
+    faults: list[Fault] = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for sample, (picture, found) in zip(dataset.samples, pool.map(look, dataset.samples), strict=True):
+            faults += found
+            if picture is not None:
+                examined[sample.name] = picture
+    return examined, faults
+
+
+def _agreement(name: str, groups: InGroups) -> str:
+    return (
+        f"pairs within {name}: found {groups.found} of {groups.pairs}, {groups.joined} with copies of "
+        f"copies; found whole: {groups.whole} of {groups.groups}"
+    )

@@ -1,0 +1,147 @@
+"""Faults, and those that one picture and its mask show by themselves."""
+
+import hashlib
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from app.inspection.decoding.decode import DecodeLimits, decode
+from app.inspection.errors import ImageError
+from training.data.annotations import MarkedMask, NumberedMask
+from training.data.audit.signatures import Signature, signature
+from training.data.sample import Annotation, Bits, DatasetError, MaskFile, Pixels, Sample, Size, class_mask
+
+BLANK_SPREAD = 1.0  # grey levels; a standard deviation below it is no picture of a surface
+
+# What to do about each kind of fault, in the order of the report.
+REMEDIES = {
+    "unreadable picture": "copy the file again from its source, or remove it from the set",
+    "unreadable mask": "copy the mask again from its source, or draw it again",
+    "mask of another size": "export the mask at the size of its picture, pixel for pixel",
+    "mask value that is no class": "save the mask without smoothing, as PNG, or name the missing class",
+    "annotation that does not fit": "correct the annotation as the message says",
+    "empty mask on a defective picture": "draw the defect, or label the picture good",
+    "mask on a good picture": "label the picture with its defect, or clear the mask",
+    "label and mask name different classes": "correct the picture's label or its mask",
+    "speckle": "remove the specks from the mask; they are slips of the pen or of a threshold",
+    "blank picture": "remove it: the camera or the light was off, or the file is damaged",
+    "exact duplicate": "keep one of the copies",
+    "copies across splits": "put all copies into one split: a test on them measures memory",
+    "group across splits": "put the whole group into one split",
+    "copies in different groups": "join the groups: a split by group would put one surface on both sides",
+    "conflicting labels of copies": "look at the pictures and give all copies the label that is right",
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault: its kind (a key of REMEDIES), the names of the pictures concerned, what was found."""
+
+    kind: str
+    samples: tuple[str, ...]
+    found: str
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+        return REMEDIES[self.kind]
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What is kept of a picture that can be read.
+
+    `areas` holds the size in px of each connected defect region with its class number, in px; `sharpness`
+    is the variance of the Laplacian, `brightness` the mean, in grey levels. `pixels_digest` and
+    `mask_digest` are equal for equal contents. Blank pictures have no signature: there is nothing to find.
+    """
+
+    size: Size
+    brightness: float
+    sharpness: float
+    areas: tuple[tuple[int, int], ...]
+    pixels_digest: bytes
+    mask_digest: bytes
+    signature: Signature | None
+
+
+def examine(
+    sample: Sample, classes: tuple[str, ...], usual: float, speckle_px: int
+) -> tuple[Examined | None, list[Fault]]:
+    """Read a picture and its mask once; return what is kept of it, None where unreadable, and its faults."""
+    try:
+        pixels = sample.pixels()
+    except DatasetError as error:
+        return None, [Fault("unreadable picture", (sample.name,), str(error))]
+    bits, faults = _mask_faults(sample, classes, pixels)
+    areas = _areas(bits, len(classes))
+    specks = sum(area < speckle_px for _, area in areas)
+    if specks:
+        faults.append(Fault("speckle", (sample.name,), f"{specks} regions of fewer than {speckle_px} px"))
+    blank = float(pixels.std()) < BLANK_SPREAD
+    if blank:
+        faults.append(Fault("blank picture", (sample.name,), f"all grey levels near {pixels.mean():.0f}"))
+    examined = Examined(
+        size=(pixels.shape[0], pixels.shape[1]),
+        brightness=float(pixels.mean()),
+        sharpness=float(cv2.Laplacian(pixels, cv2.CV_32F).var()),
+        areas=tuple(areas),
+        pixels_digest=_digest(pixels),
+        mask_digest=_digest(bits),
+        signature=None if blank else signature(pixels, usual),
+    )
+    return examined, faults
+
+
+def _mask_faults(sample: Sample, classes: tuple[str, ...], pixels: Pixels) -> tuple[Bits, list[Fault]]:
+    """The class bits that can be used, and what is wrong with the mask."""
+    size = (pixels.shape[0], pixels.shape[1])
+    nothing = np.zeros(size, np.uint16)
+    if sample.annotation is None:
+        return nothing, []
+    try:
+        bits = sample.annotation.draw(size)
+    except DatasetError as error:
+        return nothing, [Fault(_refusal(sample.annotation, size), (sample.name,), str(error))]
+    shown = int(np.bitwise_or.reduce(bits, axis=None))
+    numbers = [number for number in range(1, 17) if shown >> (number - 1) & 1]
+    beyond = [str(number) for number in numbers if number > len(classes)]
+    named = {name for name in sample.picture_class.split(",") if name in classes}
+    drawn = {classes[number - 1] for number in numbers if number <= len(classes)}
+    checks = {
+        "mask value that is no class": (bool(beyond), f"class {', '.join(beyond)} of {len(classes)}"),
+        "empty mask on a defective picture": (sample.defective and not shown, "no pixel is marked"),
+        "mask on a good picture": (not sample.defective and shown > 0, f"{np.count_nonzero(bits)} px marked"),
+        "label and mask name different classes": (
+            bool(named and drawn and named != drawn),
+            f"label {', '.join(sorted(named))}; mask {', '.join(sorted(drawn))}",
+        ),
+    }
+    return bits, [Fault(kind, (sample.name,), found) for kind, (wrong, found) in checks.items() if wrong]
+
+
+def _refusal(annotation: Annotation, size: Size) -> str:
+    """The kind of fault for which an annotation could not be drawn."""
+    if not isinstance(annotation, MaskFile | MarkedMask | NumberedMask):
+        return "annotation that does not fit"
+    try:
+        shape = decode(annotation.blob.read(), DecodeLimits()).shape[:2]
+    except (DatasetError, ImageError):
+        return "unreadable mask"
+    return "mask of another size" if shape != size else "mask value that is no class"
+
+
+def _areas(bits: Bits, classes: int) -> list[tuple[int, int]]:
+    """(class number, px) of each 8-connected region."""
+    areas = []
+    for number in range(1, classes + 1):
+        marked = class_mask(bits, number)
+        if marked.any():
+            regions = cv2.connectedComponentsWithStats(marked.astype(np.uint8), connectivity=8)[2]
+            areas += [(number, int(area)) for area in regions[1:, cv2.CC_STAT_AREA]]
+    return areas
+
+
+def _digest(array: Pixels | Bits) -> bytes:
+    return hashlib.blake2b(repr(array.shape).encode() + array.tobytes(), digest_size=16).digest()

@@ -1,0 +1,120 @@
+"""Laying one working picture over another: the turn and shift at which they agree most, and how much."""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from training.data.audit.signatures import STEPS_PER_CONTRAST, Working
+
+TURNS = 8  # 0 to 3: quarter turns against the clock; 4 to 7: the same, then mirrored left to right
+MIN_OVERLAP = 0.7  # of the shorter of the two heights, and of the two widths
+BLOCK_PX = 12  # working px; the side of the blocks that must agree each by itself
+FAINT, STRONG = 0.2, 0.6  # of full local contrast; a block counts if faint in both or strong in one, for
+# one blank in a clean picture shows the noise of its copy
+
+# Parts of one design (solar cells, circuit boards) agree along the lines they share and nowhere else: their
+# correlation can reach 0.9. Two pictures of one surface agree nearly everywhere.
+MIN_CORRELATION = 0.6
+MIN_AGREEMENT = 0.5
+MIN_DETAIL = 0.4  # with detail in fewer blocks, a chance likeness of a few edges is easy: be all but equal
+PLAIN_MIN_CORRELATION = 0.9
+PLAIN_MIN_AGREEMENT = 0.85
+
+Field = NDArray[np.float32]
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+
+@dataclass(frozen=True)
+class Registration:
+    """How a second picture lies on the first once turned and scaled.
+
+    `shift` is that of its corner, down and right, in working px; `overlap` the shared area in shares of the
+    larger picture; `correlation` the normalised cross-correlation there, -1 to 1. `detail` is the share of
+    the blocks there that show any, `agreement` the correlation that nine in ten of those reach.
+    """
+
+    turn: int
+    scale: float
+    shift: tuple[int, int]
+    overlap: float
+    correlation: float
+    agreement: float
+    detail: float
+
+    @property
+    def same_surface(self) -> bool:
+        """Whether the two pictures show the same surface."""
+        if self.detail >= MIN_DETAIL:
+            return self.correlation >= MIN_CORRELATION and self.agreement >= MIN_AGREEMENT
+        return self.correlation >= PLAIN_MIN_CORRELATION and self.agreement >= PLAIN_MIN_AGREEMENT
+
+
+def turned(array: NDArray[_Scalar], turn: int) -> NDArray[_Scalar]:
+    """Turn a picture [h, w] (or a centred spectrum) by one of the 8 symmetries of the square."""
+    rotated = np.rot90(array, turn % 4)
+    return np.fliplr(rotated) if turn >= 4 else rotated
+
+
+def register(first: Working, second: Working, turn: int, scale: float = 1.0) -> Registration:
+    """Turn and scale the second picture, and shift it to where both agree most.
+
+    Only shifts that leave an overlap of at least MIN_OVERLAP a side count.
+    """
+    a, b = first.astype(np.float32), turned(second, turn).astype(np.float32)
+    if scale != 1.0:
+        b = np.asarray(cv2.resize(b, None, fx=scale, fy=scale), np.float32)
+    size = tuple(_padded(*sides) for sides in zip(a.shape, b.shape, strict=True))
+    surface = fft.irfft2(fft.rfft2(a, size) * np.conj(fft.rfft2(b, size)), size)
+    for axis, sides in enumerate(zip(a.shape, b.shape, strict=True)):
+        surface *= np.expand_dims(_per_overlap(*sides, size[axis]), 1 - axis)
+    place = np.unravel_index(int(surface.argmax()), size)
+    down, right = (int(s) if s < n else int(s) - p for s, n, p in zip(place, a.shape, size, strict=True))
+    common_a = a[max(0, down) : b.shape[0] + down, max(0, right) : b.shape[1] + right]
+    common_b = b[max(0, -down) :, max(0, -right) :][: common_a.shape[0], : common_a.shape[1]]
+    overlap = common_a.size / max(a.size, b.size)
+    agreement, detail = _agreement(common_a, common_b)
+    correlation = _correlation(common_a, common_b)
+    return Registration(turn, scale, (down, right), overlap, correlation, agreement, detail)
+
+
+def _padded(first: int, second: int) -> int:
+    """A length at which no allowed shift wraps around."""
+    return int(fft.next_fast_len(first + second - int(MIN_OVERLAP * min(first, second)), real=True))
+
+
+def _per_overlap(first: int, second: int, padded: int) -> Field:
+    """1 / overlap for each shift along one side, 0 where the overlap is too small."""
+    shifts = np.arange(padded)
+    shifts = np.where(shifts < first, shifts, shifts - padded)
+    overlap = np.minimum(first, second + shifts) - np.maximum(0, shifts)
+    allowed = overlap >= MIN_OVERLAP * min(first, second)
+    return np.where(allowed, 1 / np.maximum(overlap, 1), 0).astype(np.float32)
+
+
+def _correlation(a: Field, b: Field) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum()) / norm if norm else 0.0
+
+
+def _agreement(a: Field, b: Field) -> tuple[float, float]:
+    """The correlation that nine in ten blocks with detail reach, and the share of such blocks."""
+    mean_a, mean_b = _block_means(a), _block_means(b)
+    variance_a = np.maximum(_block_means(a * a) - mean_a**2, 0)
+    variance_b = np.maximum(_block_means(b * b) - mean_b**2, 0)
+    faint, strong = ((contrast * STEPS_PER_CONTRAST) ** 2 for contrast in (FAINT, STRONG))
+    detailed = (np.minimum(variance_a, variance_b) >= faint) | (np.maximum(variance_a, variance_b) >= strong)
+    if not detailed.any():
+        return 0.0, 0.0
+    correlations = (_block_means(a * b) - mean_a * mean_b) / (np.sqrt(variance_a * variance_b) + 1)
+    return float(np.quantile(correlations[detailed], 0.1)), float(detailed.mean())
+
+
+def _block_means(field: Field) -> Field:
+    means = cv2.blur(field, (BLOCK_PX, BLOCK_PX), borderType=cv2.BORDER_REFLECT)
+    start = [min(BLOCK_PX // 2, (side - 1) // 2) for side in field.shape]  # of a picture below one block too
+    return np.asarray(means[start[0] :: BLOCK_PX, start[1] :: BLOCK_PX], np.float32)

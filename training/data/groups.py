@@ -1,0 +1,135 @@
+"""Which pictures show one part: `groups.csv` at the root of a set, and the samples that it completes.
+
+Columns `file` (the picture's path below the root) and `group`; an optional third, `source`, names where a
+picture is from, for the model card. Pictures of one group never part in a split. Without the file each
+picture is its own group, unless the layout itself says which belong together.
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from training.data.sample import Annotation, Blob, Dataset, DatasetError, Mask, Published, Sample
+
+GOOD = "good"
+UNKNOWN = "(unknown)"  # no class can be called so
+GROUPS = "groups.csv"
+CSV_FIX = "look for a quotation mark that is never closed"
+
+
+class Origin(NamedTuple):
+    """The group and the source of a picture."""
+
+    group: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The root of a set, what its pictures are called as a source, and groups.csv where there is one."""
+
+    root: Path
+    source: str
+    listed: dict[str, Origin] | None = None
+
+    def sample(
+        self,
+        image: Blob,
+        picture_class: str,
+        annotation: Annotation | None = None,
+        split: Published | None = None,
+        group: str | None = None,
+    ) -> Sample:
+        """Return one sample, named by its path below the root; `group` is what the layout says, if anything.
+
+        Raises DatasetError where groups.csv lacks the picture.
+        """
+        name = image.path.relative_to(self.root).as_posix()
+        origin = self._origin(name, group)
+        return Sample(
+            name=name,
+            group=origin.group,
+            source=origin.source,
+            picture_class=picture_class,
+            defective=picture_class != GOOD,
+            image=image,
+            annotation=annotation,
+            split=split,
+        )
+
+    def masked(
+        self,
+        image: Blob,
+        mask: Mask,
+        classes: Sequence[str],
+        split: Published | None = None,
+        group: str | None = None,
+    ) -> Sample:
+        """Return one sample labelled by what its mask shows, like `sample`; this decodes the mask."""
+        try:
+            shown, wrong = ",".join(classes[number - 1] for number in mask.numbers()) or GOOD, None
+        except DatasetError as error:
+            shown, wrong = UNKNOWN, str(error)
+        return replace(self.sample(image, shown, mask, split, group), unlabelled=wrong)
+
+    def dataset(self, classes: Sequence[str], samples: Sequence[Sample], expected: str) -> Dataset:
+        """Return the whole set.
+
+        Raises DatasetError if it is empty, groups.csv names a missing picture, or as Dataset does.
+        """
+        missing = sorted(set(self.listed or ()) - {sample.name for sample in samples})
+        if missing:
+            raise DatasetError(
+                f"{self.root / GROUPS} names {missing[0]}, which is missing; copy it there or remove the line"
+                + (f" ({len(missing)} such lines)" if len(missing) > 1 else "")
+            )
+        if not samples:
+            raise DatasetError(f"{self.root} holds no pictures; they are expected as {expected}")
+        return Dataset(tuple(classes), samples)
+
+    def _origin(self, name: str, group: str | None) -> Origin:
+        if self.listed is None:
+            return Origin(group or name, self.source)
+        if name not in self.listed:
+            raise DatasetError(f"{self.root / GROUPS} names no group for {name}; add a line '{name},GROUP'")
+        return self.listed[name]
+
+
+def read_groups(root: Path, source: str, required: bool = False) -> Groups:
+    """Read `root/groups.csv`, if it is there or must be.
+
+    `source` is what lines without a source mean. Raises DatasetError where the file cannot be used.
+    """
+    path = root / GROUPS
+    if not path.is_file():
+        if not required:
+            return Groups(root, source)
+        raise DatasetError(
+            f"{path} is missing; without groups the pictures of one tile would leak across a split. "
+            "Write a CSV with the columns file,group"
+        )
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a byte order mark
+            return Groups(root, source, _parse(path, source, csv.DictReader(file)))
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
+    except csv.Error as error:
+        raise DatasetError(f"{path} is no CSV ({error}); {CSV_FIX}") from error
+
+
+def _parse(path: Path, source: str, rows: "csv.DictReader[str]") -> dict[str, Origin]:
+    if not {"file", "group"} <= set(rows.fieldnames or ()):
+        raise DatasetError(f"{path} must have the columns file,group")
+    origins: dict[str, Origin] = {}
+    for row in rows:
+        line, name, group = f"{path} line {rows.line_num}", row["file"], row["group"]
+        if not name or not group:
+            raise DatasetError(f"{line} needs both a file and a group; found {name or ''},{group or ''}")
+        if name in origins and origins[name].group != group:
+            raise DatasetError(
+                f"{line} puts {name} into {group}, an earlier line into {origins[name].group}; keep one"
+            )
+        origins[name] = Origin(group, row.get("source") or source)
+    return origins

@@ -1,0 +1,73 @@
+"""Reader of the CRACK500 layout: `{train,val,test}.txt`, lines `traincrop/NAME.jpg traincrop/NAME.png`.
+
+Source: Yang et al., Feature pyramid and hierarchical boosting network for pavement crack detection, IEEE
+Transactions on Intelligent Transportation Systems 2020. The pictures are crops of photos called by date and
+time, YYYYMMDD_HHMMSS, which begin the crops' names: crops of one photo are a group. Copies that unpack to
+`traincrop/traincrop` are read too. The uncropped photos (`traindata` and so on) show the same surfaces again
+and are not read.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from training.data.annotations import MarkedMask
+from training.data.groups import Groups, read_groups
+from training.data.listing import PARTS, is_picture, refuse_others, refuse_strays
+from training.data.sample import Blob, Dataset, DatasetError, Published, Sample
+
+CLASSES = ("crack",)
+_PARTS = ("train", "val", "test")
+_PHOTO = re.compile(r"\d{8}_\d{6}")
+
+
+def is_crack500(root: Path) -> bool:
+    """Whether a folder shows this layout."""
+    return any((root / f"{part}.txt").is_file() and (root / f"{part}crop").is_dir() for part in _PARTS)
+
+
+def read_crack500(root: Path) -> Dataset:
+    """Return every crop that the lists name, which decodes all masks: one that marks nothing is good.
+
+    Raises DatasetError for a list's line without its files, and a file in a crop folder that no list names.
+    """
+    refuse_others(root, [f"{part}{kind}" for part in _PARTS for kind in ("crop", "data")])
+    groups = read_groups(root, "CRACK500")
+    used: set[Path] = set()
+    samples: list[Sample] = []
+    for part in _PARTS:
+        if (root / f"{part}.txt").is_file():
+            for image, mask in _read_list(root / f"{part}.txt", used):
+                samples.append(_sample(groups, image, mask, PARTS[part]))
+    found = [path for part in _PARTS for path in (root / f"{part}crop").rglob("*") if is_picture(path)]
+    refuse_strays(found, used, "is in none of the lists train.txt, val.txt, test.txt; add it or move it away")
+    return groups.dataset(CLASSES, samples, "traincrop/NAME.jpg")
+
+
+def _sample(groups: Groups, image: Path, mask: Path, split: Published) -> Sample:
+    photo = _PHOTO.match(image.name)
+    return groups.masked(Blob(image), MarkedMask(Blob(mask)), CLASSES, split, photo[0] if photo else None)
+
+
+def _read_list(path: Path, used: set[Path]) -> Iterator[tuple[Path, Path]]:
+    """Yield the picture and the mask of each line, and note both as used."""
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        names = line.split()
+        if not names:
+            continue
+        if len(names) != 2:
+            raise DatasetError(f"{path} line {number}: '{line}' must name a picture and its mask")
+        image, mask = (_find(path, number, Path(name)) for name in names)
+        if image in used:
+            raise DatasetError(f"{path} line {number} names {names[0]} again; keep one line in one list")
+        used |= {image, mask}
+        yield image, mask
+
+
+def _find(path: Path, number: int, name: Path) -> Path:
+    for candidate in (path.parent / name, path.parent / name.parent / name):
+        if candidate.is_file():
+            return candidate
+    raise DatasetError(
+        f"{path} line {number} names {name}, which is missing; copy it there or remove the line"
+    )

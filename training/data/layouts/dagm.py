@@ -1,0 +1,106 @@
+"""Reader of the DAGM 2007 layout: `ClassN/{Train,Test}/NNNN.PNG`, masks in `Label/NNNN_label.PNG`.
+
+Source: competition at the DAGM 2007 symposium, "Weakly Supervised Learning for Industrial Optical
+Inspection". Each of the ten textures ClassN has one kind of defect, so its folder names the class.
+`Label/Labels.txt` says which pictures are defective: a heading, then lines of index, 0 or 1, picture, 0,
+mask or 0. The masks are ellipses drawn generously around the defects, so Dice on them means little.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from training.data.annotations import MarkedMask
+from training.data.groups import GOOD, Groups, read_groups
+from training.data.listing import PARTS, listed, refuse_others, refuse_strays
+from training.data.sample import Blob, Dataset, DatasetError, Sample
+
+LABELS = "Labels.txt"
+_PARTS = ("Train", "Test")
+_TEXTURE = re.compile(r"Class(\d+)")
+
+
+def is_dagm(root: Path) -> bool:
+    """Whether a folder shows this layout."""
+    return any((root / name / part).is_dir() for name in _textures(root) for part in _PARTS)
+
+
+def read_dagm(root: Path) -> Dataset:
+    """Return every picture of every texture in the folder.
+
+    Raises DatasetError where Labels.txt, the pictures and the masks disagree.
+    """
+    classes = _textures(root)
+    refuse_others(root, classes)
+    groups = read_groups(root, "DAGM 2007")
+    samples: list[Sample] = []
+    for number, name in enumerate(classes, start=1):
+        refuse_others(root / name, _PARTS)
+        for part in _PARTS:
+            if (root / name / part).is_dir():
+                samples.extend(_read_part(groups, root / name / part, name, number))
+    return groups.dataset(classes, samples, "ClassN/Train/NNNN.PNG")
+
+
+def _textures(root: Path) -> list[str]:
+    """The folders ClassN in the order of N."""
+    found = [(int(match[1]), match[0]) for path in root.iterdir() if (match := _TEXTURE.fullmatch(path.name))]
+    return [name for _, name in sorted(found)]
+
+
+def _read_part(groups: Groups, folder: Path, name: str, number: int) -> Iterator[Sample]:
+    labels = _read_labels(folder / "Label" / LABELS)
+    images = _files(folder, {"Label"})
+    drawn = _files(folder / "Label", {LABELS})
+    refuse_strays(
+        images.values(),
+        [images[key] for key in labels if key in images],
+        f"has no line in Label/{LABELS}; add one",
+    )
+    named = {mask.lower() for mask in labels.values() if mask}
+    strays = [mask for key, mask in drawn.items() if key not in named]
+    refuse_strays(strays, (), f"is named by no line of {LABELS}; remove it or add its name")
+    for key, mask in labels.items():
+        if key not in images:
+            raise DatasetError(
+                f"{folder / 'Label' / LABELS} names {key}, which is missing; copy it to {folder}"
+            )
+        if mask and mask.lower() not in drawn:
+            raise DatasetError(
+                f"{folder / 'Label' / LABELS} names {mask}, which is missing; copy it beside it"
+            )
+        annotation = MarkedMask(Blob(drawn[mask.lower()]), number) if mask else None
+        split = PARTS[folder.name.lower()]
+        yield groups.sample(Blob(images[key]), name if mask else GOOD, annotation, split)
+
+
+def _files(folder: Path, besides: set[str]) -> dict[str, Path]:
+    """The PNG files of a folder by their names in lower case, as some copies spell them otherwise."""
+    found: dict[str, Path] = {}
+    for path in listed(folder):
+        if path.name in besides:
+            continue
+        if path.suffix.lower() != ".png" or path.name.lower() in found:
+            raise DatasetError(f"{path} has no place there; each name once, as .PNG: move it away")
+        found[path.name.lower()] = path
+    return found
+
+
+def _read_labels(path: Path) -> dict[str, str | None]:
+    """What Labels.txt says: picture, in lower case -> name of its mask, None where it is good."""
+    if not path.is_file():
+        raise DatasetError(f"{path} is missing; it says which pictures are defective")
+    labels: dict[str, str | None] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        words = line.split()
+        if len(words) < 2:  # the heading, which is a single number, and empty lines
+            continue
+        if len(words) != 5 or words[1] not in "01" or (words[1] == "1") != (words[4] != "0"):
+            raise DatasetError(
+                f"{path} line {number}: '{line}' cannot be used; index, 1, picture, 0, mask are expected, "
+                "or index, 0, picture, 0, 0"
+            )
+        if words[2].lower() in labels:
+            raise DatasetError(f"{path} line {number} names {words[2]} again; keep one line")
+        labels[words[2].lower()] = words[4] if words[1] == "1" else None
+    return labels

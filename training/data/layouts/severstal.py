@@ -1,0 +1,118 @@
+"""Reader of the Severstal steel strips: `train.csv` and `train_images/NAME.jpg` of 1600 x 256 px.
+
+Source: Kaggle competition "Severstal: Steel Defect Detection", 2019. `train.csv` has the columns ImageId,
+ClassId, EncodedPixels and a line per picture and class that it shows; pictures without a line are good. In
+its older form the columns are ImageId_ClassId (`NAME.jpg_1` to `NAME.jpg_4`) and EncodedPixels, and each
+picture has four lines. EncodedPixels is `start length start length ...`, counted down the columns, the top
+left pixel being 1, and empty where the class does not occur. Up to four classes overlap. `test_images` has
+no labels and is not read.
+"""
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from training.data.annotations import Layers, RunLengths
+from training.data.groups import CSV_FIX, GOOD, Groups, read_groups
+from training.data.listing import pictures, refuse_others, refuse_strays
+from training.data.sample import Blob, Dataset, DatasetError, Sample
+
+CLASSES = ("class_1", "class_2", "class_3", "class_4")  # its publishers gave them no names
+TABLE, IMAGES = "train.csv", "train_images"
+
+Marks = dict[str, dict[int, RunLengths]]  # picture -> class number -> its runs, which may be none
+
+
+def is_severstal(root: Path) -> bool:
+    """Whether a folder shows this layout."""
+    return (root / TABLE).is_file() and (root / IMAGES).is_dir()
+
+
+def read_severstal(root: Path) -> Dataset:
+    """Return every picture of `train_images`; raises DatasetError for a line that does not fit, naming it."""
+    refuse_others(root, (IMAGES, "test_images"))
+    marks, every_picture_listed = _read_table(root / TABLE)
+    groups = read_groups(root, "Severstal")
+    images = {path.name: path for path in pictures(root / IMAGES, (".jpg", ".png")).values()}
+    missing = sorted(set(marks) - set(images))
+    if missing:
+        raise DatasetError(
+            f"{root / TABLE} names {missing[0]}, which is missing; copy it to {IMAGES} or remove its lines"
+        )
+    if every_picture_listed:
+        refuse_strays(
+            images.values(), [images[name] for name in marks], f"has no line in {TABLE}; add its four"
+        )
+    samples = [_sample(groups, image, marks.get(name, {})) for name, image in images.items()]
+    return groups.dataset(CLASSES, samples, f"{IMAGES}/NAME.jpg")
+
+
+def _sample(groups: Groups, image: Path, marks: dict[int, RunLengths]) -> Sample:
+    shown = {number: marks[number] for number in sorted(marks) if marks[number].runs}
+    picture_class = ",".join(CLASSES[number - 1] for number in shown) or GOOD
+    return groups.sample(Blob(image), picture_class, Layers(tuple(shown.values()), None, TABLE))
+
+
+def _read_table(path: Path) -> tuple[Marks, bool]:
+    """Return the marks of each picture, and whether the table is of the form that lists every picture."""
+    if not path.is_file():
+        raise DatasetError(f"{path} is missing; the lines ImageId,ClassId,EncodedPixels are expected there")
+    marks: Marks = defaultdict(dict)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            columns = set(rows.fieldnames or ())
+            older = "ImageId_ClassId" in columns
+            if not {"EncodedPixels", *(("ImageId_ClassId",) if older else ("ImageId", "ClassId"))} <= columns:
+                raise DatasetError(f"{path} must have the columns ImageId,ClassId,EncodedPixels")
+            for line, image, number, text in _lines(path, rows, older):
+                if number in marks[image]:
+                    raise DatasetError(f"{line} gives class {number} of {image} again; keep one line")
+                marks[image][number] = RunLengths(number, _runs(text, line), line)
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
+    except csv.Error as error:
+        raise DatasetError(f"{path} is no CSV ({error}); {CSV_FIX}") from error
+    for image, found in marks.items():
+        if older and len(found) != len(CLASSES):
+            raise DatasetError(
+                f"{path} has {len(found)} lines for {image}; this form has one for each of 4 classes"
+            )
+    return dict(marks), older
+
+
+def _lines(path: Path, rows: "csv.DictReader[str]", older: bool) -> Iterator[tuple[str, str, int, str]]:
+    """Yield what each line says: where it is, picture, class number, runs."""
+    for row in rows:
+        line = f"{path} line {rows.line_num}"
+        if older:
+            image, _, number = (row["ImageId_ClassId"] or "").rpartition("_")
+        else:
+            image, number = row["ImageId"] or "", row["ClassId"] or ""
+        if not image or number not in ("1", "2", "3", "4"):
+            raise DatasetError(f"{line} needs a picture and a class from 1 to 4; found '{image}', '{number}'")
+        yield line, image, int(number), row["EncodedPixels"] or ""
+
+
+def _runs(text: str, line: str) -> tuple[tuple[int, int], ...]:
+    """Parse `start length start length ...`, the first pixel being 1, to runs whose first pixel is 0."""
+    try:
+        values = [int(word) for word in text.split()]
+    except ValueError as error:
+        raise DatasetError(f"{line}: EncodedPixels must be whole numbers ({error})") from error
+    if len(values) % 2:
+        raise DatasetError(f"{line}: EncodedPixels holds {len(values)} numbers; each start needs its length")
+    runs = sorted((start - 1, length) for start, length in zip(values[::2], values[1::2], strict=True))
+    end = 0
+    for start, length in runs:
+        if start < 0 or length < 1:
+            raise DatasetError(
+                f"{line}: the run '{start + 1} {length}' is none; start and length are 1 or more"
+            )
+        if start < end:
+            raise DatasetError(
+                f"{line}: the run '{start + 1} {length}' overlaps the one before it; join them"
+            )
+        end = start + length
+    return tuple(runs)

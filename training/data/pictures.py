@@ -1,0 +1,150 @@
+"""Pictures to train on: decoded into memory, or made when asked for."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from training.config import GeneratedConfig, ModelConfig
+from training.data.generators import Generator
+from training.data.resize import resize_bits
+from training.data.sample import MAX_CLASSES, Bits, Sample, class_mask
+
+Pixels = NDArray[np.uint8]
+
+GOOD = -1
+UNMARKED = 0  # defective, but by a picture-level label only
+TRAINING_SEEDS = 10**9  # where the seeds of generated training pictures start
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded sample at the trained pixel scale; `bits` is None where no pixel is marked."""
+
+    pixels: Pixels
+    bits: Bits | None
+    defective: bool
+
+    @property
+    def known(self) -> bool:
+        """Whether it is known of each pixel what it shows."""
+        return self.bits is not None or not self.defective
+
+
+class Pictures(Protocol):
+    """Pictures to draw from, in memory or made when asked for."""
+
+    @property
+    def strata(self) -> list[int]:
+        """Of each picture GOOD, UNMARKED or the number of the rarest class that it shows."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __getitem__(self, index: int) -> Picture:
+        """The picture of that index."""
+
+
+class LoadedPictures(list[Picture]):
+    """Pictures in memory."""
+
+    @property
+    def strata(self) -> list[int]:
+        """Of each picture GOOD, UNMARKED or the number of the rarest class that it shows."""
+        shown = [_shown(picture) for picture in self]
+        counts = Counter(number for numbers in shown for number in numbers)
+        return [min(numbers, key=lambda number: (counts[number], number)) for numbers in shown]
+
+
+class GeneratedPictures:
+    """Pictures made when asked for, each from its index alone; the defective come first, classes in turn."""
+
+    def __init__(self, generator: Generator, config: GeneratedConfig, seed: int, model: ModelConfig) -> None:
+        self._generator = generator
+        self._count = config.pictures
+        self._defective = round(config.pictures * config.defective_share)
+        self._seed = TRAINING_SEEDS + seed * 10**7
+        self._scale = model.pixel_scale
+        self._names = tuple(generator.numbers)
+
+    @property
+    def strata(self) -> list[int]:
+        """Of each picture GOOD or the number of its class."""
+        return [
+            self._generator.numbers[name] if (name := self._class(index)) else GOOD
+            for index in range(self._count)
+        ]
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return self._count
+
+    def __getitem__(self, index: int) -> Picture:
+        """Make the picture of that index."""
+        name = self._class(index)
+        pixels, bits = self._generator.picture(self._seed + index, name)
+        return _scaled(Picture(pixels, bits if name else None, name is not None), self._scale)
+
+    def _class(self, index: int) -> str | None:
+        return self._names[index % len(self._names)] if index < self._defective else None
+
+
+class Joined:
+    """Several collections of pictures as one."""
+
+    def __init__(self, *parts: Pictures) -> None:
+        self._parts = parts
+
+    @property
+    def strata(self) -> list[int]:
+        """Those of all parts, in order."""
+        return [stratum for part in self._parts for stratum in part.strata]
+
+    def __len__(self) -> int:
+        """How many there are in all."""
+        return sum(len(part) for part in self._parts)
+
+    def __getitem__(self, index: int) -> Picture:
+        """The picture of that index, counted through all parts."""
+        for part in self._parts:
+            if index < len(part):
+                return part[index]
+            index -= len(part)
+        raise IndexError(index)
+
+
+def load_pictures(samples: Iterable[Sample], pixel_scale: float) -> LoadedPictures:
+    """Decode samples into memory, resized to the trained pixel scale."""
+    return LoadedPictures(_scaled(_decoded(sample), pixel_scale) for sample in samples)
+
+
+def _shown(picture: Picture) -> list[int]:
+    """GOOD, UNMARKED or the numbers of the classes that a picture shows."""
+    if not picture.defective:
+        return [GOOD]
+    if picture.bits is None:
+        return [UNMARKED]
+    union = np.bitwise_or.reduce(picture.bits, axis=None)
+    return [number for number in range(1, MAX_CLASSES + 1) if class_mask(union, number)]
+
+
+def _decoded(sample: Sample) -> Picture:
+    pixels = sample.pixels()
+    bits = sample.class_bits((pixels.shape[0], pixels.shape[1]))
+    return Picture(pixels, bits if sample.defective else None, sample.defective)
+
+
+def _scaled(picture: Picture, pixel_scale: float) -> Picture:
+    if pixel_scale == 1:
+        return picture
+    size = [max(1, round(side * pixel_scale)) for side in picture.pixels.shape[::-1]]
+    interpolation = cv2.INTER_AREA if pixel_scale < 1 else cv2.INTER_LINEAR
+    pixels = np.asarray(cv2.resize(picture.pixels, size, interpolation=interpolation), np.uint8)
+    bits = picture.bits
+    if bits is not None:
+        bits = resize_bits(bits, (size[1], size[0]))
+    return Picture(pixels, bits, picture.defective)

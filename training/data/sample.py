@@ -1,0 +1,182 @@
+"""The one form in which every reader hands over its labelled pictures."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.inspection.decoding.decode import DecodeLimits, decode
+from app.inspection.errors import ImageError
+from training.data.class_names import wrong_name
+
+Pixels = NDArray[np.uint8]
+Bits = NDArray[np.uint16]  # class bits: bit k - 1 is set where a pixel shows class k; classes may overlap
+Size = tuple[int, int]  # height, width in pixels
+Published = Literal["train", "validation", "test"]
+
+MAX_CLASSES = 16  # as many as class bits have room for
+_BIT_OF_NUMBER = np.array([0, *(1 << k for k in range(MAX_CLASSES))], np.uint16)
+
+
+class DatasetError(ValueError):
+    """A data set does not have the layout its reader expects; the message names the file and the fix."""
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Bytes in a file, or in a part of one (a member of a tar shard)."""
+
+    path: Path
+    offset: int = 0
+    size: int | None = None
+
+    def read(self) -> bytes:
+        """Return the bytes; raises DatasetError if the file is gone or shorter than announced."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.offset)
+                data = file.read(-1 if self.size is None else self.size)
+        except OSError as error:
+            raise DatasetError(f"{self.path} cannot be read ({error}); check the data root") from error
+        if self.size is not None and len(data) != self.size:
+            raise DatasetError(f"{self.path} ends early; copy the shard again")
+        return data
+
+
+class Annotation(Protocol):
+    """Where the defects of one picture are."""
+
+    def draw(self, size: Size) -> Bits:
+        """Return the class bits [H, W] of a picture of that size; raises DatasetError where they misfit."""
+
+
+class Mask(Annotation, Protocol):
+    """An annotation that tells by itself what its picture shows."""
+
+    def numbers(self) -> list[int]:
+        """Return the class numbers that occur; raises DatasetError where the mask cannot be read."""
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """A mask as an encoded picture; values over 127 are `marked_class`, or all are class numbers without."""
+
+    blob: Blob
+    marked_class: int | None = None
+
+    def draw(self, size: Size) -> Bits:
+        """Return the class bits [H, W]; raises DatasetError where the mask does not decode or fit."""
+        values = read_mask(self.blob, size)
+        if self.marked_class is None:
+            return bits_of(values)
+        return np.where(values > 127, class_bit(self.marked_class), np.uint16(0))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled picture.
+
+    `group` joins pictures of one part; a split never separates them. `picture_class` is the picture's label:
+    a class name, several joined by commas, or `good`. `annotation` is None where the set marks no pixels; of
+    a good picture it is there for the audit alone. `split` is the part the set's publishers put it in, if
+    any. `unlabelled` says why nobody can tell the label, where the mask that would tell it cannot be read;
+    such a picture counts as defective, and only the audit is given it.
+    """
+
+    name: str
+    group: str
+    source: str
+    picture_class: str
+    defective: bool
+    image: Blob
+    annotation: Annotation | None = None
+    split: Published | None = None
+    unlabelled: str | None = None
+
+    def pixels(self) -> Pixels:
+        """Return the picture as grey uint8 [H, W]; raises DatasetError if it does not decode."""
+        return _grey(self.image, self.name)
+
+    def class_bits(self, size: Size) -> Bits | None:
+        """Return the class bits [H, W], none set of a good picture; None where a defect's pixels are unknown.
+
+        `size` is the picture's (height, width). Raises DatasetError where the annotation does not fit it.
+        """
+        if not self.defective:
+            return np.zeros(size, np.uint16)
+        if self.annotation is None:
+            return None
+        try:
+            bits = self.annotation.draw(size)
+        except DatasetError as error:
+            raise DatasetError(f"{self.name}: {error}") from error
+        return bits if bits.any() else None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a reader found: the defect classes in the order of their numbers, 1 first, and the pictures."""
+
+    classes: tuple[str, ...]
+    samples: Sequence[Sample]
+
+    def __post_init__(self) -> None:
+        """Refuse more classes than class bits can hold, and names that no bundle can hold."""
+        if not 1 <= len(self.classes) <= MAX_CLASSES:
+            raise DatasetError(
+                f"the set has {len(self.classes)} defect classes; 1 to {MAX_CLASSES} can be trained together"
+            )
+        if wrong := wrong_name(self.classes):
+            raise DatasetError(wrong)
+
+
+def class_bit(number: int) -> np.uint16:
+    """The bit of the class with this number (1, 2, ...)."""
+    return np.uint16(1 << (number - 1))
+
+
+def bits_of(numbers: Pixels) -> Bits:
+    """Turn class numbers (0 where there is none) into class bits, both [H, W].
+
+    Raises DatasetError for a number beyond MAX_CLASSES.
+    """
+    if numbers.size and numbers.max() > MAX_CLASSES:
+        raise DatasetError(f"its mask holds class number {numbers.max()}; at most {MAX_CLASSES} is possible")
+    return _BIT_OF_NUMBER[numbers]
+
+
+def class_mask(bits: Bits, number: int) -> NDArray[np.bool_]:
+    """Where the class with this number is, bool [H, W]."""
+    return (bits & class_bit(number)) > 0
+
+
+def read_mask(blob: Blob, size: Size) -> Pixels:
+    """Read a mask as grey uint8 [H, W]; raises DatasetError where it does not decode or has another size."""
+    values = _grey(blob, "mask")
+    if values.shape != size:
+        raise DatasetError(
+            f"its mask ({blob.path}) is {values.shape[1]} x {values.shape[0]} px; "
+            f"it must be as large as its picture, {size[1]} x {size[0]} px"
+        )
+    return values
+
+
+@contextmanager
+def named(name: str, blob: Blob) -> Iterator[None]:
+    """Turn what the core says of a picture into a DatasetError that names it and its file."""
+    try:
+        yield
+    except ImageError as error:
+        raise DatasetError(f"{name} ({blob.path}): {error}") from error
+
+
+def _grey(blob: Blob, name: str) -> Pixels:
+    """Decode as the service does: another decoder would fill what a cut file lacks with grey, silently."""
+    with named(name, blob):
+        pixels = decode(blob.read(), DecodeLimits())
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8) if pixels.ndim == 3 else pixels

@@ -1,0 +1,123 @@
+"""Composes surface, marks, camera and defect into labelled pictures that depend on a seed alone.
+
+Two random streams per seed: one for the surface and its picture, one for the defect, so that a seed gives the
+same surface with and without one. Same seed, same release of numpy and OpenCV: same picture.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.data.sample import Bits, Pixels, Size, class_bit
+from training.data.synthesis.camera import photograph
+from training.data.synthesis.defects import DEFECTS, MIN_SIDE_PX, draw_defect
+from training.data.synthesis.marks import part_edges, tolerated_marks
+from training.data.synthesis.noise import Random
+from training.data.synthesis.surfaces import SURFACES, reflectance
+
+SIDE_PX = 256
+BLOCK = 16  # pictures that are shuffled among each other
+_SURFACE, _DEFECT, _ORDER = range(3)  # the random streams of a seed
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one picture of a set is to show; `generate_surface` makes it."""
+
+    seed: int
+    defect_class: str | None
+    surface: str
+
+
+def generate_surface(
+    seed: int, defect_class: str | None, surface: str | None = None, size: Size = (SIDE_PX, SIDE_PX)
+) -> tuple[Pixels, Bits]:
+    """Return one picture, uint8 [H, W], and its class bits, uint16 [H, W], in the order of DEFECTS.
+
+    `surface` is one of SURFACES, drawn at random where None; `size` is (height, width) in pixels. The bits
+    are all 0 where `defect_class` is None. Raises ValueError for an unknown class or surface or a side below
+    MIN_SIDE_PX.
+    """
+    if surface is not None and surface not in SURFACES:
+        raise ValueError(f"unknown surface {surface!r}; known surfaces: {', '.join(SURFACES)}")
+    if defect_class is not None and defect_class not in DEFECTS:
+        raise ValueError(f"unknown defect class {defect_class!r}; known classes: {', '.join(DEFECTS)}")
+    if min(size) < MIN_SIDE_PX:
+        raise ValueError(
+            f"size {size[0]} x {size[1]} is too small; each side must be at least {MIN_SIDE_PX} px"
+        )
+    rng = _stream(seed, _SURFACE)
+    drawn = SURFACES[int(rng.integers(len(SURFACES)))]
+    beyond, part = part_edges(rng, size)
+    pixels = photograph(rng, reflectance(rng, size, surface or drawn) * tolerated_marks(rng, size) * beyond)
+    if defect_class is None:
+        return pixels, np.zeros(size, np.uint16)
+    pixels, mask = draw_defect(_stream(seed, _DEFECT), pixels, defect_class, part)
+    return pixels, np.where(mask, class_bit(DEFECTS.index(defect_class) + 1), np.uint16(0))
+
+
+@dataclass(frozen=True)
+class SurfaceSet:
+    """A set of `count` pictures, each of which depends on the set's seed and its own index alone.
+
+    count * defective_share of them are defective (exactly, to the next whole number, where `count` is a
+    multiple of BLOCK, else within a few); classes and surfaces take equal turns. Workers may each draw a
+    part of it, in any order. Raises ValueError for a count below 1, a negative seed or a share beyond 0 to 1.
+    """
+
+    count: int
+    seed: int
+    defective_share: float = 0.25
+    size: Size = (SIDE_PX, SIDE_PX)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be a set."""
+        if self.count < 1:
+            raise ValueError(f"a set of {self.count} pictures cannot be made; give 1 or more")
+        if self.seed < 0:
+            raise ValueError(f"the seed must be 0 or more, found {self.seed}")
+        if not 0 <= self.defective_share <= 1:
+            raise ValueError(f"the defective share must be from 0 to 1, found {self.defective_share}")
+
+    def __len__(self) -> int:
+        """How many pictures there are."""
+        return self.count
+
+    def plan(self, index: int) -> Plan:
+        """What picture `index` (0 to count - 1) shows; raises IndexError beyond the set."""
+        if not 0 <= index < self.count:
+            raise IndexError(f"picture {index} is not in a set of {self.count}")
+        seed = int(np.random.SeedSequence([self.seed, index]).generate_state(1, np.uint64)[0])
+        place = self._place(index)
+        before, after = (math.floor(i * self.defective_share + 0.5) for i in (place, place + 1))
+        if before == after:
+            return Plan(seed, None, SURFACES[(place - before) % len(SURFACES)])
+        turn, number = divmod(before, len(DEFECTS))
+        return Plan(seed, DEFECTS[number], SURFACES[turn % len(SURFACES)])
+
+    def __getitem__(self, index: int) -> tuple[Pixels, Bits]:
+        """Picture `index` and its class bits, as of `generate_surface`; raises IndexError beyond the set."""
+        plan = self.plan(index)
+        return generate_surface(plan.seed, plan.defect_class, plan.surface, self.size)
+
+    def _place(self, index: int) -> int:
+        """Where the picture stands among those that take turns: `index`, shuffled within its block.
+
+        So every worker's share is mixed, and no picture needs a shuffled list of the whole set.
+        """
+        block, offset = divmod(index, BLOCK)
+        return block * BLOCK + int(
+            np.random.default_rng([self.seed, block, _ORDER]).permutation(BLOCK)[offset]
+        )
+
+
+def surfaces(count: int, seed: int, defective_share: float) -> Iterator[tuple[Pixels, Bits]]:
+    """Yield the pictures and class bits of a SurfaceSet one after the other; raises ValueError as it does."""
+    pictures = SurfaceSet(count, seed, defective_share)
+    return (pictures[index] for index in range(count))
+
+
+def _stream(seed: int, number: int) -> Random:
+    return np.random.default_rng([seed, number])

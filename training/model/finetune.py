@@ -1,0 +1,221 @@
+"""One stage of fine-tuning with Lightning: fit, keep the best averaged weights by validation."""
+
+import json
+import pickle
+import time
+import warnings
+import zipfile
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    EMAWeightAveraging,
+    LearningRateMonitor,
+    ModelCheckpoint,
+)
+from lightning.pytorch.strategies import DDPStrategy
+from safetensors.torch import save_file
+from sklearn.metrics import roc_auc_score
+
+from app.inspection.mask_metrics import dice
+from training.config import ConfigError, FitConfig, RunConfig
+from training.data.datamodule import Batch, SurfaceDataModule
+from training.files import write_text, written_whole
+from training.model.cpu_speed import computed_precision, depthwise_in_float32, keep_freed_memory
+from training.model.loggers import loggers
+from training.model.losses import segmentation_loss
+from training.model.segmenter import Segmenter, image_probability
+from training.model.strategies import TrainingPlan
+
+EXPECTED_WARNINGS = (
+    "Checkpoint directory .* exists and is not empty",  # a resumed fit
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
+    "The '.*_dataloader' does not have many workers",  # pictures are in memory, augmentation is cheap
+)
+
+COST = "cost.json"
+
+
+class FineTuning(L.LightningModule):
+    """Trains a segmenter; validates Dice per defective picture and AUROC over whole pictures."""
+
+    def __init__(self, segmenter: Segmenter, settings: FitConfig) -> None:
+        super().__init__()
+        self.segmenter = segmenter
+        self.settings = settings
+        self.training_plan = TrainingPlan(segmenter, settings)
+        self._seen: list[tuple[int, float, bool, bool, Any, Any]] = []
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Freeze what the strategy does not train at this step."""
+        self.training_plan.freeze(self.segmenter, self.global_step)
+
+    def training_step(self, batch: Batch, _: int) -> torch.Tensor:
+        """Return the loss of one batch."""
+        mask_logits, image_logits = self.segmenter(batch["pixels"])
+        parts = segmentation_loss(
+            mask_logits, image_logits, batch, self.settings.image_loss_weight, self.settings.loss
+        )
+        self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, prog_bar=True)
+        return parts["total"]
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        """Keep what the pictures need; a picture may span several batches."""
+        mask_logits, image_logits = self.segmenter(batch["pixels"])
+        predicted = (mask_logits > 0).any(dim=1).cpu().numpy()
+        reference = (batch["class_bits"] > 0).cpu().numpy()
+        scores = image_probability(mask_logits.float(), image_logits.float()).cpu().tolist()
+        for row, number in enumerate(batch["picture"].tolist()):
+            defective, known = bool(batch["defective"][row]), bool(batch["mask_known"][row])
+            self._seen.append((number, scores[row], defective, known, predicted[row], reference[row]))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log Dice per defective picture, picture-level AUROC and their mean, the score checkpoints go by."""
+        pictures = defaultdict(list)
+        for tile in self._seen:
+            pictures[tile[0]].append(tile)
+        self._seen.clear()
+        defective = [tiles[0][2] for tiles in pictures.values()]
+        scores = [max(tile[1] for tile in tiles) for tiles in pictures.values()]
+        overlaps = [
+            dice(np.stack([tile[4] for tile in tiles]), np.stack([tile[5] for tile in tiles]))
+            for tiles in pictures.values()
+            if tiles[0][2] and tiles[0][3]
+        ]
+        mean_dice = float(np.mean(overlaps)) if overlaps else 0.0
+        auroc = float(roc_auc_score(defective, scores)) if len(set(defective)) == 2 else 0.5
+        self.log_dict(
+            {
+                "validation/dice": mean_dice,
+                "validation/auroc": auroc,
+                "validation/score": (mean_dice + auroc) / 2,
+            },
+            prog_bar=True,
+            sync_dist=self.trainer.world_size > 1,
+        )
+        if self.trainer.is_global_zero:  # the progress bar shows nothing in a log file
+            print(f"step {self.global_step}: validation Dice {mean_dice:.3f}, AUROC {auroc:.3f}", flush=True)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW on the layers that the strategy trains, with a one-cycle learning rate."""
+        groups = self.training_plan.parameter_groups(self.segmenter)
+        # OneCycleLR divides by zero where the warm-up is of exactly one step, or is all there is.
+        warmup = min(max(self.settings.warmup_share, 1.5 / self.settings.steps), 0.99)
+        optimizer = torch.optim.AdamW(groups, weight_decay=self.settings.weight_decay, fused=True)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            [group["lr"] for group in groups],
+            self.settings.steps,
+            pct_start=warmup,
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def fit(
+    segmenter: Segmenter,
+    data: SurfaceDataModule,
+    config: RunConfig,
+    directory: Path,
+    watchers: Sequence[L.Callback] = (),
+) -> Path:
+    """Fine-tune and write the best averaged weights to `directory/weights.safetensors`; return that path.
+
+    `watchers` look on and keep no state. A killed fit goes on from its last finished epoch when called again
+    with the same directory.
+    """
+    started = time.monotonic()
+    L.seed_everything(config.seed, workers=True)
+    settings = config.fit
+    keep_freed_memory()
+    depthwise_in_float32(segmenter)
+    module = FineTuning(segmenter.to(memory_format=torch.channels_last), settings)
+    checkpoints = directory / "checkpoints"
+    chosen = _choice_of_checkpoint(config, checkpoints)
+    trainer = L.Trainer(
+        max_steps=settings.steps,
+        precision=computed_precision(config.precision),
+        logger=loggers(config, directory),
+        devices=config.devices,
+        strategy=_distribution(config, module),
+        sync_batchnorm=config.devices > 1 and torch.cuda.is_available(),  # torch has it for GPUs only
+        use_distributed_sampler=False,  # the data module divides the draw itself; each device validates all
+        callbacks=[
+            EMAWeightAveraging(decay=settings.ema_decay),
+            LearningRateMonitor("step"),
+            *chosen,
+            *watchers,
+        ],
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        limit_val_batches=1.0 if data.validates else 0,
+        log_every_n_steps=min(10, settings.validate_every),
+        enable_model_summary=False,
+    )
+    last = checkpoints / "last.ckpt"
+    if last.exists():
+        _load_checkpoint(last)  # asked here: inside the fit, a cut file's error could be anything's
+    with warnings.catch_warnings():
+        for message in EXPECTED_WARNINGS:
+            warnings.filterwarnings("ignore", message)
+        trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=False)
+    best = next((each.best_model_path for each in chosen if isinstance(each, ModelCheckpoint)), "")
+    checkpoint = _load_checkpoint(Path(best) if best else last)
+    prefix = "segmenter."
+    weights = {
+        key.removeprefix(prefix): value.contiguous()
+        for key, value in checkpoint["state_dict"].items()
+        if key.startswith(prefix)
+    }
+    _write_cost(directory, time.monotonic() - started)
+    path = directory / "weights.safetensors"
+    with written_whole(path) as partial:
+        save_file(weights, partial)
+    return path
+
+
+def _choice_of_checkpoint(config: RunConfig, folder: Path) -> list[L.Callback]:
+    """The best by validation; of a cross-fitted run, which has no validation split, the last."""
+    if config.split.folds is not None:
+        return [ModelCheckpoint(folder, save_top_k=0, save_last=True, save_on_train_epoch_end=True)]
+    # Both act on validation: a resumed fit closes its last epoch again, without a score of its own.
+    best = ModelCheckpoint(
+        folder,
+        "best",
+        monitor="validation/score",
+        mode="max",
+        save_last=True,
+        save_on_train_epoch_end=False,
+    )
+    patience = config.fit.patience
+    early = EarlyStopping("validation/score", mode="max", patience=patience, check_on_train_epoch_end=False)
+    return [early, best]
+
+
+def _write_cost(directory: Path, seconds: float) -> None:
+    """Leave what the fit took, since its last start, for comparisons."""
+    gpu = torch.cuda.is_available()
+    cost = {"seconds": seconds, "gpu_gib": torch.cuda.max_memory_allocated() / 2**30 if gpu else None}
+    write_text(directory / COST, json.dumps(cost) + "\n")
+
+
+def _distribution(config: RunConfig, module: FineTuning) -> str | DDPStrategy:
+    """One process per device, forked: they share the pictures in memory."""
+    if config.devices == 1:
+        return "auto"
+    return DDPStrategy(start_method="fork", find_unused_parameters=module.training_plan.changes)
+
+
+def _load_checkpoint(path: Path) -> Any:
+    """Read a checkpoint that Lightning wrote; raises ConfigError where a killed run left it cut."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=False)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise ConfigError(
+            f"{path} is not readable ({error}); remove the folder {path.parent} to fit this stage anew"
+        ) from error

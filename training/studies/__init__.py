@@ -1,0 +1,1 @@
+"""Studies: cross-validation, comparison of strategies, learning curves."""

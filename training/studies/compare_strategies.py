@@ -1,0 +1,116 @@
+"""Run several transfer strategies on the same folds and put them side by side."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from time import monotonic
+
+from training.config import ConfigError, OperatingPointConfig, StrategyName
+from training.data.datamodule import input_contract
+from training.data.sample import Sample
+from training.files import read_json
+from training.model.finetune import COST
+from training.model.strategies import STRATEGIES
+from training.pipeline import go
+from training.run import Run
+from training.steps.fit import initial_segmenter, split
+from training.studies.comparison import Comparison, FoldResult, compare, write_comparison
+from training.studies.cross_validation import fold_figures, folds_of
+from training.studies.features import FeatureSvm, fit_svm, picture_figures
+from training.thresholds.risk import choose_row, trade_off
+
+
+def compare_strategies(run: Run, names: list[StrategyName], folds: int, repeats: int) -> Comparison:
+    """Take a run through every fold with every strategy; write comparison.json and .md into its folder.
+
+    All have the run's settings but the strategy. A fold whose evaluation is there is not run again.
+    """
+    results = []
+    for name in names:
+        config = run.config.model_copy(update={"fit": run.config.fit.model_copy(update={"strategy": name})})
+        base = replace(run, config=config, directory=run.directory / "strategies" / name)
+        for part in folds_of(base, folds, repeats):
+            results.append(_result(part, name))
+            print(results[-1], flush=True)
+    comparison = compare(results, run.config.operating_point.confidence)
+    write_comparison(run.directory, results, comparison)
+    return comparison
+
+
+def _result(part: Run, name: StrategyName) -> FoldResult:
+    assert part.fold is not None
+    if not STRATEGIES[name].segments:
+        return _svm_result(part, name)
+    go(part, "evaluate")
+    figures = fold_figures(read_json(part.bundle / "evaluation.json")["test"])
+    cost = read_json(part.directory / "fit" / COST)
+    accuracy, recall, auroc = (figures[each] for each in ("accuracy", "recall", "auroc"))
+    assert accuracy is not None  # every split has good and defective pictures
+    assert recall is not None
+    assert auroc is not None
+    return FoldResult(
+        strategy=name,
+        repeat=part.fold.repeat,
+        fold=part.fold.number,
+        accuracy=accuracy,
+        recall=recall,
+        auroc=auroc,
+        dice=figures["dice"],
+        **cost,
+    )
+
+
+def _svm_result(part: Run, name: StrategyName) -> FoldResult:
+    """The strategy without a mask, fitted on the training split as the others are."""
+    assert part.fold is not None
+    part.claim()
+    classes, splits = split(part)
+    started = monotonic()
+    learnt = splits["train"]
+    machine = fit_svm(
+        initial_segmenter(part, classes),
+        input_contract(part.config.model),
+        (sample.pixels() for sample in learnt),
+        [sample.defective for sample in learnt],
+        [sample.group for sample in learnt],
+    )
+    seconds = monotonic() - started
+    test = splits["test"]
+    probability = machine.probability(sample.pixels() for sample in test)
+    threshold = _threshold(machine, splits["calibration"], part.config.operating_point)
+    figures = picture_figures([sample.defective for sample in test], probability, threshold)
+    return FoldResult(
+        strategy=name,
+        repeat=part.fold.repeat,
+        fold=part.fold.number,
+        accuracy=figures.accuracy,
+        recall=figures.recall,
+        auroc=figures.auroc,
+        dice=None,
+        seconds=seconds,
+    )
+
+
+def _threshold(machine: FeatureSvm, samples: Sequence[Sample], config: OperatingPointConfig) -> float:
+    """Of the probability, chosen as the others choose theirs; one half where that tells nothing apart."""
+    probability = machine.probability(sample.pixels() for sample in samples).tolist()
+    table = trade_off(
+        probability,
+        [sample.defective for sample in samples],
+        [sample.group for sample in samples],
+        config.confidence,
+    )
+    return 0.5 if table is None else choose_row(table, config)[0].image_threshold
+
+
+def strategy_names(text: str) -> list[StrategyName]:
+    """Parse a comma-separated list of strategies; raises ConfigError where they cannot be compared."""
+    known: dict[str, StrategyName] = {name: name for name in STRATEGIES}
+    wanted = [each.strip() for each in text.split(",")]
+    unknown = [each for each in wanted if each not in known]
+    if unknown:
+        raise ConfigError(f"{unknown[0]!r} is no strategy; known are {', '.join(known)}")
+    if len(set(wanted)) < len(wanted):
+        raise ConfigError(f"--strategies {text} names one twice; name each once")
+    if not any(STRATEGIES[known[each]].segments for each in wanted):
+        raise ConfigError(f"--strategies {text} makes no mask, so that none can be chosen; add one that does")
+    return [known[each] for each in wanted]

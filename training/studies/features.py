@@ -1,0 +1,117 @@
+"""The picture-level baseline: frozen encoder features and a support vector machine; no mask, no bundle."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.metrics import accuracy_score, precision_score, recall_score, roc_auc_score
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from app.inspection.bundle.bundle import InputContract
+from app.inspection.inference.tiling import cut
+from training.data.sample import DatasetError, Pixels
+from training.model.segmenter import Segmenter
+
+CALIBRATION_FOLDS = 5
+
+Probabilities = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PictureFigures:
+    """Figures of the picture-level call, from 0 to 1; precision is 0 where nothing is called defective."""
+
+    accuracy: float
+    precision: float
+    recall: float
+    auroc: float
+
+
+@dataclass(frozen=True)
+class FeatureSvm:
+    """A fitted machine on the features of one encoder."""
+
+    segmenter: Segmenter
+    contract: InputContract
+    classifier: CalibratedClassifierCV
+
+    def probability(self, pictures: Iterable[Pixels]) -> Probabilities:
+        """Return how probably each picture, grey uint8 [H, W] in its own scale, is defective."""
+        found: Probabilities = self.classifier.predict_proba(
+            encoder_features(self.segmenter, self.contract, pictures)
+        )[:, 1]
+        return found
+
+
+def encoder_features(
+    segmenter: Segmenter, contract: InputContract, pictures: Iterable[Pixels]
+) -> NDArray[np.float32]:
+    """Return mean and maximum of every channel of every encoder level, float32 [pictures, features].
+
+    Pictures are grey uint8 [H, W] in their own scale, cut into tiles as the service does; means and maxima
+    are taken over all of a picture's tiles. The input itself, the first level, is left out.
+    """
+    segmenter.eval()
+    device = next(segmenter.parameters()).device
+    rows = []
+    with torch.inference_mode():
+        for picture in pictures:
+            tiles = torch.from_numpy(cut(picture, contract)[0][..., 0]).to(device)
+            levels = segmenter.features(tiles)[1:]
+            pooled = [level.mean(dim=(0, 2, 3)) for level in levels]
+            pooled += [level.amax(dim=(0, 2, 3)) for level in levels]
+            rows.append(torch.cat(pooled).float().cpu().numpy())
+    return np.stack(rows)
+
+
+def fit_svm(
+    segmenter: Segmenter,
+    contract: InputContract,
+    pictures: Iterable[Pixels],
+    defective: Sequence[bool],
+    groups: Sequence[str],
+) -> FeatureSvm:
+    """Fit a machine with a radial kernel, its probability calibrated by Platt's sigmoid.
+
+    The sigmoid is fitted to answers on groups that the machine had not seen, in CALIBRATION_FOLDS folds or as
+    many as there are groups of the rarer kind. Raises DatasetError where that are less than two.
+    """
+    labels, names = np.asarray(defective, bool), np.asarray(groups)
+    kinds = [len(set(names[labels == kind])) for kind in (False, True)]
+    if min(kinds) < 2:
+        raise DatasetError(
+            "a support vector machine needs two groups each of good and of defective pictures, "
+            f"not {kinds[0]} and {kinds[1]}"
+        )
+    features = encoder_features(segmenter, contract, pictures)
+    folds = StratifiedGroupKFold(min(CALIBRATION_FOLDS, *kinds), shuffle=True, random_state=0)
+    classifier = CalibratedClassifierCV(
+        make_pipeline(StandardScaler(), SVC(class_weight="balanced")),
+        method="sigmoid",
+        cv=list(folds.split(features, labels, names)),
+        ensemble=False,
+    ).fit(features, labels)
+    return FeatureSvm(segmenter, contract, classifier)
+
+
+def picture_figures(
+    defective: Sequence[bool], probability: Probabilities, threshold: float = 0.5
+) -> PictureFigures:
+    """Compare calls with labels; raises DatasetError unless there are good and defective pictures."""
+    if len(set(defective)) < 2:
+        raise DatasetError(
+            "figures of the picture-level call need good and defective pictures; add the others"
+        )
+    called = probability >= threshold
+    return PictureFigures(
+        accuracy=float(accuracy_score(defective, called)),
+        precision=float(precision_score(defective, called, zero_division=0)),
+        recall=float(recall_score(defective, called)),
+        auroc=float(roc_auc_score(defective, probability)),
+    )

@@ -1,0 +1,247 @@
+"""The input gate's limits, learnt from the pictures that the model was trained on."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnx.utils import Extractor
+from sklearn.covariance import ledoit_wolf
+from sklearn.model_selection import GroupKFold
+
+from app.inspection.bundle.artifact import Artifact, Gate, GateCheck, GateScore
+from app.inspection.bundle.bundle import Bundle, InputContract
+from app.inspection.inference.tiling import cut
+from app.inspection.input_gate import Familiar, picture_scores
+from training.config import ConfigError, GateConfig
+from training.data.pictures import Pictures
+from training.data.sample import Pixels, Sample
+
+FOLDS = 5
+MIN_PICTURES, MIN_GROUPS = 10, 2
+FEWEST_EXTREMES, MOST_EXTREMES = 10, 50
+DECILES = np.arange(0.1, 0.95, 0.1)
+# How far a limit lies, at least, beyond the bulk of the training pictures: they may all be alike. Of the
+# clipped share it is a share, of the others a part of themselves.
+LEAST_ROOM = {"sharpness": 0.05, "brightness": 0.05, "clipped_share": 0.01, "feature_distance": 0.05}
+TAILS = 5  # limits that each take an equal part of the false alarms; the sides take none
+
+Values = NDArray[np.float64]
+Features = NDArray[np.float32]
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Known:
+    """A picture to learn from, made or decoded when asked for; a group's pictures are of one part."""
+
+    group: str
+    pixels: Callable[[], Pixels]
+
+
+@dataclass(frozen=True, eq=False)
+class Looks:
+    """Of n pictures the scores that follow from pixels, float [n] each, features [n, F], and the groups."""
+
+    scores: dict[GateScore, Values]
+    features: Features
+    groups: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """A gate before it is written into a bundle."""
+
+    checks: tuple[GateCheck, ...]
+    familiar: Familiar
+    false_alarm_rate: float
+    pictures: int
+    groups: int
+
+
+class FeatureGraph:
+    """The part of a bundle's graph that gives the gate's features, a fraction of the whole's work."""
+
+    def __init__(self, graph: bytes, contract: InputContract) -> None:
+        """Cut it out of an ONNX graph."""
+        part = Extractor(onnx.load_model_from_string(graph)).extract_model(["pixels"], ["features"])
+        self._session = ort.InferenceSession(part.SerializeToString(), providers=["CPUExecutionProvider"])
+        self._contract = contract
+
+    def features(self, image: Pixels) -> NDArray[np.float32]:
+        """The mean features [F] of a picture's tiles, as the service takes them."""
+        tiles, _ = cut(image, self._contract)
+        each = [self._session.run(["features"], {"pixels": tile[None]})[0] for tile in tiles]
+        return np.asarray(np.concatenate(each).mean(axis=0), np.float32)
+
+
+def training_pictures(samples: Sequence[Sample], made: Sequence[Pictures], most: int) -> list[Known]:
+    """At most so many pictures to learn from, evenly of the training split and of what is made beside it."""
+    real = [Known(sample.group, sample.pixels) for sample in samples]
+    drawn = [
+        Known(f"made {number} {index}", lambda part=part, index=index: part[index].pixels)  # type: ignore[misc]
+        for number, part in enumerate(made)
+        for index in range(len(part))
+    ]
+    return evenly([*real, *drawn], most)
+
+
+def check_enough(known: Sequence[Known]) -> None:
+    """Raise ConfigError where there are too few pictures to learn a gate from."""
+    groups = len({each.group for each in known})
+    if len(known) < MIN_PICTURES or groups < MIN_GROUPS:
+        raise ConfigError(
+            f"an input gate needs {MIN_PICTURES} training pictures of {MIN_GROUPS} groups, "
+            f"not {len(known)} of {groups}; add some, or set gate: null"
+        )
+
+
+def evenly(items: Sequence[Item], most: int) -> list[Item]:
+    """At most so many, spread over all."""
+    places = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)
+    return [items[place] for place in places]
+
+
+def with_gates(
+    bundle: Bundle, known: Sequence[Known], unseen: Sequence[Sample], config: GateConfig
+) -> list[Artifact]:
+    """Return the bundle's artifacts, each with an input gate of its own features; writes their files.
+
+    What drift is measured against are `unseen` pictures, which the network was not fitted to; where they are
+    too few, the known ones.
+    """
+    graphs = [FeatureGraph(bundle.read(each.file), bundle.input) for each in bundle.artifacts]
+    usual = _looks(graphs, known)
+    fresh = None
+    if len(unseen) >= MIN_PICTURES:
+        fresh = _looks(graphs, [Known(sample.group, sample.pixels) for sample in unseen])
+    artifacts = []
+    for place, artifact in enumerate(bundle.artifacts):
+        learnt = learn_gate(usual[place], None if fresh is None else fresh[place], config)
+        gate = write_gate(bundle.directory / f"gate.{artifact.name}.npz", learnt)
+        artifacts.append(artifact.model_copy(update={"gate": gate}))
+    return artifacts
+
+
+def learn_gate(usual: Looks, fresh: Looks | None, config: GateConfig) -> Learnt:
+    """Set limits that ordinary pictures keep, but for the configuration's share of them.
+
+    Of each tail beyond a limit the largest values are taken to fall off exponentially (peaks over threshold),
+    for the share is too small to be counted. The feature distance of a usual picture is from a mean and
+    covariance learnt on other groups. `fresh` pictures give the distributions, where there are any.
+    """
+    familiar = familiar_with(usual.features)
+    scores = usual.scores | {"feature_distance": _held_out(usual.features, usual.groups)}
+    reference = scores
+    if fresh is not None:
+        distances = np.array([familiar.distance(each) for each in fresh.features])
+        reference = fresh.scores | {"feature_distance": distances}
+    checks = tuple(_check(name, scores[name], reference[name], config) for name in scores)
+    return Learnt(checks, familiar, config.false_alarm_rate, len(usual.groups), len(set(usual.groups)))
+
+
+def _looks(graphs: Sequence[FeatureGraph], pictures: Sequence[Known]) -> list[Looks]:
+    """What there is to learn of pictures by each graph; each picture is made once."""
+    rows: list[dict[GateScore, float]] = []
+    features: list[list[NDArray[np.float32]]] = [[] for _ in graphs]
+    for each in pictures:
+        image = each.pixels()
+        rows.append(picture_scores(image))
+        for graph, found in zip(graphs, features, strict=True):
+            found.append(graph.features(image))
+    scores = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    groups = [each.group for each in pictures]
+    return [Looks(scores, np.stack(found), groups) for found in features]
+
+
+def write_gate(file: Path, learnt: Learnt) -> Gate:
+    """Write the features' file into a bundle's folder; return what bundle.json says of the gate."""
+    data = BytesIO()
+    np.savez(data, mean=learnt.familiar.mean, whitening=learnt.familiar.whitening)
+    file.write_bytes(data.getvalue())
+    return Gate(
+        checks=learnt.checks,
+        false_alarm_rate=learnt.false_alarm_rate,
+        pictures=learnt.pictures,
+        groups=learnt.groups,
+        features=file.name,
+        features_sha256=hashlib.sha256(data.getvalue()).hexdigest(),
+        feature_count=len(learnt.familiar.mean),
+    )
+
+
+def familiar_with(features: NDArray[np.float32]) -> Familiar:
+    """Mean and whitening of features [n, F], the covariance shrunk (Ledoit and Wolf, 2004) to be invertible.
+
+    A feature that hardly varies counts as if it varied a tenth as much as the middle one: its smallest change
+    must not outweigh all others.
+    """
+    mean, spread = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
+    spread = np.maximum(spread, max(0.1 * float(np.median(spread)), 1e-9))
+    covariance, _ = ledoit_wolf((features - mean) / spread, assume_centered=True)
+    whitening = np.linalg.cholesky(np.linalg.inv(covariance)) / spread[:, None]
+    return Familiar(mean.astype(np.float32), whitening.astype(np.float32))
+
+
+def tail_limit(values: Values, rate: float, least: float = 0.0) -> float:
+    """The level that a share `rate` of such values is above, at least `least` above their bulk.
+
+    The mean excess of the largest values over the one below them sets an exponential tail: peaks over
+    threshold, Pickands 1975, with the shape 0.
+    """
+    extremes = int(np.clip(round(len(values) / 10), FEWEST_EXTREMES, MOST_EXTREMES))
+    extremes = min(max(extremes, int(np.ceil(2 * rate * len(values)))), len(values) - 1)
+    ordered = np.sort(values)
+    start = ordered[-extremes - 1]
+    excess = float(np.mean(ordered[-extremes:] - start))
+    return float(start + max(excess * np.log(extremes / len(values) / rate), least))
+
+
+def _held_out(features: NDArray[np.float32], groups: Sequence[str]) -> Values:
+    """The distance of each picture by what was learnt from other groups."""
+    distances = np.empty(len(features))
+    folds = GroupKFold(min(FOLDS, len(set(groups))))
+    for others, own in folds.split(features, groups=groups):
+        familiar = familiar_with(features[others])
+        distances[own] = [familiar.distance(each) for each in features[own]]
+    return distances
+
+
+def _check(name: GateScore, usual: Values, reference: Values, config: GateConfig) -> GateCheck:
+    """The limits of one score beyond its usual values, and its distribution by tenths in the reference."""
+    low, high = _limits(name, usual, config)
+    edges = np.unique([_rounded(each) for each in np.quantile(reference, DECILES)])
+    counts = np.bincount(np.searchsorted(edges, reference), minlength=len(edges) + 1)
+    return GateCheck(
+        score=name,
+        low=None if low is None else _rounded(low),
+        high=None if high is None else _rounded(high),
+        edges=tuple(edges.tolist()),
+        shares=tuple((counts / len(reference)).tolist()),
+    )
+
+
+def _limits(name: GateScore, values: Values, config: GateConfig) -> tuple[float | None, float | None]:
+    if name in ("short_side_px", "long_side_px"):  # sizes come in lumps, so that no tail can be fitted
+        return float(values.min() * (1 - config.size_margin)), float(values.max() * (1 + config.size_margin))
+    rate, least = config.false_alarm_rate / TAILS, LEAST_ROOM[name]
+    if name == "clipped_share":
+        return None, tail_limit(values, rate, least)
+    # Light multiplies, and ratios do: a tail on their logarithm cannot reach below 0.
+    logarithm = np.log(np.maximum(values, 1e-3))
+    low = float(np.exp(-tail_limit(-logarithm, rate, least)))
+    high = float(np.exp(tail_limit(logarithm, rate, least)))
+    if name == "brightness":
+        return low, high
+    return (low, None) if name == "sharpness" else (None, high)
+
+
+def _rounded(value: float) -> float:
+    """To six digits, for people to read."""
+    return float(f"{value:.6g}")

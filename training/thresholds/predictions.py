@@ -1,0 +1,133 @@
+"""What a bundle's graph says of labelled images, in memory or kept in a folder."""
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.inspection.decoding.decode import DecodeLimits, decode
+from app.inspection.inspector import Inspector
+from app.inspection.results import TileProbability
+from training.data.sample import Bits, Sample, Size, named
+from training.files import written_whole
+
+
+class Labelled(Protocol):
+    """What thresholds are chosen by: an image with its label. `Sample` is one."""
+
+    @property
+    def name(self) -> str:
+        """What tells the image from the others."""
+
+    @property
+    def group(self) -> str:
+        """The part that the image shows."""
+
+    @property
+    def defective(self) -> bool:
+        """Whether the label says so."""
+
+    def class_bits(self, size: Size) -> Bits | None:
+        """The reference's class bits, uint16 [H, W]; None where defects are unmarked."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A labelled image and the answers of a graph that was not fitted on it.
+
+    `tiles` are the image-level answers. Probability maps, pixels and class bits are read when asked for, as
+    all images of a set together may be larger than the memory; `planes` are the maps or a file with them.
+    """
+
+    label: Labelled
+    tiles: tuple[TileProbability, ...]
+    planes: NDArray[np.uint8] | Path
+    read: Callable[[], NDArray[np.uint8]]
+
+    @property
+    def defective(self) -> bool:
+        """Whether the label says so."""
+        return self.label.defective
+
+    @property
+    def group(self) -> str:
+        """The part that the image shows."""
+        return self.label.group
+
+    @property
+    def head_probability(self) -> float:
+        """The highest image-level probability of the tiles."""
+        return max(each.probability for each in self.tiles)
+
+    @property
+    def probability(self) -> NDArray[np.uint8]:
+        """The probability maps, one for each class, uint8 [K, H, W]."""
+        return _read_planes(self.planes) if isinstance(self.planes, Path) else self.planes
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """The decoded image, uint8 [H, W] or [H, W, 3]."""
+        return self.read()
+
+    @property
+    def bits(self) -> Bits | None:
+        """The reference's class bits."""
+        height, width = self.probability.shape[1:]
+        return self.label.class_bits((height, width))
+
+
+def score(inspector: Inspector, samples: Iterable[Sample], folder: Path | None = None) -> list[Scored]:
+    """Run the bundle's graph over samples; raises DatasetError naming an image that is refused.
+
+    With a folder the probability maps are kept there, and those already there are not computed again.
+    """
+    return list(_scored(inspector, samples, folder))
+
+
+def _scored(inspector: Inspector, samples: Iterable[Sample], folder: Path | None) -> Iterator[Scored]:
+    for sample in samples:
+        path = (
+            None
+            if folder is None
+            else folder / f"{hashlib.sha256(sample.name.encode()).hexdigest()[:24]}.npz"
+        )
+        read = functools.partial(_pixels, sample, inspector.limits)
+        if path is not None and path.is_file():
+            yield Scored(sample, _read_tiles(path), path, read)
+            continue
+        with named(sample.name, sample.image):
+            found = inspector.predict(read())
+        if path is not None:
+            _write(path, found.probability, found.tiles)
+        yield Scored(sample, found.tiles, found.probability if path is None else path, read)
+
+
+def _pixels(sample: Sample, limits: DecodeLimits) -> NDArray[np.uint8]:
+    return decode(sample.image.read(), limits)
+
+
+def _write(path: Path, planes: NDArray[np.uint8], tiles: Sequence[TileProbability]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    places = [[each.rows.start, each.rows.stop, each.columns.start, each.columns.stop] for each in tiles]
+    heads = np.array([each.probability for each in tiles])
+    with written_whole(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, planes=planes, places=np.array(places), heads=heads)
+
+
+def _read_planes(path: Path) -> NDArray[np.uint8]:
+    with np.load(path) as stored:
+        return np.asarray(stored["planes"], np.uint8)
+
+
+def _read_tiles(path: Path) -> tuple[TileProbability, ...]:
+    with np.load(path) as stored:
+        rows = zip(stored["places"].tolist(), stored["heads"].tolist(), strict=True)
+        return tuple(
+            TileProbability(slice(top, bottom), slice(left, right), head)
+            for (top, bottom, left, right), head in rows
+        )

@@ -1,0 +1,129 @@
+"""Fits the region model: which connected regions of the any-defect mask are defects."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
+
+from app.inspection.bundle.artifact import OperatingPoint
+from app.inspection.bundle.region_model import REGION_FEATURES, RegionFeature, RegionModel
+from app.inspection.measuring.defect_regions import Regions, form_regions
+from app.inspection.measuring.mask import marks_of
+from training.thresholds.predictions import Scored
+
+FOLDS = 5
+LEAST_EACH = 10  # regions that are defects, and that are none, from which a model is fitted
+DEFECT_SHARE = 0.1  # of a region's pixels that the reference marks, from which it counts as a defect
+
+# The highest probability adds nothing to the mean: with both, their weights are large and of opposite sign.
+FITTED: tuple[RegionFeature, ...] = ("mean_logit", "log_area", "contrast", "border_gap", "head_logit")
+
+# In force where there are too few regions to learn from: the highest probability decides, even at one half.
+UNFITTED = RegionModel(weights={"peak_probability": 10.0}, bias=-5.0)
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class RegionTable:
+    """The regions of several images, one row each.
+
+    `features` float [N, 6]; `image` int [N] is the place of the region's image, `group` that of its group;
+    `defect` float [N] is 1 or 0, NaN where the image's defects are unmarked. `images` is how many images.
+    """
+
+    features: Floats
+    image: NDArray[np.int64]
+    group: NDArray[np.int64]
+    defect: Floats
+    images: int
+
+    def highest(self, probability: Floats) -> Floats:
+        """The highest probability of each image's regions, float [images], 0 where it has none."""
+        found = np.zeros(self.images)
+        np.maximum.at(found, self.image, probability)
+        return found
+
+
+def regions_of(each: Scored, point: OperatingPoint) -> tuple[Regions, NDArray[np.uint8]]:
+    """The regions of a scored image and its label map before any is dropped."""
+    marks = marks_of(each.probability, point)
+    return form_regions(marks, each.pixels, each.tiles, point), marks.label_map
+
+
+def region_table(scored: Sequence[Scored], point: OperatingPoint) -> RegionTable:
+    """Form the regions of all images at the pixel threshold and least area of an operating point."""
+    groups = {name: place for place, name in enumerate(sorted({each.group for each in scored}))}
+    rows = []
+    for place, each in enumerate(scored):
+        regions, _ = regions_of(each, point)
+        count = len(regions)
+        places = np.full(count, place), np.full(count, groups[each.group])
+        rows.append((regions.features, *places, _are_defects(each, regions)))
+    features, image, group, defect = (np.concatenate(column) for column in zip(*rows, strict=True))
+    return RegionTable(features, image, group, defect, len(scored))
+
+
+def fit_region_model(table: RegionTable) -> RegionModel:
+    """Return the model fitted on all regions whose kind is known; `UNFITTED` where these are too few."""
+    known = ~np.isnan(table.defect)
+    if not _enough(table.defect[known]):
+        return UNFITTED
+    return _fitted(table, known)
+
+
+def held_out_probability(table: RegionTable) -> Floats:
+    """The probability of each region by a model that was fitted on other groups, float [N]."""
+    known = ~np.isnan(table.defect)
+    found = fit_region_model(table).probability(table.features)
+    if not _enough(table.defect[known]) or len(np.unique(table.group[known])) < FOLDS:
+        return found
+    kinds = np.nan_to_num(table.defect, nan=1.0)
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
+    for others, own in folds.split(table.features, kinds, table.group):
+        chosen = np.zeros(len(known), np.bool_)
+        chosen[others] = True
+        if _enough(table.defect[known & chosen]):
+            found[own] = _fitted(table, known & chosen).probability(table.features[own])
+    return found
+
+
+def _enough(defect: Floats) -> bool:
+    return bool(min(np.count_nonzero(defect == kind) for kind in (0, 1)) >= LEAST_EACH)
+
+
+def _fitted(table: RegionTable, rows: NDArray[np.bool_]) -> RegionModel:
+    columns = [REGION_FEATURES.index(name) for name in FITTED]
+    features, defect = table.features[rows][:, columns], table.defect[rows]
+    middle, spread = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-6)
+    # Images count alike: else one with many specks would weigh more than many with one defect each.
+    image = table.image[rows]
+    weight = 1 / np.bincount(image)[image]
+    fit = LogisticRegression(C=1.0, max_iter=1000).fit((features - middle) / spread, defect, weight)
+    weights = fit.coef_[0] / spread
+    return RegionModel(
+        weights={name: round(float(each), 6) for name, each in zip(FITTED, weights, strict=True)},
+        bias=round(float(fit.intercept_[0] - weights @ middle), 6),
+        regions=int(rows.sum()),
+        groups=len(np.unique(table.group[rows])),
+    )
+
+
+def _are_defects(each: Scored, regions: Regions) -> Floats:
+    """1 for the regions of which the reference marks enough, 0 for others, NaN where it marks nothing."""
+    count = len(regions)
+    if not each.defective:
+        return np.zeros(count)
+    bits = each.bits
+    if bits is None or not bits.any():
+        return np.full(count, np.nan)
+    runs = regions.runs
+    marked = np.concatenate([np.zeros((len(bits), 1), np.int64), np.cumsum(bits > 0, axis=1)], axis=1)
+    hits = marked[runs.row, runs.last + 1] - marked[runs.row, runs.first]
+    if not count:
+        return np.zeros(0)
+    areas = np.add.reduceat(runs.last - runs.first + 1, runs.start)
+    return np.asarray(np.add.reduceat(hits, runs.start) >= DEFECT_SHARE * areas, np.float64)
