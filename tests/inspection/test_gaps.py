@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.inspection.measuring import gaps as under_test
-from app.inspection.measuring.gaps import gaps
+from app.inspection.measuring import measure as under_test
+from app.inspection.measuring.measure import gaps
 from app.inspection.measuring.runs import find_runs
 
 

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from app.inspection.measuring.measure import measure
 from app.inspection.results import Defect, Findings, Reason, Severity, Verdict, ZoneDefects
-from app.inspection.rules.exceeded import most_in_window
 from app.inspection.rules.recipe import Density, ExtraRules, Limits, Recipe, Zone
-from app.inspection.rules.verdict import doubts_about, judge
+from app.inspection.rules.verdict import doubts_about, judge, most_in_window
 
 SEVERITIES: dict[str, Severity] = {"crack": "critical", "pore": "major", "stain": "minor"}
 SPECK = measure(np.ones((1, 1), dtype=np.uint8), None, ("crack",), 0.5)[0]

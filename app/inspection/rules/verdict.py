@@ -1,12 +1,49 @@
 """From measured defects to a verdict, by the recipe and nothing else."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from app.inspection.results import Defect, Findings, Reason, Severity, Verdict
-from app.inspection.rules.exceeded import Group, exceeded
+import numpy as np
+from numpy.typing import NDArray
+
+from app.inspection.results import Defect, Findings, Reason, Rule, Severity, Unit, Verdict
+from app.inspection.rules.limits import Density, Limits
 from app.inspection.rules.recipe import Recipe
 
 SEVEREST_FIRST: tuple[Severity, ...] = ("critical", "major", "minor")
+# Of each limit on one defect: rule, the limit's name, what of a defect it is held against, unit.
+SIZES: tuple[tuple[Rule, str, str, Unit], ...] = (
+    ("max_area", "max_area_px", "area_px", "px2"),
+    ("max_area", "max_area_mm2", "area_mm2", "mm2"),
+    ("max_length", "max_length_px", "length_px", "px"),
+    ("max_length", "max_length_mm", "length_mm", "mm"),
+    ("max_width", "max_width_px", "width_px", "px"),
+    ("max_width", "max_width_mm", "width_mm", "mm"),
+)
+DISTANCES: tuple[tuple[str, str, Unit], ...] = (
+    ("min_distance_px", "nearest_px", "px"),
+    ("min_distance_mm", "nearest_mm", "mm"),
+)
+MIN_EVENTS = 32  # taken at once, below which a round costs as much as its set-up
+
+
+@dataclass(frozen=True)
+class Group:
+    """The defects of one class in the picture or a zone, with their numbers in the picture's list.
+
+    `alone`: there is no other defect of any class.
+    """
+
+    defect_class: str
+    zone: str | None
+    members: tuple[tuple[int, Defect], ...]
+    alone: bool
+
+    def reason(self, rule: Rule, measured: float, limit: float, unit: Unit, of: int | None = None) -> Reason:
+        """That a rule is broken here, by the defect of a number or by all together."""
+        return Reason(rule, self.defect_class, float(measured), float(limit), unit, self.zone, of)
 
 
 def judge(
@@ -94,3 +131,106 @@ def _rank(reason: Reason, severities: Mapping[str, Severity]) -> tuple[bool, int
     excess = beyond / limit if limit > 0 else float("inf")
     severity = severities[reason.defect_class or ""]
     return reason.verdict != "fail", SEVEREST_FIRST.index(severity), -excess
+
+
+def exceeded(
+    group: Group, limits: Limits | None, pitch: float | None, verdict: Literal["fail", "review"]
+) -> list[Reason]:
+    """One reason for each limit that the worst defect, or all together, are beyond."""
+    if limits is None:
+        return []
+    found = [*_count(group, limits), *_sizes(group, limits), *_total(group, limits, pitch)]
+    found += [*_density(group, limits.max_density, pitch), *_distance(group, limits)]
+    return [replace(each, verdict=verdict) for each in found]
+
+
+def _count(group: Group, limits: Limits) -> Iterator[Reason]:
+    if limits.max_count is not None and len(group.members) > limits.max_count:
+        yield group.reason("max_count", len(group.members), limits.max_count, "count")
+
+
+def _sizes(group: Group, limits: Limits) -> Iterator[Reason]:
+    for rule, name, measure, unit in SIZES:
+        limit = getattr(limits, name)
+        if limit is not None:
+            number, worst = _worst(group, measure, max)
+            if _decimal(worst) > _decimal(limit):
+                yield group.reason(rule, worst, limit, unit, number)
+
+
+def _total(group: Group, limits: Limits, pitch: float | None) -> Iterator[Reason]:
+    total = sum(each.area_px for _, each in group.members)
+    if limits.max_total_area_px is not None and total > limits.max_total_area_px:
+        yield group.reason("max_total_area", total, limits.max_total_area_px, "px2")
+    if limits.max_total_area_mm2 is not None:
+        in_mm2 = _decimal(total * _known(pitch) ** 2)
+        if in_mm2 > _decimal(limits.max_total_area_mm2):
+            yield group.reason("max_total_area", in_mm2, limits.max_total_area_mm2, "mm2")
+
+
+def _density(group: Group, limit: Density | None, pitch: float | None) -> Iterator[Reason]:
+    if limit is None or len(group.members) <= limit.count:
+        return
+    window = limit.window_px or _decimal((limit.window_mm or 0.0) / _known(pitch))
+    most = most_in_window(np.array([each.centroid for _, each in group.members]), window)
+    if most > limit.count:
+        yield group.reason("max_density", most, limit.count, "count")
+
+
+def _distance(group: Group, limits: Limits) -> Iterator[Reason]:
+    for name, measure, unit in DISTANCES:
+        limit = getattr(limits, name)
+        if limit is not None and not group.alone:
+            number, nearest = _worst(group, measure, min)
+            if _decimal(nearest) < _decimal(limit):
+                yield group.reason("min_distance", nearest, limit, unit, number)
+
+
+def most_in_window(points: NDArray[np.float64], side: float) -> int:
+    """The most of the points [N, 2] that lie in one square with sides along x and y, its border included.
+
+    A fullest square can be moved until points lie on its left side and its top. Left sides are taken in
+    order, and for every top the points within are counted on, for many that come or go at once: the time
+    is as N to 1.5.
+    """
+    (begin, end), (low, high) = (_holding(axis, side) for axis in points.T)
+    events = np.argsort(np.concatenate((2 * begin + 1, 2 * end)), kind="stable")  # first out, then in
+    most, counts = 0, np.zeros(len(points), dtype=np.int64)  # by top
+    step = max(MIN_EVENTS, math.isqrt(len(points)))
+    for start in range(0, len(events), step):
+        some = events[start : start + step]
+        came, point = np.where(some < len(points), 1, -1), some % len(points)
+        tops = np.unique(np.concatenate(([0], low[point], high[point])))  # those in between change alike
+        tops = tops[tops < len(counts)]
+        within = (low[point, None] <= tops) & (tops < high[point, None])
+        changes = np.cumsum(np.where(within, came[:, None], 0), axis=0)
+        most = max(most, int((np.maximum.reduceat(counts, tops) + changes).max()))
+        counts += np.repeat(changes[-1], np.diff(tops, append=len(counts)))
+    return most
+
+
+def _holding(values: NDArray[np.float64], side: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Of the windows from a value to `side` beyond it, in order, which hold each value: first, last + 1."""
+    begins = np.unique(values)
+    first = np.searchsorted(begins + side, values, side="left")
+    return first, np.searchsorted(begins, values, side="right")
+
+
+def _worst(group: Group, measure: str, choose: Callable[[list[float]], float]) -> tuple[int, float]:
+    """The number and value of the defect that is worst by one of its measures."""
+    values = [getattr(each, measure) for _, each in group.members]
+    if None in values:  # to judge without them would be to pass
+        raise ValueError(f"the defects must be measured with the recipe's pixel pitch: {measure} is missing")
+    worst = choose(values)
+    return group.members[values.index(worst)][0], worst
+
+
+def _known(pitch: float | None) -> float:
+    if pitch is None:
+        raise ValueError("a recipe with limits in mm must have a pixel pitch")
+    return pitch
+
+
+def _decimal(value: float) -> float:
+    """Without the error of binary fractions, which would put what is exactly at a limit beyond it."""
+    return float(f"{value:.9g}")
