@@ -18,9 +18,8 @@ from app.inspection.errors import PasslineError
 from app.inspection.rules.recipe import load_recipe, recipe_schema
 from app.jobs.loading import Loaded, load, load_inspector
 from app.recipes.state import fitting
-from app.server import serve
+from app.server import TlsUnusable, serve
 from app.settings import PackageMissing, Settings, UnknownSetting, variable, what_is_wrong
-from app.tls import TlsUnusable
 
 
 def main(arguments: list[str] | None = None) -> int:

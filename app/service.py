@@ -22,8 +22,7 @@ from app.jobs.recovery import Recovery, renewed
 from app.jobs.scheduler import Scheduler
 from app.problems import named, problem_of
 from app.recipes.history import AnyChange, free_bytes
-from app.recipes.snapshot import Recipes
-from app.recipes.state import State
+from app.recipes.state import Recipes, State
 from app.recipes.store import RecipeStore
 from app.schemas.inspections import BatchAnswer, BatchItem, InspectionAnswer, ModelAnswer, Problem, Readiness
 from app.settings import Settings

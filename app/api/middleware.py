@@ -10,7 +10,6 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.headers import protect
 from app.errors import HeadersTooLarge, Overloaded
 from app.problems import respond
 from app.telemetry.metrics import KEY_NAME, REQUEST_ID, Metrics
@@ -26,6 +25,9 @@ DRAIN_S = 5.0
 DRAIN_IDLE_S = 0.5  # a client that sends nothing meanwhile is not still writing
 _VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 log = logging.getLogger(__name__)
+NOTHING = "default-src 'none'; frame-ancestors 'none'"  # an answer that is no page needs nothing
+KEPT = "/static/"  # the same on every box; all else is about this one, and is not for a cache
+A_YEAR = "max-age=31536000"
 
 
 class Edge:
@@ -141,3 +143,14 @@ class _Exchange:
                     await asyncio.wait_for(self.receive(), DRAIN_IDLE_S)
         except TimeoutError:
             log.debug("the rest of a refused body did not arrive")
+
+
+def protect(headers: MutableHeaders, scope: Scope) -> None:
+    """Add to an answer's headers what they do not say themselves."""
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    headers.setdefault("Referrer-Policy", "no-referrer")
+    headers.setdefault("Content-Security-Policy", NOTHING)
+    if not scope["path"].startswith(KEPT):
+        headers.setdefault("Cache-Control", "no-store")
+    if scope["scheme"] == "https":
+        headers.setdefault("Strict-Transport-Security", A_YEAR)

@@ -13,8 +13,7 @@ from app.inspection.errors import BundleInvalid, RecipeInvalid, RecipeUnknown
 from app.inspection.inspector import Inspector
 from app.jobs.job import Order
 from app.problems import named
-from app.recipes.snapshot import Recipes
-from app.recipes.state import State
+from app.recipes.state import Recipes, State
 from app.schemas.bundles import BundleName, CandidateState
 from app.schemas.inspections import Cause, InspectionAnswer
 from app.schemas.recipes import By

@@ -11,9 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from app.bundles.candidate import Candidate, Judge, Stage, Way, name_of
-from app.bundles.folder import BundleFolder
 from app.bundles.served import Served
-from app.bundles.storage import BundleJournal, bundle_to_serve
+from app.bundles.storage import BundleFolder, BundleJournal, bundle_to_serve
 from app.errors import BundleInUse, CandidateNotFound, NoPreviousBundle, VersionStale
 from app.inspection.inspector import Inspector
 from app.jobs.answers import model_used

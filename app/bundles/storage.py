@@ -1,22 +1,66 @@
-"""Which bundle was promoted when, by whom and why: kept, so that it is served again after a restart."""
+"""Bundles on the disk, by name and version; and which one was promoted when, by whom and why."""
 
 import hashlib
 import logging
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from app.append_only import NumberedFiles, Taken
-from app.bundles.folder import BundleFolder
-from app.errors import StateInvalid, StateNotWritable, VersionStale
+from app.errors import BundleNotFound, StateInvalid, StateNotWritable, SwappingOff, VersionStale
 from app.inspection.bundle.bundle import MANIFEST, Bundle
 from app.inspection.errors import BundleCorrupt
 from app.inspection.rules.recipe import describe
+from app.inspection.types import Name
 from app.schemas.bundles import BundleChange, BundleName
 from app.settings import Settings
 
 FOLDER = "bundles"
 log = logging.getLogger(__name__)
+OFF = "bundles cannot be swapped here: set PASSLINE_BUNDLES_DIR to the folder that holds them as NAME/VERSION"
+_NAME: TypeAdapter[str] = TypeAdapter(Name)
+
+
+class BundleFolder:
+    """Finds bundles; only reads, and never outside of its folder."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    @property
+    def off(self) -> str | None:
+        """Why bundles cannot be swapped; None where they can."""
+        return OFF if self._folder is None else None
+
+    def there(self) -> list[BundleName]:
+        """Every folder NAME/VERSION with a manifest, sorted; only loading one tells what is in it."""
+        if self._folder is None:
+            return []
+        names = [
+            BundleName(name=path.parent.parent.name, version=path.parent.name)
+            for path in sorted(self._folder.glob(f"*/*/{MANIFEST}"))
+            if _is_name(path.parent.parent.name) and _is_name(path.parent.name)
+        ]
+        return [name for name in names if self._place(name) is not None]
+
+    def find(self, bundle: BundleName) -> Path:
+        """The folder of a bundle; raises BundleNotFound or SwappingOff."""
+        if self._folder is None:
+            raise SwappingOff(OFF)
+        place = self._place(bundle)
+        if place is None:
+            known = ", ".join(map(str, self.there())) or "none"
+            raise BundleNotFound(
+                f"there is no bundle {bundle} below PASSLINE_BUNDLES_DIR; there are: {known}"
+            )
+        return place
+
+    def _place(self, bundle: BundleName) -> Path | None:
+        """Where it really is; None where there is no manifest or a link leads out of the folder."""
+        assert self._folder is not None
+        place = (self._folder / bundle.name / bundle.version).resolve()
+        is_inside = place.is_relative_to(self._folder.resolve())
+        return place if is_inside and (place / MANIFEST).is_file() else None
 
 
 class BundleJournal:
@@ -112,3 +156,11 @@ def _parsed(path: Path, content: bytes) -> BundleChange:
         return BundleChange.model_validate_json(content)
     except ValidationError as error:
         raise StateInvalid(f"{path} is no change of bundles: {describe(error)}") from error
+
+
+def _is_name(text: str) -> bool:
+    try:
+        _NAME.validate_python(text)
+    except ValidationError:
+        return False
+    return True

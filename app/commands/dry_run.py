@@ -15,7 +15,7 @@ from app.jobs.job import Order
 from app.jobs.judging import judge
 from app.jobs.loading import Loaded
 from app.problems import problem_of
-from app.recipes.snapshot import Known, Recipes
+from app.recipes.state import Known, Recipes
 from app.schemas.inspections import InspectionAnswer, Labels, Options, Problem
 from app.schemas.recipes import DryRunAnswer, DryRunCounts, DryRunItem, Judged
 from app.service import Service

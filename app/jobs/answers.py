@@ -6,7 +6,7 @@ from uuid import uuid4
 from app.inspection import mask_formats
 from app.inspection.inspector import Inspector
 from app.inspection.results import Inspection
-from app.recipes.snapshot import Recipes
+from app.recipes.state import Recipes
 from app.schemas.inspections import (
     BatchAnswer,
     BatchCounts,

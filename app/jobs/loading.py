@@ -9,8 +9,7 @@ from app.inspection.decoding.decode import DecodeLimits
 from app.inspection.inspector import Inspector
 from app.jobs.job import Order
 from app.jobs.judging import judge
-from app.recipes.snapshot import Known, Recipes
-from app.recipes.state import State
+from app.recipes.state import Known, Recipes, State
 from app.recipes.store import OnChange, RecipeStore
 from app.schemas.inspections import Options
 from app.settings import Settings

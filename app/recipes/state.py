@@ -5,13 +5,121 @@ from dataclasses import dataclass
 
 from app.errors import RecipeNotFound, VersionStale
 from app.inspection.bundle.fit import check_fit
+from app.inspection.errors import RecipeInvalid, RecipeUnknown
 from app.inspection.inspector import Inspector
 from app.inspection.rules.recipe import Recipe, Written, read_recipe
 from app.recipes.history import ActivationsChange, RecipeChange
-from app.recipes.snapshot import Recipes
-from app.schemas.recipes import By
+from app.schemas.inspections import Labels
+from app.schemas.recipes import Activations, Active, By
 
 SENT = "the recipe sent"  # what a request's recipe is called in messages
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A recipe in the version that is in force."""
+
+    recipe: Recipe
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A recipe that is kept but cannot be used with this bundle, and why."""
+
+    reason: str
+
+
+class Recipes:
+    """A snapshot of recipes by name and of what is active; a change makes another snapshot.
+
+    So an inspection goes on with what it began with, and nobody waits for a lock.
+    """
+
+    def __init__(self, known: Mapping[str, Known | Misfit], default: str, activations: Activations) -> None:
+        """Take all of it; `default` is in force where `activations` has none.
+
+        Raises RecipeUnknown if a recipe in force is not there; one that does not fit is left to `check`.
+        """
+        self._known = known
+        self.fallback = default
+        self._activations = activations
+        self.default_name = activations.default or default
+        # The longest pattern first, and of two that are as long the whole id before the beginning of many.
+        self._parts = sorted(activations.parts.items(), key=lambda part: (-len(part[0].rstrip("*")), part[0]))
+        in_force = {self.default_name, *activations.cameras.values(), *activations.parts.values()}
+        found = {name: self._look_up(name) for name in sorted(in_force)}
+        self._misfits = {name: each.reason for name, each in found.items() if isinstance(each, Misfit)}
+
+    def check(self) -> None:
+        """Raise RecipeInvalid where recipes in force cannot be used with this bundle; names all of them."""
+        if self._misfits:
+            which = "; ".join(f"recipe {name!r}: {reason}" for name, reason in self._misfits.items())
+            raise RecipeInvalid(
+                f"what is active must fit the bundle, and this does not: {which}. Mend it with PUT "
+                "/v1/recipes/NAME or in its file, or have another one active: PUT /v1/activations, or "
+                "PASSLINE_DEFAULT_RECIPE where nothing else is the default"
+            )
+
+    @property
+    def names(self) -> list[str]:
+        """Every name, sorted."""
+        return sorted(self._known)
+
+    @property
+    def default(self) -> Recipe:
+        """The recipe for requests that name none, of no part or camera with a recipe of its own."""
+        return self.find(self.default_name).recipe
+
+    def find(self, name: str | None) -> Known:
+        """The recipe of that name, or the default for None; raises RecipeUnknown or RecipeInvalid."""
+        name = self.default_name if name is None else name
+        found = self._look_up(name)
+        if isinstance(found, Misfit):
+            raise RecipeInvalid(f"recipe {name!r} cannot be used with this bundle: {found.reason}")
+        return found
+
+    def misfit(self, name: str) -> str | None:
+        """Why a recipe cannot be used with this bundle; None where it can."""
+        found = self._known.get(name)
+        return found.reason if isinstance(found, Misfit) else None
+
+    def _look_up(self, name: str) -> Known | Misfit:
+        if name not in self._known:
+            raise RecipeUnknown(f"there is no recipe {name!r}; the recipes are {', '.join(self.names)}")
+        return self._known[name]
+
+    def choose(self, labels: Labels) -> Known:
+        """The recipe a request names, else its part's, its camera's, the default; raises as `find`."""
+        by_part = (name for pattern, name in self._parts if _matches(pattern, labels.part_id))
+        by_camera = self._activations.cameras.get(labels.camera_id or "")
+        return self.find(labels.recipe or next(by_part, None) or by_camera)
+
+    def active(self, name: str) -> Active:
+        """Where a recipe judges requests that name none."""
+        return Active(
+            default=self.default_name == name,
+            cameras=tuple(camera for camera, each in self._activations.cameras.items() if each == name),
+            parts=tuple(part for part, each in self._activations.parts.items() if each == name),
+        )
+
+    def with_recipe(self, name: str, known: Known | None) -> "Recipes":
+        """The snapshot after a change of one recipe, or its end (None); raises RecipeUnknown if active."""
+        others = {each: self._known[each] for each in self._known if each != name}
+        changed = others if known is None else others | {name: known}
+        return Recipes(changed, self.fallback, self._activations)
+
+    def with_activations(self, activations: Activations) -> "Recipes":
+        """The snapshot after a change of what is active; raises RecipeUnknown or RecipeInvalid."""
+        changed = Recipes(self._known, self.fallback, activations)
+        changed.check()
+        return changed
+
+
+def _matches(pattern: str, part_id: str | None) -> bool:
+    if part_id is None:
+        return False
+    return part_id.startswith(pattern[:-1]) if pattern.endswith("*") else part_id == pattern
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,16 @@ from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import RecipeInvalid
 from app.inspection.inspector import Inspector
 from app.inspection.rules.recipe import read_recipe
-from app.recipes.hand_made import HandMade, news, read_hand_made
-from app.recipes.history import ActivationsChange, AnyChange, History, RecipeChange
-from app.recipes.snapshot import Known, Misfit, Recipes
-from app.recipes.state import SENT, Edit, State, fitting
+from app.recipes.history import (
+    ActivationsChange,
+    AnyChange,
+    HandMade,
+    History,
+    RecipeChange,
+    news,
+    read_hand_made,
+)
+from app.recipes.state import SENT, Edit, Known, Misfit, Recipes, State, fitting
 from app.schemas.recipes import Activations, Active
 
 OnChange = Callable[[AnyChange], None]

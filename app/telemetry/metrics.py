@@ -1,7 +1,11 @@
 """Logs as JSON lines on stdout, and Prometheus metrics in a registry of each app's own."""
 
+import errno
 import json
 import logging
+import os
+import stat
+import sys
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -22,7 +26,6 @@ from app.inspection.bundle.artifact import Gate
 from app.schemas.inspections import InspectionAnswer, ModelUsed, Problem
 from app.schemas.parts import PartAnswer
 from app.telemetry.drift import CameraMetrics
-from app.telemetry.stdout import LineHandler, unwaited
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="none")
 TRACE_ID: ContextVar[str | None] = ContextVar("trace_id", default=None)
@@ -31,6 +34,53 @@ KEY_NAME: ContextVar[str | None] = ContextVar("key_name", default=None)  # never
 TASKS = Path("/proc/self/task")  # one entry a thread, also of those that ONNX Runtime starts
 DURATIONS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "color_message", "taskName"}
+
+
+class Stdout:
+    """What a log handler needs of a stream, past Python's buffers: a line is written whole or not at all.
+
+    Only where a file system is full it may be cut off; then the next one starts on a line of its own.
+    """
+
+    def __init__(self, fd: int | None) -> None:
+        self._fd = fd
+        self._cut_off = False
+
+    def write(self, text: str) -> None:
+        """Write a line; raises OSError where it cannot be written at once."""
+        if self._fd is None:
+            raise OSError(errno.EBADF, "stdout is closed")
+        data = ("\n" * self._cut_off + text).encode("utf-8", "backslashreplace")
+        written = os.write(self._fd, data)
+        self._cut_off = 0 < written < len(data)
+        if written < len(data):
+            raise OSError(errno.ENOSPC, "the line was cut off")
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+
+class LineHandler(logging.StreamHandler[Stdout]):
+    """Writes lines; `lost` is how many could not be written, in all of the process."""
+
+    lost = 0
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the standard library's name
+        """Count the line as lost: the part in front of the camera matters more."""
+        LineHandler.lost += 1
+
+
+def unwaited() -> Stdout:
+    """The process' stdout, never waited for: a full pipe that nobody reads would stop the line.
+
+    Nor is stderr, where ONNX Runtime writes by itself.
+    """
+    fds = [None if stream is None else stream.fileno() for stream in (sys.stdout, sys.stderr)]
+    for fd in fds:
+        if fd is not None and stat.S_ISFIFO(os.fstat(fd).st_mode):  # None: closed before the process began
+            os.set_blocking(fd, False)
+    return Stdout(fds[0])
+
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series beside every one
 

@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.inspection.rules.recipe import parse_recipe
-from app.recipes.snapshot import Known, Recipes
+from app.recipes.state import Known, Recipes
 from app.schemas.inspections import Labels
 from app.schemas.recipes import Activations
 from tests.app.conftest import GENEROUS, STRICT

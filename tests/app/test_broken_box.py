@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app.telemetry.stdout import LineHandler, Stdout
+from app.telemetry.metrics import LineHandler, Stdout
 from tests.app.test_faults import SLOW_SIDE, ask, head, metric, sent, until
 from tests.app.test_inspections import post, refused
 from tests.app.test_recipes import put

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from app.__main__ import main
+from app.access.auth import MOST_CALLERS, RateLimit
 from app.access.keys import SCOPES, KeyRing, KeysUnusable, add_key, read_keys, revoke_key
-from app.access.rate_limit import MOST_CALLERS, RateLimit
 from app.errors import RateLimited
 
 

@@ -12,8 +12,7 @@ from app.inspection.inspector import Inspector
 from app.inspection.results import Reason
 from app.inspection.rules.recipe import parse_recipe
 from app.report.captions import MOST, PLATE, Caption, write
-from app.report.overlay import COLOURS, draw
-from app.report.region_outlines import LIGHT
+from app.report.overlay import COLOURS, LIGHT, draw
 from tests.tiny_bundle import png, tiny_picture
 
 ANY = parse_recipe("name: any\n", "test")

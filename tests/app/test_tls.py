@@ -21,8 +21,8 @@ from cryptography.x509.oid import NameOID
 
 from app.__main__ import main
 from app.access.keys import add_key
+from app.server import TlsUnusable, tls_options
 from app.settings import Settings
-from app.tls import TlsUnusable, tls_options
 from tests.markdown import ROOT
 from tests.serving import Serving, serving
 
