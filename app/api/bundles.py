@@ -7,10 +7,11 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from app.access.auth import needs
 from app.api import openapi
-from app.api.bundle_answers import bundles_answer, candidate_answer, disagreements_answer, served_answer
-from app.api.inspections import TheService, each_once
-from app.api.json_body import read_json
+from app.api.dependencies import TheService, each_once, read_json
 from app.api.uploads import TEXT_TYPES
+from app.bundles.candidate import Candidate
+from app.bundles.registry import Lineup, Served
+from app.bundles.shadow import Shadow
 from app.errors import CandidateNotFound
 from app.schemas.bundles import (
     BundleChanges,
@@ -100,3 +101,53 @@ async def promote(service: TheService, asked: Annotated[Promote, Query()]) -> Se
 async def roll_back(service: TheService, by: Annotated[By, Query()]) -> ServedBundle:
     """Serve the bundle before the last promotion again, at once, since it is still in memory."""
     return served_answer(await service.bundles.roll_back(by))
+
+
+def served_answer(served: Served) -> ServedBundle:
+    """A bundle that judges, or did before."""
+    inspector = served.inspector
+    return ServedBundle(
+        name=inspector.bundle.name,
+        version=inspector.bundle.version,
+        artifact=inspector.session.artifact.name,
+        execution_provider=inspector.session.execution_provider,
+        since=served.since,
+        how=served.how,
+        kept=served.kept,
+        **served.by.model_dump(),
+    )
+
+
+def candidate_answer(candidate: Candidate) -> CandidateAnswer:
+    """The candidate, held against the recipes as they are now; blocks where they have changed."""
+    obstacle, misfits = candidate.fit()
+    return CandidateAnswer(
+        **candidate.bundle.model_dump(),
+        **candidate.by.model_dump(),
+        state=candidate.state,
+        since=candidate.since,
+        problem=candidate.problem,
+        obstacle=obstacle,
+        misfits=misfits,
+        shadow=None if candidate.shadow is None else candidate.shadow.counts,
+    )
+
+
+def bundles_answer(lineup: Lineup) -> BundlesAnswer:
+    """Everything at this moment; blocks, for it looks at the disk."""
+    try:
+        candidate = candidate_answer(lineup.candidate)
+    except CandidateNotFound:
+        candidate = None
+    return BundlesAnswer(
+        off=lineup.folder.off,
+        available=lineup.folder.there(),
+        active=None if lineup.active is None else served_answer(lineup.active),
+        previous=None if lineup.previous is None else served_answer(lineup.previous),
+        candidate=candidate,
+    )
+
+
+def disagreements_answer(shadow: Shadow) -> DisagreementsAnswer:
+    """What came of a shadow so far."""
+    return DisagreementsAnswer(counts=shadow.counts, latest=list(shadow.latest))

@@ -1,15 +1,73 @@
-"""Which form of an answer a request's `Accept` asks for (RFC 9110, section 12.5.1)."""
+"""What endpoints share: the service, the deadline, JSON bodies, the form of answer that is wanted."""
 
+import asyncio
+import json
 import re
+from collections import Counter
 from collections.abc import Iterable
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Header, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+
+from app.errors import RequestInvalid
+from app.schemas.inspections import Shape
+from app.service import Service
 
 _QUALITY = re.compile(r"[01](\.[0-9]{0,3})?")
+DEADLINE = "X-Deadline-Ms"
+LONGEST_DEADLINE_MS = 600_000
+S = TypeVar("S", bound=Shape)
+
+
+# Dependencies are coroutines though they await nothing: FastAPI has threads run plain functions, and each way
+# to a thread and back takes longer than all that these do.
+async def service_of(request: Request) -> Service:
+    """The service behind the app that serves this request."""
+    service: Service = request.app.state.service
+    return service
+
+
+async def ready_service_of(request: Request) -> Service:
+    """As `service_of`, but only if it judges pictures; raises NotReady before the body is read."""
+    service = await service_of(request)
+    service.readiness()
+    return service
+
+
+TheService = Annotated[Service, Depends(service_of)]
+ReadyService = Annotated[Service, Depends(ready_service_of)]
+DeadlineMs = Annotated[
+    int | None,
+    Header(
+        alias=DEADLINE,
+        ge=1,
+        le=LONGEST_DEADLINE_MS,
+        description="Milliseconds from the request's arrival after which the answer is of no use.",
+    ),
+]
+
+
+async def each_once(request: Request) -> None:
+    """Refuse a query parameter, or a deadline, given twice: one would win, and the other have been meant."""
+    counts = Counter(("query", name) for name, _ in request.query_params.multi_items())
+    counts["header", DEADLINE] = len(request.headers.getlist(DEADLINE))
+    twice = [place for place, count in counts.items() if count > 1]
+    wrong = [{"loc": place, "msg": "Given more than once; give it once"} for place in twice]
+    if wrong:
+        raise RequestValidationError(wrong)
+
+
+def deadline_of(milliseconds: int) -> float:
+    """The event loop's time, so many milliseconds from now."""
+    return asyncio.get_running_loop().time() + milliseconds / 1000
 
 
 def wants(accept: Iterable[str], media_type: str, instead_of: str) -> bool:
-    """Whether `Accept`, all lines of it, prefers one media type to the one that is answered otherwise.
+    """Whether `Accept`, all lines of it, prefers one media type to the default (RFC 9110, section 12.5.1).
 
-    Where it likes both as well, or says nothing, it is the other.
+    On a tie, or without Accept, the default wins.
     """
     ranges = [each for line in accept for each in line.split(",") if each.strip()]
     return _quality(ranges, media_type) > _quality(ranges, instead_of)
@@ -27,3 +85,21 @@ def _quality(ranges: Iterable[str], media_type: str) -> float:
         if name in exactness and _QUALITY.fullmatch(quality):
             found.append((exactness[name], float(quality)))
     return max(found)[1]
+
+
+def read_json(shape: type[S], text: str) -> S:
+    """What a body says; raises RequestInvalid naming each wrong field."""
+    try:
+        return shape.model_validate(json.loads(text, object_pairs_hook=_each_once))
+    except ValidationError as error:
+        wrong = [each | {"loc": ("body", *each["loc"])} for each in error.errors(include_input=False)]
+        raise RequestInvalid.of_validation(wrong) from error
+    except (ValueError, RecursionError) as error:
+        raise RequestInvalid(f"the body is not JSON as it should be: {error}") from error
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        raise ValueError("a key is given twice, and one of the two would be lost")
+    return content

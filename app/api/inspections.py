@@ -1,16 +1,13 @@
 """HTTP in, call, HTTP out: every endpoint, and no logic."""
 
-import asyncio
-from collections import Counter
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
 from app.access.auth import needs
 from app.api import openapi
-from app.api.dependencies import wants
+from app.api.dependencies import DeadlineMs, ReadyService, TheService, deadline_of, each_once, wants
 from app.api.docs_page import docs_page
 from app.api.parts import inspect_part
 from app.api.uploads import unless_client_leaves
@@ -24,50 +21,9 @@ from app.schemas.inspections import (
     Readiness,
 )
 from app.schemas.parts import PartAnswer
-from app.service import Service
 
-DEADLINE = "X-Deadline-Ms"
-LONGEST_DEADLINE_MS = 600_000
 open_router = APIRouter()  # for everyone: probes, and a page that holds nothing of this box
 router = APIRouter(dependencies=[needs("inspect")])
-
-
-# Dependencies are coroutines though they await nothing: FastAPI has threads run plain functions, and each way
-# to a thread and back takes longer than all that these do.
-async def service_of(request: Request) -> Service:
-    """The service behind the app that serves this request."""
-    service: Service = request.app.state.service
-    return service
-
-
-async def ready_service_of(request: Request) -> Service:
-    """As `service_of`, but only if it judges pictures; raises NotReady before the body is read."""
-    service = await service_of(request)
-    service.readiness()
-    return service
-
-
-TheService = Annotated[Service, Depends(service_of)]
-ReadyService = Annotated[Service, Depends(ready_service_of)]
-DeadlineMs = Annotated[
-    int | None,
-    Header(
-        alias=DEADLINE,
-        ge=1,
-        le=LONGEST_DEADLINE_MS,
-        description="Milliseconds from the request's arrival after which the answer is of no use.",
-    ),
-]
-
-
-async def each_once(request: Request) -> None:
-    """Refuse a query parameter, or a deadline, given twice: one would win, and the other have been meant."""
-    counts = Counter(("query", name) for name, _ in request.query_params.multi_items())
-    counts["header", DEADLINE] = len(request.headers.getlist(DEADLINE))
-    twice = [place for place, count in counts.items() if count > 1]
-    wrong = [{"loc": place, "msg": "Given more than once; give it once"} for place in twice]
-    if wrong:
-        raise RequestValidationError(wrong)
 
 
 @router.post(
@@ -172,8 +128,3 @@ async def metrics(service: TheService) -> Response:
 async def docs() -> HTMLResponse:
     """The OpenAPI document as a page."""
     return docs_page()
-
-
-def deadline_of(milliseconds: int) -> float:
-    """The event loop's time, so many milliseconds from now."""
-    return asyncio.get_running_loop().time() + milliseconds / 1000

@@ -8,24 +8,26 @@ from fastapi.responses import Response
 
 from app.access.auth import needs
 from app.api import openapi
-from app.api.dependencies import wants
-from app.api.inspections import DeadlineMs, ReadyService, deadline_of, each_once, service_of
-from app.api.json_body import read_json
-from app.api.recipe_answers import (
-    activations_answer,
-    recipe_answer,
-    recipe_entry,
-    recipes_answer,
-    version_answer,
+from app.api.dependencies import (
+    DeadlineMs,
+    ReadyService,
+    deadline_of,
+    each_once,
+    read_json,
+    service_of,
+    wants,
 )
 from app.api.uploads import TEXT_TYPES, unless_client_leaves
 from app.commands.dry_run import dry_run
+from app.inspection.rules.recipe import parse_recipe
 from app.inspection.rules.recipe import recipe_schema as json_schema
-from app.recipes.state import Edit
+from app.recipes.history import ActivationsChange, RecipeChange
+from app.recipes.state import Edit, State
 from app.schemas.inspections import Label, Labels, Options
 from app.schemas.recipes import (
     Activations,
     ActivationsAnswer,
+    Active,
     By,
     DryRunAnswer,
     RecipeAnswer,
@@ -180,3 +182,42 @@ async def activate(
     change = await asyncio.to_thread(service.store.activate, wanted, edit)
     _tag(response, change.version)
     return activations_answer(change)
+
+
+def version_answer(change: RecipeChange) -> VersionAnswer:
+    """A version without its content."""
+    return VersionAnswer(
+        **change.model_dump(include={"name", "version", "when", "who", "why", "key", "how"}),
+        deleted=change.text is None,
+    )
+
+
+def recipe_entry(state: State, change: RecipeChange) -> RecipeEntry:
+    """A version and where it is active: an earlier one is so nowhere."""
+    is_in_force = state.versions_of(change.name)[-1] is change
+    active = state.recipes.active(change.name) if is_in_force else Active(default=False, cameras=(), parts=())
+    misfit = state.recipes.misfit(change.name) if is_in_force else None
+    return RecipeEntry(**version_answer(change).model_dump(), active=active, misfit=misfit)
+
+
+def recipe_answer(state: State, change: RecipeChange) -> RecipeAnswer:
+    """A version in full; raises RecipeInvalid where its text is no recipe any more by today's schema."""
+    text = change.text or ""
+    recipe = parse_recipe(text, f"recipe {change.name} version {change.version}")
+    entry = recipe_entry(state, change)
+    about = version_answer(change).model_dump()
+    return RecipeAnswer(**about, active=entry.active, misfit=entry.misfit, text=text, recipe=recipe)
+
+
+def recipes_answer(state: State) -> RecipesAnswer:
+    """Every recipe in the version that is in force."""
+    names = state.recipes.names
+    return RecipesAnswer(recipes=[recipe_entry(state, state.version(name, None)) for name in names])
+
+
+def activations_answer(change: ActivationsChange | None) -> ActivationsAnswer:
+    """What is active; without a change nothing is, so that the default of the settings judges."""
+    if change is None:
+        return ActivationsAnswer(version=0, when=None, who=None, why=None, key=None)
+    about = change.model_dump(include={"version", "when", "who", "why", "key"})
+    return ActivationsAnswer(**change.activations.model_dump(), **about)

@@ -6,18 +6,17 @@ Nothing here is on the way of a picture. A swap is one assignment: whoever has b
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from app.bundles.candidate import Candidate, Judge, Stage, Way, name_of
-from app.bundles.served import Served
 from app.bundles.storage import BundleFolder, BundleJournal, bundle_to_serve
 from app.errors import BundleInUse, CandidateNotFound, NoPreviousBundle, VersionStale
 from app.inspection.inspector import Inspector
 from app.jobs.answers import model_used
 from app.jobs.job import Order
-from app.schemas.bundles import BundleName, CandidateAsked, Promote
+from app.schemas.bundles import BundleChange, BundleName, CandidateAsked, How, Promote
 from app.schemas.inspections import InspectionAnswer
 from app.schemas.recipes import By
 from app.settings import Settings
@@ -25,6 +24,38 @@ from app.telemetry.metrics import Metrics
 
 KEEP_AGAIN_S = 10.0
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A bundle in memory, since when and why; `kept`: it is served again after a restart."""
+
+    inspector: Inspector
+    since: datetime
+    how: How
+    by: By
+    kept: bool = True
+    from_setting: bool = False
+
+    def is_of_same_bundle(self, other: "Served") -> bool:
+        """Whether both are of one bundle, perhaps in sessions of their own."""
+        return self.inspector.bundle.manifest_sha256 == other.inspector.bundle.manifest_sha256
+
+    def change(self, number: int) -> BundleChange:
+        """The change that made it judge; `how` must not be `start`."""
+        bundle = self.inspector.bundle
+        return BundleChange.model_validate(
+            {
+                "number": number,
+                "when": self.since,
+                "how": self.how,
+                "name": bundle.name,
+                "version": bundle.version,
+                "manifest_sha256": bundle.manifest_sha256,
+                "from_setting": self.from_setting,
+                **self.by.model_dump(),
+            }
+        )
 
 
 class Lineup:
