@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from app import problems
 from app.access.auth import Doors, check_all_closed
 from app.api.bundles import router as bundle_router
 from app.api.docs_page import STATIC
+from app.api.error_handlers import install
 from app.api.inspections import open_router, router
 from app.api.middleware import Edge
 from app.api.openapi import DocumentedApp
@@ -50,7 +50,7 @@ def create_app(settings: Settings | None = None, traces: Traces | None = None) -
     app.include_router(bundle_router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     check_all_closed(app.routes)
-    problems.install(app, service.metrics)
+    install(app, service.metrics)
     app.add_middleware(Edge, metrics=service.metrics, traces=service.traces)
     return app
 

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problems: one table, and the handlers that apply it.
+"""Errors as RFC 9457 problems, by one table.
 
 docs/errors.md tells of every code; a test holds the table, the error tree and that page together.
 """
@@ -7,16 +7,14 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from app import errors as service
 from app.inspection import errors as core
 from app.inspection.errors import PasslineError
 from app.schemas.inspections import Cause, Problem, WrongFieldAnswer
-from app.telemetry.metrics import REQUEST_ID, Metrics
+from app.telemetry.metrics import REQUEST_ID
 
 MEDIA_TYPE = "application/problem+json"
 log = logging.getLogger(__name__)
@@ -112,31 +110,3 @@ def problem_of(error: PasslineError) -> Problem:
         fields=[WrongFieldAnswer.model_validate(each) for each in fields] or None,
         cause=None if cause is None else Cause(code=cause.code, detail=str(cause)),
     )
-
-
-def respond(error: BaseException, metrics: Metrics) -> Response:
-    """The response that answers any error; counts it."""
-    known = named(error)
-    problem = problem_of(known)
-    metrics.refused(problem)
-    response = Response(problem.model_dump_json(exclude_none=True), problem.status, media_type=MEDIA_TYPE)
-    if isinstance(known, service.Overloaded | service.RateLimited):
-        response.headers["Retry-After"] = str(known.retry_after_s)
-    if isinstance(known, service.KeyRequired):
-        response.headers["WWW-Authenticate"] = 'Bearer realm="passline"'
-    if isinstance(known, service.ScopeMissing):  # RFC 6750, section 3.1
-        response.headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{known.scope}"'
-    if isinstance(error, HTTPException):
-        response.headers.update(error.headers or {})  # Allow, for a method that is not served
-    return response
-
-
-def install(app: FastAPI, metrics: Metrics) -> None:
-    """Have every error that an endpoint raises on purpose, or the framework, answered as a problem."""
-
-    async def answer(_: Request, error: Exception) -> Response:
-        return respond(error, metrics)
-
-    metrics.foresee(error.code for error in TABLE)
-    for kind in (PasslineError, RequestValidationError, HTTPException):
-        app.add_exception_handler(kind, answer)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from app.api.uploads import Submission, Upload, Uploads
+from app.api.uploads import Uploads
 from app.bundles.registry import Lineup
 from app.bundles.tensorrt import build_beside, lacks_engine
 from app.errors import NotReady, Unexpected
@@ -15,7 +15,7 @@ from app.inspection.errors import PasslineError, RecipeInvalid
 from app.inspection.inference.threads import default_workers
 from app.inspection.inspector import Inspector
 from app.jobs.answers import batch_answer, model_answer, model_used
-from app.jobs.job import Order
+from app.jobs.job import Order, Submission, Upload
 from app.jobs.judging import in_time, judge
 from app.jobs.loading import Loaded, load, load_inspector, open_recipes
 from app.jobs.recovery import Recovery, renewed
@@ -25,9 +25,9 @@ from app.recipes.history import AnyChange, free_bytes
 from app.recipes.state import Recipes, State
 from app.recipes.store import RecipeStore
 from app.schemas.inspections import BatchAnswer, BatchItem, InspectionAnswer, ModelAnswer, Problem, Readiness
-from app.settings import Settings
+from app.settings import PackageMissing, Settings
 from app.telemetry.metrics import Metrics
-from app.telemetry.tracing import Traces, traces_to
+from app.telemetry.tracing import OFF, Traces
 
 T = TypeVar("T")
 REST = 4  # times as long as work beside the live pictures took
@@ -261,3 +261,18 @@ class Service:
         about["recipe"] = about.pop("name", None)  # a log record has a name of its own
         versions = {"old_version": change.version - 1, "new_version": change.version}
         log.info(f"{change.kind} changed", extra=about | versions)
+
+
+def traces_to(endpoint: str | None) -> Traces:
+    """Traces to the OTLP collector at this address; raises PackageMissing where its package is not there."""
+    if endpoint is None:
+        return OFF
+    try:
+        from app.telemetry.otel import collected
+
+        return collected(endpoint)
+    except ImportError as error:
+        raise PackageMissing(
+            f"PASSLINE_OTLP_ENDPOINT is set, but {error.name} is not installed; install passline[otel] or"
+            " unset the variable"
+        ) from error

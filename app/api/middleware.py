@@ -10,8 +10,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.error_handlers import respond
 from app.errors import HeadersTooLarge, Overloaded
-from app.problems import respond
 from app.telemetry.metrics import KEY_NAME, REQUEST_ID, Metrics
 from app.telemetry.tracing import OFF, Traces
 

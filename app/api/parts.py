@@ -2,10 +2,10 @@
 
 import logging
 
-from app.api.uploads import Submission, Upload
 from app.inspection.rules.part_model import resolve_parts
 from app.inspection.rules.part_verdict import ImageResult, judge_part
 from app.jobs.answers import model_used
+from app.jobs.job import Submission, Upload
 from app.problems import named
 from app.schemas.inspections import BatchItem, InspectionAnswer
 from app.schemas.parts import PartAnswer

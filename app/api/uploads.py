@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -19,8 +18,8 @@ from app.errors import (
     UploadTimeout,
     WrongField,
 )
-from app.inspection.decoding.raw import RawFrame
 from app.inspection.rules.recipe_text import MAX_RECIPE_CHARS
+from app.jobs.job import Submission, Upload
 from app.schemas.inspections import Labels, Options
 from app.settings import Settings
 
@@ -32,24 +31,6 @@ MAX_TEXT_BYTES = 4 * MAX_RECIPE_CHARS  # the most that UTF-8 makes of them
 LABEL_FIELDS = frozenset(Labels.model_fields)
 RETRY_S = 1
 PART_IMAGES = (2, 64)  # the fewest and the most of one part
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """One picture as it was sent, a file's bytes or a camera's frame, with its reference mask if any."""
-
-    filename: str | None
-    data: bytes | RawFrame
-    reference_mask: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A whole request: the pictures in the order they were sent, and what it says and asks of them."""
-
-    pictures: tuple[Upload, ...]
-    options: Options
-    candidate: str = ""
 
 
 class Uploads:

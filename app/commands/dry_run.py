@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from app.api.uploads import Submission, Upload
 from app.commands.folder import in_words, read, table
 from app.inspection.errors import PasslineError
 from app.inspection.rules.recipe import Recipe
-from app.jobs.job import Order
+from app.jobs.job import Order, Submission, Upload
 from app.jobs.judging import judge
 from app.jobs.loading import Loaded
 from app.problems import problem_of

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.api.uploads import Upload
 from app.inspection.errors import ImageUndecodable, PasslineError
+from app.jobs.job import Upload
 from app.jobs.judging import judge
 from app.jobs.loading import Loaded
 from app.schemas.inspections import InspectionAnswer, Options

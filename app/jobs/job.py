@@ -5,11 +5,29 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from app.api.uploads import Upload
 from app.errors import DeadlineExceeded
+from app.inspection.decoding.raw import RawFrame
 from app.inspection.inspector import Inspector
 from app.inspection.rules.recipe import Recipe
 from app.schemas.inspections import Options
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One picture as it was sent, a file's bytes or a camera's frame, with its reference mask if any."""
+
+    filename: str | None
+    data: bytes | RawFrame
+    reference_mask: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A whole request: the pictures in the order they were sent, and what it says and asks of them."""
+
+    pictures: tuple[Upload, ...]
+    options: Options
+    candidate: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.api.uploads import Upload
 from app.inspection.decoding.decode import DecodeLimits
 from app.inspection.inspector import Inspector
-from app.jobs.job import Order
+from app.jobs.job import Order, Upload
 from app.jobs.judging import judge
 from app.recipes.state import Known, Recipes, State
 from app.recipes.store import OnChange, RecipeStore

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from starlette.types import Scope
 
 from app.schemas.inspections import InspectionAnswer
-from app.settings import PackageMissing
 
 Ended = Callable[[str, int], None]  # told a request's route and status once it is over
 
@@ -27,18 +26,3 @@ class Traces:
 
 
 OFF = Traces()
-
-
-def traces_to(endpoint: str | None) -> Traces:
-    """Traces to the OTLP collector at this address; raises PackageMissing where its package is not there."""
-    if endpoint is None:
-        return OFF
-    try:
-        from app.telemetry.otel import collected
-
-        return collected(endpoint)
-    except ImportError as error:
-        raise PackageMissing(
-            f"PASSLINE_OTLP_ENDPOINT is set, but {error.name} is not installed; install passline[otel] or"
-            " unset the variable"
-        ) from error

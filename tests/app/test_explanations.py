@@ -15,7 +15,6 @@ import pytest
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
-from app.api.uploads import Upload
 from app.errors import DeadlineExceeded
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.inspector import Inspector
@@ -23,7 +22,7 @@ from app.inspection.mask_formats import from_png
 from app.inspection.results import Rule
 from app.inspection.rules.recipe import Recipe, Region
 from app.jobs.explanations import PRINTED_PX, explain
-from app.jobs.job import Order
+from app.jobs.job import Order, Upload
 from app.jobs.judging import judge
 from app.main import create_app
 from app.report import overlay

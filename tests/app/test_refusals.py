@@ -6,10 +6,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.api.middleware import MAX_HEADER_BYTES
-from app.api.uploads import Upload
 from app.errors import DeadlineExceeded
 from app.inspection.inspector import Inspector
-from app.jobs.job import Order
+from app.jobs.job import Order, Upload
 from app.jobs.judging import judge
 from app.schemas.inspections import Options
 from tests.app.test_inspections import post, refused

@@ -17,10 +17,11 @@ from opentelemetry.trace import SpanKind, StatusCode
 from starlette.testclient import TestClient
 
 from app.main import create_app
+from app.service import traces_to
 from app.settings import PackageMissing, Settings
 from app.telemetry.metrics import JsonLines
 from app.telemetry.otel import PATIENCE_S, Spans
-from app.telemetry.tracing import OFF, traces_to
+from app.telemetry.tracing import OFF
 from tests.app.test_batch import batch
 from tests.app.test_inspections import post
 from tests.markdown import ROOT
