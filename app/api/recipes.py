@@ -17,8 +17,8 @@ from app.api.dependencies import (
     service_of,
     wants,
 )
+from app.api.dry_run import dry_run
 from app.api.uploads import TEXT_TYPES, unless_client_leaves
-from app.commands.dry_run import dry_run
 from app.inspection.rules.recipe import parse_recipe
 from app.inspection.rules.recipe import recipe_schema as json_schema
 from app.recipes.history import ActivationsChange, RecipeChange

@@ -1,0 +1,64 @@
+"""What would have changed: an image inspected with the active recipe and with a candidate for its place."""
+
+from collections import Counter
+from dataclasses import replace
+
+from app.inspection.rules.recipe import Recipe
+from app.jobs.job import Order
+from app.jobs.judging import judge
+from app.recipes.state import Known, Recipes
+from app.schemas.inspections import InspectionAnswer, Labels, Problem
+from app.schemas.recipes import DryRunAnswer, DryRunCounts, DryRunItem, Judged
+
+Both = tuple[Judged, Judged]
+
+
+def in_force(recipes: Recipes, candidate: Recipe, labels: Labels) -> Known:
+    """What a candidate is compared with; raises RecipeUnknown.
+
+    It is the recipe that the labels name, else the candidate's namesake, else what is active for the labels.
+    """
+    if labels.recipe is None and candidate.name in recipes.names:
+        return recipes.find(candidate.name)
+    return recipes.choose(labels)
+
+
+def compare(candidate: Recipe, order: Order) -> Both:
+    """Judge a picture by its order's recipe and by the candidate; raises a PasslineError.
+
+    Each time from the pixels on, so that all that a recipe decides is decided as it would be at the line.
+    """
+    now = judge(order)
+    order.check()
+    return _judged(now), _judged(judge(replace(order, recipe=candidate)))
+
+
+def _judged(answer: InspectionAnswer) -> Judged:
+    return Judged(verdict=answer.verdict, reasons=answer.reasons)
+
+
+def dry_run_item(filename: str | None, outcome: Both | Problem) -> DryRunItem:
+    """What is answered for one image: both verdicts, or the problem in their place."""
+    if isinstance(outcome, Problem):
+        return DryRunItem(filename=filename, now=None, then=None, problem=outcome)
+    return DryRunItem(filename=filename, now=outcome[0], then=outcome[1], problem=None)
+
+
+def dry_run_answer(now: Known, candidate: Recipe, items: list[DryRunItem]) -> DryRunAnswer:
+    """The whole answer: the images' items, and how many verdicts change in which way."""
+    judged = [(item.now.verdict, item.then.verdict) for item in items if item.now and item.then]
+    changes = Counter(f"{before}_to_{after}" for before, after in judged if before != after)
+    counts = DryRunCounts(
+        images=len(items),
+        unchanged=len(judged) - changes.total(),
+        changed=changes.total(),
+        problems=len(items) - len(judged),
+        changes=dict(changes),
+    )
+    return DryRunAnswer(
+        recipe=now.recipe.name,
+        recipe_version=now.version,
+        candidate=candidate.name,
+        counts=counts,
+        results=items,
+    )
