@@ -14,6 +14,7 @@ from app.api.inspections import open_router, router
 from app.api.middleware import Edge
 from app.api.openapi import DocumentedApp
 from app.api.recipes import router as recipe_router
+from app.api.uploads import Uploads
 from app.service import Service
 from app.settings import Settings
 from app.telemetry.tracing import Traces
@@ -43,6 +44,7 @@ def create_app(settings: Settings | None = None, traces: Traces | None = None) -
         lifespan=_lifespan,
     )
     app.state.service = service
+    app.state.uploads = _uploads(service)
     app.state.doors = Doors(service.settings)
     app.include_router(open_router)
     app.include_router(router)
@@ -53,6 +55,14 @@ def create_app(settings: Settings | None = None, traces: Traces | None = None) -
     install(app, service.metrics)
     app.add_middleware(Edge, metrics=service.metrics, traces=service.traces)
     return app
+
+
+def _uploads(service: Service) -> Uploads:
+    """Reads bodies; the service's metrics tell how much memory they hold."""
+    uploads = Uploads(service.settings)
+    what = "Memory that the bodies of requests hold."
+    service.metrics.watch("upload_bytes", what, lambda: uploads.held_bytes)
+    return uploads
 
 
 @asynccontextmanager

@@ -7,7 +7,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from app.api.uploads import Uploads
 from app.bundles.registry import Lineup
 from app.bundles.tensorrt import build_beside, lacks_engine
 from app.errors import NotReady, Unexpected
@@ -42,7 +41,6 @@ class Service:
         self.settings = settings
         self.traces = traces or traces_to(settings.otlp_endpoint)
         self.metrics = Metrics(settings.max_cameras, settings.drift_window)
-        self.uploads = Uploads(settings)
         self._scheduler = Scheduler(
             settings.workers or default_workers(settings.threads), settings.queue_size
         )
@@ -63,7 +61,6 @@ class Service:
             "1 while what judges is what the next start would serve, else 0.",
             lambda: float(self.bundles.active is None or self.bundles.active.kept),
         )
-        watch("upload_bytes", "Memory that the bodies of requests hold.", lambda: self.uploads.held_bytes)
         watch("disk_free_bytes", "Room for recipes on their disk.", lambda: free_bytes(settings.recipes_dir))
 
     async def start(self) -> None:

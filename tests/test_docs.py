@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.inspection.bundle.bundle import Bundle
-from app.service import Service
+from app.main import create_app
 from app.settings import NOT_OURS, Settings, variable
 from tests import readme_figures
 from tests.markdown import ROOT, anchors, links, pages, prose
@@ -131,7 +131,7 @@ def test_every_setting_named_exists() -> None:
 
 
 def test_every_metric_named_exists() -> None:
-    metrics = Service(Settings()).metrics
+    metrics = create_app(Settings()).state.service.metrics
     known = set(re.findall(r"^# TYPE (\w+)", metrics.text().decode(), flags=re.MULTILINE))
     for page in pages():
         named = set(re.findall(r"`(passline_[a-z_]+)`", page.read_text(encoding="utf-8")))

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from app.access.auth import needs
 from app.api import openapi
-from app.api.dependencies import TheService, each_once, read_json
+from app.api.dependencies import TheService, each_once, read_json, uploads_of
 from app.api.uploads import TEXT_TYPES
 from app.bundles.candidate import Candidate
 from app.bundles.registry import Lineup, Served
@@ -50,7 +50,7 @@ async def changes(service: TheService) -> BundleChanges:
 )
 async def propose(request: Request, service: TheService, by: Annotated[By, Query()]) -> CandidateAnswer:
     """Begin to load the candidate while the active bundle judges on, or change whether it is in shadow."""
-    asked = read_json(CandidateAsked, await service.uploads.text(request, (JSON,)))
+    asked = read_json(CandidateAsked, await uploads_of(request).text(request, (JSON,)))
     candidate = await service.bundles.propose(asked, by)
     return await asyncio.to_thread(candidate_answer, candidate)
 

@@ -11,6 +11,7 @@ from fastapi import Depends, Header, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
+from app.api.uploads import Uploads
 from app.errors import RequestInvalid
 from app.schemas.inspections import Shape
 from app.service import Service
@@ -34,6 +35,12 @@ async def ready_service_of(request: Request) -> Service:
     service = await service_of(request)
     service.readiness()
     return service
+
+
+def uploads_of(request: Request) -> Uploads:
+    """What reads the bodies of requests."""
+    uploads: Uploads = request.app.state.uploads
+    return uploads
 
 
 TheService = Annotated[Service, Depends(service_of)]

@@ -7,7 +7,15 @@ from fastapi.responses import HTMLResponse, Response
 
 from app.access.auth import needs
 from app.api import openapi
-from app.api.dependencies import DeadlineMs, ReadyService, TheService, deadline_of, each_once, wants
+from app.api.dependencies import (
+    DeadlineMs,
+    ReadyService,
+    TheService,
+    deadline_of,
+    each_once,
+    uploads_of,
+    wants,
+)
 from app.api.docs_page import docs_page
 from app.api.parts import inspect_part
 from app.api.uploads import unless_client_leaves
@@ -49,7 +57,7 @@ async def inspect(
     as_page = wants(request.headers.getlist("accept"), "text/html", "application/json")
     if as_page:
         options = options.model_copy(update={"certificate": True})
-    async with service.uploads.single(request, options) as submission:
+    async with uploads_of(request).single(request, options) as submission:
         answer = await unless_client_leaves(request, service.inspect(submission, deadline))
     return HTMLResponse(answer.certificate, headers=openapi.PAGE_HEADERS) if as_page else answer
 
@@ -70,7 +78,7 @@ async def inspect_batch(
 ) -> BatchAnswer:
     """Judge each picture of the repeated form field `images` by itself: a bad one never fails the others."""
     deadline = deadline_of(deadline_ms or service.settings.batch_deadline_ms)
-    async with service.uploads.batch(request, options) as submission:
+    async with uploads_of(request).batch(request, options) as submission:
         return await unless_client_leaves(request, service.inspect_batch(submission, deadline))
 
 
@@ -90,7 +98,7 @@ async def inspect_images_of_part(
 ) -> PartAnswer:
     """Inspect each image of the repeated form field `image`, and give the part one verdict by the recipe."""
     deadline = deadline_of(deadline_ms or service.settings.batch_deadline_ms)
-    async with service.uploads.part(request, options) as submission:
+    async with uploads_of(request).part(request, options) as submission:
         return await unless_client_leaves(request, inspect_part(service, submission, deadline))
 
 

@@ -15,6 +15,7 @@ from app.api.dependencies import (
     each_once,
     read_json,
     service_of,
+    uploads_of,
     wants,
 )
 from app.api.dry_run import dry_run
@@ -129,7 +130,7 @@ async def put(
 ) -> RecipeEntry:
     """Make the body the recipe's next version, in force at once; what is being inspected keeps its own."""
     store = service.store
-    text = await service.uploads.text(request)
+    text = await uploads_of(request).text(request)
     change = await asyncio.to_thread(store.put, name, text, edit)
     _tag(response, change.version)
     return recipe_entry(store.state, change)
@@ -156,7 +157,7 @@ async def dry_run_pictures(
     """Judge each picture of `images` by the recipe in force and by `candidate`; nothing is changed."""
     deadline = deadline_of(deadline_ms or service.settings.batch_deadline_ms)
     options = Options(mask="none", **labels.model_dump())
-    async with service.uploads.batch(request, options, with_candidate=True) as submission:
+    async with uploads_of(request).batch(request, options, with_candidate=True) as submission:
         return await unless_client_leaves(request, dry_run(service, submission, deadline))
 
 
@@ -178,7 +179,7 @@ async def activate(
     request: Request, response: Response, service: RecipeService, edit: TheEdit
 ) -> ActivationsAnswer:
     """Make the body what is active, whole and at once; what is being inspected keeps its recipe."""
-    wanted = read_json(Activations, await service.uploads.text(request, (JSON,)))
+    wanted = read_json(Activations, await uploads_of(request).text(request, (JSON,)))
     change = await asyncio.to_thread(service.store.activate, wanted, edit)
     _tag(response, change.version)
     return activations_answer(change)

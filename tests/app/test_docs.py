@@ -3,7 +3,7 @@
 import re
 
 from app.api.examples import INSPECTION
-from app.service import Service
+from app.main import create_app
 from app.settings import Settings
 from tests.markdown import ROOT
 
@@ -16,5 +16,5 @@ def test_every_field_of_the_answer_is_told_of() -> None:
 
 
 def test_every_metric_is_told_of() -> None:
-    for family in Service(Settings()).metrics.registry.collect():
+    for family in create_app(Settings()).state.service.metrics.registry.collect():
         assert family.name.removeprefix("passline_queue") in PAGE, family.name
