@@ -16,6 +16,9 @@ from app.inspection.bundle.bundle import MANIFEST, Bundle
 from app.inspection.rules.recipe import Recipe
 from training.config import ConfigError
 
+ARTIFACTS = "artifacts.json"  # in a run's folder: what was tried beside fp32
+CALIBRATION = "calibration.json"  # how well the probabilities of fp32 are calibrated
+
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
@@ -61,3 +64,14 @@ def write_recipe(path: Path, recipe: Recipe) -> bytes:
     """Write a recipe as YAML without its unset fields; return the bytes."""
     write_text(path, yaml.safe_dump(recipe.model_dump(mode="json", exclude_unset=True), sort_keys=False))
     return path.read_bytes()
+
+
+def require(path: Path, step: str) -> None:
+    """Raise ConfigError where the result of an earlier step is missing."""
+    if not path.is_file():
+        raise ConfigError(f"{path} is missing; run the step {step} first")
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a file in one go."""
+    write_text(path, json.dumps(value, indent=2) + "\n")

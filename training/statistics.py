@@ -1,6 +1,12 @@
-"""Exact binomial (Clopper-Pearson) bounds of a rate, and how many trials would prove one."""
+"""Exact binomial (Clopper-Pearson) bounds of a rate, trials that would prove one; reliability diagrams."""
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 from scipy.special import betaincinv
+
+BINS = 10
 
 
 def interval(events: int, trials: int, confidence: float) -> tuple[float, float]:
@@ -31,3 +37,34 @@ def trials_needed(events: int, rate: float, confidence: float) -> int:
         else:
             enough = middle
     return enough
+
+
+def reliability(
+    probability: NDArray[np.floating[Any]],
+    cases: NDArray[np.floating[Any]],
+    positives: NDArray[np.floating[Any]],
+) -> dict[str, Any] | None:
+    """The reliability diagram in 10 bins of one width, and the expected calibration error (ECE).
+
+    For each probability, float [N], `cases` says how many cases have it and `positives` how many of these are
+    defective. None without any case. Source: Guo et al., On Calibration of Modern Neural Networks, 2017.
+    """
+    total = float(cases.sum())
+    if not total:
+        return None
+    places = np.minimum((probability * BINS).astype(int), BINS - 1)
+    weights = np.bincount(places, cases, BINS)
+    expected = np.bincount(places, probability * cases, BINS)
+    observed = np.bincount(places, positives, BINS)
+    return {
+        "ece": round(float(np.abs(expected - observed).sum()) / total, 4),
+        "bins": [
+            {
+                "cases": int(weights[k]),
+                "mean_probability": round(float(expected[k] / weights[k]), 4),
+                "defective_share": round(float(observed[k] / weights[k]), 4),
+            }
+            for k in range(BINS)
+            if weights[k]
+        ],
+    }

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from app.inspection.bundle.calibration import Curve, ProbabilityCalibration
-from training.evaluation.calibration_chart import calibration_chart
-from training.evaluation.reliability import reliability
+from training.evaluation.report import calibration_chart
 from training.html_report import chart
+from training.statistics import reliability
 from training.thresholds import calibration as fitted
 from training.thresholds.calibration import Calibrated, LevelCounts, _folds
 from training.thresholds.predictions import Scored

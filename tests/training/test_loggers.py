@@ -7,7 +7,7 @@ from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger
 from mlflow.tracking import MlflowClient
 
 from training.config import ConfigError, RunConfig
-from training.model.loggers import MLFLOW_SERVER, loggers
+from training.model.finetune import MLFLOW_SERVER, loggers
 
 CONFIG = RunConfig(stage="small", name="parts", version="3")
 

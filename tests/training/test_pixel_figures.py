@@ -7,7 +7,7 @@ from scipy import ndimage
 from sklearn.metrics import average_precision_score
 
 from training.evaluation.pixels import PixelLevels
-from training.evaluation.reliability import reliability
+from training.statistics import reliability
 
 Maps = list[tuple[NDArray[np.uint8], NDArray[np.uint16]]]
 

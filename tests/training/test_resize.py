@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.data.resize import resize_bits
+from training.data.pictures import resize_bits
 
 SCALES = (0.75, 0.5, 0.4, 0.25)
 DRAWS = 500

@@ -19,9 +19,8 @@ from training.transplant.crops import Crops, around, clean_crops, real_crops
 from training.transplant.donors import Donor, Marked, Sides, cut_donors, regions, shown_classes
 from training.transplant.embedding import Features, frozen_encoder
 from training.transplant.measure import ARMS, Study, measure_transplants
-from training.transplant.pictures import transplanted_pictures
 from training.transplant.plausibility import screen
-from training.transplant.transplant import Settings, transplant
+from training.transplant.transplant import Settings, transplant, transplanted_pictures
 from training.transplant.write import write_transplants
 
 WAYS: tuple[Way, ...] = ("normal", "mixed", "reflectance")

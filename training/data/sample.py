@@ -1,5 +1,7 @@
 """The one form in which every reader hands over its labelled pictures."""
 
+import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,10 +11,11 @@ from typing import Literal, Protocol
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
 from app.inspection.decoding.decode import DecodeLimits, decode
 from app.inspection.errors import ImageError
-from training.data.class_names import wrong_name
+from app.inspection.types import Name
 
 Pixels = NDArray[np.uint8]
 Bits = NDArray[np.uint16]  # class bits: bit k - 1 is set where a pixel shows class k; classes may overlap
@@ -21,6 +24,9 @@ Published = Literal["train", "validation", "test"]
 
 MAX_CLASSES = 16  # as many as class bits have room for
 _BIT_OF_NUMBER = np.array([0, *(1 << k for k in range(MAX_CLASSES))], np.uint16)
+_NAME: TypeAdapter[str] = TypeAdapter(Name)
+# Good pictures are called so, and the files of golden samples: NAME.png with NAME.mask.png, good-2.png.
+_TAKEN = re.compile(r"good(-\d+)?|.*\.mask", re.IGNORECASE)
 
 
 class DatasetError(ValueError):
@@ -180,3 +186,37 @@ def _grey(blob: Blob, name: str) -> Pixels:
     with named(name, blob):
         pixels = decode(blob.read(), DecodeLimits())
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8) if pixels.ndim == 3 else pixels
+
+
+def wrong_name(names: Sequence[str]) -> str | None:
+    """Say what is wrong with the first name that no bundle can hold, and what would be right; None if none.
+
+    Names that differ in upper and lower case alone count as one: some file systems do not tell them apart.
+    """
+    before: dict[str, str] = {}
+    for name in names:
+        if not _is_spelled_well(name):
+            return (
+                f"'{name}' cannot name a defect class: at most 64 letters without accents, digits, '.', '_' "
+                f"and '-' can, a letter or digit first; call it '{_spelled_well(name)}'"
+            )
+        if _TAKEN.fullmatch(name):
+            return f"'{name}' cannot name a defect class: golden samples are called so; call it otherwise"
+        if other := before.get(name.lower()):
+            return f"'{other}' and '{name}' cannot name two defect classes; give each a name of its own"
+        before[name.lower()] = name
+    return None
+
+
+def _is_spelled_well(name: str) -> bool:
+    try:
+        _NAME.validate_python(name)
+    except ValidationError:
+        return False
+    return True
+
+
+def _spelled_well(name: str) -> str:
+    letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", letters).strip("._-")[:64]
+    return "defect" if not name or _TAKEN.fullmatch(name) else name

@@ -10,7 +10,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from app.inspection.bundle.calibration import Curve
 from training.evaluation.judged import Judged
 from training.evaluation.pixels import PixelLevels
-from training.evaluation.reliability import reliability
+from training.statistics import reliability
 
 MOST_POINTS = 200  # of a curve in evaluation.json; figures are computed from all
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.sample import Bits, Pixels
-from training.evaluation.reliability import reliability
+from training.statistics import reliability
 
 AUPRO_LIMIT = 0.3  # the false-positive rate up to which Bergmann et al. integrate
 LEVELS = 256

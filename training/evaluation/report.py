@@ -1,5 +1,6 @@
 """The page of an evaluation: everything that evaluation.json holds, and the worst pictures."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,13 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from training.evaluation.calibration_chart import calibration_chart
 from training.evaluation.gallery import Shown
 from training.html_report import chart, picture, write_report
 
 Figures = Mapping[str, Any]
 RATES = ("accuracy", "precision", "recall", "escape_rate", "overkill_rate")
 SLICE_FIGURES = ("escape_rate", "overkill_rate", "dice")
+COLUMNS = 4
 
 
 def write_evaluation_report(
@@ -131,3 +132,28 @@ def _diagram(axes: Axes, diagrams: Mapping[str, Figures | None], title: str) -> 
             x, y = zip(*((b["mean_probability"], b["defective_share"]) for b in diagram["bins"]), strict=True)
             axes.plot(x, y, marker="o", label=f"{name}, ECE {diagram['ece']:.3f}")
             axes.legend()
+
+
+def calibration_chart(report: Mapping[str, Any]) -> Figure:
+    """Draw the report of `calibrate`: the picture, any defect, and each class."""
+    outputs = {"picture": report["image"], "any defect": report["any_defect"]} | report["classes"]
+    columns = min(COLUMNS, len(outputs))
+    rows = math.ceil(len(outputs) / columns)
+    figure = Figure(figsize=(3.2 * columns, 3.2 * rows), layout="constrained")
+    places = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, (name, output) in zip(places, outputs.items(), strict=False):
+        _reliability(axes, name, output)
+    for axes in places[len(outputs) :]:
+        axes.remove()
+    return figure
+
+
+def _reliability(axes: Axes, name: str, output: Mapping[str, Any]) -> None:
+    axes.set(title=f"{name}: {output['method']}", xlabel="mean probability", ylabel="share of defects")
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.plot((0, 1), (0, 1), color="grey", linestyle=":")
+    for when in ("before", "after"):
+        if (diagram := output[when]) is not None:
+            points = [(each["mean_probability"], each["defective_share"]) for each in diagram["bins"]]
+            axes.plot(*zip(*points, strict=True), marker="o", label=f"{when}, ECE {diagram['ece']:.4f}")
+            axes.legend(fontsize="small")

@@ -1,6 +1,7 @@
 """One stage of fine-tuning with Lightning: fit, keep the best averaged weights by validation."""
 
 import json
+import os
 import pickle
 import time
 import warnings
@@ -19,6 +20,7 @@ from lightning.pytorch.callbacks import (
     LearningRateMonitor,
     ModelCheckpoint,
 )
+from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
@@ -28,7 +30,6 @@ from training.config import ConfigError, FitConfig, RunConfig
 from training.data.datamodule import Batch, SurfaceDataModule
 from training.files import write_text, written_whole
 from training.model.cpu_speed import computed_precision, depthwise_in_float32, keep_freed_memory
-from training.model.loggers import loggers
 from training.model.losses import segmentation_loss
 from training.model.segmenter import Segmenter, image_probability
 from training.model.strategies import TrainingPlan
@@ -40,6 +41,8 @@ EXPECTED_WARNINGS = (
 )
 
 COST = "cost.json"
+MLFLOW_SERVER = "MLFLOW_TRACKING_URI"  # MLflow's own variable
+MLFLOW_RUN = "mlflow-run"  # a file with the run's id: a resumed fit goes on in it
 
 
 class FineTuning(L.LightningModule):
@@ -219,3 +222,35 @@ def _load_checkpoint(path: Path) -> Any:
         raise ConfigError(
             f"{path} is not readable ({error}); remove the folder {path.parent} to fit this stage anew"
         ) from error
+
+
+def loggers(config: RunConfig, directory: Path) -> list[Logger]:
+    """Return the loggers of a fit that works in `directory`.
+
+    Raises ConfigError where MLFLOW_TRACKING_URI is set, but MLflow is not installed or does not answer.
+    """
+    tensorboard = TensorBoardLogger(directory, name=None, version="logs")
+    server = os.environ.get(MLFLOW_SERVER)
+    return [tensorboard, _mlflow(config, directory, server)] if server else [tensorboard]
+
+
+def _mlflow(config: RunConfig, directory: Path, server: str) -> MLFlowLogger:
+    try:
+        from mlflow.exceptions import MlflowException
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{MLFLOW_SERVER} is set, but MLflow is not installed: pip install mlflow-skinny, or unset it"
+        ) from error
+    known = directory / MLFLOW_RUN
+    try:
+        logger = MLFlowLogger(
+            experiment_name=config.name,
+            run_name=f"{config.name} {config.version}",
+            tracking_uri=server,
+            run_id=known.read_text(encoding="utf-8") if known.exists() else None,
+        )
+        logger.log_hyperparams(config.model_dump(mode="json"))
+    except MlflowException as error:
+        raise ConfigError(f"{MLFLOW_SERVER}: {error}") from error
+    write_text(known, str(logger.run_id))
+    return logger

@@ -6,9 +6,8 @@ from app.inspection.bundle.artifact import Artifact
 from app.inspection.bundle.bundle import MANIFEST, Bundle
 from training.bundle.artifacts.make import Source, make_artifacts
 from training.config import ArtifactName, ConfigError
-from training.files import read_json, write_manifest
+from training.files import ARTIFACTS, CALIBRATION, read_json, require, write_json, write_manifest
 from training.run import Run
-from training.steps.files import ARTIFACTS, CALIBRATION, require, write_json
 from training.steps.fit import known_pictures, split
 from training.steps.unseen import unseen_by
 from training.thresholds.input_gate import with_gates

@@ -19,11 +19,10 @@ from training.evaluation.gate import gate_figures, generated_products
 from training.evaluation.judged import Judged, judge_samples
 from training.evaluation.parity import parity
 from training.evaluation.report import write_evaluation_report
-from training.files import read_json, sha256_of
+from training.files import ARTIFACTS, CALIBRATION, read_json, sha256_of, write_json
 from training.model.segmenter import Segmenter
 from training.run import Run
 from training.steps.artifacts import artifacts_are_made, others_wanted, set_artifacts, with_thresholds
-from training.steps.files import ARTIFACTS, CALIBRATION, write_json
 from training.steps.fit import split
 from training.steps.unseen import unseen_by
 from training.thresholds.learn import learn_artifact

@@ -11,10 +11,9 @@ from training.data.datamodule import input_contract
 from training.data.pictures import load_pictures
 from training.data.sources import data_sources
 from training.data.splits import Splits
-from training.files import write_text
+from training.files import require, write_json, write_text
 from training.model.segmenter import Segmenter
 from training.run import MADE_WITH, WEIGHTS, Run, made_with
-from training.steps.files import require, write_json
 from training.steps.fit import split
 
 PARITY_PICTURES = 24

@@ -3,26 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from training.config import ConfigError, GateConfig, load_run_config
-from training.data.datamodule import SurfaceDataModule
+from app.inspection.decoding.decode import DecodeLimits, decode
+from app.inspection.inference.tiling import plan_tiles
+from training.config import ConfigError, GateConfig, RunConfig, load_run_config
+from training.data.datamodule import SurfaceDataModule, input_contract
 from training.data.generators import classes_with_generated, make_generator
 from training.data.pictures import GeneratedPictures, Joined, LoadedPictures, load_pictures
 from training.data.registry import read_dataset
-from training.data.sample import Sample
+from training.data.sample import Dataset, DatasetError, Sample, named
 from training.data.splits import Splits, make_splits
-from training.files import read_json, read_weights
+from training.files import read_json, read_weights, require, write_json
 from training.model.finetune import fit
 from training.model.segmenter import Segmenter, build_segmenter, transfer
 from training.model.strategies import STRATEGIES, starting_model
 from training.run import MADE_WITH, WEIGHTS, Run
-from training.steps.files import require, write_json
-from training.steps.preconditions import check_set
 from training.thresholds.input_gate import Known, check_enough, training_pictures
-from training.transplant.pictures import transplanted_pictures
-from training.transplant.transplant import Settings
+from training.transplant.transplant import Settings, transplanted_pictures
 
 # Of another kind of decoder nothing is taken over: what fits by shape is of other layers.
 OF_DECODER = ("unet.decoder.", "unet.segmentation_head.")
+_JUDGED = ("calibration", "test")  # by the bundle, as the service judges
 
 
 def split(run: Run) -> tuple[tuple[str, ...], Splits]:
@@ -98,3 +98,41 @@ def known_pictures(
 ) -> list[Known]:
     """The pictures that the input gate learns from, in their own scale."""
     return training_pictures(samples, _generated(run, classes, 1.0), config.pictures)
+
+
+def check_set(config: RunConfig, dataset: Dataset, splits: Splits) -> None:
+    """Refuse what the steps after the fit would refuse, and tell how many pictures no split has.
+
+    This decodes the pictures that those steps judge. Raises ConfigError for a severity of no class;
+    DatasetError for a picture that the service would refuse, such as one below the least side, for a mask
+    that does not fit, and for a calibration split without any mask.
+    """
+    unknown = sorted(set(config.severity) - set(dataset.classes))
+    if unknown:
+        raise ConfigError(f"severity names {unknown[0]}; the classes are {', '.join(dataset.classes)}")
+    judged = _JUDGED if config.split.folds is None else tuple(splits)
+    marked = {part: _marked(config, splits, part) for part in judged}
+    if not marked[judged[0]]:
+        raise DatasetError(
+            f"no defective image of the {judged[0]} split has a mask, and thresholds are chosen on masks: "
+            "mark the defects of more images, or give that split a larger share"
+        )
+    if left_out := len(dataset.samples) - sum(map(len, splits.values())):
+        print(
+            f"{left_out} of {len(dataset.samples)} pictures are in no split: they are beyond train_share, or "
+            "of groups in the published test split",
+            flush=True,
+        )
+
+
+def _marked(config: RunConfig, splits: Splits, part: str) -> int:
+    """How many defective pictures of a split have a mask that marks something."""
+    contract = input_contract(config.model)
+    limits = DecodeLimits(min_side_px=contract.min_side_px)
+    count = 0
+    for sample in splits[part]:
+        with named(sample.name, sample.image):
+            height, width = decode(sample.image.read(), limits).shape[:2]
+            plan_tiles(height, width, contract)
+        count += sample.defective and sample.class_bits((height, width)) is not None
+    return count

@@ -15,8 +15,8 @@ from training.bundle.publish import (
 )
 from training.bundle.publish import publish as publish_bundle
 from training.data.generators import make_generator
+from training.files import require
 from training.run import Run
-from training.steps.files import require
 from training.steps.fit import split
 
 

@@ -16,7 +16,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from app.inspection.bundle.calibration import Curve, ProbabilityCalibration
 from training.data.sample import class_mask
-from training.evaluation.reliability import reliability
+from training.statistics import reliability
 from training.thresholds.predictions import Scored
 
 LEVELS = 256

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.resize import resize_bits
+from training.data.pictures import resize_bits
 from training.data.sample import MAX_CLASSES, Bits, Pixels, Size, class_mask
 
 Flags = NDArray[np.bool_]

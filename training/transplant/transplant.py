@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from training.data.sample import Bits, Pixels
+from training.data.pictures import LoadedPictures, Picture
+from training.data.sample import Bits, DatasetError, Pixels, Sample
 from training.transplant.candidates import Candidate, Generator
 from training.transplant.crops import clean_crops, generated_crops, real_crops
 from training.transplant.donors import Marked, cut_donors
@@ -90,3 +91,25 @@ def transplant(
 
 def _labelled(candidate: Candidate) -> tuple[Pixels, Bits]:
     return candidate.pixels, candidate.bits
+
+
+def transplanted_pictures(
+    samples: Sequence[Sample], pictures: Sequence[Picture], count: int, seed: int, settings: Settings
+) -> LoadedPictures:
+    """Return up to `count` transplants of the training split, and print what became of the others.
+
+    `pictures` are the `samples` of that split, loaded at the trained pixel scale; the transplants have the
+    same scale. Raises DatasetError where there is nothing to make them from.
+    """
+    good = [picture.pixels for picture in pictures if not picture.defective]
+    defective = [
+        Marked(picture.pixels, picture.bits, sample.group)
+        for sample, picture in zip(samples, pictures, strict=True)
+        if picture.defective and picture.bits is not None
+    ]
+    try:
+        made = transplant(good, defective, count, seed, settings)
+    except ValueError as error:
+        raise DatasetError(f"no defect can be transplanted: {error}") from error
+    print(made.summary(), flush=True)
+    return LoadedPictures(Picture(pixels, bits, True) for pixels, bits in made.pictures)
