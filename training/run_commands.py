@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.rules.recipe import describe
-from training.bundle.artifacts.latency import inspector_of
 from training.config import ConfigError, OperatingPointConfig, StageName, load_config
 from training.data.registry import read_dataset
 from training.data.splits import part_of, published_part
@@ -17,6 +16,7 @@ from training.evaluation.run import EvaluateOptions, evaluate_bundle
 from training.files import read_json
 from training.pipeline import go
 from training.run import Request, Run
+from training.sessions import inspector_of
 from training.steps.publish import check_publishing
 from training.studies.compare_strategies import compare_strategies, strategy_names
 from training.studies.comparison import markdown

@@ -13,10 +13,11 @@ from tests.convolving_bundle import DECODER, ENCODER, HEAD, TILE, write_convolvi
 from tests.tiny_bundle import sha256, write_tiny_bundle
 from training.bundle.artifacts.budget import Answers, answers, held_against
 from training.bundle.artifacts.convert import OUTSIDE, Quantiser, layers_of, write_fp16
-from training.bundle.artifacts.latency import inspector_of, ratios, share_out
+from training.bundle.artifacts.latency import ratios, share_out
 from training.bundle.artifacts.make import Source, make_artifacts, quantisation_samples
 from training.config import OperatingPointConfig
 from training.data.splits import Splits
+from training.sessions import inspector_of
 from training.thresholds.learn import Unseen
 from training.thresholds.predictions import score
 

@@ -11,11 +11,11 @@ from app.inspection.inspector import Inspector
 from app.inspection.results import Verdict
 from app.inspection.rules.part_model import PartModel
 from tests.tiny_bundle import write_tiny_bundle
-from training.bundle.artifacts.latency import inspector_of
 from training.bundle.model_card import _by_part
 from training.evaluation.by_part import part_figures
 from training.evaluation.dataset import evaluate_parts
 from training.evaluation.judged import Judged
+from training.sessions import inspector_of
 from training.statistics import interval
 
 from .labelled import tiny_dataset

@@ -15,7 +15,6 @@ from app.inspection.inspector import Inspector
 from tests.golden_faults import CHANGES, corrupt, found_by_the_self_test, rehash, weights_of, with_fp32_alone
 from tests.tiny_bundle import png
 from training.__main__ import main
-from training.bundle.artifacts.latency import inspector_of
 from training.bundle.export import ServingGraph
 from training.config import ConfigError, load_config, settle
 from training.data.layouts.magnetic_tile import write_generated
@@ -24,6 +23,7 @@ from training.files import write_manifest
 from training.model.finetune import FineTuning
 from training.model.segmenter import build_segmenter
 from training.run import Run
+from training.sessions import inspector_of
 from training.steps import evaluate as evaluate_step
 from training.steps import export as export_step
 from training.steps.artifacts import gate, operating_point

@@ -18,11 +18,11 @@ from app.inspection.mask_metrics import label_iou
 from app.inspection.measuring.defect_regions import form_regions, keep_defects
 from app.inspection.measuring.mask import marks_of
 from app.inspection.results import Inspection, Seen
-from training.bundle.artifacts.latency import inspector_of
 from training.bundle.publish import PublishError
 from training.data.generators import Generator
 from training.data.sample import Sample
 from training.files import write_manifest
+from training.sessions import inspector_of
 
 SIZE = (240, 320)
 SEED = 700_000  # far from the seeds of training and evaluation

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from app.inspection.bundle.bundle import Bundle
-from training.bundle.artifacts.latency import inspector_of
 from training.bundle.model_card import model_card
 from training.config import ConfigError, RunConfig, load_run_config
 from training.files import read_json, write_text, written_whole
 from training.run import CONFIG
+from training.sessions import inspector_of
 
 COMPARISON = "evaluation-by-picture.json"
 COMPARISON_FOLDS = "cross-validation-by-picture.json"

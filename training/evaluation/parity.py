@@ -16,10 +16,10 @@ from app.inspection.inference.tiling import plan_tiles
 from app.inspection.inspector import Inspector
 from app.inspection.mask_metrics import dice, label_iou
 from app.inspection.results import Seen
-from training.bundle.artifacts.latency import inspector_of, session_on
 from training.data.sample import Bits, Sample
 from training.evaluation.figures import mean
 from training.evaluation.judged import see
+from training.sessions import inspector_of, session_on
 
 TORCH = "torch"
 

@@ -2,9 +2,9 @@
 
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.inspector import Inspector
-from training.bundle.artifacts.latency import inspector_of
 from training.bundle.artifacts.make import Source
 from training.run import Run
+from training.sessions import inspector_of
 from training.steps.fit import split
 from training.thresholds.learn import Unseen
 

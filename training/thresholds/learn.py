@@ -8,9 +8,9 @@ from typing import Any
 from app.inspection.bundle.artifact import Artifact, OperatingPoint
 from app.inspection.bundle.calibration import ProbabilityCalibration
 from app.inspection.inspector import Inspector
-from training.bundle.artifacts.latency import inspector_of
 from training.config import OperatingPointConfig
 from training.data.sample import Sample
+from training.sessions import inspector_of
 from training.thresholds.calibration import calibrate
 from training.thresholds.dice_interval import dice_interval
 from training.thresholds.operating_point import choose

@@ -13,10 +13,11 @@ from app.inspection.decoding.decode import DecodeLimits, decode
 from app.inspection.inference.tiling import cut
 from training.bundle.artifacts.budget import answers, held_against
 from training.bundle.artifacts.convert import Quantiser, write_fp16
-from training.bundle.artifacts.latency import FASTER, inspector_of, ratios, share_out
+from training.bundle.artifacts.latency import FASTER, ratios, share_out
 from training.config import ArtifactName, OperatingPointConfig
 from training.data.sample import Pixels, Sample, named
 from training.files import sha256_of
+from training.sessions import inspector_of
 from training.thresholds.learn import Unseen, learn_artifact
 from training.thresholds.operating_point import OperatingPointError
 
