@@ -1,6 +1,7 @@
 """The commands that make and check pictures."""
 
 import argparse
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,12 @@ from training.data.layouts.magnetic_tile import write_generated
 from training.data.registry import LAYOUTS, read_dataset
 from training.data.splits import part_of, read_splits
 from training.data.synthesis.writer import write_surfaces
+from training.transplant.embedding import frozen_encoder
+from training.transplant.measure import Study, measure_transplants
+from training.transplant.transplant import CROP_SIDE_PX
 from training.transplant.write import write_transplants
+
+WHOLE_SIDE_PX = 320  # of a whole image, as features of it are taken
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +41,13 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         "--splits", type=Path, required=True, help="splits.json of a run: only its training split is used"
     )
     transplant.set_defaults(do=_transplant)
+    study = commands.add_parser("measure-transplants", help="what transplants are worth on a set, as JSON")
+    _add_root(study)
+    study.add_argument("--share", type=_share, default=Study.share, help="of the defective groups: the few")
+    study.add_argument("--count", type=at_least(1), default=Study.count, help="images generated per fold")
+    study.add_argument("--folds", type=at_least(2), default=Study.folds)
+    study.add_argument("--seed", type=at_least(0), default=Study.seed)
+    study.set_defaults(do=_measure_transplants)
 
 
 def _add_root(command: argparse.ArgumentParser) -> None:
@@ -75,6 +88,14 @@ def _transplant(options: argparse.Namespace) -> int:
     train = part_of(read_dataset(options.root, options.layout), options.splits, "train")
     made = write_transplants(options.out, train, options.count, options.seed)
     print(f"{made.summary()}\nwritten: {options.out}")
+    return 0
+
+
+def _measure_transplants(options: argparse.Namespace) -> int:
+    study = Study(options.share, options.count, options.folds, options.seed)
+    dataset = read_dataset(options.root, options.layout)
+    whole, crop = frozen_encoder(WHOLE_SIDE_PX), frozen_encoder(CROP_SIDE_PX)
+    print(json.dumps(measure_transplants(dataset, study, whole, crop), indent=1))
     return 0
 
 
