@@ -1,1 +1,6 @@
 """Passline's service: pictures of manufactured surfaces in, verdicts out."""
+
+import os
+
+# ONNX Runtime reports to its maker from its first import on; only this variable stops that early enough.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"

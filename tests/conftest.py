@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-import app.inspection  # noqa: F401  # before any test imports ONNX Runtime: it switches the telemetry off
+import app  # noqa: F401  # before any test imports ONNX Runtime: it switches the telemetry off
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

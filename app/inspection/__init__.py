@@ -1,6 +1,33 @@
-"""The inspection core: a picture in, a mask, measured defects and a verdict out; knows nothing of the web."""
+"""The inspection core: an image in; a mask, measured defects and a verdict out; knows nothing of the web.
 
-import os
+What a user needs is here:
 
-# ONNX Runtime reports to its maker from its first import on; only this variable stops that early enough.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    from app.inspection import Inspector
+
+    inspection = Inspector.load(Path("models/magnetic-tile/5")).inspect(Path("part.png").read_bytes())
+    print(inspection.verdict, inspection.defects)
+"""
+
+from app.inspection.bundle.bundle import Bundle
+from app.inspection.decoding.decode import DecodeLimits
+from app.inspection.decoding.raw import RawFrame
+from app.inspection.errors import PasslineError
+from app.inspection.inspector import Inspector
+from app.inspection.results import Defect, Inspection, Reason, Verdict
+from app.inspection.rules.part_verdict import judge_part
+from app.inspection.rules.recipe import Recipe, parse_recipe
+
+__all__ = [
+    "Bundle",
+    "DecodeLimits",
+    "Defect",
+    "Inspection",
+    "Inspector",
+    "PasslineError",
+    "RawFrame",
+    "Reason",
+    "Recipe",
+    "Verdict",
+    "judge_part",
+    "parse_recipe",
+]

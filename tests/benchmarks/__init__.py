@@ -1,3 +1,3 @@
-"""The benchmarks; the core comes first, since it switches ONNX Runtime's telemetry off before its import."""
+"""The benchmarks; `app` comes first, since it switches ONNX Runtime's telemetry off before its import."""
 
-import app.inspection  # noqa: F401
+import app  # noqa: F401
