@@ -1,4 +1,4 @@
-"""Recipes over HTTP: their versions, what is active, and the dry run; no logic, as in `routes.py`."""
+"""Recipes over HTTP: their versions, what is active, and the dry run; no logic."""
 
 import asyncio
 from typing import Annotated, Any
