@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from app.access.auth import Doors, check_all_closed
+from app.access.auth import Auth, check_all_closed
 from app.api.bundles import router as bundle_router
 from app.api.docs_page import STATIC
 from app.api.error_handlers import install
@@ -45,7 +45,7 @@ def create_app(settings: Settings | None = None, traces: Traces | None = None) -
     )
     app.state.service = service
     app.state.uploads = _uploads(service)
-    app.state.doors = Doors(service.settings)
+    app.state.auth = Auth(service.settings)
     app.include_router(open_router)
     app.include_router(router)
     app.include_router(recipe_router)

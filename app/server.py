@@ -11,7 +11,7 @@ from typing import Any
 
 import uvicorn
 
-from app.access.auth import Doors, is_loopback
+from app.access.auth import Auth, is_loopback
 from app.api.middleware import MAX_HEADER_BYTES
 from app.connections import protocol
 from app.errors import NotReady
@@ -32,10 +32,10 @@ class TlsUnusable(ValueError):
 class Server(uvicorn.Server):
     """Greets after its sockets listen, so that whatever it prints works at once."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, doors: Doors) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, auth: Auth) -> None:
         super().__init__(config)
         self._service = service
-        self._doors = doors
+        self._doors = auth
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start as uvicorn does, then greet on stderr: stdout is for JSON lines alone."""
@@ -79,12 +79,12 @@ def serve(settings: Settings) -> None:
         **tls,
     )
     try:
-        Server(config, app.state.service, app.state.doors).run()
+        Server(config, app.state.service, app.state.auth).run()
     except KeyboardInterrupt:
         log.info("interrupted")  # uvicorn has shut down in order before it raises
 
 
-def greeting(service: Service, doors: Doors, url: str) -> str:
+def greeting(service: Service, auth: Auth, url: str) -> str:
     """What to try, on pictures whose verdict is known; or why nothing can be tried."""
     try:
         loaded = service.loaded
@@ -98,8 +98,8 @@ def greeting(service: Service, doors: Doors, url: str) -> str:
     chosen = "" if own == loaded.recipes.default_name else f" -F recipe={shlex.quote(own)}"
     # The certificate is for the name that the plant knows the box by, and this line is for the box itself.
     chosen += " --insecure" if url.startswith("https") else ""
-    chosen += ' -H "Authorization: Bearer $TOKEN"' if doors.demand_keys else ""
-    if (obstacle := doors.obstacle()) is not None:
+    chosen += ' -H "Authorization: Bearer $TOKEN"' if auth.demand_keys else ""
+    if (obstacle := auth.obstacle()) is not None:
         lines.append(f"But nobody gets in: {obstacle}")
     for verdict, picture in examples(bundle).items():
         lines.append(f"A sample whose verdict is {verdict}:")

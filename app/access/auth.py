@@ -68,7 +68,7 @@ class RateLimit:
             self._buckets.popitem(last=False)
 
 
-class Doors:
+class Auth:
     """Decides for one app; demands no keys where only this machine can ask, unless the settings say so."""
 
     def __init__(self, settings: Settings) -> None:
@@ -150,18 +150,18 @@ async def _admit(
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
     header: Annotated[str | None, Security(_HEADER)],
 ) -> None:
-    doors: Doors = request.app.state.doors
+    auth: Auth = request.app.state.auth
     token = bearer.credentials if bearer else header
     address = request.client.host if request.client else "unknown"
     scope: Any = wanted.scopes[-1]
     again = getattr(request.state, "was_asked", False)  # an endpoint may need more than its router
     request.state.was_asked = True
     twice = [name for name in CARRIERS if len(request.headers.getlist(name)) > 1]
-    if twice and doors.demand_keys:
-        doors.refuse_twice(twice, address)
-    if not doors.demand_keys:
-        doors.refuse_foreign(request.headers)
-    key = doors.admit(token, address, scope, again=again)
+    if twice and auth.demand_keys:
+        auth.refuse_twice(twice, address)
+    if not auth.demand_keys:
+        auth.refuse_foreign(request.headers)
+    key = auth.admit(token, address, scope, again=again)
     KEY_NAME.set(None if key is None else key.name)
 
 

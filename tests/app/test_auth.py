@@ -1,4 +1,4 @@
-"""Doors: closed unless open on purpose, decided before a body is read, and told of in log and history."""
+"""Access: closed unless open on purpose, decided before a body is read, and told of in log and history."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from fastapi import APIRouter
 from fastapi.routing import iter_route_contexts
 from starlette.testclient import TestClient
 
-from app.access.auth import OPEN, Doors, check_all_closed, is_loopback, needs
+from app.access.auth import OPEN, Auth, check_all_closed, is_loopback, needs
 from app.access.keys import SCOPES, add_key, revoke_key
 from app.main import create_app
 from app.settings import Settings
@@ -146,12 +146,12 @@ def test_without_a_file_nobody_gets_in_and_is_told_why(make_client: MakeClient) 
 
 def test_the_greeting_tells_that_nobody_gets_in_and_how_to_mend_it(tmp_path: Path) -> None:
     file = tmp_path / "keys.jsonl"
-    assert "PASSLINE_KEYS_FILE" in (Doors(Settings(auth="on")).obstacle() or "")
-    doors = Doors(Settings(auth="on", keys_file=file))
-    assert "keys add" in (doors.obstacle() or "")
+    assert "PASSLINE_KEYS_FILE" in (Auth(Settings(auth="on")).obstacle() or "")
+    auth = Auth(Settings(auth="on", keys_file=file))
+    assert "keys add" in (auth.obstacle() or "")
     add_key(file, "line-1", "inspect", None)
-    assert doors.obstacle() is None
-    assert Doors(Settings()).obstacle() is None
+    assert auth.obstacle() is None
+    assert Auth(Settings()).obstacle() is None
 
 
 @pytest.mark.parametrize(
