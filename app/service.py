@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from app.bundles.registry import Lineup
+from app.bundles.registry import BundleRegistry
 from app.bundles.tensorrt import build_beside, lacks_engine
 from app.errors import NotReady, Unexpected
 from app.inspection.errors import PasslineError, RecipeInvalid
@@ -49,7 +49,7 @@ class Service:
         self._building: asyncio.Task[None] | None = None  # of an engine, beside the service
         self._obstacle = NotReady("the service has not started")
         load_aside = functools.partial(load_inspector, settings=settings, rest=self.rest)
-        self.bundles = Lineup(settings, self, self.metrics, load_aside, judge)
+        self.bundles = BundleRegistry(settings, self, self.metrics, load_aside, judge)
         watch = self.metrics.watch
         watch("queue_waiting", "Inspections that wait for a thread.", lambda: self._scheduler.waiting)
         watch("queue_running", "Inspections that a thread is busy with.", lambda: self._scheduler.running)

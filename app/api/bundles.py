@@ -10,7 +10,7 @@ from app.api import openapi
 from app.api.dependencies import TheService, each_once, read_json, uploads_of
 from app.api.uploads import TEXT_TYPES
 from app.bundles.candidate import Candidate
-from app.bundles.registry import Lineup, Served
+from app.bundles.registry import BundleRegistry, Served
 from app.bundles.shadow import Shadow
 from app.errors import CandidateNotFound
 from app.schemas.bundles import (
@@ -133,17 +133,17 @@ def candidate_answer(candidate: Candidate) -> CandidateAnswer:
     )
 
 
-def bundles_answer(lineup: Lineup) -> BundlesAnswer:
+def bundles_answer(registry: BundleRegistry) -> BundlesAnswer:
     """Everything at this moment; blocks, for it looks at the disk."""
     try:
-        candidate = candidate_answer(lineup.candidate)
+        candidate = candidate_answer(registry.candidate)
     except CandidateNotFound:
         candidate = None
     return BundlesAnswer(
-        off=lineup.folder.off,
-        available=lineup.folder.there(),
-        active=None if lineup.active is None else served_answer(lineup.active),
-        previous=None if lineup.previous is None else served_answer(lineup.previous),
+        off=registry.folder.off,
+        available=registry.folder.there(),
+        active=None if registry.active is None else served_answer(registry.active),
+        previous=None if registry.previous is None else served_answer(registry.previous),
         candidate=candidate,
     )
 

@@ -58,7 +58,7 @@ class Served:
         )
 
 
-class Lineup:
+class BundleRegistry:
     """Loads, promotes and rolls back; belongs to one event loop, and one change is made after the other."""
 
     def __init__(

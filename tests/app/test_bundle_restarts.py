@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from app.bundles import registry as lineup
+from app.bundles import registry
 from app.bundles.storage import bundle_to_serve
 from app.settings import Settings
 from tests.app.test_bundle_swaps import service_of
@@ -71,7 +71,7 @@ def test_another_process_on_the_same_folder_is_noticed(make: MakeClient) -> None
 def test_what_cannot_be_kept_is_not_promoted_but_gone_back_from(
     make: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lineup, "KEEP_AGAIN_S", 0.02)
+    monkeypatch.setattr(registry, "KEEP_AGAIN_S", 0.02)
     client = make(state_dir=None)
     propose(client, "2")
     answer = client.post("/v1/bundles/candidate/promotion")
