@@ -14,7 +14,7 @@ from app.inspection.errors import PasslineError, RecipeInvalid
 from app.inspection.inference.threads import default_workers
 from app.inspection.inspector import Inspector
 from app.jobs.answers import batch_answer, model_answer, model_used
-from app.jobs.job import Order, Submission, Upload
+from app.jobs.job import Job, Submission, Upload
 from app.jobs.judging import in_time, judge
 from app.jobs.loading import Loaded, load, load_inspector, open_recipes
 from app.jobs.recovery import Recovery, renewed
@@ -191,11 +191,11 @@ class Service:
 
     async def inspect(self, submission: Submission, deadline: float) -> InspectionAnswer:
         """Inspect a request's one picture by `deadline`, in the event loop's time; raises a PasslineError."""
-        order = self.loaded.order(submission.pictures[0], submission.options)
+        job = self.loaded.job(submission.pictures[0], submission.options)
         priority = self.settings.camera_priorities.get(submission.options.camera_id or "", 0)
         run = functools.partial(self._scheduler.run, priority=priority)
-        work = in_time(run, judge, order, deadline)
-        return self._recorded(order, await self._recovery.watch(order.inspector, work))
+        work = in_time(run, judge, job, deadline)
+        return self._recorded(job, await self._recovery.watch(job.inspector, work))
 
     async def inspect_batch(self, submission: Submission, deadline: float) -> BatchAnswer:
         """Inspect each picture by itself: whatever becomes of one, the others are as they would be alone."""
@@ -203,20 +203,20 @@ class Service:
         chosen = loaded.recipes.choose(submission.options)  # once, as `loaded`: all are judged by the same
 
         async def inspect(upload: Upload) -> InspectionAnswer:
-            return await self.inspect_when_room(loaded.order(upload, submission.options, chosen), deadline)
+            return await self.inspect_when_room(loaded.job(upload, submission.options, chosen), deadline)
 
         done = await self.in_turn(inspect, submission.pictures)
         pairs = zip(submission.pictures, done, strict=True)
         return batch_answer([self.item(upload, outcome) for upload, outcome in pairs])
 
-    async def inspect_when_room(self, order: Order, deadline: float) -> InspectionAnswer:
+    async def inspect_when_room(self, job: Job, deadline: float) -> InspectionAnswer:
         """Inspect one image of several by `deadline`; raises a PasslineError."""
-        return self._recorded(order, await self.run_when_room(judge, order, deadline))
+        return self._recorded(job, await self.run_when_room(judge, job, deadline))
 
-    async def run_when_room(self, work: Callable[[Order], T], order: Order, deadline: float) -> T:
+    async def run_when_room(self, work: Callable[[Job], T], job: Job, deadline: float) -> T:
         """Do one picture's work on a thread, as a picture of a batch; raises a PasslineError."""
-        timely = in_time(self._scheduler.run_when_room, work, order, deadline)
-        return await self._recovery.watch(order.inspector, timely)
+        timely = in_time(self._scheduler.run_when_room, work, job, deadline)
+        return await self._recovery.watch(job.inspector, timely)
 
     async def in_turn(
         self, work: Callable[[Upload], Awaitable[T]], pictures: Iterable[Upload]
@@ -230,10 +230,10 @@ class Service:
 
         return await asyncio.gather(*map(one, pictures), return_exceptions=True)
 
-    def _recorded(self, order: Order, answer: InspectionAnswer) -> InspectionAnswer:
+    def _recorded(self, job: Job, answer: InspectionAnswer) -> InspectionAnswer:
         self.metrics.inspected(answer)
         self.traces.inspected(answer)
-        self.bundles.answered(order, answer)
+        self.bundles.answered(job, answer)
         about = answer.model_dump(
             include={"id", "verdict", "recipe", "recipe_version", "part_id", "camera_id"}
         )

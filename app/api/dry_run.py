@@ -16,8 +16,8 @@ async def dry_run(service: Service, submission: Submission, deadline: float) -> 
     now = in_force(loaded.recipes, candidate, submission.options)
 
     async def one(upload: Upload) -> Both:
-        order = loaded.order(upload, submission.options, now)
-        return await service.run_when_room(functools.partial(compare, candidate), order, deadline)
+        job = loaded.job(upload, submission.options, now)
+        return await service.run_when_room(functools.partial(compare, candidate), job, deadline)
 
     def item(upload: Upload, outcome: Both | BaseException) -> DryRunItem:
         known = service.problem(outcome) if isinstance(outcome, BaseException) else outcome

@@ -25,7 +25,7 @@ async def inspect_part(service: Service, submission: Submission, deadline: float
     model = resolve_parts(chosen.recipe.parts, loaded.inspector.operating_point(chosen.recipe).parts)
 
     async def inspect(upload: Upload) -> InspectionAnswer:
-        return await service.inspect_when_room(loaded.order(upload, options, chosen), deadline)
+        return await service.inspect_when_room(loaded.job(upload, options, chosen), deadline)
 
     done = await service.in_turn(inspect, submission.pictures)
     errors = [each for each in done if isinstance(each, BaseException)]

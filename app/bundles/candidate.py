@@ -11,7 +11,7 @@ from app.bundles.shadow import LiveWork, Shadow
 from app.errors import CandidateNotReady
 from app.inspection.errors import BundleInvalid, RecipeInvalid, RecipeUnknown
 from app.inspection.inspector import Inspector
-from app.jobs.job import Order
+from app.jobs.job import Job
 from app.problems import named
 from app.recipes.state import Recipes, State
 from app.schemas.bundles import BundleName, CandidateState
@@ -20,7 +20,7 @@ from app.schemas.recipes import By
 from app.telemetry.metrics import Metrics
 
 Way = Callable[[], Inspector]
-Judge = Callable[[Order], InspectionAnswer]
+Judge = Callable[[Job], InspectionAnswer]
 log = logging.getLogger(__name__)
 
 

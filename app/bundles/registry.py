@@ -15,7 +15,7 @@ from app.bundles.storage import BundleFolder, BundleJournal, bundle_to_serve
 from app.errors import BundleInUse, CandidateNotFound, NoPreviousBundle, VersionStale
 from app.inspection.inspector import Inspector
 from app.jobs.answers import model_used
-from app.jobs.job import Order
+from app.jobs.job import Job
 from app.schemas.bundles import BundleChange, BundleName, CandidateAsked, How, Promote
 from app.schemas.inspections import InspectionAnswer
 from app.schemas.recipes import By
@@ -205,10 +205,10 @@ class BundleRegistry:
                 await asyncio.to_thread(self._stage.serve, inspector, lambda: None)
                 self.active = replace(self.active, inspector=inspector)
 
-    def answered(self, order: Order, answer: InspectionAnswer) -> None:
+    def answered(self, job: Job, answer: InspectionAnswer) -> None:
         """A live picture was judged: perhaps the candidate looks at it too."""
         if self._candidate is not None and self._candidate.shadow is not None:
-            self._candidate.shadow.answered(order, answer)
+            self._candidate.shadow.answered(job, answer)
 
     def _go_back_to(self, served: Served) -> bool:
         """Whether it could be kept, too."""

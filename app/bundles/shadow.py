@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Literal, Protocol
 
 from app.inspection.inspector import Inspector
-from app.jobs.job import Order
+from app.jobs.job import Job
 from app.problems import named
 from app.recipes.state import State
 from app.schemas.bundles import Disagreement, ShadowCounts, Side
@@ -42,7 +42,7 @@ class LiveFirst(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class ShadowOrder(Order):
+class ShadowJob(Job):
     """A picture to be judged for nobody."""
 
     give_up: Callable[[], bool] = field(default=lambda: False)
@@ -60,7 +60,7 @@ class Shadow:
         self,
         inspector: Inspector,
         would_be: Callable[[], State | None],
-        judge: Callable[[Order], InspectionAnswer],
+        judge: Callable[[Job], InspectionAnswer],
         live: LiveWork,
         metrics: Metrics,
     ) -> None:
@@ -82,11 +82,11 @@ class Shadow:
         judged, dropped, failed = (self._outcomes[each] for each in ("judged", "dropped", "failed"))
         return ShadowCounts(judged=judged, dropped=dropped, failed=failed, disagreements=dict(self._kinds))
 
-    def answered(self, order: Order, answer: InspectionAnswer) -> None:
+    def answered(self, job: Job, answer: InspectionAnswer) -> None:
         """A live picture was judged; holds its bytes only if it is looked at, and until then."""
         if self._task is not None or not self._live.is_idle:
             return self._count("dropped")
-        self._task = asyncio.create_task(self._look(order, answer))
+        self._task = asyncio.create_task(self._look(job, answer))
         return None
 
     def end(self) -> None:
@@ -95,13 +95,13 @@ class Shadow:
         if self._task is not None:
             self._task.cancel()
 
-    async def _look(self, order: Order, answer: InspectionAnswer) -> None:
+    async def _look(self, job: Job, answer: InspectionAnswer) -> None:
         try:
             await asyncio.sleep(AFTER_ANSWER_S)
             if not self._live.is_idle:
                 return self._count("dropped")
             # as in a batch: whatever becomes of it touches nobody
-            (outcome,) = await asyncio.gather(asyncio.to_thread(self._judged, order), return_exceptions=True)
+            (outcome,) = await asyncio.gather(asyncio.to_thread(self._judged, job), return_exceptions=True)
             if isinstance(outcome, InspectionAnswer):
                 self._count("judged")
                 self._compare(answer, outcome)
@@ -115,17 +115,17 @@ class Shadow:
             self._task = None
         return None
 
-    def _judged(self, order: Order) -> InspectionAnswer:
+    def _judged(self, job: Job) -> InspectionAnswer:
         state = self._would_be()
         if state is None:
             raise LiveFirst  # let go of meanwhile
-        chosen = state.recipes.choose(order.options)
-        labels = order.options.model_dump(include={"recipe", "part_id", "camera_id"})
+        chosen = state.recipes.choose(job.options)
+        labels = job.options.model_dump(include={"recipe", "part_id", "camera_id"})
         return self._judge(
-            ShadowOrder(
+            ShadowJob(
                 self._inspector,
                 chosen.recipe,
-                replace(order.upload, reference_mask=None),
+                replace(job.upload, reference_mask=None),
                 Options(mask="none", **labels),
                 recipe_version=chosen.version,
                 give_up=lambda: self._is_over or self._live.is_waited_for,

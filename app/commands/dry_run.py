@@ -23,7 +23,7 @@ def dry_run_folder(
     def one(file: Path) -> Both | Problem:
         try:
             upload = Upload(file.name, read(file, loaded.inspector.limits.max_bytes))
-            return compare(candidate, loaded.order(upload, Options(mask="none"), now))
+            return compare(candidate, loaded.job(upload, Options(mask="none"), now))
         except PasslineError as error:
             return problem_of(error)
 

@@ -50,7 +50,7 @@ def inspect_folder(
     for file in files:
         try:
             data = read(file, loaded.inspector.limits.max_bytes)
-            yield Line(file, judge(loaded.order(Upload(file.name, data), options, chosen)))
+            yield Line(file, judge(loaded.job(Upload(file.name, data), options, chosen)))
         except PasslineError as error:
             yield Line(file, error)
 

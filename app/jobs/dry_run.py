@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import replace
 
 from app.inspection.rules.recipe import Recipe
-from app.jobs.job import Order
+from app.jobs.job import Job
 from app.jobs.judging import judge
 from app.recipes.state import Known, Recipes
 from app.schemas.inspections import InspectionAnswer, Labels, Problem
@@ -23,14 +23,14 @@ def in_force(recipes: Recipes, candidate: Recipe, labels: Labels) -> Known:
     return recipes.choose(labels)
 
 
-def compare(candidate: Recipe, order: Order) -> Both:
-    """Judge a picture by its order's recipe and by the candidate; raises a PasslineError.
+def compare(candidate: Recipe, job: Job) -> Both:
+    """Judge a picture by its job's recipe and by the candidate; raises a PasslineError.
 
     Each time from the pixels on, so that all that a recipe decides is decided as it would be at the line.
     """
-    now = judge(order)
-    order.check()
-    return _judged(now), _judged(judge(replace(order, recipe=candidate)))
+    now = judge(job)
+    job.check()
+    return _judged(now), _judged(judge(replace(job, recipe=candidate)))
 
 
 def _judged(answer: InspectionAnswer) -> Judged:

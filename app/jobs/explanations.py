@@ -12,7 +12,7 @@ from app.inspection.decoding.decode import decode
 from app.inspection.mask_formats import png_base64
 from app.inspection.measuring.mask import pixel_level
 from app.inspection.results import Inspection
-from app.jobs.job import Order
+from app.jobs.job import Job
 from app.report import certificate, heatmap, overlay
 from app.report.certificate import Origin, Pictures
 from app.schemas.inspections import InspectionAnswer, Options
@@ -26,28 +26,28 @@ def needs_probability(options: Options) -> bool:
     return options.heatmap or options.certificate
 
 
-def explain(answer: InspectionAnswer, inspection: Inspection, order: Order) -> InspectionAnswer:
-    """The answer with what the order's options ask for; raises DeadlineExceeded once it is of no use.
+def explain(answer: InspectionAnswer, inspection: Inspection, job: Job) -> InspectionAnswer:
+    """The answer with what the job's options ask for; raises DeadlineExceeded once it is of no use.
 
     The picture is decoded anew: it is not held while the queue is long. `inspection` must have its
     probability where `needs_probability`.
     """
-    options, recipe = order.options, order.recipe
+    options, recipe = job.options, job.recipe
     if not (options.overlay or options.heatmap or options.certificate):
         return answer
-    order.check()
-    picture = decode(order.upload.data, order.inspector.limits)
-    point = order.inspector.operating_point(recipe)
+    job.check()
+    picture = decode(job.upload.data, job.inspector.limits)
+    point = job.inspector.operating_point(recipe)
     level = pixel_level(point.pixel_threshold)
     added: dict[str, Any] = {}
     if options.overlay:
-        added["overlay"] = png_base64(overlay.draw(picture, inspection, recipe, check=order.check))
+        added["overlay"] = png_base64(overlay.draw(picture, inspection, recipe, check=job.check))
     if options.heatmap:
-        order.check()
+        job.check()
         added["heatmap"] = png_base64(heatmap.draw(picture, _probability(inspection), level))
     if options.certificate:
-        pictures = _printed(picture, inspection, order, level)
-        added["certificate"] = certificate.page(answer, _origin(order, point), pictures)
+        pictures = _printed(picture, inspection, job, level)
+        added["certificate"] = certificate.page(answer, _origin(job, point), pictures)
     return answer.model_copy(update=added)
 
 
@@ -57,12 +57,12 @@ def _probability(inspection: Inspection) -> NDArray[np.uint8]:
     return inspection.probability
 
 
-def _origin(order: Order, point: OperatingPoint) -> Origin:
-    artifact = order.inspector.session.artifact
+def _origin(job: Job, point: OperatingPoint) -> Origin:
+    artifact = job.inspector.session.artifact
     return Origin(
         time=datetime.now(UTC),
         request_id=REQUEST_ID.get(),
-        filename=order.upload.filename,
+        filename=job.upload.filename,
         graph_sha256=artifact.sha256,
         pixel_threshold=point.pixel_threshold,
         min_area_px=point.min_area_px,
@@ -70,11 +70,11 @@ def _origin(order: Order, point: OperatingPoint) -> Origin:
     )
 
 
-def _printed(picture: NDArray[np.uint8], inspection: Inspection, order: Order, level: int) -> Pictures:
+def _printed(picture: NDArray[np.uint8], inspection: Inspection, job: Job, level: int) -> Pictures:
     """Overlay and heat map about PRINTED_PX long: small pictures are enlarged, so that captions hide less."""
     zoom = max(1, PRINTED_PX // max(picture.shape[:2]))
-    drawn = overlay.draw(picture, inspection, order.recipe, zoom, order.check)
-    order.check()
+    drawn = overlay.draw(picture, inspection, job.recipe, zoom, job.check)
+    job.check()
     enlarged = cv2.resize(picture, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
     probability = cv2.resize(_probability(inspection), None, fx=zoom, fy=zoom, interpolation=cv2.INTER_LINEAR)
     warm = heatmap.draw(np.asarray(enlarged, np.uint8), np.asarray(probability, np.uint8), level)

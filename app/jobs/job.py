@@ -31,7 +31,7 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Job:
     """One picture to be judged; both times are in the clock of `time.perf_counter`."""
 
     inspector: Inspector

@@ -9,40 +9,40 @@ from typing import TypeVar
 
 from app.jobs.answers import inspection_answer, mask_answer, model_used
 from app.jobs.explanations import explain, needs_probability
-from app.jobs.job import Order
+from app.jobs.job import Job
 from app.schemas.inspections import InspectionAnswer
 
 T = TypeVar("T")
 
 
-def judge(order: Order) -> InspectionAnswer:
+def judge(job: Job) -> InspectionAnswer:
     """Inspect one picture and put the answer together; runs on a worker thread."""
     started = time.perf_counter()
-    upload, options, inspector = order.upload, order.options, order.inspector
+    upload, options, inspector = job.upload, job.options, job.inspector
     keep = needs_probability(options)
     inspection = inspector.inspect(
-        upload.data, order.recipe, upload.reference_mask, order.check, keep_probability=keep
+        upload.data, job.recipe, upload.reference_mask, job.check, keep_probability=keep
     )
     encoding = time.perf_counter()
-    order.check()
+    job.check()
     mask = mask_answer(inspection, options)
-    answer = inspection_answer(inspection, order.recipe_version, options, model_used(inspector), mask)
-    answer = explain(answer, inspection, order)
+    answer = inspection_answer(inspection, job.recipe_version, options, model_used(inspector), mask)
+    answer = explain(answer, inspection, job)
     ended = time.perf_counter()
-    around = {"queue": started - order.placed, "encode": ended - encoding, "total": ended - order.placed}
+    around = {"queue": started - job.placed, "encode": ended - encoding, "total": ended - job.placed}
     timings = inspection.timings_ms | {step: seconds * 1000 for step, seconds in around.items()}
     return answer.model_copy(update={"timings_ms": {step: round(ms, 3) for step, ms in timings.items()}})
 
 
 async def in_time(
     run: Callable[[Callable[[], T], float], Awaitable[T]],
-    work: Callable[[Order], T],
-    order: Order,
+    work: Callable[[Job], T],
+    job: Job,
     deadline: float,
 ) -> T:
-    """Run the work on an order by `deadline`, in the event loop's time; it ends early if nobody waits."""
+    """Run the work of a job by `deadline`, in the event loop's time; it ends early if nobody waits."""
     left = deadline - asyncio.get_running_loop().time()
-    timely = replace(order, useless_after=order.placed + left)
+    timely = replace(job, useless_after=job.placed + left)
     try:
         return await run(functools.partial(work, timely), deadline)
     finally:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from app.inspection.decoding.decode import DecodeLimits
 from app.inspection.inspector import Inspector
-from app.jobs.job import Order, Upload
+from app.jobs.job import Job, Upload
 from app.jobs.judging import judge
 from app.recipes.state import Known, Recipes, State
 from app.recipes.store import OnChange, RecipeStore
@@ -31,10 +31,10 @@ class Loaded:
         """The recipes it judges by."""
         return self.state.recipes
 
-    def order(self, upload: Upload, options: Options, chosen: Known | None = None) -> Order:
+    def job(self, upload: Upload, options: Options, chosen: Known | None = None) -> Job:
         """A picture to be judged by `chosen`, or by what the options choose; raises RecipeUnknown."""
         known = chosen or self.recipes.choose(options)
-        return Order(self.inspector, known.recipe, upload, options, recipe_version=known.version)
+        return Job(self.inspector, known.recipe, upload, options, recipe_version=known.version)
 
 
 def load(directory: Path, settings: Settings, on_change: OnChange = lambda _: None) -> Loaded:
@@ -56,7 +56,7 @@ def load_inspector(
     inspector.self_test(rest)
     # Once through everything, since the first overlay and the first PNG are slow too.
     sample = Upload(None, inspector.bundle.read(inspector.bundle.golden[0].image))
-    judge(Order(inspector, inspector.bundle.default_recipe, sample, Options(overlay=True, certificate=True)))
+    judge(Job(inspector, inspector.bundle.default_recipe, sample, Options(overlay=True, certificate=True)))
     return inspector
 
 

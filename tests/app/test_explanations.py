@@ -22,7 +22,7 @@ from app.inspection.mask_formats import from_png
 from app.inspection.results import Rule
 from app.inspection.rules.recipe import Recipe, Region
 from app.jobs.explanations import PRINTED_PX, explain
-from app.jobs.job import Order, Upload
+from app.jobs.job import Job, Upload
 from app.jobs.judging import judge
 from app.main import create_app
 from app.report import overlay
@@ -233,12 +233,12 @@ def test_a_certificate_stays_small_and_short(client: TestClient) -> None:
 def test_nothing_is_drawn_after_the_deadline(bundle_dir: Path, dark: bytes, asked: str) -> None:
     inspector = Inspector.load(bundle_dir, "cpu")
     options = Options.model_validate({asked: True})
-    order = Order(inspector, inspector.bundle.default_recipe, Upload(None, dark), options)
-    answer = judge(order)
+    job = Job(inspector, inspector.bundle.default_recipe, Upload(None, dark), options)
+    answer = judge(job)
     inspection = inspector.inspect(dark, keep_probability=True)
-    explain(answer, inspection, order)
+    explain(answer, inspection, job)
     with pytest.raises(DeadlineExceeded):
-        explain(answer, inspection, replace(order, useless_after=0.0))
+        explain(answer, inspection, replace(job, useless_after=0.0))
 
 
 def test_drawing_many_regions_ends_when_told(bundle_dir: Path, dark: bytes) -> None:

@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 from app.api.middleware import MAX_HEADER_BYTES
 from app.errors import DeadlineExceeded
 from app.inspection.inspector import Inspector
-from app.jobs.job import Order, Upload
+from app.jobs.job import Job, Upload
 from app.jobs.judging import judge
 from app.schemas.inspections import Options
 from tests.app.test_inspections import post, refused
@@ -86,7 +86,7 @@ def test_what_comes_too_late_is_not_given(client: TestClient) -> None:
 def test_work_that_is_too_late_leaves_its_thread(bundle_dir: Path) -> None:
     inspector = Inspector.load(bundle_dir, "cpu")
     upload = Upload(None, png(tiny_picture(2100, 2100)))
-    late = Order(inspector, inspector.bundle.default_recipe, upload, Options(), useless_after=0.0)
+    late = Job(inspector, inspector.bundle.default_recipe, upload, Options(), useless_after=0.0)
     with pytest.raises(DeadlineExceeded):
         judge(late)
 
