@@ -1,4 +1,4 @@
-"""The application: `create_app` ties settings, service, routes and edge together."""
+"""The application: `create_app` ties settings, service, endpoints and middleware together."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +11,7 @@ from app.api.bundles import router as bundle_router
 from app.api.docs_page import STATIC
 from app.api.error_handlers import install
 from app.api.inspections import open_router, router
-from app.api.middleware import Edge
+from app.api.middleware import RequestMiddleware
 from app.api.openapi import DocumentedApp
 from app.api.recipes import router as recipe_router
 from app.api.uploads import Uploads
@@ -53,7 +53,7 @@ def create_app(settings: Settings | None = None, traces: Traces | None = None) -
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     check_all_closed(app.routes)
     install(app, service.metrics)
-    app.add_middleware(Edge, metrics=service.metrics, traces=service.traces)
+    app.add_middleware(RequestMiddleware, metrics=service.metrics, traces=service.traces)
     return app
 
 

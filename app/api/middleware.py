@@ -30,7 +30,7 @@ KEPT = "/static/"  # the same on every box; all else is about this one, and is n
 A_YEAR = "max-age=31536000"
 
 
-class Edge:
+class RequestMiddleware:
     """ASGI middleware; give it to `add_middleware`."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, traces: Traces = OFF) -> None:
