@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from app.inspection.bundle.bundle import Bundle
-from app.inspection.inference.batching import Lanes, Way
+from app.inspection.inference.batching import Batcher, Way
 from app.inspection.inference.session import Session
 from app.inspection.inference.tiling import plan_tiles
 from app.inspection.inspector import Inspector
@@ -33,7 +33,7 @@ class TorchSession(Session):
         vars(self).update(vars(session_on(bundle, fp32, "CPUExecutionProvider")))
         self.execution_provider = TORCH
         way = Way(self._plain(_Computed(graph)), self.max_batch)
-        self._lanes = Lanes(1, way, way)
+        self._batcher = Batcher(1, way, way)
 
 
 class _Computed:

@@ -56,7 +56,7 @@ class Way:
     max_batch: int
 
 
-class Lanes:
+class Batcher:
     """Runs tiles for any number of threads, `count` batches at a time.
 
     They are run in the way for `few` while fewer pictures are in work than there are lanes, else in that for

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from app.inspection.bundle.artifact import Artifact
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import BundleInvalid, DeviceUnavailable, InferenceFailed
-from app.inspection.inference.batching import Lanes, Run, Way
+from app.inspection.inference.batching import Batcher, Run, Way
 from app.inspection.inference.gpu import SIZES, BoundRun, Shapes
 from app.inspection.inference.runtime import GPU_PROVIDERS, ORT_ERRORS, PROVIDERS, Device, open_graph
 from app.inspection.inference.tensorrt import TENSORRT, Engines
@@ -71,7 +71,7 @@ class Session:
         many = few if on_gpu else self._beside(few, bundle, compute)
         self.max_batch = compute.few.max_batch
         ways = Way(few, self.max_batch), Way(many, compute.many.max_batch)
-        self._lanes = Lanes(compute.lanes, *ways)
+        self._batcher = Batcher(compute.lanes, *ways)
 
     def run(self, tiles: NDArray[np.uint8], check: Callable[[], None] = lambda: None) -> Answers:
         """Run tiles, uint8 [N, h, w, C], in batches with those of other threads; `check` is called between.
@@ -80,7 +80,7 @@ class Session:
         """
         room: list[Any] = [np.empty((len(tiles), *shape), kind) for shape, kind in self._shapes.values()]
         answers = Answers(*room)
-        self._lanes.run(tiles, answers[: len(self._wanted)], check)
+        self._batcher.run(tiles, answers[: len(self._wanted)], check)
         # a NaN is below every threshold and above none: it would pass the part
         if not np.all((answers.image_probability >= 0) & (answers.image_probability <= 1)):
             raise InferenceFailed("the model gave an image_probability that is not between 0 and 1")
@@ -90,7 +90,7 @@ class Session:
 
     def trying(self, number: int) -> AbstractContextManager[None]:
         """Meanwhile run everything in one of the ways that the load chooses from, each number in the next."""
-        return self._lanes.only(number)
+        return self._batcher.only(number)
 
     def check_batches(self, tile: NDArray[np.uint8]) -> None:
         """Raise InferenceFailed unless a tile uint8 [h, w, C] gets the same answer in batches of any size.
