@@ -26,7 +26,7 @@ _DEVICE = threading.Lock()
 Shapes = Mapping[str, tuple[tuple[int, ...], type[Any]]]  # of one tile, by the output's name
 
 
-class BoundRun:
+class GpuRun:
     """Runs batches of up to 32 tiles of one shape; for one caller at a time.
 
     `tile` is the shape of a tile, `outputs` what the graph gives of one. Every size is run once when this is

@@ -14,7 +14,7 @@ from app.inspection.bundle.artifact import Artifact
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import BundleInvalid, DeviceUnavailable, InferenceFailed
 from app.inspection.inference.batching import Batcher, Run, Way
-from app.inspection.inference.gpu import SIZES, BoundRun, Shapes
+from app.inspection.inference.gpu import SIZES, GpuRun, Shapes
 from app.inspection.inference.runtime import GPU_PROVIDERS, ORT_ERRORS, PROVIDERS, Device, open_graph
 from app.inspection.inference.tensorrt import TENSORRT, Engines
 from app.inspection.inference.threads import Compute, compute_on
@@ -135,7 +135,7 @@ class Session:
                 if graphs:
                     graph = bundle.read(self.artifact.file)
                     chosen = open_graph(graph, self.execution_provider, threads, {"enable_cuda_graph": "1"})
-                return self._checked(BoundRun(chosen, tile, self._wanted, "cuda", graphs=graphs))
+                return self._checked(GpuRun(chosen, tile, self._wanted, "cuda", graphs=graphs))
             except ORT_ERRORS as error:
                 what = "CUDA graphs" if graphs else "bound buffers"
                 logger.warning("%s cannot be used on %s: %s", what, self.execution_provider, error)

@@ -10,7 +10,7 @@ What was measured (two cores, the shipped int8 graph, tiles a second held agains
   as there are cores, each on one thread, leave none (1.4). But a picture alone would have one core of many.
 - A few tiles in one run on all cores are cheaper than one by one (1.2). On one thread there is no gain.
 
-So there are two gears: one for few pictures, and one for when there are enough of them for every core.
+So there are two modes: one for few pictures, and one for when there are enough of them for every core.
 """
 
 import os
@@ -24,7 +24,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
-class Gear:
+class Mode:
     """A model run has so many CPU threads, and at most so many tiles."""
 
     threads: int
@@ -33,11 +33,11 @@ class Gear:
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """`lanes` runs at once, in the gear `few` while fewer pictures than lanes are in work, else in `many`."""
+    """`lanes` runs at once, in the mode `few` while fewer pictures than lanes are in work, else in `many`."""
 
     lanes: int
-    few: Gear
-    many: Gear
+    few: Mode
+    many: Mode
 
 
 def compute_on(*, gpu: bool, threads: int | None = None) -> Compute:
@@ -48,9 +48,9 @@ def compute_on(*, gpu: bool, threads: int | None = None) -> Compute:
     """
     cores = threads or usable_cores()
     if gpu:
-        whole = Gear(cores, 32)
+        whole = Mode(cores, 32)
         return Compute(1, whole, whole)
-    return Compute(cores, Gear(cores, 4), Gear(1, 1))
+    return Compute(cores, Mode(cores, 4), Mode(1, 1))
 
 
 def share_the_process() -> None:

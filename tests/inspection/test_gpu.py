@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from app.inspection.inference.gpu import SIZES, BoundRun
+from app.inspection.inference.gpu import SIZES, GpuRun
 from app.inspection.inference.threads import compute_on, usable_cores
 from tests.tiny_bundle import tiny_graph
 
@@ -15,7 +15,7 @@ OUTPUTS = {"mask_probability": ((2, 64, 64), np.uint8), "image_probability": (()
 
 def test_bound_runs_answer_like_plain_ones_at_any_size_and_in_any_order() -> None:
     session = ort.InferenceSession(tiny_graph(2, 64, 1), providers=["CPUExecutionProvider"])
-    bound = BoundRun(session, (64, 64, 1), OUTPUTS, "cpu", graphs=False)
+    bound = GpuRun(session, (64, 64, 1), OUTPUTS, "cpu", graphs=False)
     rng = np.random.default_rng(0)
     for count in (1, 32, 3, 2, 17, 1, 5):
         tiles = rng.integers(0, 256, (count, 64, 64, 1), dtype=np.uint8)
