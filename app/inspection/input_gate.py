@@ -34,7 +34,7 @@ FLAT = 1e-3  # squared grey levels; so that a block without any contrast is not 
 
 
 @dataclass(frozen=True, eq=False)
-class Familiar:
+class FeatureDistribution:
     """Where the features of known pictures lie: `mean` float32 [F], `whitening` float32 [F, F]."""
 
     mean: NDArray[np.float32]
@@ -68,7 +68,7 @@ class InputGate:
     def __init__(self, bundle: Bundle, gate: Gate) -> None:
         """Read the features' file; raises BundleInvalid or BundleCorrupt."""
         self._checks = gate.checks
-        self._familiar = Familiar.read(bundle.read(gate.features), gate.feature_count)
+        self._distribution = FeatureDistribution.read(bundle.read(gate.features), gate.feature_count)
 
     def look(self, image: NDArray[np.uint8], features: NDArray[np.float32]) -> Looked:
         """Score uint8 pixels [H, W] or [H, W, 3] with the mean features [F] of their tiles."""
@@ -81,7 +81,7 @@ class InputGate:
         tile more easily than a picture. There is a reason for each limit that a score is beyond. Raises
         InferenceFailed where the features are so large that they are no distance away.
         """
-        distance = self._familiar.distance(features)
+        distance = self._distribution.distance(features)
         if not np.isfinite(distance):  # a NaN is beyond no limit
             raise InferenceFailed("the model gave features at no finite distance from the familiar ones")
         scores = {**of_pixels, "feature_distance": distance}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import BundleCorrupt, BundleInvalid, InferenceFailed
 from app.inspection.inference.session import Session
-from app.inspection.input_gate import Familiar, InputGate, picture_scores, sharpness
+from app.inspection.input_gate import FeatureDistribution, InputGate, picture_scores, sharpness
 from app.inspection.inspector import Inspector
 from tests.tiny_bundle import GRAIN, png, sha256, tiny_graph, tiny_picture, write_tiny_bundle
 
@@ -127,10 +127,10 @@ def test_distance_is_one_for_a_typical_picture() -> None:
     mix = rng.normal(size=(5, 5)).astype(np.float32)
     features = (rng.normal(size=(4000, 5)) @ mix + 3).astype(np.float32)
     whitening = np.linalg.cholesky(np.linalg.inv(np.cov(features.T))).astype(np.float32)
-    familiar = Familiar(features.mean(axis=0), whitening)
-    distances = [familiar.distance(each) for each in features]
+    distribution = FeatureDistribution(features.mean(axis=0), whitening)
+    distances = [distribution.distance(each) for each in features]
     assert np.sqrt(np.mean(np.square(distances))) == pytest.approx(1, abs=0.01)
-    assert familiar.distance(features.mean(axis=0)) == 0
+    assert distribution.distance(features.mean(axis=0)) == 0
 
 
 def test_graph_must_have_features_where_there_is_a_gate_and_may_have_them_elsewhere(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from training.thresholds.input_gate import (
     FeatureGraph,
     Known,
     check_enough,
+    distribution_of,
     evenly,
-    familiar_with,
     tail_limit,
     training_pictures,
     with_gates,
@@ -118,9 +118,9 @@ def test_features_are_those_that_the_service_sees(learnt_dir: Path) -> None:
 def test_a_feature_that_never_varied_does_not_outweigh_all_others() -> None:
     rng = np.random.default_rng(0)
     features = np.c_[rng.normal(size=(100, 2)), np.full(100, 5.0)].astype(np.float32)
-    familiar = familiar_with(features)
-    assert familiar.distance(np.array([0, 0, 5.01], np.float32)) < 1
-    assert familiar.distance(np.array([0, 0, 9], np.float32)) > 10
+    distribution = distribution_of(features)
+    assert distribution.distance(np.array([0, 0, 5.01], np.float32)) < 1
+    assert distribution.distance(np.array([0, 0, 9], np.float32)) > 10
 
 
 def test_too_few_pictures_are_refused() -> None:

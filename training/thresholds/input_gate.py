@@ -18,7 +18,7 @@ from sklearn.model_selection import GroupKFold
 from app.inspection.bundle.artifact import Artifact, Gate, GateCheck, GateScore
 from app.inspection.bundle.bundle import Bundle, InputContract
 from app.inspection.inference.tiling import cut
-from app.inspection.input_gate import Familiar, picture_scores
+from app.inspection.input_gate import FeatureDistribution, picture_scores
 from training.config import ConfigError, GateConfig
 from training.data.pictures import Pictures
 from training.data.sample import Pixels, Sample
@@ -59,7 +59,7 @@ class Learnt:
     """A gate before it is written into a bundle."""
 
     checks: tuple[GateCheck, ...]
-    familiar: Familiar
+    distribution: FeatureDistribution
     false_alarm_rate: float
     pictures: int
     groups: int
@@ -136,14 +136,14 @@ def learn_gate(usual: Looks, fresh: Looks | None, config: GateConfig) -> Learnt:
     for the share is too small to be counted. The feature distance of a usual picture is from a mean and
     covariance learnt on other groups. `fresh` pictures give the distributions, where there are any.
     """
-    familiar = familiar_with(usual.features)
+    distribution = distribution_of(usual.features)
     scores = usual.scores | {"feature_distance": _held_out(usual.features, usual.groups)}
     reference = scores
     if fresh is not None:
-        distances = np.array([familiar.distance(each) for each in fresh.features])
+        distances = np.array([distribution.distance(each) for each in fresh.features])
         reference = fresh.scores | {"feature_distance": distances}
     checks = tuple(_check(name, scores[name], reference[name], config) for name in scores)
-    return Learnt(checks, familiar, config.false_alarm_rate, len(usual.groups), len(set(usual.groups)))
+    return Learnt(checks, distribution, config.false_alarm_rate, len(usual.groups), len(set(usual.groups)))
 
 
 def _looks(graphs: Sequence[FeatureGraph], pictures: Sequence[Known]) -> list[Looks]:
@@ -163,7 +163,7 @@ def _looks(graphs: Sequence[FeatureGraph], pictures: Sequence[Known]) -> list[Lo
 def write_gate(file: Path, learnt: Learnt) -> Gate:
     """Write the features' file into a bundle's folder; return what bundle.json says of the gate."""
     data = BytesIO()
-    np.savez(data, mean=learnt.familiar.mean, whitening=learnt.familiar.whitening)
+    np.savez(data, mean=learnt.distribution.mean, whitening=learnt.distribution.whitening)
     file.write_bytes(data.getvalue())
     return Gate(
         checks=learnt.checks,
@@ -172,11 +172,11 @@ def write_gate(file: Path, learnt: Learnt) -> Gate:
         groups=learnt.groups,
         features=file.name,
         features_sha256=hashlib.sha256(data.getvalue()).hexdigest(),
-        feature_count=len(learnt.familiar.mean),
+        feature_count=len(learnt.distribution.mean),
     )
 
 
-def familiar_with(features: NDArray[np.float32]) -> Familiar:
+def distribution_of(features: NDArray[np.float32]) -> FeatureDistribution:
     """Mean and whitening of features [n, F], the covariance shrunk (Ledoit and Wolf, 2004) to be invertible.
 
     A feature that hardly varies counts as if it varied a tenth as much as the middle one: its smallest change
@@ -186,7 +186,7 @@ def familiar_with(features: NDArray[np.float32]) -> Familiar:
     spread = np.maximum(spread, max(0.1 * float(np.median(spread)), 1e-9))
     covariance, _ = ledoit_wolf((features - mean) / spread, assume_centered=True)
     whitening = np.linalg.cholesky(np.linalg.inv(covariance)) / spread[:, None]
-    return Familiar(mean.astype(np.float32), whitening.astype(np.float32))
+    return FeatureDistribution(mean.astype(np.float32), whitening.astype(np.float32))
 
 
 def tail_limit(values: Values, rate: float, least: float = 0.0) -> float:
@@ -208,8 +208,8 @@ def _held_out(features: NDArray[np.float32], groups: Sequence[str]) -> Values:
     distances = np.empty(len(features))
     folds = GroupKFold(min(FOLDS, len(set(groups))))
     for others, own in folds.split(features, groups=groups):
-        familiar = familiar_with(features[others])
-        distances[own] = [familiar.distance(each) for each in features[own]]
+        distribution = distribution_of(features[others])
+        distances[own] = [distribution.distance(each) for each in features[own]]
     return distances
 
 
