@@ -26,7 +26,7 @@ from app.inspection.input_gate import InputGate, picture_scores
 from app.inspection.mask_metrics import confusion, dice_of_counts, soft_dice_confidence
 from app.inspection.measuring.defect_regions import form_regions, keep_defects
 from app.inspection.measuring.findings import find, unexplained
-from app.inspection.measuring.mask import Marks
+from app.inspection.measuring.mask import MaskAccumulator
 from app.inspection.measuring.part_outline import locate, part_doubts, with_part
 from app.inspection.measuring.regions import scope_of
 from app.inspection.planes import zero_planes
@@ -105,7 +105,7 @@ class Inspector:
         for each pixel. Raises a PasslineError.
         """
         task = self._begin(data, recipe, reference_mask)
-        marks = Marks(task.shape, task.point)
+        marks = MaskAccumulator(task.shape, task.point)
         scan = self._scan(task.image, marks.add, task.timings, check)
         inspection = self._judge(task, marks, scan, check)
         return inspection if keep_probability else replace(inspection, probability=None)
@@ -119,7 +119,7 @@ class Inspector:
     ) -> Seen:
         """As `inspect`, and give what the inspection was made of too: a plane for each class."""
         task = self._begin(data, recipe, reference_mask)
-        marks, planes = Marks(task.shape, task.point), self._planes(task.shape)
+        marks, planes = MaskAccumulator(task.shape, task.point), self._planes(task.shape)
 
         def put(k: int, place: Place, levels: NDArray[np.uint8]) -> None:
             marks.add(k, place, levels)
@@ -190,7 +190,9 @@ class Inspector:
         covered = zip(plan.covered(), heads.tolist(), strict=True)
         return Scan(tuple(TileProbability(*place, head) for place, head in covered), looked)
 
-    def _judge(self, task: "_Task", marks: Marks, scan: Scan, check: Callable[[], None]) -> Inspection:
+    def _judge(
+        self, task: "_Task", marks: MaskAccumulator, scan: Scan, check: Callable[[], None]
+    ) -> Inspection:
         recipe, point, timings, names = task.recipe, task.point, task.timings, self.bundle.class_names
         with timings.step("mask"):
             regions = form_regions(marks, task.image, scan.tiles, point, check)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from app.inspection.bundle.artifact import OperatingPoint
 from app.inspection.bundle.region_model import RegionModel
 from app.inspection.measuring.defect_regions import Regions, form_regions, keep_defects
-from app.inspection.measuring.mask import Marks, marks_of
+from app.inspection.measuring.mask import MaskAccumulator, marks_of
 from app.inspection.results import TileProbability
 from tests.tiny_bundle import REGIONS
 
@@ -24,9 +24,9 @@ def point(
     return OperatingPoint(min_area_px=area, regions=regions, **thresholds)
 
 
-def marked(label_map: NDArray[np.uint8], highest: NDArray[np.uint8]) -> Marks:
-    """Marks with these two planes."""
-    marks = Marks((label_map.shape[0], label_map.shape[1]), point())
+def marked(label_map: NDArray[np.uint8], highest: NDArray[np.uint8]) -> MaskAccumulator:
+    """MaskAccumulator with these two planes."""
+    marks = MaskAccumulator((label_map.shape[0], label_map.shape[1]), point())
     marks.label_map[:], marks.highest[:] = label_map, highest
     return marks
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.inspection.measuring.mask import Marks, marks_of, pixel_level
+from app.inspection.measuring.mask import MaskAccumulator, marks_of, pixel_level
 from tests.inspection.formed import point
 
 
@@ -40,7 +40,7 @@ def test_highest_probability_is_kept_below_the_threshold_too() -> None:
 
 def test_parts_add_up_to_the_whole() -> None:
     planes = np.random.default_rng(1).integers(0, 256, (3, 20, 30), dtype=np.uint8)
-    whole, parts = marks_of(planes, point()), Marks((20, 30), point())
+    whole, parts = marks_of(planes, point()), MaskAccumulator((20, 30), point())
     for rows in (slice(0, 7), slice(7, 20)):
         for columns in (slice(0, 11), slice(11, 30)):
             for k, levels in enumerate(planes):

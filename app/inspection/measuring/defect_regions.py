@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from app.inspection.bundle.artifact import OperatingPoint
 from app.inspection.bundle.region_model import REGION_FEATURES, logit
-from app.inspection.measuring.mask import Marks
+from app.inspection.measuring.mask import MaskAccumulator
 from app.inspection.measuring.runs import BAND_PX, Floats, Ints, Runs, find_runs, labels_of
 from app.inspection.results import TileProbability
 
@@ -59,7 +59,7 @@ class Regions:
 
 
 def form_regions(
-    marks: Marks,
+    marks: MaskAccumulator,
     image: NDArray[np.uint8],
     tiles: Sequence[TileProbability],
     point: OperatingPoint,
@@ -92,7 +92,7 @@ def form_regions(
     return Regions(runs, label, runner_up, features, point.regions.probability(features), marks.highest)
 
 
-def keep_defects(marks: Marks, regions: Regions, point: OperatingPoint) -> Regions:
+def keep_defects(marks: MaskAccumulator, regions: Regions, point: OperatingPoint) -> Regions:
     """Drop the regions below the threshold and give each other one its class; writes `marks.label_map`."""
     kept = regions.probability >= point.image_threshold
     _paint(marks.label_map, regions.runs, np.where(kept, regions.label, 0))
@@ -152,7 +152,7 @@ def _paint(label_map: NDArray[np.uint8], runs: Runs, values: Ints) -> None:
 
 
 def _pixel_sums(
-    runs: Runs, marks: Marks, image: NDArray[np.uint8], count: int, check: Callable[[], None]
+    runs: Runs, marks: MaskAccumulator, image: NDArray[np.uint8], count: int, check: Callable[[], None]
 ) -> tuple[Floats, Floats, Floats, tuple[Ints, Ints]]:
     """Of each region: summed and highest level, summed grey level, and the two classes with most probability.
 

@@ -10,7 +10,7 @@ from app.inspection.bundle.artifact import OperatingPoint
 from app.inspection.planes import zero_planes
 
 
-class Marks:
+class MaskAccumulator:
     """Per-pixel maximum and arg-max over classes, filled tile by tile: two planes, however many classes.
 
     `highest` is each pixel's highest level, uint8 [H, W], `label_map` its class where that reaches the pixel
@@ -37,9 +37,9 @@ def pixel_level(threshold: float) -> int:
     return max(1, math.ceil(threshold * 255 - 1e-6))
 
 
-def marks_of(probability: NDArray[np.uint8], point: OperatingPoint) -> Marks:
+def marks_of(probability: NDArray[np.uint8], point: OperatingPoint) -> MaskAccumulator:
     """The marks of a whole image's probability maps, uint8 [K, H, W]."""
-    marks = Marks((probability.shape[1], probability.shape[2]), point)
+    marks = MaskAccumulator((probability.shape[1], probability.shape[2]), point)
     for k, levels in enumerate(probability):
         marks.add(k, (slice(None), slice(None)), levels)
     return marks
