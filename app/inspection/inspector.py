@@ -110,7 +110,7 @@ class Inspector:
         inspection = self._judge(task, marks, scan, check)
         return inspection if keep_probability else replace(inspection, probability=None)
 
-    def see(
+    def inspect_with_prediction(
         self,
         data: bytes | RawFrame,
         recipe: Recipe | None = None,
@@ -288,7 +288,7 @@ class Inspector:
     def _differences(self, sample: GoldenSample) -> Iterator[str]:
         by = (self.session.artifact, self.session.execution_provider)
         try:
-            seen = self.see(self.bundle.read(sample.image))
+            seen = self.inspect_with_prediction(self.bundle.read(sample.image))
             for what in differences(self.bundle, sample, seen, by):
                 yield f"{sample.image}: {what}"
         except PasslineError as error:

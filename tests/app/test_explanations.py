@@ -245,7 +245,7 @@ def test_drawing_many_regions_ends_when_told(bundle_dir: Path, dark: bytes) -> N
     inspector = Inspector.load(bundle_dir, "cpu")
     region = Region(polygon_px=((0, 0), (20, 0), (20, 20)))
     recipe = Recipe(name="a", ignore=[region] * 100)
-    seen = inspector.see(dark, recipe)
+    seen = inspector.inspect_with_prediction(dark, recipe)
     calls = [None] * 10
     with pytest.raises(IndexError, match="pop from empty list"):
         overlay.draw(seen.pixels, seen.inspection, recipe, check=calls.pop)

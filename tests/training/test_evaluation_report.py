@@ -14,7 +14,7 @@ from tests.tiny_bundle import write_tiny_bundle
 from training.data.sample import Dataset, DatasetError, Pixels
 from training.evaluation.dataset import evaluate_dataset
 from training.evaluation.gallery import CALLED, MARKED, galleries
-from training.evaluation.judged import see
+from training.evaluation.judged import inspect_with_prediction
 from training.evaluation.report import write_evaluation_report
 from training.evaluation.run import EvaluateOptions, evaluate_bundle
 
@@ -124,7 +124,7 @@ def test_what_is_shown_is_what_the_service_answers(tmp_path: Path) -> None:
     inspector = Inspector.load(write_tiny_bundle(tmp_path / "tiny"), device="cpu")
     sample = tiny_dataset(tmp_path).samples[0]
     seen, answered = (
-        see(inspector, sample),
+        inspect_with_prediction(inspector, sample),
         inspector.inspect(sample.image.read()),
     )
     np.testing.assert_array_equal(seen.inspection.label_map, answered.label_map)

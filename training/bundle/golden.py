@@ -96,7 +96,7 @@ def _own(samples: Sequence[Sample], bundle: Bundle, number: int | None, name: st
 
 
 def _is_answer(inspector: Inspector, picture: bytes, number: int | None) -> bool:
-    seen = inspector.see(picture)
+    seen = inspector.inspect_with_prediction(picture)
     return _is_right(seen.inspection, number) and _is_sure(inspector, seen)
 
 
@@ -177,7 +177,7 @@ def _answered(sample: GoldenSample, inspectors: Sequence[Inspector]) -> GoldenSa
 def _answer(image: Path, picture: bytes, inspector: Inspector) -> GoldenAnswer:
     """What one artifact answers; the mask of fp32 is the sample's own, which people look at."""
     artifact, directory = inspector.session.artifact.name, inspector.bundle.directory
-    seen = inspector.see(picture)
+    seen = inspector.inspect_with_prediction(picture)
     inspection = seen.inspection
     kind = ".mask.png" if artifact == "fp32" else f".{artifact}.mask.png"
     mask, mask_sha256 = _write(directory, str(image.with_suffix(kind)), _png(inspection.label_map))

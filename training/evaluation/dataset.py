@@ -14,7 +14,7 @@ from training.data.sample import Dataset, Sample
 from training.evaluation.by_part import part_figures
 from training.evaluation.curves import image_reliability, picture_curves, pro_curve
 from training.evaluation.figures import summarise
-from training.evaluation.judged import Judged, judge, see
+from training.evaluation.judged import Judged, inspect_with_prediction, judge
 from training.evaluation.pixels import PixelLevels
 from training.evaluation.slices import slice_figures
 
@@ -51,7 +51,7 @@ def evaluate_parts(
     for inspector, samples in parts:
         calibration, own = inspector.session.artifact.calibration, PixelLevels()
         for sample in samples:
-            seen = see(inspector, sample)
+            seen = inspect_with_prediction(inspector, sample)
             bits = sample.class_bits(seen.inspection.label_map.shape)
             if bits is not None:
                 for each in (levels, own):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from app.inspection.inspector import Inspector
 from app.inspection.results import Seen
 from training.data.sample import Dataset, Pixels, Sample
-from training.evaluation.judged import Judged, see
+from training.evaluation.judged import Judged, inspect_with_prediction
 
 WORST = 12  # pictures a gallery
 LONGEST_PX = 480  # of a picture in the report
@@ -49,7 +49,7 @@ def _worst(judged: Sequence[Judged], rank: Callable[[Judged], float | None]) -> 
 
 
 def _show(inspector: Inspector, sample: Sample, judged: Judged) -> Shown:
-    seen = see(inspector, sample)
+    seen = inspect_with_prediction(inspector, sample)
     caption = (
         f"{judged.name}: {judged.picture_class}, verdict {judged.verdict}, p {judged.image_probability:.2f}"
     )

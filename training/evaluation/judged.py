@@ -58,10 +58,10 @@ class Judged:
         return self.verdict != "pass"
 
 
-def see(inspector: Inspector, sample: Sample, data: bytes | None = None) -> Seen:
+def inspect_with_prediction(inspector: Inspector, sample: Sample, data: bytes | None = None) -> Seen:
     """Inspect a sample's own bytes, or others; raises DatasetError naming one that is refused."""
     with named(sample.name, sample.image):
-        return inspector.see(sample.image.read() if data is None else data)
+        return inspector.inspect_with_prediction(sample.image.read() if data is None else data)
 
 
 def judge_samples(inspector: Inspector, samples: Iterable[Sample]) -> list[Judged]:
@@ -71,7 +71,7 @@ def judge_samples(inspector: Inspector, samples: Iterable[Sample]) -> list[Judge
     """
     judged, classes = [], inspector.bundle.class_names
     for sample in samples:
-        seen = see(inspector, sample)
+        seen = inspect_with_prediction(inspector, sample)
         judged.append(judge(sample, seen, sample.class_bits(seen.inspection.label_map.shape), classes))
     return judged
 

@@ -18,7 +18,7 @@ from app.inspection.mask_metrics import dice, label_iou
 from app.inspection.results import Seen
 from training.data.sample import Bits, Sample
 from training.evaluation.figures import mean
-from training.evaluation.judged import see
+from training.evaluation.judged import inspect_with_prediction
 from training.sessions import inspector_of, session_on
 
 TORCH = "torch"
@@ -123,11 +123,11 @@ def parity(bundle: Bundle, graph: nn.Module, samples: Sequence[Sample]) -> Parit
     tiles = 0
     for sample in samples:
         data = sample.image.read()
-        torch_seen = see(reference, sample, data)
+        torch_seen = inspect_with_prediction(reference, sample, data)
         bits = sample.class_bits(torch_seen.inspection.label_map.shape)
         with_torch.add(sample, bits, torch_seen, torch_seen)
         height, width = torch_seen.pixels.shape[:2]
         tiles += len(plan_tiles(height, width, bundle.input).places)
         for name, inspector in looking.items():
-            agreements[name].add(sample, bits, see(inspector, sample, data), torch_seen)
+            agreements[name].add(sample, bits, inspect_with_prediction(inspector, sample, data), torch_seen)
     return Parity(agreements, mean(with_torch.dice), len(samples), tiles)

@@ -12,7 +12,7 @@ from training.data.sample import Bits, Dataset, Pixels, Sample, named
 from training.evaluation.changes import CHANGES, Change
 from training.evaluation.dataset import evaluate_dataset
 from training.evaluation.figures import mean, picture_rates
-from training.evaluation.judged import Judged, judge, see
+from training.evaluation.judged import Judged, inspect_with_prediction, judge
 
 Figures = dict[str, Any]
 RATES = ("accuracy", "precision", "recall", "overkill_rate")
@@ -79,7 +79,7 @@ def _judged(
         pixels, bits = change.apply(pixels, bits, strength)
         if min(pixels.shape[:2]) < inspector.limits.min_side_px or _lost(sample, bits):
             continue
-        yield judge(sample, see(inspector, sample, _encoded(pixels)), bits, classes)
+        yield judge(sample, inspect_with_prediction(inspector, sample, _encoded(pixels)), bits, classes)
 
 
 def _lost(sample: Sample, bits: Bits | None) -> bool:
