@@ -1,9 +1,11 @@
-"""`python -m app`: serve, inspect a folder, verify a bundle, show a running service, or print a schema."""
+"""`passline`, or `python -m app`: serve, inspect a folder, verify a bundle, train, print a schema, more."""
 
 import argparse
 import json
 import signal
 import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -21,9 +23,14 @@ from app.recipes.state import fitting
 from app.server import TlsUnusable, serve
 from app.settings import PackageMissing, Settings, UnknownSetting, variable, what_is_wrong
 
+PLUGINS = "passline.commands"  # group of entry points
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit status is 2 where it could not do its work, and a line on stderr says why."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and (plugin := _plugin(arguments[0])) is not None:
+        return _run_plugin(plugin, arguments[1:])
     options = _parser().parse_args(arguments)
     try:
         settings = Settings.from_environment()
@@ -33,6 +40,25 @@ def main(arguments: list[str] | None = None) -> int:
     except (PasslineError, UnknownSetting, PackageMissing, KeysUnusable, TlsUnusable) as error:
         print(error, file=sys.stderr)
     return folder.TROUBLE
+
+
+def _plugin(name: str) -> EntryPoint | None:
+    """The command of that name that another installed package brings, such as `train`."""
+    found = entry_points(group=PLUGINS, name=name)
+    return next(iter(found), None)
+
+
+def _run_plugin(plugin: EntryPoint, arguments: list[str]) -> int:
+    try:
+        command: Callable[[list[str]], int] = plugin.load()
+    except ModuleNotFoundError as error:
+        print(
+            f"passline {plugin.name} needs the package {error.name}, which is not installed here; install "
+            f"Passline with its extra `{plugin.name}`",
+            file=sys.stderr,
+        )
+        return folder.TROUBLE
+    return command(arguments)
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:
@@ -130,9 +156,10 @@ def _build_engine(directory: Path, settings: Settings) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m app",
+        prog="passline",
         description=__doc__,
-        epilog="Settings are environment variables: docs/settings.md.",
+        epilog="`passline train --help` lists the commands of training. Settings are environment variables: "
+        "docs/settings.md.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="serve the bundle over HTTP")

@@ -2,12 +2,13 @@
 
 import json
 import subprocess
+import tomllib
 from pathlib import Path
 
 import cv2
 import pytest
 
-from app.__main__ import main
+from app.__main__ import PLUGINS, main
 from tests.markdown import ROOT
 from tests.serving import Serving, app_command, environment
 from tests.tiny_bundle import write_tiny_bundle
@@ -164,3 +165,37 @@ def test_demo_without_a_service_says_how_to_start_one(bundle_dir: Path, tmp_path
     done = app("demo", "--url", "http://127.0.0.1:9", "--out", tmp_path, bundle_dir=bundle_dir)
     assert done.returncode == 2
     assert "make serve" in done.stderr
+
+
+def _installed(place: Path, train: str) -> Path:
+    """What an installation of Passline leaves for its commands to be found."""
+    info = place / "passline-0.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: passline\nVersion: 0.0\n")
+    (info / "entry_points.txt").write_text(f"[passline.commands]\ntrain = {train}\n")
+    return place
+
+
+def _run_installed(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = environment(threads=1) | {"PYTHONPATH": str(place)}
+    return subprocess.run(
+        app_command(*arguments), cwd=ROOT, env=env, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_train_is_a_command_where_training_is_installed(tmp_path: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"passline": "app.__main__:main"}
+    (train,) = project["entry-points"][PLUGINS].values()
+    done = _run_installed(_installed(tmp_path, train), "train", "run", "--help")
+    assert (done.returncode, done.stderr.count("error")) == (0, 0)
+    assert "--large-data" in done.stdout
+
+
+def test_train_says_what_is_missing_where_it_is_not(tmp_path: Path) -> None:
+    done = _run_installed(_installed(tmp_path, "not_there.main:main"), "train", "run")
+    assert done.returncode == 2
+    assert done.stderr.strip() == (
+        "passline train needs the package not_there, which is not installed here; install Passline with its "
+        "extra `train`"
+    )
