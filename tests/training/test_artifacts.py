@@ -111,12 +111,29 @@ REFERENCE = Answers(0.8, {"a": "fail", "b": "pass", "c": "pass"}, frozenset("ab"
         (replace(REFERENCE, verdicts={"a": "review", "b": "fail", "c": "fail"}), []),
         (
             replace(REFERENCE, verdicts={"a": "pass", "b": "fail", "c": "pass"}),
-            ["it passes 1 defective picture(s) that fp32 stops (none is allowed)"],
+            ["it passes 1 defective image(s) that fp32 stops (at most 1% of 2)"],
+        ),
+        (
+            replace(REFERENCE, verdicts={"a": "pass", "b": "pass", "c": "pass"}),
+            [
+                "it passes 1 more defective image(s) than fp32 (none is allowed)",
+                "it passes 1 defective image(s) that fp32 stops (at most 1% of 2)",
+            ],
         ),
     ],
 )
 def test_budget(found: Answers, beyond: list[str]) -> None:
     assert held_against(found, REFERENCE)["beyond_budget"] == beyond
+
+
+def test_rounding_at_a_threshold_is_allowed_in_both_directions() -> None:
+    names = [f"bad {number}" for number in range(200)]
+    stopped = dict.fromkeys(names, "fail") | {"bad 0": "pass", "bad 1": "pass"}
+    other_way = dict.fromkeys(names, "fail") | {"bad 2": "pass", "bad 3": "pass"}
+    reference = Answers(0.8, stopped, frozenset(names))  # type: ignore[arg-type]
+    found = replace(reference, verdicts=other_way)  # type: ignore[arg-type]
+    figures = held_against(found, reference)
+    assert (figures["new_escapes"], figures["beyond_budget"]) == (2, [])
 
 
 def test_flips_are_counted_in_the_budget() -> None:
