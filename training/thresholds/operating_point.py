@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from app.inspection.bundle.artifact import ExpectedRates, OperatingPoint
 from app.inspection.mask_metrics import dice
+from app.inspection.rules.trade_off import TradeOff
 from app.inspection.measuring.defect_regions import form_regions, keep_defects
 from app.inspection.measuring.mask import marks_of, pixel_level
 from training.config import OperatingPointConfig
@@ -24,6 +25,7 @@ PIXEL_THRESHOLDS = (0.02, 0.03, 0.05, 0.07, *np.round(np.arange(0.10, 0.91, 0.05
 # Shares of the good images that may be reviewed for their image-level answer alone, and what it must gain.
 HEAD_REVIEWS = (0.005, 0.01, 0.02, 0.05, 0.1)
 LEAST_GAIN = 0.005
+LAST_RESORT = (0.2, 0.4, 0.6, 0.8)
 
 
 class OperatingPointError(RuntimeError):
@@ -62,15 +64,9 @@ def choose(scored: Sequence[Scored], config: OperatingPointConfig) -> Choice:
     table = region_table(scored, draft)
     image = table.highest(held_out_probability(table))
     head = np.array([each.head_probability for each in scored])
-    head_threshold = _head_threshold(head, image, defective, config.beta)
-    # An image that the head stops is stopped at every image threshold.
+    head_threshold, risks = _risks(head, image, scored, config)
     stopped = head >= head_threshold
     kinds = defective.tolist()
-    risks = trade_off(np.where(stopped, 1.0, image).tolist(), kinds, groups, config.confidence)
-    if risks is None:
-        raise OperatingPointError(
-            "every image threshold calls all images the same, or is wrong of all of one kind; train longer"
-        )
     row, chosen = choose_row(risks, config)
     called = (stopped | (image >= row.image_threshold)).tolist()
     settled = {
@@ -139,16 +135,44 @@ def _dice_at(
     return dice(large[regions], marked)
 
 
+def _risks(
+    head: NDArray[np.float64],
+    image: NDArray[np.float64],
+    scored: Sequence[Scored],
+    config: OperatingPointConfig,
+) -> tuple[float, TradeOff]:
+    """The head threshold and, with it in force, the trade-off of image thresholds.
+
+    Of a network whose regions tell nothing yet, as many good images as it takes are reviewed for the head's
+    answer. Raises OperatingPointError where that tells nothing either.
+    """
+    defective, groups = np.array([each.defective for each in scored]), [each.group for each in scored]
+    for shares in (HEAD_REVIEWS, LAST_RESORT):
+        threshold = _head_threshold(head, image, defective, config.beta, shares)
+        # An image that the head stops is stopped at every image threshold.
+        levels = np.where(head >= threshold, 1.0, image)
+        found = trade_off(levels.tolist(), defective.tolist(), groups, config.confidence)
+        if found is not None:
+            return threshold, found
+    raise OperatingPointError(
+        "every image threshold calls all images the same, or is wrong of all of one kind; train longer"
+    )
+
+
 def _head_threshold(
-    head: NDArray[np.float64], image: NDArray[np.float64], defective: NDArray[np.bool_], beta: float
+    head: NDArray[np.float64],
+    image: NDArray[np.float64],
+    defective: NDArray[np.bool_],
+    beta: float,
+    shares: Sequence[float],
 ) -> float:
     """The image-level answer from which an image without a defect is reviewed.
 
-    As few good images as `HEAD_REVIEWS` begins with exceed it; more only where that gains F-beta.
+    As few good images as `shares` begins with exceed it; more only where that gains F-beta.
     """
     best, chosen = -1.0, 1.0
     good = np.sort(head[~defective])
-    for share in HEAD_REVIEWS:
+    for share in shares:
         place = min(len(good) - 1, int(np.ceil((1 - share) * len(good))))
         threshold = min(1.0, float(np.nextafter(np.float32(good[place]), np.float32(2))))
         reached = _best_f_beta(np.where(head >= threshold, 2.0, image), defective, beta)
