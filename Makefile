@@ -1,6 +1,6 @@
 # `make help` lists the targets. Virtual environments, each made once and again when its lock changes:
 #   .venv       what serving needs and nothing else
-#   .venv-test  serving, training and the checkers; `make test`, `train` and `bench` use it
+#   .venv-test  serving, training and the checkers; `make test`, `test-slow`, `train` and `bench` use it
 #   .venv-peers the other servers that `make bench` holds the service against
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -29,17 +29,22 @@ PEERS := .venv-peers/.installed
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= picture reference_mask recipe bundle form
 
-.PHONY: help serve test lint train bench soak demo fuzz audit lock clean
+.PHONY: help serve test test-slow lint train bench soak demo fuzz audit lock clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
 
 serve: $(SERVE)  ## serve the shipped bundle (PORT, VARIANT=cpu|gpu|openvino)
 	PASSLINE_PORT=$(PORT) .venv/bin/python -m app serve
 
 # Torch spins all its threads: in processes beside each other more than one each only gets in the way.
-test: lint  ## everything CI checks: format, lint, types, layers, tests (TEST_PROCESSES, PYTEST_ARGS)
-	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+PYTEST := OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+
+test: lint  ## format, lint, types, layers and all but the slow tests (TEST_PROCESSES, PYTEST_ARGS)
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+
+test-slow: $(TEST)  ## the slow tests: real networks, whole pipelines, the short soak (TEST_PROCESSES, PYTEST_ARGS)
+	$(PYTEST) -m slow $(PYTEST_ARGS)
 
 lint: $(TEST)  ## the checks without the tests
 	.venv-test/bin/ruff check .

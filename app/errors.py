@@ -1,42 +1,20 @@
-"""The service's branch of the error tree; the core's own branches are drawn in `app/inspection/errors.py`.
+"""The service's branch of the error tree; the core's own branches are in `app/inspection/errors.py`.
 
 PasslineError
- └─ ServiceError                  the request, not the picture, cannot be served
-     ├─ KeyRequired                 no API key was sent, or one that is not known or has expired
-     ├─ ScopeMissing                the key is known, and is not for this
-     ├─ ForeignPage                 a browser asks for a page from elsewhere, where no key is demanded
-     ├─ RateLimited                 this caller has asked too often
-     ├─ NotReady                    no bundle is served, or a recipe in force does not fit it
-     ├─ Overloaded                  every place in the queue, or all memory for uploads, is taken
-     ├─ DeadlineExceeded            the answer would come too late to be of use
-     ├─ RequestInvalid              a field, a query value or the body's framing is wrong
-     ├─ HeadersTooLarge             the address and headers of the request have too many bytes
-     ├─ MediaTypeUnsupported        the body is of a type that is not read
-     ├─ BodyTooLarge                more bytes than the limit for this endpoint
-     ├─ BatchTooLarge               more pictures than one batch may hold
-     ├─ UploadTimeout               the body did not arrive in time
-     ├─ NotFound                    nothing is served at the address
-     ├─ RecipeNotFound              no recipe, or no such version of it, is at the address
-     ├─ RecipeInUse                 an active recipe cannot be deleted, nor the bundle's own changed
-     ├─ VersionStale                somebody else has changed it since it was read
-     ├─ RecipesNotWritable          there is no folder that changes can be written to
-     ├─ SwappingOff                 there is no folder of bundles to swap
-     ├─ BundleNotFound              no bundle of that name and version is in the folder
-     ├─ BundleInUse                 the bundle that judges cannot be its own candidate
-     ├─ CandidateNotFound           no bundle is loaded aside
-     ├─ CandidateNotReady           the candidate is still loading, or failed
-     ├─ NoPreviousBundle            there is no bundle in memory to go back to
-     ├─ StateNotWritable            a promotion cannot be kept
-     ├─ StateInvalid                what was kept of promotions cannot be read
-     ├─ MethodNotAllowed            something is, but not with this method
-     └─ Unexpected                  an error that nobody foresaw: always a fault of ours
+ └─ ServiceError
+     ├─ AccessError        who asks may not
+     ├─ ServingError       the service cannot serve it now
+     ├─ RequestError       the request itself is wrong
+     ├─ StoredRecipeError  recipes cannot be read or changed so
+     └─ SwapError          bundles cannot be swapped so
 
-Nothing here knows of HTTP: `problems.py` holds the one table from errors to answers.
+Each class says once its `code`, `title` and HTTP `status`, and in its docstring what it means, the remedy,
+and when a retry can help (never, if it says nothing): docs/errors.md is written from these.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from app.inspection.errors import PasslineError
 
@@ -44,65 +22,153 @@ from app.inspection.errors import PasslineError
 class ServiceError(PasslineError):
     """The request, not the picture in it, cannot be served."""
 
-    code = "service_error"
+    status: ClassVar[int]
 
 
-class KeyRequired(ServiceError):
-    """No API key was sent, or one that is not known here or has expired."""
+class AccessError(ServiceError):
+    """Who asks may not."""
+
+
+class KeyRequired(AccessError):
+    """No API key was sent, or one that is not known here or has expired.
+
+    A header sent twice counts as none. The detail says what is wrong, and how to make a key.
+
+    Remedy: Send one as `Authorization: Bearer TOKEN` or `X-API-Key: TOKEN`.
+
+    Retry: with a key
+    """
 
     code = "key_required"
+    title = "An API key is needed"
+    status = 401
 
 
-class ScopeMissing(ServiceError):
-    """The key is known but is not for this; `scope` is what would be needed."""
+class ScopeMissing(AccessError):
+    """The key is known but is not for this; `scope` is what would be needed.
+
+    Remedy: Use a key with the scope that the detail names.
+
+    Retry: with another key
+    """
 
     code = "scope_missing"
+    title = "The API key is not for this"
+    status = 403
 
     def __init__(self, message: str, scope: str) -> None:
         super().__init__(message)
         self.scope = scope
 
 
-class ForeignPage(ServiceError):
-    """A browser asks on behalf of a page from elsewhere, where no key tells that its user means it."""
+class ForeignPage(AccessError):
+    """A browser asks on behalf of a page from elsewhere, where no key tells that its user means it.
+
+    Only where no keys are demanded: the page was not served by this box, or was asked for by a name that is
+    not the box's own.
+
+    Remedy: Open the box's own page, or demand keys (`PASSLINE_AUTH=on`) and send one.
+    """
 
     code = "foreign_page"
+    title = "A page from elsewhere may not ask this"
+    status = 403
 
 
-class RateLimited(ServiceError):
-    """One caller has asked more often than allowed; `retry_after_s` is when there is room again."""
+class RateLimited(AccessError):
+    """One caller has asked more often than allowed; `retry_after_s` is when there is room again.
+
+    The limit is `PASSLINE_RATE_LIMIT_PER_MINUTE`, for each key or, without keys, each address.
+
+    Remedy: Wait the seconds in `Retry-After`; send batches, or raise the setting.
+
+    Retry: yes
+    """
 
     code = "rate_limited"
+    title = "There are too many requests from one caller"
+    status = 429
 
     def __init__(self, message: str, retry_after_s: int) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
 
 
-class NotReady(ServiceError):
-    """No picture is judged; `cause` is the error that prevents it, where there is one."""
+class ServingError(ServiceError):
+    """The service cannot serve it now."""
+
+
+class NotReady(ServingError):
+    """No picture is judged; `cause` is the error that prevents it, where there is one.
+
+    No bundle is served, recipes in force do not fit it, or its execution provider is lost.
+
+    Remedy: Correct the cause, restart (not for recipes changed over HTTP, nor for a
+    [lost provider](deployment.md#faults) that comes back), and watch `/readyz`.
+
+    Retry: when `/readyz` is 200
+    """
 
     code = "not_ready"
+    title = "The service is not ready"
+    status = 503
 
     def __init__(self, message: str, cause: PasslineError | None = None) -> None:
         super().__init__(message)
         self.cause = cause
 
 
-class Overloaded(ServiceError):
-    """Every place is taken; `retry_after_s` is a fair guess at when one will be free."""
+class Overloaded(ServingError):
+    """Every place is taken; `retry_after_s` is a fair guess at when one will be free.
+
+    The places are those of the queue (`PASSLINE_QUEUE_SIZE`) and the memory for uploads.
+
+    Remedy: Wait the seconds in `Retry-After`; slow down, or add a box.
+
+    Retry: yes
+    """
 
     code = "overloaded"
+    title = "The service is overloaded"
+    status = 429
 
     def __init__(self, message: str, retry_after_s: int) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
 
 
-class DeadlineExceeded(ServiceError):
-    """The answer was not there by the request's deadline."""
+class DeadlineExceeded(ServingError):
+    """The answer was not there by the request's deadline.
+
+    The image was not inspected.
+
+    Remedy: Allow more time with `X-Deadline-Ms`, or send fewer images at once.
+
+    Retry: yes
+    """
 
     code = "deadline_exceeded"
+    title = "The deadline has passed"
+    status = 504
+
+
+class Unexpected(ServingError):
+    """An error that nobody foresaw; its traceback is in the log, never in the answer.
+
+    Always a fault of the service.
+
+    Remedy: Report it with the log lines of its request id.
+
+    Retry: perhaps
+    """
+
+    code = "internal_error"
+    title = "The service met an unexpected error"
+    status = 500
+
+
+class RequestError(ServiceError):
+    """The request itself is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +179,17 @@ class WrongField:
     message: str
 
 
-class RequestInvalid(ServiceError):
-    """The request breaks the documented shape; `fields` names each wrong one."""
+class RequestInvalid(RequestError):
+    """The request breaks the documented shape; `fields` names each wrong one.
+
+    It may be a query value, a header, a form field or the form's framing.
+
+    Remedy: Compare with `/docs`. Unknown names are refused too, so a typo never passes for a default.
+    """
 
     code = "request_invalid"
+    title = "The request is invalid"
+    status = 422
 
     def __init__(self, message: str, fields: tuple[WrongField, ...] = ()) -> None:
         super().__init__(message)
@@ -132,121 +205,269 @@ class RequestInvalid(ServiceError):
         return cls("; ".join(f"{each.field}: {each.message}" for each in fields), fields)
 
 
-class HeadersTooLarge(ServiceError):
-    """The address and headers of the request have more bytes than are taken."""
+class HeadersTooLarge(RequestError):
+    """The address and headers of the request have more bytes than are taken.
+
+    The limit is 16 KiB.
+
+    Remedy: Send long texts in the body, and fewer or shorter headers.
+    """
 
     code = "headers_too_large"
+    title = "The request's headers are too large"
+    status = 431
 
 
-class MediaTypeUnsupported(ServiceError):
-    """The body is of a media type that is not read here."""
+class MediaTypeUnsupported(RequestError):
+    """The body is of a media type that is not read here.
+
+    Remedy: Send `multipart/form-data`, the image as `image/jpeg`, `image/png`, `image/bmp` or `image/tiff`,
+    or a [camera's frame](api.md#a-cameras-frame) as `application/octet-stream`.
+    """
 
     code = "media_type_unsupported"
+    title = "The body's media type is not supported"
+    status = 415
 
 
-class BodyTooLarge(ServiceError):
-    """The body has more bytes than this endpoint takes."""
+class BodyTooLarge(RequestError):
+    """The body has more bytes than this endpoint takes.
+
+    The limit is `PASSLINE_MAX_UPLOAD_BYTES`; for a batch, or a part of several images, it is
+    `PASSLINE_MAX_BATCH_BYTES`.
+
+    Remedy: Compress without loss, send fewer images, or raise the setting.
+    """
 
     code = "body_too_large"
+    title = "The body is too large"
+    status = 413
 
 
-class BatchTooLarge(ServiceError):
-    """The batch holds more pictures than one request may."""
+class BatchTooLarge(RequestError):
+    """The batch holds more pictures than one request may.
+
+    The limit is `PASSLINE_MAX_BATCH_IMAGES`, or 64 images of one part.
+
+    Remedy: Send several batches.
+    """
 
     code = "batch_too_large"
+    title = "The batch has too many pictures"
+    status = 413
 
 
-class UploadTimeout(ServiceError):
-    """The body did not arrive in the time an upload may take."""
+class UploadTimeout(RequestError):
+    """The body did not arrive in the time an upload may take.
+
+    The limit is `PASSLINE_UPLOAD_TIMEOUT_MS`.
+
+    Remedy: Look at the network.
+
+    Retry: yes
+    """
 
     code = "upload_timeout"
+    title = "The body did not arrive in time"
+    status = 408
 
 
-class NotFound(ServiceError):
-    """Nothing is served at the address asked for."""
+class NotFound(RequestError):
+    """Nothing is served at the address asked for.
+
+    Remedy: Compare with `/docs`.
+    """
 
     code = "not_found"
+    title = "There is nothing at this address"
+    status = 404
 
 
-class RecipeNotFound(ServiceError):
-    """There is no recipe of the name in the address, or no such version of it."""
+class MethodNotAllowed(RequestError):
+    """The address is served, but not with this method.
 
-    code = "recipe_not_found"
+    The `Allow` header names those it is served with.
 
-
-class RecipeInUse(ServiceError):
-    """A recipe that is active or the settings' default cannot be deleted, the bundle's own never changed."""
-
-    code = "recipe_in_use"
-
-
-class VersionStale(ServiceError):
-    """The version that `If-Match` asks for is no longer the one in force."""
-
-    code = "version_stale"
-
-
-class RecipesNotWritable(ServiceError):
-    """There is no folder for recipes, or it cannot be written to."""
-
-    code = "recipes_not_writable"
-
-
-class SwappingOff(ServiceError):
-    """There is no folder of bundles, so none can be loaded aside."""
-
-    code = "swapping_off"
-
-
-class BundleNotFound(ServiceError):
-    """No bundle of that name and version is in the folder of bundles."""
-
-    code = "bundle_not_found"
-
-
-class BundleInUse(ServiceError):
-    """The bundle that judges cannot be its own candidate."""
-
-    code = "bundle_in_use"
-
-
-class CandidateNotFound(ServiceError):
-    """No bundle is loaded aside."""
-
-    code = "candidate_not_found"
-
-
-class CandidateNotReady(ServiceError):
-    """The candidate is still loading, or failed."""
-
-    code = "candidate_not_ready"
-
-
-class NoPreviousBundle(ServiceError):
-    """There is no bundle in memory to go back to."""
-
-    code = "no_previous_bundle"
-
-
-class StateNotWritable(ServiceError):
-    """A promotion cannot be kept: there is no folder for it, or it cannot be written to."""
-
-    code = "state_not_writable"
-
-
-class StateInvalid(ServiceError):
-    """What was kept of promotions cannot be read, so that nobody knows which bundle to serve."""
-
-    code = "state_invalid"
-
-
-class MethodNotAllowed(ServiceError):
-    """The address is served, but not with this method."""
+    Remedy: Compare with `/docs`.
+    """
 
     code = "method_not_allowed"
+    title = "The method is not allowed here"
+    status = 405
 
 
-class Unexpected(ServiceError):
-    """An error that nobody foresaw; its traceback is in the log, never in the answer."""
+class StoredRecipeError(ServiceError):
+    """Recipes cannot be read or changed so."""
 
-    code = "internal_error"
+
+class RecipeNotFound(StoredRecipeError):
+    """There is no recipe of the name in the address, or no such version of it.
+
+    Remedy: `GET /v1/recipes` lists those there are, `GET /v1/recipes/NAME/versions` the versions, those of a
+    deleted recipe too.
+    """
+
+    code = "recipe_not_found"
+    title = "There is no such recipe here"
+    status = 404
+
+
+class RecipeInUse(StoredRecipeError):
+    """A recipe that is active or the settings' default cannot be deleted, the bundle's own never changed.
+
+    The settings' default is the one that `PASSLINE_DEFAULT_RECIPE` names.
+
+    Remedy: Activate another one first, or restart with another one in the setting; make your own under
+    another name.
+
+    Retry: when it is active nowhere
+    """
+
+    code = "recipe_in_use"
+    title = "The recipe is in use"
+    status = 409
+
+
+class VersionStale(StoredRecipeError):
+    """The version that `If-Match` asks for is no longer the one in force.
+
+    Somebody changed it since you read it, another process wrote to the same folder, or the candidate is
+    another bundle than the one to promote.
+
+    Remedy: Read it again and make the change to that; for the other process, restart.
+    """
+
+    code = "version_stale"
+    title = "Another version is in force"
+    status = 412
+
+
+class RecipesNotWritable(StoredRecipeError):
+    """There is no folder for recipes, or it cannot be written to.
+
+    `PASSLINE_RECIPES_DIR` names it. Recipes can be read and used as before.
+
+    Remedy: Name a folder there that the service may write to.
+
+    Retry: when it can be written
+    """
+
+    code = "recipes_not_writable"
+    title = "Recipes cannot be changed here"
+    status = 409
+
+
+class SwapError(ServiceError):
+    """Bundles cannot be swapped so."""
+
+
+class SwappingOff(SwapError):
+    """There is no folder of bundles, so none can be loaded aside.
+
+    `PASSLINE_BUNDLES_DIR` is unset.
+
+    Remedy: Set it to the folder that holds bundles as `NAME/VERSION`, and restart.
+    """
+
+    code = "swapping_off"
+    title = "Bundles cannot be swapped here"
+    status = 409
+
+
+class BundleNotFound(SwapError):
+    """No bundle of that name and version is in the folder of bundles.
+
+    A link that leads out of that folder, `PASSLINE_BUNDLES_DIR`, counts as none. The detail lists the bundles
+    there are. As the `cause` of a `not_ready`: the bundle last promoted is gone.
+
+    Remedy: Copy it there.
+
+    Retry: when it is there
+    """
+
+    code = "bundle_not_found"
+    title = "There is no such bundle"
+    status = 404
+
+
+class BundleInUse(SwapError):
+    """The bundle that judges cannot be its own candidate.
+
+    Remedy: Nothing to do: it is served already.
+    """
+
+    code = "bundle_in_use"
+    title = "The bundle is in use"
+    status = 409
+
+
+class CandidateNotFound(SwapError):
+    """No bundle is loaded aside.
+
+    Where its disagreements are asked for: no bundle is in shadow.
+
+    Remedy: Load one with `PUT /v1/bundles/candidate`.
+
+    Retry: when there is one
+    """
+
+    code = "candidate_not_found"
+    title = "There is no candidate"
+    status = 404
+
+
+class CandidateNotReady(SwapError):
+    """The candidate is still loading, or failed.
+
+    The detail says which, and why it failed.
+
+    Remedy: Wait with `GET /v1/bundles/candidate?wait_s=60`; if it failed, repair the bundle and load it
+    again.
+
+    Retry: when it is `ready`
+    """
+
+    code = "candidate_not_ready"
+    title = "The candidate is not ready"
+    status = 409
+
+
+class NoPreviousBundle(SwapError):
+    """There is no bundle in memory to go back to.
+
+    Nothing was promoted since the start, or the promotion was already rolled back.
+
+    Remedy: Load the one you want as a candidate and promote it.
+    """
+
+    code = "no_previous_bundle"
+    title = "There is no bundle to go back to"
+    status = 409
+
+
+class StateNotWritable(SwapError):
+    """A promotion cannot be kept: there is no folder for it, or it cannot be written to.
+
+    `PASSLINE_STATE_DIR` names the folder; it may also hold what cannot be read. Nothing was changed.
+
+    Remedy: Name a folder there that the service may write to.
+
+    Retry: when it can be written
+    """
+
+    code = "state_not_writable"
+    title = "The change cannot be kept"
+    status = 409
+
+
+class StateInvalid(SwapError):
+    """What was kept of promotions cannot be read, so that nobody knows which bundle to serve.
+
+    The `cause` of a `not_ready`: a file in `PASSLINE_STATE_DIR/bundles` was not written by the service.
+
+    Remedy: Restore the file; or move the folder away, and the service starts with `PASSLINE_BUNDLE_DIR`.
+    """
+
+    code = "state_invalid"
+    title = "What was kept of promotions cannot be read"
+    status = 503

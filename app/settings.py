@@ -43,7 +43,7 @@ class PackageMissing(ValueError):
 
 
 class Settings(BaseSettings):
-    """Every setting of the service; `docs/settings.md` is checked against this class."""
+    """Every setting of the service; the table of `docs/settings.md` is written from this class."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
@@ -184,8 +184,7 @@ class Settings(BaseSettings):
     )
     drift_window: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         default=500,
-        description="Pictures of a camera that drift is told by: its last ones, and none before there"
-        " are so many.",
+        description="Images in the drift window of each camera; drift has no value until the window is full.",
     )
     otlp_endpoint: Annotated[str, Field(pattern=r"^https?://[^/\s]+/?$")] | None = Field(
         default=None,

@@ -15,6 +15,7 @@ from tests.marked import marked
 from tests.tiny_bundle import write_tiny_bundle
 
 
+@pytest.mark.slow
 def test_benchmarks_write_their_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(picture_times, "STARTS", 1)
     monkeypatch.setattr(picture_times, "SIZES", ((240, 320),))
@@ -23,6 +24,7 @@ def test_benchmarks_write_their_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert expected in tables
 
 
+@pytest.mark.slow
 def test_peers_are_held_against_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(against_peers, "STARTS", 1)
     monkeypatch.setattr(against_peers, "CLIENTS", (8,))

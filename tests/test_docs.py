@@ -11,8 +11,9 @@ import pytest
 
 from app.inspection.bundle.bundle import Bundle
 from app.main import create_app
+from app.problems import kinds
 from app.settings import NOT_OURS, Settings, variable
-from tests import readme_figures
+from tests import readme_figures, reference_pages
 from tests.markdown import ROOT, anchors, links, pages, prose
 from tests.marked import marked
 
@@ -64,6 +65,19 @@ def test_answer_shown_is_what_the_service_answers() -> None:
     example = json.loads(shown.removeprefix("```json").removesuffix("```"))
     wrong = list(_differences("answer", example, readme_figures.inspect(readme_figures.BUNDLE)))
     assert not wrong, f"README's answer is stale in {', '.join(wrong)}: {RENEW}"
+
+
+@pytest.mark.parametrize("name", reference_pages.PARTS)
+def test_reference_tables_are_those_of_the_code(name: str) -> None:
+    page, make = reference_pages.PARTS[name]
+    assert marked(page.read_text(encoding="utf-8"), name) == make(), (
+        f"{_name(page)} is stale: run `python -m tests.reference_pages --write` and commit it"
+    )
+
+
+def test_every_error_is_in_one_section() -> None:
+    shown = [kind for section in reference_pages.SECTIONS for kind in reference_pages.errors_of(section)]
+    assert sorted(shown, key=str) == sorted(kinds(), key=str)
 
 
 def test_benchmarks_are_of_the_shipped_bundle_or_say_that_they_are_not() -> None:

@@ -2,7 +2,7 @@
 
 from app.inspection.bundle.artifact import Artifact
 from app.inspection.bundle.bundle import Bundle
-from app.inspection.inference.runtime import GPU_PROVIDERS
+from app.inspection.inference.runtime import CPU, GPU_PROVIDERS
 from app.inspection.inference.session import Session
 from app.inspection.inspector import Inspector
 
@@ -18,4 +18,4 @@ def session_on(bundle: Bundle, artifact: Artifact, provider: str, threads: int |
 
 def inspector_of(bundle: Bundle, artifact: Artifact) -> Inspector:
     """An inspector that runs this artifact on the CPU, whatever providers it is meant for."""
-    return Inspector(bundle, session_on(bundle, artifact, "CPUExecutionProvider"))
+    return Inspector(bundle, session_on(bundle, artifact, CPU))

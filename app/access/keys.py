@@ -19,6 +19,7 @@ from typing import Literal, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from app.inspection.repeats import repeated
 from app.inspection.rules.recipe import describe
 from app.inspection.types import Name, Sha256
 
@@ -115,8 +116,7 @@ def read_keys(file: Path) -> tuple[Key, ...]:
     except UnicodeDecodeError as error:
         raise KeysUnusable(f"{file} is not UTF-8 text: {error}") from error
     keys = tuple(_parsed(f"{file}, line {n}", line) for n, line in enumerate(lines, 1) if line.strip())
-    names = [key.name for key in keys]
-    if twice := {name for name in names if names.count(name) > 1}:
+    if twice := repeated(key.name for key in keys):
         raise KeysUnusable(f"{file}: {', '.join(sorted(twice))} is given twice; a name stands for one key")
     return keys
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated, Any, TypeVar
 
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 
 from app.api.uploads import Uploads
 from app.errors import RequestInvalid
+from app.inspection.repeats import repeated
 from app.schemas.inspections import Shape
 from app.service import Service
 
@@ -58,10 +58,9 @@ DeadlineMs = Annotated[
 
 async def each_once(request: Request) -> None:
     """Refuse a query parameter, or a deadline, given twice: one would win, and the other have been meant."""
-    counts = Counter(("query", name) for name, _ in request.query_params.multi_items())
-    counts["header", DEADLINE] = len(request.headers.getlist(DEADLINE))
-    twice = [place for place, count in counts.items() if count > 1]
-    wrong = [{"loc": place, "msg": "Given more than once; give it once"} for place in twice]
+    places = [("query", name) for name, _ in request.query_params.multi_items()]
+    places += [("header", DEADLINE)] * len(request.headers.getlist(DEADLINE))
+    wrong = [{"loc": place, "msg": "Given more than once; give it once"} for place in repeated(places)]
     if wrong:
         raise RequestValidationError(wrong)
 
@@ -106,7 +105,6 @@ def read_json(shape: type[S], text: str) -> S:
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) != len(pairs):
+    if repeated(key for key, _ in pairs):
         raise ValueError("a key is given twice, and one of the two would be lost")
-    return content
+    return dict(pairs)

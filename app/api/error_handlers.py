@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 
 from app import errors as service
 from app.inspection.errors import PasslineError
-from app.problems import MEDIA_TYPE, TABLE, named, problem_of
+from app.problems import MEDIA_TYPE, kinds, named, problem_of
 from app.telemetry.metrics import Metrics
 
 
@@ -34,6 +34,6 @@ def install(app: FastAPI, metrics: Metrics) -> None:
     async def answer(_: Request, error: Exception) -> Response:
         return respond(error, metrics)
 
-    metrics.foresee(error.code for error in TABLE)
+    metrics.foresee(error.code for error in kinds())
     for kind in (PasslineError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, answer)

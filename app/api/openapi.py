@@ -38,7 +38,7 @@ from app.errors import (
 )
 from app.inspection import errors as core
 from app.inspection.errors import PasslineError
-from app.problems import MEDIA_TYPE, TABLE
+from app.problems import MEDIA_TYPE, status_of
 from app.report.certificate import PAGE_POLICY
 from app.schemas.bundles import CandidateAsked
 from app.schemas.inspections import Problem
@@ -103,7 +103,7 @@ def problem_responses(*errors: type[PasslineError]) -> dict[int | str, dict[str,
     """The OpenAPI responses for errors, by status, with one example for each code."""
     by_status: dict[int | str, list[type[PasslineError]]] = defaultdict(list)
     for error in errors:
-        by_status[TABLE[error].status].append(error)
+        by_status[status_of(error)].append(error)
     return {
         status: {
             "description": " or ".join(f"`{each.code}`" for each in those),
@@ -119,17 +119,16 @@ def problem_responses(*errors: type[PasslineError]) -> dict[int | str, dict[str,
 
 
 def _example(error: type[PasslineError]) -> dict[str, Any]:
-    kind = TABLE[error]
     problem = Problem(
         type=f"urn:passline:problem:{error.code}",
-        title=kind.title,
-        status=kind.status,
-        detail=(error.__doc__ or kind.title).strip().splitlines()[0],
+        title=error.title,
+        status=status_of(error),
+        detail=(error.__doc__ or error.title).strip().splitlines()[0],
         code=error.code,
         instance="urn:passline:request:line-2-20260117-000117",
         request_id="line-2-20260117-000117",
     )
-    return {"summary": kind.title, "value": problem.model_dump(exclude_none=True)}
+    return {"summary": error.title, "value": problem.model_dump(exclude_none=True)}
 
 
 def _form(files: dict[str, Any], *required: str) -> dict[str, Any]:

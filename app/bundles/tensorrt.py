@@ -9,8 +9,9 @@ import onnxruntime as ort
 
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import DeviceUnavailable
+from app.inspection.inference.runtime import CUDA, TENSORRT
 from app.inspection.inference.session import Session
-from app.inspection.inference.tensorrt import TENSORRT, Engines
+from app.inspection.inference.tensorrt import Engines
 from app.inspection.inspector import Inspector
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ def build_engine(bundle: Bundle, folder: Path) -> str:
 
 def lacks_engine(inspector: Inspector, folder: Path | None) -> bool:
     """Whether an engine could be built that would be used from the next start on."""
-    if folder is None or inspector.session.execution_provider != "CUDAExecutionProvider":
+    if folder is None or inspector.session.execution_provider != CUDA:
         return False
     meant = [each for each in inspector.bundle.artifacts if TENSORRT in each.providers]
     installed = TENSORRT in ort.get_available_providers()

@@ -44,4 +44,4 @@ def _row(item: DryRunItem) -> tuple[str, str, str, str]:
     if item.now is None or item.then is None:
         detail = f"{item.problem.code}: {item.problem.detail}" if item.problem else ""
         return name, "error", "error", detail
-    return name, item.now.verdict, item.then.verdict, in_words(item.then.model_dump(mode="json")["reasons"])
+    return name, item.now.verdict, item.then.verdict, in_words(item.then.reasons)

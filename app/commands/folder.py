@@ -4,16 +4,20 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter
 
 from app.inspection.errors import ImageUndecodable, PasslineError
+from app.inspection.results import Reason
 from app.jobs.job import Upload
 from app.jobs.judging import judge
 from app.jobs.loading import Loaded
+from app.report.words import sentence
 from app.schemas.inspections import InspectionAnswer, Options
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 ALL_PASS, SOME_NOT, TROUBLE = 0, 1, 2
+REASONS = TypeAdapter(tuple[Reason, ...])
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +96,13 @@ def verdict_cells(answer: dict[str, object]) -> tuple[str, str, str]:
     """Verdict, reasons and milliseconds of an answer in JSON form, for a table."""
     reasons = answer["reasons"]
     timings = answer["timings_ms"]
-    assert isinstance(reasons, list)
     assert isinstance(timings, dict)
-    return str(answer["verdict"]), in_words(reasons), f"{timings['total']:.0f}"
+    return str(answer["verdict"]), in_words(REASONS.validate_python(reasons)), f"{timings['total']:.0f}"
 
 
-def in_words(reasons: list[dict[str, Any]]) -> str:
-    """What decided a verdict, from its reasons in JSON form."""
-    return "; ".join(map(_in_words, reasons))
+def in_words(reasons: Iterable[Reason]) -> str:
+    """What decided a verdict."""
+    return "; ".join(map(sentence, reasons))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -107,9 +110,3 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [header, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
-
-
-def _in_words(reason: dict[str, Any]) -> str:
-    what = reason["defect_class"] or ("head" if reason["rule"] == "head_without_mask" else "gate")
-    sign = "<" if reason["measured"] < reason["limit"] else ">"
-    return f"{what} {reason['rule']} {reason['measured']:g} {sign} {reason['limit']:g} {reason['unit']}"

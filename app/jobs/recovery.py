@@ -8,8 +8,8 @@ from weakref import WeakSet
 
 from app.errors import NotReady
 from app.inspection.errors import DeviceUnavailable, InferenceFailed, PasslineError
+from app.inspection.inference.runtime import TENSORRT
 from app.inspection.inference.session import Session
-from app.inspection.inference.tensorrt import TENSORRT
 from app.inspection.inspector import Inspector
 from app.problems import named
 from app.settings import Settings

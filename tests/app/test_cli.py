@@ -183,6 +183,7 @@ def _run_installed(place: Path, *arguments: str) -> subprocess.CompletedProcess[
     )
 
 
+@pytest.mark.slow
 def test_train_is_a_command_where_training_is_installed(tmp_path: Path) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["scripts"] == {"passline": "app.__main__:main"}

@@ -53,7 +53,7 @@ def test_blurred_dark_and_other_pictures_are_reviewed(gated: TestClient) -> None
         beyond = reason["measured"] > reason["limit"]
         assert beyond == (rule == "product")
     _, why, _ = verdict_cells(post(gated, png(grained() // 2)))
-    assert "gate exposure 64 < 90 grey_levels" in why
+    assert "Brightness 64 grey levels, below the limit of 90 grey levels" in why
 
 
 def test_defects_that_the_recipe_judges_are_counted_whatever_the_verdict(

@@ -7,8 +7,9 @@ import pytest
 from app.bundles.tensorrt import build_engine, lacks_engine
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import DeviceUnavailable
+from app.inspection.inference.runtime import TENSORRT
 from app.inspection.inference.session import Session
-from app.inspection.inference.tensorrt import TENSORRT, Engines
+from app.inspection.inference.tensorrt import Engines
 from app.inspection.inspector import Inspector
 from tests.inspection.test_session import HAS_CUDA
 

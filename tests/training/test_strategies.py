@@ -106,6 +106,7 @@ def test_gradual_ends_with_all() -> None:
     assert changed == set(segmenter.state_dict())
 
 
+@pytest.mark.slow
 def test_resumed_gradual_fit_ends_like_the_whole_one(tmp_path: Path) -> None:
     settings = _settings("gradual")
     whole = _train(build_segmenter(MODEL, 2, 1), settings, 5)

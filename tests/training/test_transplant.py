@@ -298,6 +298,7 @@ def test_transplants_join_the_pictures_of_a_training_split(
         transplanted_pictures([], [], 5, 1, ALONE)
 
 
+@pytest.mark.slow
 def test_the_study_compares_all_arms_on_the_same_folds(tiles: Dataset) -> None:
     figures = measure_transplants(tiles, Study(share=0.4, count=6, folds=2), levels, levels)
     assert set(figures["auroc"]) == set(ARMS)

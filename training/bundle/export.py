@@ -17,6 +17,7 @@ from torch import nn
 
 from app.inspection.bundle.artifact import Artifact, OperatingPoint
 from app.inspection.bundle.bundle import Bundle, DefectClass, TrainingSummary
+from app.inspection.inference.runtime import CPU, PROVIDERS
 from app.inspection.rules.recipe import Limits, Recipe
 from training.config import RunConfig
 from training.data.datamodule import input_contract
@@ -25,12 +26,6 @@ from training.model.segmenter import Segmenter, image_probability
 from training.thresholds.region_fit import UNFITTED
 
 GRAPH = "model.onnx"
-PROVIDERS = (
-    "TensorrtExecutionProvider",
-    "CUDAExecutionProvider",
-    "OpenVINOExecutionProvider",
-    "CPUExecutionProvider",
-)
 # Of later opsets ONNX Runtime pools averages, on a CPU, in a way that takes many times as long.
 OPSET = 18
 # One level of the 8-bit probability, plus what float rounding may tip over its edge.
@@ -137,7 +132,7 @@ def shapes_of(model: onnx.ModelProto) -> dict[str, list[int]]:
 
 def check_parity(graph: ServingGraph, path: Path, tiles: NDArray[np.uint8]) -> dict[str, float]:
     """Compare torch and ONNX on real tiles uint8 [n, h, w, 1]; raises ParityError beyond the tolerance."""
-    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(path, providers=[CPU])
     level_difference, image_difference, feature_difference, differing = 0, 0.0, 0.0, 0
     for tile in tiles:
         levels, image, *features = session.run(graph.outputs, {"pixels": tile[None]})
@@ -182,7 +177,7 @@ def draft_bundle(
         name="fp32",
         file=GRAPH,
         sha256=sha256_of(directory / GRAPH),
-        providers=PROVIDERS,
+        providers=PROVIDERS["auto"],
         operating_point=OperatingPoint(
             pixel_threshold=0.5, min_area_px=1, regions=UNFITTED, image_threshold=0.5, head_threshold=1.0
         ),

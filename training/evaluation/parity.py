@@ -11,6 +11,7 @@ from torch import nn
 
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.inference.batching import Batcher, Way
+from app.inspection.inference.runtime import CPU
 from app.inspection.inference.session import Session
 from app.inspection.inference.tiling import plan_tiles
 from app.inspection.inspector import Inspector
@@ -30,7 +31,7 @@ class TorchSession(Session):
     def __init__(self, bundle: Bundle, graph: nn.Module) -> None:
         """Take a bundle and the torch graph that its fp32 artifact was exported from."""
         fp32 = next(each for each in bundle.artifacts if each.name == "fp32")
-        vars(self).update(vars(session_on(bundle, fp32, "CPUExecutionProvider")))
+        vars(self).update(vars(session_on(bundle, fp32, CPU)))
         self.execution_provider = TORCH
         way = Way(self._plain(_Computed(graph)), self.max_batch)
         self._batcher = Batcher(1, way, way)

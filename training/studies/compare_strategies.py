@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from time import monotonic
 
+from app.inspection.repeats import repeated
 from training.config import ConfigError, OperatingPointConfig, StrategyName
 from training.data.datamodule import input_contract
 from training.data.sample import Sample
@@ -109,7 +110,7 @@ def strategy_names(text: str) -> list[StrategyName]:
     unknown = [each for each in wanted if each not in known]
     if unknown:
         raise ConfigError(f"{unknown[0]!r} is no strategy; known are {', '.join(known)}")
-    if len(set(wanted)) < len(wanted):
+    if repeated(wanted):
         raise ConfigError(f"--strategies {text} names one twice; name each once")
     if not any(STRATEGIES[known[each]].segments for each in wanted):
         raise ConfigError(f"--strategies {text} makes no mask, so that none can be chosen; add one that does")

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from scipy.stats import t as student
 
+from app.inspection.repeats import repeated
 from training.files import write_text
 
 Quantity = Literal["accuracy", "recall", "auroc", "dice", "score", "seconds", "gpu_gib"]
@@ -145,7 +146,7 @@ def _same_folds(results: Sequence[FoldResult]) -> dict[str, list[FoldResult]]:
     expected = sorted({fold for of_one in folds.values() for fold in of_one})
     for name, found in folds.items():
         if found != expected:
-            odd = sorted(set(expected) - set(found)) or [each for each in found if found.count(each) > 1]
+            odd = sorted(set(expected) - set(found)) or repeated(found)
             kind = "lacks" if set(found) != set(expected) else "has twice"
             raise ComparisonError(
                 f"{name} {kind} repeat {odd[0][0]}, fold {odd[0][1]}; run all on the same folds"

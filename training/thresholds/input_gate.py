@@ -17,6 +17,7 @@ from sklearn.model_selection import GroupKFold
 
 from app.inspection.bundle.artifact import Artifact, Gate, GateCheck, GateScore
 from app.inspection.bundle.bundle import Bundle, InputContract
+from app.inspection.inference.runtime import CPU
 from app.inspection.inference.tiling import cut
 from app.inspection.input_gate import FeatureDistribution, picture_scores
 from training.config import ConfigError, GateConfig
@@ -71,7 +72,7 @@ class FeatureGraph:
     def __init__(self, graph: bytes, contract: InputContract) -> None:
         """Cut it out of an ONNX graph."""
         part = Extractor(onnx.load_model_from_string(graph)).extract_model(["pixels"], ["features"])
-        self._session = ort.InferenceSession(part.SerializeToString(), providers=["CPUExecutionProvider"])
+        self._session = ort.InferenceSession(part.SerializeToString(), providers=[CPU])
         self._contract = contract
 
     def features(self, image: Pixels) -> NDArray[np.float32]:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from app.inspection.bundle.artifact import ExpectedRates, OperatingPoint
 from app.inspection.mask_metrics import dice
-from app.inspection.rules.trade_off import TradeOff
 from app.inspection.measuring.defect_regions import form_regions, keep_defects
 from app.inspection.measuring.mask import marks_of, pixel_level
+from app.inspection.rules.trade_off import TradeOff
 from training.config import OperatingPointConfig
 from training.statistics import interval
 from training.thresholds.part_fit import fit_part_model

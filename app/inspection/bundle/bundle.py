@@ -15,6 +15,7 @@ from pydantic import AwareDatetime, Field, PrivateAttr, ValidationError, model_v
 from app.inspection.bundle.artifact import Artifact
 from app.inspection.bundle.golden import AT_HOME, GoldenSample, GoldenSetting, GoldenTolerance
 from app.inspection.errors import BundleCorrupt, BundleInvalid, RecipeError
+from app.inspection.repeats import repeated
 from app.inspection.results import Severity
 from app.inspection.rules.recipe import Recipe, check_classes, describe, parse_recipe
 from app.inspection.types import Name, Part, Sha256
@@ -117,7 +118,7 @@ class Bundle(Part):
     def _names_are_unique(self) -> "Bundle":
         artifacts = [each.name for each in self.artifacts]
         for what, names in (("classes", self.class_names), ("artifacts", artifacts)):
-            if len(set(names)) != len(names):
+            if repeated(names):
                 raise ValueError(f"{what} must have different names, not {', '.join(names)}")
         return self
 

@@ -8,8 +8,13 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 Device = Literal["auto", "cpu", "cuda"]
 
-GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider")
-CPU_PROVIDERS = ("OpenVINOExecutionProvider", "CPUExecutionProvider")
+TENSORRT = "TensorrtExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+OPENVINO = "OpenVINOExecutionProvider"
+CPU = "CPUExecutionProvider"
+GPU_PROVIDERS = (TENSORRT, CUDA)
+CPU_PROVIDERS = (OPENVINO, CPU)
+# The execution providers there are, the best first.
 PROVIDERS: dict[Device, tuple[str, ...]] = {
     "auto": (*GPU_PROVIDERS, *CPU_PROVIDERS),
     "cuda": GPU_PROVIDERS,
@@ -34,8 +39,8 @@ def open_graph(
     options.log_severity_level = 3  # errors; the rest arrives here as exceptions
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # `threads` says why
-    spares = ["CUDAExecutionProvider"] if provider == "TensorrtExecutionProvider" else []
-    names = dict.fromkeys([provider, *spares, "CPUExecutionProvider"])
+    spares = [CUDA] if provider == TENSORRT else []
+    names = dict.fromkeys([provider, *spares, CPU])
     wanted = [(name, dict(provider_options or {}) if name == provider else {}) for name in names]
     # enable_fallback=0: else ONNX Runtime prints a line and goes on with the CPU, at load or at a later run
     session = ort.InferenceSession(graph, options, providers=wanted, enable_fallback=0)

@@ -15,8 +15,17 @@ from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import BundleInvalid, DeviceUnavailable, InferenceFailed
 from app.inspection.inference.batching import Batcher, Run, Way
 from app.inspection.inference.gpu import SIZES, GpuRun, Shapes
-from app.inspection.inference.runtime import GPU_PROVIDERS, ORT_ERRORS, PROVIDERS, Device, open_graph
-from app.inspection.inference.tensorrt import TENSORRT, Engines
+from app.inspection.inference.runtime import (
+    CPU,
+    CUDA,
+    GPU_PROVIDERS,
+    ORT_ERRORS,
+    PROVIDERS,
+    TENSORRT,
+    Device,
+    open_graph,
+)
+from app.inspection.inference.tensorrt import Engines
 from app.inspection.inference.threads import Compute, compute_on
 
 logger = logging.getLogger(__name__)
@@ -116,7 +125,7 @@ class Session:
 
     def _beside(self, few: Run, bundle: Bundle, compute: Compute) -> Run:
         """The way for many pictures on a CPU: a session with threads of its own, if it needs another."""
-        own_pool = self.execution_provider == "CPUExecutionProvider"
+        own_pool = self.execution_provider == CPU
         if not own_pool or compute.many.threads == compute.few.threads:
             return few
         graph = bundle.read(self.artifact.file)
@@ -129,7 +138,7 @@ class Session:
     def _bound(self, session: Any, bundle: Bundle, threads: int) -> Run:
         """The fastest way that works on this GPU: CUDA graphs, bound buffers, or neither."""
         tile = (bundle.input.tile_height, bundle.input.tile_width, bundle.input.channels)
-        for graphs in (True, False) if self.execution_provider == "CUDAExecutionProvider" else (False,):
+        for graphs in (True, False) if self.execution_provider == CUDA else (False,):
             try:
                 chosen = session
                 if graphs:
@@ -166,7 +175,7 @@ def _load(
     bundle: Bundle, device: Device, threads: int | None, engines: Engines | None
 ) -> tuple[Any, Artifact]:
     installed = ort.get_available_providers()
-    if device != "cpu" and "CUDAExecutionProvider" in installed:
+    if device != "cpu" and CUDA in installed:
         ort.preload_dlls()  # finds the CUDA and cuDNN libraries that came as Python packages
     refusals = []
     for provider in PROVIDERS[device]:
@@ -184,7 +193,7 @@ def _load(
             try:
                 return open_graph(bundle.read(artifact.file), provider, most, options), artifact
             except ORT_ERRORS as error:
-                if provider == "CPUExecutionProvider":  # it is always there, so the graph is at fault
+                if provider == CPU:  # it is always there, so the graph is at fault
                     raise BundleInvalid(f"{artifact.file} cannot be loaded: {error}") from error
                 refusals.append(f"{provider} could not be used with {artifact.file}: {error}")
                 logger.warning("%s", refusals[-1])

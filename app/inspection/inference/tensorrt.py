@@ -14,8 +14,6 @@ from app.inspection.bundle.artifact import Artifact
 from app.inspection.bundle.bundle import InputContract
 from app.inspection.inference.threads import compute_on
 
-TENSORRT = "TensorrtExecutionProvider"
-
 
 @dataclass(frozen=True, slots=True)
 class Engines:

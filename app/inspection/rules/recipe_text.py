@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from app.inspection.errors import RecipeInvalid
+from app.inspection.repeats import repeated
 from app.inspection.rules.limits import Place
 
 MAX_RECIPE_CHARS = 64 * 1024
@@ -189,9 +190,6 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^$"), [""])
 
 
 def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content: dict[str, Any] = {}
-    twice = None
-    for key, value in pairs:
-        twice = key if key in content else twice
-        content[key] = value
-    return content if twice is None else _Twice(content, twice)
+    content = dict(pairs)
+    twice = repeated(key for key, _ in pairs)
+    return _Twice(content, twice[-1]) if twice else content

@@ -8,10 +8,11 @@ Crowds (iscrowd) are defects like any other.
 """
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from app.inspection.repeats import repeated
 from training.data.annotations import CocoRuns, Layers, Polygons
 from training.data.groups import GOOD, Groups, read_groups
 from training.data.json_file import Checked, read_json
@@ -80,10 +81,10 @@ def read_coco(root: Path) -> Dataset:
     samples: list[Sample] = []
     for path, content in contents.items():
         samples.extend(_read_file(groups, path, content, classes))
-    used = Counter(sample.image.path for sample in samples)
-    refuse_strays([path for path in used if used[path] > 1], (), "is named twice; keep one entry")
+    used = [sample.image.path for sample in samples]
+    refuse_strays(repeated(used), (), "is named twice; keep one entry")
     found = [path for folder in {path.parent for path in used} for path in listed(folder) if is_picture(path)]
-    refuse_strays(found, used, "is named by no annotation file; add it there or move it away")
+    refuse_strays(found, set(used), "is named by no annotation file; add it there or move it away")
     return groups.dataset(classes, samples, "the images of a COCO JSON file")
 
 
@@ -99,10 +100,10 @@ def _load(path: Path) -> _File:
     """Read one file; raises DatasetError where it is none, or gives an id twice."""
     content = read_json(path, _File)
     for what, ids in (
-        ("picture", Counter(image.id for image in content.images)),
-        ("category", Counter(category.id for category in content.categories)),
+        ("picture", [image.id for image in content.images]),
+        ("category", [category.id for category in content.categories]),
     ):
-        if again := [each for each, count in ids.items() if count > 1]:
+        if again := repeated(ids):
             raise DatasetError(f"{path} gives the {what} id {again[0]} twice; number them anew")
     return content
 

@@ -9,13 +9,13 @@ is read.
 
 import base64
 import os
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field
 
+from app.inspection.repeats import repeated
 from training.data.annotations import Layers
 from training.data.groups import GOOD, Groups, read_groups
 from training.data.json_file import Checked, read_json
@@ -78,11 +78,13 @@ def read_labelme(root: Path) -> Dataset:
     classes = sorted(set().union(*(content.labels for content in contents.values())))
     groups = read_groups(root, root.resolve().name)
     samples = [_sample(groups, path, content, classes) for path, content in contents.items()]
-    used = Counter(sample.image.path for sample in samples)
-    refuse_strays([path for path in used if used[path] > 1], (), "has two JSON files; keep one")
+    used = [sample.image.path for sample in samples]
+    refuse_strays(repeated(used), (), "has two JSON files; keep one")
     folders = {path.parent for path in (*used, *files)}
     found = [path for folder in folders for path in listed(folder) if is_picture(path)]
-    refuse_strays(found, used, "has no JSON file; save one, without shapes if it is good, or move it away")
+    refuse_strays(
+        found, set(used), "has no JSON file; save one, without shapes if it is good, or move it away"
+    )
     return groups.dataset(classes, samples, "NAME.jpg and NAME.json")
 
 
