@@ -1,6 +1,6 @@
 """The image in README.md: a golden sample of the shipped bundle, which is generated, with its defects drawn.
 
-`python -m tests.readme_picture --write` makes it anew; without `--write` it only prints what the service finds.
+`python -m tests.readme_picture --write` writes it; without `--write` the command only prints what is found.
 """
 
 import argparse
