@@ -1,7 +1,7 @@
-"""What README.md shows of the shipped bundle: its figures, and its answer to the quick start's picture.
+"""What README.md shows of the shipped bundle: its figures, and its answer to the quick start's image.
 
-`python -m tests.readme_figures` prints both parts, `--write` puts them into README.md. A test holds the
-page against them, so that no figure there is older than the bundle, or from elsewhere.
+`python -m tests.readme_figures` prints both parts, `--write` puts them into README.md. A test compares
+the page with them, so that every figure there is of the shipped bundle.
 """
 
 import argparse
@@ -18,28 +18,29 @@ from app.main import create_app
 from app.settings import Settings
 from tests.markdown import ROOT
 from tests.marked import renew
-from training.bundle.model_card import cross_validation
-from training.bundle.publish import COMPARISON, folds_beside
+from training.bundle.publish import COMPARISON
 
 README = ROOT / "README.md"
 BUNDLE = ROOT / "models/magnetic-tile/5"
 LARGE_STAGE = ROOT / "models/surface-large/2"
-AIM = "The aim, as published: accuracy 0.96, precision 0.95, recall 0.97, Dice per defective picture 0.75."
+AIM = "The aim, as published: accuracy 0.96, precision 0.95, recall 0.97, Dice per defective image 0.75."
 SAMPLE = "golden/break.png"
-SHOWN = ("verdict", "reasons", "defects", "mask", "dice", "image", "model", "image_probability")
+SHOWN = ("verdict", "reasons", "defects", "mask", "dice", "model")
+DEFECT_SHOWN = ("defect_class", "score", "area_px", "length_px", "width_px", "bbox", "touches_border")
+REASON_SHOWN = ("rule", "defect_class", "measured", "limit", "verdict")
 WIDTH = 100
 GLUE = "\u00a0"  # a space that textwrap does not break at
 Figures = dict[str, Any]
 
 
 def results(bundle: Path) -> str:
-    """The table of results, every figure from an `evaluation.json`: the bundle's and the large stage's."""
+    """The table of results; every figure is from the bundle's or the large stage's `evaluation.json`."""
     evaluation = _read(bundle / "evaluation.json")
     sets = {"tiles never seen": evaluation["test"]}
     by_picture = bundle / COMPARISON
     if by_picture.exists():
-        sets["split by picture (another model)"] = _read(by_picture)["test"]
-    sets["generated pictures"] = evaluation["generated"]
+        sets["split by image (another model)"] = _read(by_picture)["test"]
+    sets["generated images"] = evaluation["generated"]
     sets["large set (`surface-large` 2)"] = _read(LARGE_STAGE / "evaluation.json")["test"]
     lines = [_line("", sets), _line("---", dict.fromkeys(sets, "---"))]
     lines += [
@@ -47,17 +48,16 @@ def results(bundle: Path) -> str:
     ]
     confidence = _read(bundle / "bundle.json")["artifacts"][0]["operating_point"]["expected"]["confidence"]
     lines += ["", f"In brackets: exact (Clopper-Pearson) {confidence:.0%} intervals. {AIM}"]
-    folds = folds_beside(bundle)
-    return "\n".join([*lines, "", cross_validation(folds)] if folds else lines)
+    return "\n".join(lines)
 
 
 def answer(bundle: Path) -> str:
     """The service's answer to the quick start's picture, abridged, as a fenced block."""
     full = inspect(bundle)
     shown = {key: _rounded(full[key]) for key in SHOWN}
-    shown["defects"] = shown["defects"][:1]
+    shown["reasons"] = [{key: each[key] for key in REASON_SHOWN} for each in shown["reasons"]]
+    shown["defects"] = [{key: each[key] for key in DEFECT_SHOWN} for each in shown["defects"][:1]]
     shown["mask"]["data"] = shown["mask"]["data"][:12] + "..."
-    shown["image"]["sha256"] = shown["image"]["sha256"][:12] + "..."
     entries = [_entry(key, value) for key, value in shown.items()]
     return "\n".join(["```json", "{", ",\n".join(entries), "}", "```"])
 
@@ -98,24 +98,12 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _verdicts(kind: str) -> Callable[[Figures], str]:
-    return lambda figures: " / ".join(
-        str(figures["verdicts"][kind][each]) for each in ("pass", "fail", "review")
-    )
-
-
 ROWS: dict[str, Callable[[Figures], str]] = {
-    "pictures": lambda figures: f"{figures['pictures']}, {figures['defective']} of them defective",
-    "different parts": lambda figures: str(figures["groups"]),
+    "images (defective)": lambda figures: f"{figures['pictures']} ({figures['defective']})",
     "accuracy": _rate("accuracy"),
     "precision": _rate("precision"),
     "recall": _rate("recall"),
-    "AUROC of the image probability": lambda figures: _number(figures["auroc"]),
-    "Dice per defective picture": lambda figures: _number(figures["dice"]["per_defective_picture"]),
-    "escape rate": _rate("escape_rate"),
-    "overkill rate": _rate("overkill_rate"),
-    "good parts: pass / fail / review": _verdicts("good"),
-    "defective parts: pass / fail / review": _verdicts("defective"),
+    "Dice per defective image": lambda figures: _number(figures["dice"]["per_defective_picture"]),
 }
 
 

@@ -14,10 +14,12 @@ from app.main import create_app
 from app.problems import kinds
 from app.settings import NOT_OURS, Settings, variable
 from tests import readme_figures, reference_pages
-from tests.markdown import ROOT, anchors, links, pages, prose
-from tests.marked import marked
+from tests.markdown import FENCED, ROOT, anchors, links, pages, prose
+from tests.marked import marked, without_marked
+from tests.readme_picture import MOST_BYTES, PICTURE
 
 README = ROOT / "README.md"
+MOST_WORDS = 700  # of README: one sitting
 ARCHITECTURE = ROOT / "docs/architecture.md"
 RENEW = "run `python -m tests.readme_figures --write` and commit README.md"
 
@@ -52,6 +54,12 @@ def test_every_page_can_be_found_from_the_readme() -> None:
         ]
     lost = set(pages()) - found
     assert not lost, f"no link leads to {', '.join(map(_name, sorted(lost)))}"
+
+
+def test_readme_is_short() -> None:
+    text = FENCED.sub("", without_marked(README.read_text(encoding="utf-8")))
+    assert len(text.split()) <= MOST_WORDS, "README has grown: move the details to a page in docs/"
+    assert PICTURE.stat().st_size <= MOST_BYTES, "run `python -m tests.readme_picture --write`"
 
 
 def test_results_are_those_of_the_shipped_bundle() -> None:

@@ -1,4 +1,4 @@
-"""The examples of README and docs do what they say: Python runs, YAML is accepted, commands exist."""
+"""The examples of README and docs: Python, JavaScript and Java run, YAML is accepted, commands exist."""
 
 import argparse
 import contextlib
@@ -102,6 +102,32 @@ def test_python_runs_and_prints_what_is_shown(
             assert printed.getvalue() == following.body, block.place
 
 
+# How a block of another language is run, by the name its file gets.
+PROGRAMS = {"js": ("node", "client.mjs"), "java": ("java", "Client.java")}
+
+
+def _programs() -> list[Any]:
+    """The blocks in PROGRAMS, each with the `text` block right after it, which is what it prints."""
+    found = [pair for page in pages() for pair in itertools.pairwise(blocks(page))]
+    pairs = [pair for pair in found if pair[0].language in PROGRAMS and pair[1].language == "text"]
+    whole = all_blocks(*PROGRAMS)
+    assert [each for each, _ in pairs] == whole, "each program is followed by a block with what it prints"
+    return [pytest.param(block, printed.body, id=block.place) for block, printed in pairs]
+
+
+@pytest.mark.parametrize(("block", "printed"), _programs())
+def test_program_prints_what_is_shown(
+    block: Block, printed: str, folder: Path, service: Serving, tmp_path: Path
+) -> None:
+    tool, name = PROGRAMS[block.language]
+    if shutil.which(tool) is None:
+        pytest.skip(f"{tool} is not on the PATH")
+    program = tmp_path / name
+    program.write_text(block.body.replace(SHOWN_URL, service.url), encoding="utf-8")
+    done = subprocess.run([tool, program], cwd=folder, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, printed), f"{block.place}: {done.stderr}"
+
+
 def _curls() -> list[Any]:
     found = [(block, command) for block, command in SHELL if command.startswith("curl ")]
     return [pytest.param(command, id=block.place) for block, command in found]
@@ -172,9 +198,10 @@ CHECKS: dict[str, Callable[[list[str]], None]] = {
     "python": lambda words: _check_python(words[1:]),
     "docker": _check_docker,
     **dict.fromkeys(
-        ["cd", "chown", "cp", "git", "gunzip", "mkdir", "mv", "openssl", "rsync", "tensorboard"],
+        ["cd", "chown", "cp", "df", "free", "git", "gunzip", "ls", "mkdir", "mv", "nvidia-smi", "openssl"],
         _check_nothing,
     ),
+    **dict.fromkeys(["rsync", "ss", "tensorboard"], _check_nothing),
 }
 
 
