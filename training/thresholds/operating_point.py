@@ -182,9 +182,9 @@ def _head_threshold(
 
 
 def _best_f_beta(levels: NDArray[np.float64], defective: NDArray[np.bool_], beta: float) -> float:
-    """F-beta of calling images defective from a level on, at the best level."""
+    """F-beta of calling images defective from a level above 0 on, at the best level; 0 without one."""
     order = np.argsort(-levels)
     hits, called = np.cumsum(defective[order]), np.arange(1, len(levels) + 1)
     last = np.append(np.diff(levels[order]) != 0, True)  # equal levels are called together
     scores = (1 + beta**2) * hits / (beta**2 * defective.sum() + called)
-    return float(scores[last].max())
+    return float(scores[last & (levels[order] > 0)].max(initial=0.0))
