@@ -20,7 +20,7 @@ WORKDIR /opt/passline-app
 COPY app app
 COPY models models
 ENV PATH=/opt/passline/bin:$PATH \
-    PASSLINE_BUNDLE_DIR=/opt/passline-app/models/magnetic-tile/5
+    PASSLINE_BUNDLE_DIR=/opt/passline-app/models/magnetic-tile/6
 # The bundle must reproduce its golden samples before it ships. The same run leaves the bytecode of the modules
 # that serving imports, the standard library's too, where a read-only container will look for it; compileall
 # adds what uvicorn and anyio load by name only once they run.
@@ -43,7 +43,7 @@ ENV PATH=/opt/passline/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
-    PASSLINE_BUNDLE_DIR=/opt/passline-app/models/magnetic-tile/5 \
+    PASSLINE_BUNDLE_DIR=/opt/passline-app/models/magnetic-tile/6 \
     PASSLINE_HOST=0.0.0.0 \
     PASSLINE_PORT=8000
 # By number: Kubernetes' runAsNonRoot cannot check a name.

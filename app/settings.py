@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
     bundle_dir: Path = Field(
-        default=Path("models/magnetic-tile/5"),
+        default=Path("models/magnetic-tile/6"),
         description="Folder of the bundle to serve, the one with `bundle.json`.",
     )
     bundles_dir: Path | None = Field(

@@ -14,7 +14,7 @@ from training.bundle.model_card import model_card
 from training.bundle.publish import COMPARISON, figures_beside, folds_beside
 from training.data.synthesis.tiles import CLASSES
 
-BUNDLE = ROOT / "models/magnetic-tile/5"
+BUNDLE = ROOT / "models/magnetic-tile/6"
 LARGE_STAGE = ROOT / "models/surface-large/2"
 MOST_BYTES = 25_000_000  # of the graph: it is committed, and every clone carries every version
 

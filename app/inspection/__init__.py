@@ -4,7 +4,7 @@ What a user needs is here:
 
     from app.inspection import Inspector
 
-    inspection = Inspector.load(Path("models/magnetic-tile/5")).inspect(Path("part.png").read_bytes())
+    inspection = Inspector.load(Path("models/magnetic-tile/6")).inspect(Path("part.png").read_bytes())
     print(inspection.verdict, inspection.defects)
 """
 

@@ -81,7 +81,7 @@ def other_work(processes: int) -> Iterator[None]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.lanes", description=__doc__)
-    parser.add_argument("graph", type=Path, nargs="?", default=Path("models/magnetic-tile/5/model.int8.onnx"))
+    parser.add_argument("graph", type=Path, nargs="?", default=Path("models/magnetic-tile/6/model.int8.onnx"))
     parser.add_argument("--rounds", type=int, default=12)
     options = parser.parse_args()
     check_rounds(options.rounds)

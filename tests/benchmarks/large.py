@@ -26,7 +26,7 @@ from tests.markdown import ROOT
 from tests.marked import renew
 from training.data.synthesis.tiles import CLASSES, generate_tile
 
-BUNDLE = ROOT / "models/magnetic-tile/5"
+BUNDLE = ROOT / "models/magnetic-tile/6"
 WIDTH = 2048
 HEIGHTS = (512, 1024, 2048, 4096, 8192)
 PIECE = 512  # lines generated at once

@@ -26,7 +26,7 @@ from tests.benchmarks.ways import machine
 from tests.markdown import ROOT
 from tests.serving import HOST, serving
 
-BUNDLE = ROOT / "models/magnetic-tile/5"
+BUNDLE = ROOT / "models/magnetic-tile/6"
 OTHER_VERSION = "copy"
 LOAD_LIMIT_S = 120
 

@@ -21,7 +21,7 @@ from tests.serving import HOST
 from training.data.synthesis.tiles import generate_tile
 
 PAGE = ROOT / "docs/benchmarks.md"
-SHIPPED = ROOT / "models/magnetic-tile/5"
+SHIPPED = ROOT / "models/magnetic-tile/6"
 SEED = 500_000
 BATCH = 8  # tiles per run, as `app.inspection.inference.session` does by default
 OUTPUTS = ["mask_probability", "image_probability"]
