@@ -17,6 +17,7 @@ import yaml
 from PIL import Image
 
 from app.__main__ import _parser as app_parser
+from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import RecipeInvalid
 from app.inspection.rules.recipe import check_classes, parse_recipe
 from tests.markdown import ROOT, Block, all_blocks, blocks, commands, pages
@@ -27,6 +28,7 @@ from training.__main__ import main as training
 from training.config import Config
 from training.data.layouts.magnetic_tile import read_magnetic_tile
 from training.data.synthesis.tiles import CLASSES
+from training.files import write_manifest
 
 SHOWN_URL = f"http://{HOST}:8000"
 SHELL = [(block, command) for block in all_blocks("sh") for command in commands(block)]
@@ -74,9 +76,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def service(folder: Path) -> Iterator[Serving]:
     (folder / "state").mkdir()
+    following = folder / "bundles/magnetic-tile/7"  # the next version, as the docs have it
+    shutil.copytree(BUNDLE, following)
+    shutil.copytree(BUNDLE, following.with_name(BUNDLE.name))
+    write_manifest(following, Bundle.load(following).model_copy(update={"version": "7"}))
     places: dict[str, Any] = {
         "recipes_dir": folder / "recipes",
-        "bundles_dir": ROOT / "models",
+        "bundles_dir": folder / "bundles",
         "state_dir": folder / "state",
     }
     with serving(BUNDLE, device="cpu", **places) as running:
