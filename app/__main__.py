@@ -24,14 +24,16 @@ from app.server import TlsUnusable, serve
 from app.settings import PackageMissing, Settings, UnknownSetting, variable, what_is_wrong
 
 PLUGINS = "passline.commands"  # group of entry points
+PLUGIN_COMMANDS = frozenset({"train"})  # no other package may stand in for a command of the service
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit status is 2 where it could not do its work, and a line on stderr says why."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments and (plugin := _plugin(arguments[0])) is not None:
+    parser = _parser()
+    if arguments and arguments[0] in PLUGIN_COMMANDS and (plugin := _plugin(arguments[0])) is not None:
         return _run_plugin(plugin, arguments[1:])
-    options = _parser().parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
         settings = Settings.from_environment()
         return _run(options, settings)

@@ -104,3 +104,24 @@ def test_published_part_is_what_the_publishers_do_not_train_on() -> None:
         "validation",
         "test",
     }
+
+
+@pytest.mark.parametrize(("classes", "parts"), [(5, 4), (2, 4), (7, 3), (10, 4), (1, 5)])
+def test_classes_of_few_parts_are_not_all_in_the_same_folds(classes: int, parts: int) -> None:
+    samples = [_sample(number, number, defective=False) for number in range(50)]
+    samples += [
+        replace(
+            _sample(100 + number, 100 + number, defective=True), picture_class=f"class {number % classes}"
+        )
+        for number in range(classes * parts)
+    ]
+    for number in range(5):
+        splits = make_splits(samples, SplitConfig(folds=5), Fold(number, 5))
+        for part in splits.values():
+            assert 0 < sum(each.defective for each in part) < len(part)
+
+
+def test_too_few_parts_for_the_folds_are_named() -> None:
+    samples = [_sample(number, number, defective=number < 3) for number in range(40)]
+    with pytest.raises(DatasetError, match=r"fold 5 of 5: .*fewer .*5 good and 5 defective"):
+        make_splits(samples, SplitConfig(folds=5), Fold(4, 5))

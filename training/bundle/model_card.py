@@ -30,7 +30,7 @@ def model_card(bundle: Bundle, evaluation: Figures, by_picture: Figures | None, 
         _detail(evaluation["test"]),
         *([_by_part(evaluation["test"]["by_part"])] if evaluation["test"].get("by_part") else []),
         _operating_points(bundle),
-        *([_gate(evaluation["gate"])] if "gate" in evaluation else []),
+        *([_gate(evaluation)] if "gate" in evaluation else []),
         *_artifacts(evaluation),
         _data(bundle),
         _made(bundle, evaluation),
@@ -104,7 +104,9 @@ def _cross_fitted(evaluation: Figures) -> list[str]:
         "network that was fitted on the other folds, with thresholds, region model and calibration chosen from "
         "their out-of-fold predictions alone, through the code that serves. The network that ships was then fitted "
         "on all images with the same settings and number of steps; its thresholds come from the out-of-fold "
-        "predictions of all images. The figures are of the folds' networks, which saw fewer images than it did."
+        "predictions of all images. The figures are of the folds' networks, which saw fewer images than it did, and "
+        "are without the input gate. Each fold's thresholds come from networks that saw its images, not from "
+        "predictions of its images."
     )
     rows = [
         "| fold | images | accuracy | precision | recall | AUROC | Dice |",
@@ -270,7 +272,13 @@ def _operating_points(bundle: Bundle) -> str:
     return "\n".join(lines)
 
 
-def _gate(gate: Figures) -> str:
+def _gate_images(evaluation: Figures) -> str:
+    """A cross-fitted bundle has no test split: its gate was learnt from all images."""
+    return "of the test split" if evaluation["split"].get("folds") is None else "that it was learnt from"
+
+
+def _gate(evaluation: Figures) -> str:
+    gate = evaluation["gate"]
     rows = [*gate["changes"], *gate["other_products"]]
     least: dict[str, float] = {}
     for row in rows:
@@ -278,7 +286,8 @@ def _gate(gate: Figures) -> str:
         least[name] = min(row["auroc"], least.get(name, 1.0))
     told = ", ".join(f"{name} {value:.3f}" for name, value in least.items())
     return "## Input gate\n\n" + _paragraph(
-        f"Pictures unlike those of training get `review`. Of the test split's {gate['pictures']} pictures the gate "
+        f"Pictures unlike those of training get `review`. Of {gate['pictures']} pictures {_gate_images(evaluation)} "
+        "the gate "
         f"stops {_rate(gate['false_alarm_rate'])}; it was set to stop {gate['expected_false_alarm_rate']:g}. AUROC, at "
         f"the weakest change tried: {told}."
     )
@@ -344,7 +353,7 @@ def _made(bundle: Bundle, evaluation: Figures) -> str:
         f"Tools: {tools}."
     )
     agreement = _paragraph(
-        f"Torch and the ONNX graph agree on {parity['tiles']} calibration tiles within "
+        f"Torch and the ONNX graph agree on {parity['tiles']} tiles within "
         f"{parity['max_mask_level_difference']} level(s) of 255 per pixel and "
         f"{parity['max_image_probability_difference']:.1e} in the image-level probability. Evaluated by "
         f"`{evaluation['command']}`."

@@ -76,12 +76,25 @@ def _cross_fitted(samples: Sequence[Sample], config: SplitConfig, fold: Fold | N
     if fold is None:
         return {"train": _thinned(sorted(samples, key=lambda sample: sample.name), config)}
     shares = {str(number): 1 / fold.count for number in range(fold.count)}
-    divided = split_samples(samples, shares, config.seed + fold.repeat, config.by)
+    seed = config.seed + fold.repeat
+    divided = split_samples(samples, shares, seed, config.by)
+    if not all(_has_both_kinds(part) for part in divided.values()):
+        divided = split_samples(samples, shares, seed, config.by, even=True)
     test = divided.pop(str(fold.number))
     rest = sorted((each for part in divided.values() for each in part), key=lambda sample: sample.name)
     splits = {"train": _thinned(rest, config), "test": test}
-    _check_both_kinds(splits)
+    try:
+        _check_both_kinds(splits)
+    except DatasetError as error:
+        raise DatasetError(
+            f"fold {fold.number + 1} of {fold.count}: {error}. With folds no share is set: ask for fewer "
+            f"(split.folds, at least 3) or add parts; it takes {fold.count} good and {fold.count} defective"
+        ) from error
     return splits
+
+
+def _has_both_kinds(samples: Sequence[Sample]) -> bool:
+    return len({sample.defective for sample in samples}) == 2
 
 
 def _thinned(samples: list[Sample], config: SplitConfig) -> list[Sample]:
@@ -114,12 +127,15 @@ def split_samples(
     shares: Mapping[str, float],
     seed: int,
     by: Literal["group", "picture"] = "group",
+    even: bool = False,
 ) -> Splits:
     """Return the samples by split name, deterministic by `seed`.
 
     `shares` maps split names to shares of the pictures, 1 in all. With `by="group"` no group is divided.
     Groups go, largest and rarest first, to a split that has nothing of their rarest class yet, else to the
     one that lacks their classes most: a class of few groups is in every split as long as its groups last.
+    Among equals it is the first, or with `even` the emptiest, so that several classes of few groups are not
+    all in the same splits.
     """
     groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
@@ -132,7 +148,11 @@ def split_samples(
         rarest = min(counts, key=lambda stratum: (totals[stratum], stratum))
         target = min(
             shares,
-            key=lambda name: (held[name][rarest] > 0, _fullness(counts, held[name], shares[name], totals)),
+            key=lambda name: (
+                held[name][rarest] > 0,
+                _fullness(counts, held[name], shares[name], totals),
+                held[name].total() / shares[name] if even else 0.0,
+            ),
         )
         held[target] += counts
         splits[target].extend(groups[key])

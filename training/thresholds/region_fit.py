@@ -78,11 +78,12 @@ def fit_region_model(table: RegionTable) -> RegionModel:
 def held_out_probability(table: RegionTable) -> Floats:
     """The probability of each region by a model that was fitted on other groups, float [N]."""
     known = ~np.isnan(table.defect)
-    found = fit_region_model(table).probability(table.features)
-    if not _enough(table.defect[known]) or len(np.unique(table.group[known])) < FOLDS:
+    found = UNFITTED.probability(table.features)  # where nothing can be held out, nothing is fitted
+    groups = len(np.unique(table.group))
+    if not _enough(table.defect[known]) or groups < 2:
         return found
     kinds = np.nan_to_num(table.defect, nan=1.0)
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
+    folds = StratifiedGroupKFold(min(FOLDS, groups), shuffle=True, random_state=0)
     for others, own in folds.split(table.features, kinds, table.group):
         chosen = np.zeros(len(known), np.bool_)
         chosen[others] = True
