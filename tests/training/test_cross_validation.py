@@ -8,9 +8,10 @@ import pytest
 from training.config import ConfigError, RunConfig
 from training.data.layouts.magnetic_tile import write_generated
 from training.data.splits import read_splits
+from training.evaluation.figures import fold_figures
 from training.run import Run
 from training.studies.compare_strategies import strategy_names
-from training.studies.cross_validation import fold_figures, folds_of
+from training.studies.cross_validation import folds_of
 from training.studies.learning_curve import Point, _means
 
 

@@ -15,6 +15,7 @@ from training.statistics import interval
 # Marked defect pixels of a picture, upper bound excluded: from a pin hole to a region.
 SIZE_BINS_PX = ((1, 100), (100, 1_000), (1_000, 10_000), (10_000, 10**9))
 BOOTSTRAP_DRAWS = 2000
+RATES = ("accuracy", "precision", "recall", "escape_rate", "overkill_rate")
 Figures = dict[str, Any]
 
 
@@ -39,6 +40,12 @@ def summarise(judged: Sequence[Judged], confidence: float) -> Figures:
         "estimated_dice": estimate_figures(judged, confidence),
         "by_group": _by_group(judged, confidence),
     }
+
+
+def fold_figures(test: Figures) -> dict[str, float | None]:
+    """The figures that are averaged over folds; None where a fold could not measure one."""
+    rates = {name: None if test[name] is None else test[name]["value"] for name in RATES}
+    return rates | {"auroc": test["auroc"], "dice": test["dice"]["per_defective_picture"]}
 
 
 def picture_rates(judged: Sequence[Judged], confidence: float) -> dict[str, Figures | None]:

@@ -9,11 +9,11 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from training.evaluation.figures import RATES
 from training.evaluation.gallery import Shown
 from training.html_report import chart, picture, write_report
 
 Figures = Mapping[str, Any]
-RATES = ("accuracy", "precision", "recall", "escape_rate", "overkill_rate")
 SLICE_FIGURES = ("escape_rate", "overkill_rate", "dice")
 COLUMNS = 4
 

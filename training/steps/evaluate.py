@@ -14,7 +14,7 @@ from training.data.generators import Generator, make_generator, write_samples
 from training.data.sample import Sample
 from training.data.splits import Splits
 from training.evaluation.dataset import evaluate_parts
-from training.evaluation.figures import summarise
+from training.evaluation.figures import fold_figures, summarise
 from training.evaluation.gate import gate_figures, generated_products
 from training.evaluation.judged import Judged, judge_samples
 from training.evaluation.parity import parity
@@ -29,7 +29,6 @@ from training.thresholds.learn import learn_artifact
 from training.thresholds.operating_point import expected_rates
 from training.thresholds.risk_text import certainty
 
-RATES = ("accuracy", "precision", "recall", "escape_rate", "overkill_rate")
 GENERATED_TEST_PICTURES = 100
 GENERATED_TEST_SEED = 900_000  # training takes its pictures from the run's own seed
 
@@ -55,7 +54,7 @@ def evaluate(run: Run) -> None:
         "command": run.command,
         "bundle": {"name": run.config.name, "version": run.config.version, "artifact": artifact.name},
         "split": run.config.split.model_dump(),
-        "by_fold": [fold_figures(evaluation.judged, samples, confidence) for _, samples in parts],
+        "by_fold": [_of_part(evaluation.judged, samples, confidence) for _, samples in parts],
         "confidence": confidence,
         "calibration": artifact.operating_point.model_dump(mode="json", exclude={"trade_off"}),
         "test": evaluation.figures,
@@ -105,13 +104,11 @@ def nested(run: Run, artifact: Artifact) -> list[tuple[Inspector, Sequence[Sampl
     return found
 
 
-def fold_figures(judged: Sequence[Judged], samples: Sequence[Sample], confidence: float) -> dict[str, Any]:
+def _of_part(judged: Sequence[Judged], samples: Sequence[Sample], confidence: float) -> dict[str, Any]:
     """The main figures of one part of the images."""
     names = {sample.name for sample in samples}
     figures = summarise([each for each in judged if each.name in names], confidence)
-    rates = {name: None if figures[name] is None else figures[name]["value"] for name in RATES}
-    dice = figures["dice"]["per_defective_picture"]
-    return {"pictures": figures["pictures"]} | rates | {"auroc": figures["auroc"], "dice": dice}
+    return {"pictures": figures["pictures"]} | fold_figures(figures)
 
 
 def _called_by_others(

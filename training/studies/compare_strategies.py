@@ -8,6 +8,7 @@ from app.inspection.repeats import repeated
 from training.config import ConfigError, OperatingPointConfig, StrategyName
 from training.data.datamodule import input_contract
 from training.data.sample import Sample
+from training.evaluation.figures import fold_figures
 from training.files import read_json
 from training.model.finetune import COST
 from training.model.strategies import STRATEGIES
@@ -15,7 +16,7 @@ from training.pipeline import go
 from training.run import Run
 from training.steps.fit import initial_segmenter, split
 from training.studies.comparison import Comparison, FoldResult, compare, write_comparison
-from training.studies.cross_validation import fold_figures, folds_of
+from training.studies.cross_validation import folds_of
 from training.studies.features import FeatureSvm, fit_svm, picture_figures
 from training.thresholds.risk import choose_row, trade_off
 

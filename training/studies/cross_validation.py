@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 
 from training.bundle.publish import FOLDS
+from training.evaluation.figures import fold_figures
 from training.files import read_json, write_text
 from training.pipeline import go
 from training.run import Run
 from training.studies.comparison import interval
-
-RATES = ("accuracy", "precision", "recall", "escape_rate", "overkill_rate")
 
 
 def cross_validate(run: Run, folds: int, repeats: int = 1) -> dict[str, Any]:
@@ -42,12 +41,6 @@ def cross_validate(run: Run, folds: int, repeats: int = 1) -> dict[str, Any]:
     }
     write_text(run.directory / FOLDS, json.dumps(result, indent=2, allow_nan=False) + "\n")
     return result
-
-
-def fold_figures(test: dict[str, Any]) -> dict[str, float | None]:
-    """The figures that are averaged over folds; None where a fold could not measure one."""
-    rates = {name: None if test[name] is None else test[name]["value"] for name in RATES}
-    return rates | {"auroc": test["auroc"], "dice": test["dice"]["per_defective_picture"]}
 
 
 def folds_of(run: Run, folds: int, repeats: int = 1, most: int | None = None) -> list[Run]:

@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from training.config import ConfigError
+from training.evaluation.figures import fold_figures
 from training.files import read_json, write_text, written_whole
 from training.pipeline import go
 from training.run import Run
-from training.studies.cross_validation import fold_figures, folds_of
+from training.studies.cross_validation import folds_of
 
 Beginning = Literal["scratch", "imagenet", "large"]
 BEGINNINGS: tuple[Beginning, ...] = ("scratch", "imagenet", "large")

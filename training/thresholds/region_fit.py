@@ -48,18 +48,12 @@ class RegionTable:
         return found
 
 
-def regions_of(each: Scored, point: OperatingPoint) -> tuple[Regions, NDArray[np.uint8]]:
-    """The regions of a scored image and its label map before any is dropped."""
-    marks = marks_of(each.probability, point)
-    return form_regions(marks, each.pixels, each.tiles, point), marks.label_map
-
-
 def region_table(scored: Sequence[Scored], point: OperatingPoint) -> RegionTable:
     """Form the regions of all images at the pixel threshold and least area of an operating point."""
     groups = {name: place for place, name in enumerate(sorted({each.group for each in scored}))}
     rows = []
     for place, each in enumerate(scored):
-        regions, _ = regions_of(each, point)
+        regions = form_regions(marks_of(each.probability, point), each.pixels, each.tiles, point)
         count = len(regions)
         places = np.full(count, place), np.full(count, groups[each.group])
         rows.append((regions.features, *places, _are_defects(each, regions)))
@@ -121,10 +115,9 @@ def _are_defects(each: Scored, regions: Regions) -> Floats:
     bits = each.bits
     if bits is None or not bits.any():
         return np.full(count, np.nan)
+    if not count:
+        return np.zeros(0)
     runs = regions.runs
     marked = np.concatenate([np.zeros((len(bits), 1), np.int64), np.cumsum(bits > 0, axis=1)], axis=1)
     hits = marked[runs.row, runs.last + 1] - marked[runs.row, runs.first]
-    if not count:
-        return np.zeros(0)
-    areas = np.add.reduceat(runs.last - runs.first + 1, runs.start)
-    return np.asarray(np.add.reduceat(hits, runs.start) >= DEFECT_SHARE * areas, np.float64)
+    return np.asarray(np.add.reduceat(hits, runs.start) >= DEFECT_SHARE * runs.areas(), np.float64)

@@ -74,7 +74,7 @@ def form_regions(
     if not len(runs.start):
         none = np.zeros(0, np.int64)
         return Regions(runs, none, none, np.zeros((0, len(REGION_FEATURES))), np.zeros(0), marks.highest)
-    areas = np.add.reduceat(runs.last - runs.first + 1, runs.start)
+    areas = runs.areas()
     sums, peaks, grey, votes = _pixel_sums(runs, marks, image, len(areas), check)
     boxes = runs.boxes()
     features = np.stack(
@@ -113,19 +113,15 @@ def _large_enough(label_map: NDArray[np.uint8], least: int) -> Runs:
                 runs = find_runs(band, None)
                 boxes = runs.boxes()
                 inside = (boxes[:, 1] > 0) & (boxes[:, 3] < len(band) - 1)
-                _paint(band, runs, np.where(inside & (_areas(runs) < least), 0, -1))
+                _paint(band, runs, np.where(inside & (runs.areas() < least), 0, -1))
     if not labels_of(label_map):
         return Runs.none()
     runs = find_runs(label_map, None)
-    small = _areas(runs) < least
+    small = runs.areas() < least
     if not small.any():
         return runs
     _paint(label_map, runs, np.where(small, 0, -1))
     return runs.only(~small)
-
-
-def _areas(runs: Runs) -> Ints:
-    return np.asarray(np.add.reduceat(runs.last - runs.first + 1, runs.start))
 
 
 def _pixels(runs: Runs, width: int) -> Iterator[tuple[Ints, Ints]]:

@@ -40,6 +40,10 @@ class Runs:
         start = np.flatnonzero(np.diff(region, prepend=-1))
         return Runs(self.row[chosen], self.first[chosen], self.last[chosen], region, start)
 
+    def areas(self) -> Ints:
+        """How many pixels each region has, int [N]."""
+        return np.asarray(np.add.reduceat(self.last - self.first + 1, self.start))
+
     def boxes(self) -> Ints:
         """(left, top, right, bottom) of each region, int [N, 4], the last two inclusive."""
         least, most = np.minimum.reduceat, np.maximum.reduceat
