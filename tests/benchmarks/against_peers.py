@@ -65,7 +65,7 @@ def measure(bundle: Path, rounds: int, seconds: float, names: Sequence[str]) -> 
         for name in servers
     ]
     about = (
-        f"{rounds} rounds of {seconds:g} s a turn; in brackets the 10th to the 90th percentile of the rounds."
+        f"{rounds} rounds, {seconds:g} s a turn (10th-90th percentile of the rounds)."
     )
     return "\n".join([made_of(task.inspector), about, "", *tables(turns, accounts)])
 

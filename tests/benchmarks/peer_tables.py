@@ -11,7 +11,7 @@ from tests.benchmarks.servers import BENTOML, LITSERVE, OURS, TORCH
 
 BARE = "ONNX Runtime alone"
 MANY = 8  # clients, of the goals
-# Of Passline's pictures a second by those of the other, at MANY clients.
+# Passline's images per second over those of the other, at MANY clients.
 LEAST_RATIOS = {BARE: 0.92, LITSERVE.name: 1.15, BENTOML.name: 1.3, TORCH.name: 2.5}
 MOST_P99_BY_P50 = 1.5
 MOST_READY_S = 3.0
@@ -42,7 +42,7 @@ def tables(turns: Mapping[int, Turns], accounts: Sequence[Account]) -> list[str]
 
 
 def ratio(turns: Turns, other: str) -> float:
-    """Passline's pictures a second by those of the other: the median of the rounds."""
+    """Passline's images per second over those of the other: the median of the rounds."""
     pairs = zip(turns[OURS], turns[other], strict=True)
     return float(np.median([ours.per_s / theirs.per_s for ours, theirs in pairs]))
 
@@ -56,19 +56,19 @@ def goals_of(turns: Mapping[int, Turns], ours: Account) -> Iterator[Goal]:
     """The goals on what was measured; those on peers that took part."""
     for other, least in LEAST_RATIOS.items():
         if other in turns[MANY]:
-            what = f"pictures a second by those of {other}, {MANY} clients"
+            what = f"images/s, Passline / {other}, {MANY} clients"
             yield Goal(what, least, "at least", ratio(turns[MANY], other))
     p99, p50 = (latency_ms(turns[MANY][OURS], share) for share in (0.99, 0.5))
-    yield Goal(f"p99 by p50, {MANY} clients", MOST_P99_BY_P50, "at most", p99 / p50)
-    yield Goal("cold start to ready", MOST_READY_S, "at most", ours.ready_s, "s")
+    yield Goal(f"p99 / p50, {MANY} clients", MOST_P99_BY_P50, "at most", p99 / p50)
+    yield Goal("cold start", MOST_READY_S, "at most", ours.ready_s, "s")
     yield Goal(
-        "resident memory after all turns", MOST_RESIDENT_MB, "at most", ours.loaded_mib * MB_IN_MIB, "MB"
+        "memory after all turns", MOST_RESIDENT_MB, "at most", ours.loaded_mib * MB_IN_MIB, "MB"
     )
 
 
 def _of_clients(clients: int, turns: Turns) -> list[str]:
     named = "1 client" if clients == 1 else f"{clients} clients"
-    head = f"| {named} | pictures a second | p50, ms | p95, ms | p99, ms | Passline's rate by this one |"
+    head = f"| {named} | images/s | p50, ms | p95, ms | p99, ms | Passline / this |"
     return [head, "|---|---|---|---|---|---|", *(_row(name, turns) for name in turns)]
 
 
@@ -77,11 +77,11 @@ def _row(name: str, turns: Turns) -> str:
     low, middle, high = np.quantile(rates, (0.1, 0.5, 0.9))
     latencies = " | ".join(f"{latency_ms(turns[name], share):.0f}" for share in (0.5, 0.95, 0.99))
     compared = "" if name == OURS else f"{ratio(turns, name):.2f}"
-    return f"| {name} | {middle:.1f} ({low:.1f} to {high:.1f}) | {latencies} | {compared} |"
+    return f"| {name} | {middle:.1f} ({low:.1f}-{high:.1f}) | {latencies} | {compared} |"
 
 
 def _of_servers(accounts: Sequence[Account]) -> list[str]:
-    head = "| server | settings | cold start to ready, s | memory when ready, MiB | after all turns, MiB |"
+    head = "| server | settings | cold start, s | ready, MiB | after all turns, MiB |"
     rows = [
         f"| {each.name} | {each.settings} | {each.ready_s:.2f} | {each.ready_mib:.0f} |"
         f" {each.loaded_mib:.0f} |"
