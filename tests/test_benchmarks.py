@@ -86,7 +86,7 @@ def test_long_frames_are_fitted_by_a_straight_line(
     table = large.report(bundle, costs, 2)
     assert "| 2000 x 500 | 320 | 400 |" in table
     assert "| 2.4 | 2.50 |" in table
-    assert "By the clock 300 ms a megapixel and 20 ms, R² 1.0000." in table
+    assert "Elapsed time: 300 ms/megapixel and 20 ms, R² 1.0000." in table
 
 
 @pytest.mark.slow

@@ -132,7 +132,7 @@ def _line(costs: Sequence[Cost], taken: Sequence[float]) -> str:
     slope, start = np.polyfit(megapixels, times, 1)
     rest = np.sum((times - slope * megapixels - start) ** 2)
     explained = 1 - rest / np.sum((times - times.mean()) ** 2)
-    return f"{slope:.0f} ms/megapixel + {start:.0f} ms, R² {explained:.4f}"
+    return f"{slope:.0f} ms/megapixel and {start:.0f} ms, R² {explained:.4f}"
 
 
 def _resident(key: str) -> int:

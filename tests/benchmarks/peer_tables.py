@@ -1,6 +1,6 @@
 """The tables of Passline against its peers, and the goals computed from them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,11 +34,9 @@ class Account:
 
 def tables(turns: Mapping[int, Turns], accounts: Sequence[Account]) -> list[str]:
     """All of them, the goals last."""
-    lines: list[str] = []
-    for clients, each in turns.items():
-        lines += [*_of_clients(clients, each), ""]
     goals = list(goals_of(turns, next(each for each in accounts if each.name == OURS)))
-    return [*lines, *_of_servers(accounts), "", *goals_table(goals)]
+    parts = [_rates(turns), _latencies(turns), _of_servers(accounts), goals_table(goals)]
+    return [line for part in parts for line in [*part, ""]][:-1]
 
 
 def ratio(turns: Turns, other: str) -> float:
@@ -61,23 +59,37 @@ def goals_of(turns: Mapping[int, Turns], ours: Account) -> Iterator[Goal]:
     p99, p50 = (latency_ms(turns[MANY][OURS], share) for share in (0.99, 0.5))
     yield Goal(f"p99 / p50, {MANY} clients", MOST_P99_BY_P50, "at most", p99 / p50)
     yield Goal("cold start", MOST_READY_S, "at most", ours.ready_s, "s")
-    yield Goal(
-        "memory after all turns", MOST_RESIDENT_MB, "at most", ours.loaded_mib * MB_IN_MIB, "MB"
-    )
+    yield Goal("memory after all turns", MOST_RESIDENT_MB, "at most", ours.loaded_mib * MB_IN_MIB, "MB")
 
 
-def _of_clients(clients: int, turns: Turns) -> list[str]:
-    named = "1 client" if clients == 1 else f"{clients} clients"
-    head = f"| {named} | images/s | p50, ms | p95, ms | p99, ms | Passline / this |"
-    return [head, "|---|---|---|---|---|---|", *(_row(name, turns) for name in turns)]
+def _rates(turns: Mapping[int, Turns]) -> list[str]:
+    head = "| images/s |" + "".join(f" {_clients(number)} | Passline / this |" for number in turns)
+    return [head, "|---|" + "---|---|" * len(turns), *_rows(turns, _rate)]
 
 
-def _row(name: str, turns: Turns) -> str:
-    rates = [each.per_s for each in turns[name]]
-    low, middle, high = np.quantile(rates, (0.1, 0.5, 0.9))
-    latencies = " | ".join(f"{latency_ms(turns[name], share):.0f}" for share in (0.5, 0.95, 0.99))
+def _latencies(turns: Mapping[int, Turns]) -> list[str]:
+    head = "| p50, p95, p99 in ms |" + "".join(f" {_clients(number)} |" for number in turns)
+    return [head, "|---|" + "---|" * len(turns), *_rows(turns, _percentiles)]
+
+
+def _rows(turns: Mapping[int, Turns], cell: Callable[[str, Turns], str]) -> list[str]:
+    """A line for each server, with a cell for each number of clients."""
+    names = next(iter(turns.values()))
+    return [f"| {name} |" + "".join(f" {cell(name, each)} |" for each in turns.values()) for name in names]
+
+
+def _rate(name: str, turns: Turns) -> str:
+    low, middle, high = np.quantile([each.per_s for each in turns[name]], (0.1, 0.5, 0.9))
     compared = "" if name == OURS else f"{ratio(turns, name):.2f}"
-    return f"| {name} | {middle:.1f} ({low:.1f}-{high:.1f}) | {latencies} | {compared} |"
+    return f"{middle:.1f} ({low:.1f}-{high:.1f}) | {compared}"
+
+
+def _percentiles(name: str, turns: Turns) -> str:
+    return ", ".join(f"{latency_ms(turns[name], share):.0f}" for share in (0.5, 0.95, 0.99))
+
+
+def _clients(number: int) -> str:
+    return "1 client" if number == 1 else f"{number} clients"
 
 
 def _of_servers(accounts: Sequence[Account]) -> list[str]:

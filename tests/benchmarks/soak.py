@@ -89,7 +89,10 @@ class Soak:
         rows = [
             ("duration", f"{self.minutes:g} minutes, {CLIENTS} clients"),
             ("images inspected", f"{last.pictures}"),
-            ("requests", ", ".join(f"{name} {count}" for name, count in sorted(self.traffic.requests.items()))),
+            (
+                "requests",
+                ", ".join(f"{name} {count}" for name, count in sorted(self.traffic.requests.items())),
+            ),
             ("memory, least to most", f"{min(resident):.0f}-{max(resident):.0f} MB"),
             ("open files, end", f"{last.files}"),
             ("threads, end", f"{last.threads}"),
