@@ -1,4 +1,4 @@
-"""`python -m app` as people call it: what it prints, and with which status it ends."""
+"""`passline` as people call it: what it prints, and with which status it ends."""
 
 import json
 import subprocess
