@@ -1,5 +1,6 @@
-# `make help` lists the targets. Three environments, each set up once, and again when its lock changes or the project
-# moves: .venv serves, .venv-test trains, tests and checks, .venv-peers has the servers that `make bench` compares with.
+# `make help` lists the targets. Three environments, each set up once, and again when its lock changes or
+# this folder moves: .venv serves, .venv-test trains, tests and checks, and .venv-peers has the servers that
+# `make bench` compares with.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -36,12 +37,13 @@ serve: $(SERVE)  ## serve the shipped bundle (PORT, VARIANT=cpu|gpu|openvino)
 	PASSLINE_PORT=$(PORT) .venv/bin/passline serve
 
 # Torch spins all its threads: in processes beside each other more than one each only gets in the way.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile \
+	--no-loadscope-reorder
 
 test: lint  ## format, lint, types, layers and all but the slow tests (TEST_PROCESSES, PYTEST_ARGS)
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
-test-slow: $(TEST)  ## the slow tests: real networks, whole pipelines, the short soak (TEST_PROCESSES, PYTEST_ARGS)
+test-slow: $(TEST)  ## the slow tests: real networks, pipelines, a short soak (TEST_PROCESSES, PYTEST_ARGS)
 	$(PYTEST) -m slow $(PYTEST_ARGS)
 
 lint: $(TEST)  ## the checks without the tests
@@ -53,14 +55,14 @@ lint: $(TEST)  ## the checks without the tests
 train: $(TEST)  ## train, evaluate and publish a bundle (DATA, CONFIG, TRAIN_ARGS)
 	$(BIN)/passline train run --config $(CONFIG) --data $(DATA) $(TRAIN_ARGS)
 
-bench: $(TEST) $(PEERS)  ## speed and memory, alone and against other servers, into docs/benchmarks.md (BENCH_ARGS)
+bench: $(TEST) $(PEERS)  ## speed and memory against other servers, into docs/benchmarks.md (BENCH_ARGS)
 	$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
 
 soak: $(TEST)  ## half an hour of good and bad requests: does the service grow? (SOAK_ARGS)
 	$(BIN)/python -m tests.benchmarks.soak $(SOAK_ARGS)
 
 # Any VARIANT will do for a client, and the environment of the running service must not be replaced.
-demo: $(if $(wildcard .venv/.installed-*-$(HERE)),,$(SERVE))  ## post sample images to the service on PORT; overlays in demo/
+demo: $(if $(wildcard .venv/.installed-*-$(HERE)),,$(SERVE))  ## post sample images to the service on PORT
 	.venv/bin/passline demo --url http://127.0.0.1:$(PORT)
 
 fuzz: $(FUZZ_TARGETS:%=fuzz-%)  ## look for inputs that crash what reads them (FUZZ_SECONDS each, FUZZ_TARGETS)
@@ -71,7 +73,7 @@ fuzz-%: $(TEST)
 	$(BIN)/python -m tests.fuzz $* -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 \
 		-artifact_prefix=tests/fuzz/corpus/$*/found- .fuzz_cache/$* tests/fuzz/corpus/$*
 
-audit: $(TEST)  ## look up the locked packages in the database of known vulnerabilities, on the internet
+audit: $(TEST)  ## ask the internet for known vulnerabilities of the locked packages
 	for lock in requirements/*.txt; do \
 		$(BIN)/uv tool run pip-audit@2.10.1 --strict --disable-pip --require-hashes --requirement $$lock; done
 
@@ -89,15 +91,16 @@ lock: $(TEST)  ## resolve pyproject.toml anew into requirements/*.txt
 clean:  ## remove the virtual environments and caches
 	rm -rf .venv .venv-* .*_cache .hypothesis
 
+PIP = $(@D)/bin/python -m pip install --quiet --no-deps
 $(SERVE): requirements/serve-$(VARIANT).txt
 $(TEST): requirements/dev.txt
 $(PEERS): requirements/peers.txt
 # --clear: after an interrupted set-up, or a change of VARIANT, nothing of the old one is left.
 # --no-compile: most of what comes along with torch is never imported.
 $(SERVE) $(TEST) $(PEERS): requirements/build.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.11 with its venv module is needed (Debian: apt install python3-venv)" >&2; exit 1; }
+	$(if $(PYTHON),,$(error Python 3.11 with its venv module is needed (Debian: apt install python3-venv)))
 	@echo "Setting up $(@D) (once)"
 	@$(PYTHON) -m venv --clear $(@D)
-	@$(@D)/bin/python -m pip install --quiet --no-deps --only-binary :all: --no-compile --require-hashes $(^:%=-r %)
-	@$(@D)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(PIP) --only-binary :all: --no-compile --require-hashes $(^:%=-r %)
+	@$(PIP) --no-build-isolation --editable .
 	@touch $@
