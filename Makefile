@@ -1,6 +1,6 @@
 # `make help` lists the targets. Three environments, each set up once, and again when its lock changes or
-# this folder moves: .venv serves, .venv-test trains, tests and checks, and .venv-peers has the servers that
-# `make bench` compares with.
+# this folder moves: .venv serves, .venv-test trains, tests and checks, .venv-peers has the other servers of
+# `make bench`.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -17,9 +17,10 @@ TEST_PROCESSES ?= 2
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= picture reference_mask recipe bundle form
 
-# On many machines Python 3.11 is only `python3`, and a `python3.11` on the path may be a shim that fails.
+# Python 3.11 may be only `python3`, and a `python3.11` on the path may be a shim that fails.
 PYTHON ?= $(shell for p in python3.11 python3 python; do $$p -c \
-	'import ensurepip, sys, venv; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && exit; done)
+	'import ensurepip, sys, venv; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null \
+	&& echo $$p && exit; done)
 
 # An environment names this folder in its scripts, so it is set up for this folder alone.
 HERE  := $(shell pwd | cksum | cut -d' ' -f1)
@@ -43,7 +44,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_PROCES
 test: lint  ## format, lint, types, layers and all but the slow tests (TEST_PROCESSES, PYTEST_ARGS)
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
-test-slow: $(TEST)  ## the slow tests: real networks, pipelines, a short soak (TEST_PROCESSES, PYTEST_ARGS)
+test-slow: $(TEST)  ## real networks, whole pipelines, a short soak (TEST_PROCESSES, PYTEST_ARGS)
 	$(PYTEST) -m slow $(PYTEST_ARGS)
 
 lint: $(TEST)  ## the checks without the tests
@@ -65,7 +66,7 @@ soak: $(TEST)  ## half an hour of good and bad requests: does the service grow? 
 demo: $(if $(wildcard .venv/.installed-*-$(HERE)),,$(SERVE))  ## post sample images to the service on PORT
 	.venv/bin/passline demo --url http://127.0.0.1:$(PORT)
 
-fuzz: $(FUZZ_TARGETS:%=fuzz-%)  ## look for inputs that crash what reads them (FUZZ_SECONDS each, FUZZ_TARGETS)
+fuzz: $(FUZZ_TARGETS:%=fuzz-%)  ## look for inputs that crash what reads them (FUZZ_SECONDS, FUZZ_TARGETS)
 
 # A crash is written where the corpus is, so that the tests replay it from then on.
 fuzz-%: $(TEST)
@@ -84,7 +85,8 @@ lock: $(TEST)  ## resolve pyproject.toml anew into requirements/*.txt
 	$(call LOCK,build) --group build -c requirements/serve-cpu.txt
 	$(call LOCK,serve-gpu,gpu) pyproject.toml -c requirements/serve-cpu.txt
 	$(call LOCK,serve-openvino,openvino) pyproject.toml -c requirements/serve-cpu.txt
-	$(call LOCK,dev,cpu train mlflow otel dev) pyproject.toml -c requirements/serve-cpu.txt -c requirements/build.txt
+	$(call LOCK,dev,cpu train mlflow otel dev) pyproject.toml -c requirements/serve-cpu.txt \
+		-c requirements/build.txt
 	$(call LOCK,peers,cpu peers) pyproject.toml -c requirements/build.txt --no-annotate \
 		-c <(grep -o '^[a-z].*==[^ ]*' requirements/serve-cpu.txt | grep -v '^opentelemetry-')
 
