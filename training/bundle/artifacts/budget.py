@@ -19,7 +19,7 @@ MAX_NEW_ESCAPES = 0.01
 
 
 @dataclass(frozen=True)
-class Answers:
+class Outcome:
     """What an artifact answered of a set: mean Dice, verdicts by name, and which pictures are defective."""
 
     dice: float | None
@@ -32,7 +32,7 @@ class Answers:
         return frozenset(name for name in self.defective if self.verdicts[name] == "pass")
 
 
-def answers(scored: Iterable[Scored], point: OperatingPoint) -> Answers:
+def outcome(scored: Iterable[Scored], point: OperatingPoint) -> Outcome:
     """What the service answers of scored images at an operating point, by a recipe that accepts no defect."""
     overlaps: list[float | None] = []
     verdicts: dict[str, Verdict] = {}
@@ -46,10 +46,10 @@ def answers(scored: Iterable[Scored], point: OperatingPoint) -> Answers:
             defective.add(each.label.name)
             if (bits := each.bits) is not None and bits.any():
                 overlaps.append(dice(found > 0, bits > 0))
-    return Answers(mean(overlaps), verdicts, frozenset(defective))
+    return Outcome(mean(overlaps), verdicts, frozenset(defective))
 
 
-def held_against(found: Answers, reference: Answers) -> dict[str, Any]:
+def held_against(found: Outcome, reference: Outcome) -> dict[str, Any]:
     """Return the losses against fp32, and under `beyond_budget` what is beyond the budget, in words."""
     loss = 0.0 if found.dice is None or reference.dice is None else round(reference.dice - found.dice, 4)
     new_escapes = len(found.escapes - reference.escapes)
