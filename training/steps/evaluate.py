@@ -8,7 +8,7 @@ from typing import Literal
 from app.inspection.bundle.artifact import Artifact, ExpectedRates
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.inspector import Inspector
-from training.bundle.artifacts.budget import outcome
+from training.bundle.artifacts.budget import verdicts_of
 from training.bundle.export import serving_graph
 from training.config import ConfigError
 from training.data.generators import Generator, make_generator, write_samples
@@ -145,7 +145,7 @@ def called_by(parts: Sequence[Unseen]) -> list[bool]:
     return [
         verdict != "pass"
         for part in parts
-        for verdict in outcome(
+        for verdict in verdicts_of(
             part.scored(), part.inspector.session.artifact.operating_point
         ).verdicts.values()
     ]

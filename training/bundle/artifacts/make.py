@@ -10,7 +10,7 @@ from app.inspection.bundle.artifact import Artifact
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.decoding.decode import DecodeLimits, decode
 from app.inspection.inference.tiling import cut
-from training.bundle.artifacts.budget import held_against, outcome
+from training.bundle.artifacts.budget import held_against, verdicts_of
 from training.bundle.artifacts.convert import Quantiser, write_fp16
 from training.bundle.artifacts.latency import FASTER, ratios, share_out
 from training.config import ArtifactName, OperatingPointConfig
@@ -112,7 +112,7 @@ class Bench:
         self.fp32 = next(each for each in source.bundle.artifacts if each.name == "fp32")
         self._tiles = quantisation_tiles(source.train, source.bundle)
         self._quantisers: dict[Path, Quantiser] = {}
-        self._reference = outcome(
+        self._reference = verdicts_of(
             (each for _, part in unseen for each in part.scored_all()), self.fp32.operating_point
         )
         self.images = len(self._reference.verdicts)
@@ -163,7 +163,7 @@ class Bench:
         else:
             trial.artifact = learnt.applied_to(self._hashed(trial.artifact))
             trial.calibration = learnt.report
-            found = outcome((each for part in parts for each in part.scored_all()), learnt.point)
+            found = verdicts_of((each for part in parts for each in part.scored_all()), learnt.point)
             figures |= held_against(found, self._reference)
             trial.why = "; ".join(figures["beyond_budget"]) or None
         trial.tries.append(figures)
