@@ -15,7 +15,7 @@ from training.data.sample import Dataset, DatasetError, Pixels
 from training.evaluation.dataset import evaluate_dataset
 from training.evaluation.gallery import CALLED, MARKED, galleries
 from training.evaluation.judged import inspect_with_prediction
-from training.evaluation.report import write_evaluation_report
+from training.evaluation.report import evaluation_page
 from training.evaluation.run import EvaluateOptions, evaluate_bundle
 
 from .labelled import labelled, tiny_dataset
@@ -101,18 +101,6 @@ def test_a_page_without_pictures_of_the_set(tmp_path: Path) -> None:
     assert "<img " not in (tmp_path / "out/evaluation.html").read_text()
 
 
-def test_a_page_of_figures_from_before_there_were_intervals(tmp_path: Path) -> None:
-    document = json.loads(Path("models/surface-large/2/evaluation.json").read_text())
-    estimate = document["test"]["estimated_dice"]
-    document["test"]["estimated_dice"] = {
-        name: estimate[name] for name in ("pictures", "mean_error", "mean_absolute_error")
-    }
-    write_evaluation_report(tmp_path / "page.html", document)
-    page = (tmp_path / "page.html").read_text()
-    assert "No interval is stated" in page
-    assert "Risk and coverage" not in page
-
-
 def test_an_empty_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no picture"):
         evaluate_bundle(
@@ -144,8 +132,7 @@ def test_parity_and_artifacts_are_shown_with_what_was_refused(tmp_path: Path) ->
     trial = {"accepted": False, "refused_because": "it loses 0.1", "tries": [tried]}
     artifacts = {"tried": {"int8": trial}, "in_bundle": {"fp32": {"reason": "the reference"}}}
     document |= {"parity": {"test": parity}, "artifacts": artifacts}
-    write_evaluation_report(tmp_path / "page.html", document)
-    page = (tmp_path / "page.html").read_text()
+    page = evaluation_page(document)
     for text in (
         "(16 tiles)",
         ">17<",

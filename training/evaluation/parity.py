@@ -21,6 +21,7 @@ from training.data.sample import Bits, Sample
 from training.evaluation.figures import mean
 from training.evaluation.judged import inspect_with_prediction
 from training.sessions import inspector_of, session_on
+from training.statistics import Figures
 
 TORCH = "torch"
 
@@ -79,7 +80,7 @@ class Agreement:
             self.escaped.append(sample.name)
         self.called.append(found.verdict != "pass")
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> Figures:
         """The figures of evaluation.json: flips are counted; names of pictures are not published."""
         return {
             "max_mask_level_difference": self.level_difference,
@@ -100,7 +101,7 @@ class Parity:
     pictures: int
     tiles: int
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> Figures:
         """What evaluation.json holds."""
         return {
             "reference": TORCH,
