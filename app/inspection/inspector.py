@@ -19,7 +19,7 @@ from app.inspection.decoding.raw import RawFrame
 from app.inspection.errors import PasslineError, RecipeInvalid, SelfTestFailed
 from app.inspection.inference.blend import Blend
 from app.inspection.inference.runtime import Device
-from app.inspection.inference.session import Session
+from app.inspection.inference.session import OnnxSession, Session, check_batches
 from app.inspection.inference.tensorrt import Engines
 from app.inspection.inference.tiling import Tiles, plan_tiles
 from app.inspection.input_gate import InputGate, picture_scores
@@ -87,7 +87,7 @@ class Inspector:
     ) -> "Inspector":
         """Load a bundle onto a device; raises BundleError or DeviceUnavailable. `self_test` it before use."""
         bundle = Bundle.load(bundle_dir)
-        return cls(bundle, Session(bundle, device, threads, engines=engines), limits)
+        return cls(bundle, OnnxSession(bundle, device, threads, engines=engines), limits)
 
     def inspect(
         self,
@@ -280,7 +280,7 @@ class Inspector:
     def _batch_differences(self) -> list[str]:
         try:
             image = decode(self.bundle.read(self.bundle.golden[0].image), self.limits)
-            self.session.check_batches(Tiles(image, self.bundle.input).cut([0])[0])
+            check_batches(self.session, Tiles(image, self.bundle.input).cut([0])[0])
         except PasslineError as error:
             return [str(error)]
         return []
