@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, Request
-from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from app.api.uploads import Uploads
@@ -62,7 +61,7 @@ async def each_once(request: Request) -> None:
     places += [("header", DEADLINE)] * len(request.headers.getlist(DEADLINE))
     wrong = [{"loc": place, "msg": "Given more than once; give it once"} for place in repeated(places)]
     if wrong:
-        raise RequestValidationError(wrong)
+        raise RequestInvalid.of_validation(wrong)
 
 
 def deadline_of(milliseconds: int) -> float:

@@ -16,7 +16,6 @@ from app.api.dependencies import (
     uploads_of,
     wants,
 )
-from app.api.docs_page import docs_page
 from app.api.parts import inspect_part
 from app.api.uploads import unless_client_leaves
 from app.schemas.inspections import (
@@ -26,9 +25,9 @@ from app.schemas.inspections import (
     InspectionAnswer,
     ModelAnswer,
     Options,
+    PartAnswer,
     Readiness,
 )
-from app.schemas.parts import PartAnswer
 
 open_router = APIRouter()  # for everyone: probes, and a page that holds nothing of this box
 router = APIRouter(dependencies=[needs("inspect")])
@@ -135,4 +134,4 @@ async def metrics(service: TheService) -> Response:
 @open_router.get("/docs", include_in_schema=False)
 async def docs() -> HTMLResponse:
     """The OpenAPI document as a page."""
-    return docs_page()
+    return openapi.docs_page()

@@ -1,6 +1,7 @@
-"""Recipes over HTTP: their versions, what is active, and the dry run; no logic."""
+"""Recipes over HTTP: their versions, what is active, and the dry run."""
 
 import asyncio
+import functools
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
@@ -18,10 +19,11 @@ from app.api.dependencies import (
     uploads_of,
     wants,
 )
-from app.api.dry_run import dry_run
 from app.api.uploads import TEXT_TYPES, unless_client_leaves
 from app.inspection.rules.recipe import parse_recipe
 from app.inspection.rules.recipe import recipe_schema as json_schema
+from app.jobs.dry_run import Both, compare, dry_run_answer, dry_run_item, in_force
+from app.jobs.job import Submission, Upload
 from app.recipes.history import ActivationsChange, RecipeChange
 from app.recipes.state import Edit, State
 from app.schemas.inspections import Label, Labels, Options
@@ -31,6 +33,7 @@ from app.schemas.recipes import (
     Active,
     By,
     DryRunAnswer,
+    DryRunItem,
     RecipeAnswer,
     RecipeEntry,
     RecipesAnswer,
@@ -158,7 +161,7 @@ async def dry_run_pictures(
     deadline = deadline_of(deadline_ms or service.settings.batch_deadline_ms)
     options = Options(mask="none", **labels.model_dump())
     async with uploads_of(request).batch(request, options, with_candidate=True) as submission:
-        return await unless_client_leaves(request, dry_run(service, submission, deadline))
+        return await unless_client_leaves(request, compare_batch(service, submission, deadline))
 
 
 @router.get("/v1/activations", summary="What is active where", responses=openapi.READ)
@@ -183,6 +186,25 @@ async def activate(
     change = await asyncio.to_thread(service.store.activate, wanted, edit)
     _tag(response, change.version)
     return activations_answer(change)
+
+
+async def compare_batch(service: Service, submission: Submission, deadline: float) -> DryRunAnswer:
+    """Compare for each picture by itself, as a batch; raises RecipeInvalid or RecipeUnknown for all of it."""
+    loaded = service.loaded
+    candidate = await asyncio.to_thread(loaded.state.candidate, submission.candidate)  # YAML is slow to read
+    now = in_force(loaded.recipes, candidate, submission.options)
+
+    async def one(upload: Upload) -> Both:
+        job = loaded.job(upload, submission.options, now)
+        return await service.run_when_room(functools.partial(compare, candidate), job, deadline)
+
+    def item(upload: Upload, outcome: Both | BaseException) -> DryRunItem:
+        known = service.problem(outcome) if isinstance(outcome, BaseException) else outcome
+        return dry_run_item(upload.filename, known)
+
+    done = await service.in_turn(one, submission.pictures)
+    pairs = zip(submission.pictures, done, strict=True)
+    return dry_run_answer(now, candidate, [item(*pair) for pair in pairs])
 
 
 def version_answer(change: RecipeChange) -> VersionAnswer:
