@@ -24,7 +24,7 @@ from app.inspection.rules.recipe import parse_recipe
 from app.inspection.rules.recipe import recipe_schema as json_schema
 from app.jobs.dry_run import Both, compare, dry_run_answer, dry_run_item, in_force
 from app.jobs.job import Submission, Upload
-from app.recipes.history import ActivationsChange, RecipeChange
+from app.recipes.history import ActivationsChange, ActiveRecipes, RecipeChange
 from app.recipes.state import Edit, State
 from app.schemas.inspections import Label, Labels, Options
 from app.schemas.recipes import (
@@ -182,7 +182,8 @@ async def activate(
     request: Request, response: Response, service: RecipeService, edit: TheEdit
 ) -> ActivationsAnswer:
     """Make the body what is active, whole and at once; what is being inspected keeps its recipe."""
-    wanted = read_json(Activations, await uploads_of(request).text(request, (JSON,)))
+    asked = read_json(Activations, await uploads_of(request).text(request, (JSON,)))
+    wanted = ActiveRecipes(**asked.model_dump())
     change = await asyncio.to_thread(service.store.activate, wanted, edit)
     _tag(response, change.version)
     return activations_answer(change)

@@ -11,9 +11,9 @@ from app.inspection.rules.part_model import resolve_parts
 from app.inspection.rules.recipe import Recipe, Written, no_class, read_recipe, unknown_classes
 from app.inspection.rules.recipe_text import field_at
 from app.inspection.rules.trade_off import resolve
-from app.recipes.history import ActivationsChange, RecipeChange
+from app.recipes.history import ActivationsChange, ActiveRecipes, RecipeChange
 from app.schemas.inspections import Labels
-from app.schemas.recipes import Activations, Active, By
+from app.schemas.recipes import Active, By
 
 SENT = "the recipe sent"  # what a request's recipe is called in messages
 
@@ -39,7 +39,7 @@ class Recipes:
     So an inspection goes on with what it began with, and nobody waits for a lock.
     """
 
-    def __init__(self, known: Mapping[str, Known | Misfit], default: str, activations: Activations) -> None:
+    def __init__(self, known: Mapping[str, Known | Misfit], default: str, activations: ActiveRecipes) -> None:
         """Take all of it; `default` is in force where `activations` has none.
 
         Raises RecipeUnknown if a recipe in force is not there; one that does not fit is left to `check`.
@@ -112,7 +112,7 @@ class Recipes:
         changed = others if known is None else others | {name: known}
         return Recipes(changed, self.fallback, self._activations)
 
-    def with_activations(self, activations: Activations) -> "Recipes":
+    def with_activations(self, activations: ActiveRecipes) -> "Recipes":
         """The snapshot after a change of what is active; raises RecipeUnknown or RecipeInvalid."""
         changed = Recipes(self._known, self.fallback, activations)
         changed.check()
