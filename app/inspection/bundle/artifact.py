@@ -8,8 +8,10 @@ from pydantic import Field, model_validator
 
 from app.inspection.bundle.calibration import ProbabilityCalibration
 from app.inspection.bundle.region_model import RegionModel
+from app.inspection.errors import RecipeInvalid
 from app.inspection.rules.part_model import PartModel
-from app.inspection.rules.trade_off import Chosen, TradeOff
+from app.inspection.rules.recipe import Recipe
+from app.inspection.rules.trade_off import Chosen, TradeOff, resolve
 from app.inspection.types import Part, Sha256, Share, Threshold
 
 
@@ -79,6 +81,24 @@ class OperatingPoint(Part):
     chosen: Chosen | None = None
     trade_off: TradeOff | None = None
     parts: PartModel | None = None
+
+    def for_recipe(self, recipe: Recipe) -> "OperatingPoint":
+        """The point moved along its trade-off, and with another least area, where a recipe asks for it.
+
+        Raises RecipeInvalid where the trade-off has no such point.
+        """
+        changes: dict[str, float | None] = {}
+        if recipe.operating_point is not None:
+            try:
+                changes["image_threshold"] = resolve(recipe.operating_point, self.trade_off)
+            except RecipeInvalid as error:
+                raise RecipeInvalid(f"recipe {recipe.name}: {error}") from error
+        if recipe.least_area_px not in (None, self.min_area_px):
+            changes["min_area_px"] = recipe.least_area_px
+        if not changes:
+            return self
+        # what was expected, chosen and held for Dice is true of the artifact's own point only
+        return self.model_copy(update=dict.fromkeys(("expected", "chosen", "dice_interval")) | changes)
 
 
 GateScore = Literal[
