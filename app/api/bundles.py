@@ -12,7 +12,7 @@ from app.api.uploads import TEXT_TYPES
 from app.bundles.candidate import Candidate
 from app.bundles.registry import BundleRegistry, Served
 from app.bundles.shadow import Shadow
-from app.errors import CandidateNotFound
+from app.change_errors import CandidateNotFound
 from app.schemas.bundles import (
     BundleChange,
     BundleChanges,

@@ -14,32 +14,34 @@ from fastapi.responses import HTMLResponse
 from app.api.examples import BATCH, PART_OF_TWO
 from app.api.examples import INSPECTION as INSPECTION_EXAMPLE
 from app.api.uploads import FRAME_TYPE, PART_IMAGES, RAW_TYPES
-from app.errors import (
-    BatchTooLarge,
-    BodyTooLarge,
+from app.change_errors import (
     BundleInUse,
     BundleNotFound,
     CandidateNotFound,
     CandidateNotReady,
+    NoPreviousBundle,
+    RecipeInUse,
+    RecipeNotFound,
+    RecipesNotWritable,
+    StateNotWritable,
+    SwappingOff,
+    VersionStale,
+)
+from app.errors import (
+    BatchTooLarge,
+    BodyTooLarge,
     DeadlineExceeded,
     ForeignPage,
     HeadersTooLarge,
     KeyRequired,
     MediaTypeUnsupported,
-    NoPreviousBundle,
     NotReady,
     Overloaded,
     RateLimited,
-    RecipeInUse,
-    RecipeNotFound,
-    RecipesNotWritable,
     RequestInvalid,
     ScopeMissing,
-    StateNotWritable,
-    SwappingOff,
     Unexpected,
     UploadTimeout,
-    VersionStale,
 )
 from app.inspection import errors as core
 from app.inspection.errors import PasslineError

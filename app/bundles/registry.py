@@ -13,7 +13,12 @@ from pathlib import Path
 from app.bundles.candidate import Candidate, Judge, Stage, Way, name_of
 from app.bundles.shadow import Shadow
 from app.bundles.storage import BundleFolder, BundleJournal, Swap, bundle_to_serve
-from app.errors import BundleInUse, CandidateNotFound, NoPreviousBundle, VersionStale
+from app.change_errors import (
+    BundleInUse,
+    CandidateNotFound,
+    NoPreviousBundle,
+    VersionStale,
+)
 from app.inspection.inspector import Inspector
 from app.jobs.answers import model_used
 from app.jobs.job import Job

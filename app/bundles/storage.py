@@ -8,7 +8,13 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 
 from app.append_only import Kept, NumberedFiles, Taken
-from app.errors import BundleNotFound, StateInvalid, StateNotWritable, SwappingOff, VersionStale
+from app.change_errors import (
+    BundleNotFound,
+    StateInvalid,
+    StateNotWritable,
+    SwappingOff,
+    VersionStale,
+)
 from app.inspection.bundle.bundle import MANIFEST, Bundle
 from app.inspection.errors import BundleCorrupt
 from app.inspection.rules.recipe import describe

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 
 from app.append_only import Kept, NumberedFiles, Taken
-from app.errors import RecipesNotWritable, VersionStale
+from app.change_errors import RecipesNotWritable, VersionStale
 from app.inspection.errors import RecipeInvalid
 from app.inspection.rules.recipe import describe, parse_recipe
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from app.errors import RecipeNotFound, VersionStale
+from app.change_errors import RecipeNotFound, VersionStale
 from app.inspection.bundle.artifact import OperatingPoint
 from app.inspection.errors import RecipeInvalid, RecipeUnknown
 from app.inspection.inspector import Inspector

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app.errors import RecipeInUse, RecipesNotWritable, VersionStale
+from app.change_errors import RecipeInUse, RecipesNotWritable, VersionStale
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import RecipeInvalid
 from app.inspection.inspector import Inspector

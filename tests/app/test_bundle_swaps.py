@@ -15,7 +15,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.api.bundles import candidate
-from app.errors import CandidateNotFound
+from app.change_errors import CandidateNotFound
 from app.inspection.errors import RecipeInvalid, SelfTestFailed
 from app.inspection.inspector import Inspector
 from app.jobs.job import Upload

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app.errors import VersionStale
+from app.change_errors import VersionStale
 from app.recipes.history import ActivationsChange, ActiveRecipes, History
 from tests.app.conftest import STRICT
 from tests.app.test_inspections import post, refused
