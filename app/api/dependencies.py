@@ -64,9 +64,22 @@ async def each_once(request: Request) -> None:
         raise RequestInvalid.of_validation(wrong)
 
 
-def deadline_of(milliseconds: int) -> float:
-    """The event loop's time, so many milliseconds from now."""
+async def single_deadline(service: ReadyService, asked_ms: DeadlineMs = None) -> float:
+    """When one image's answer is of no use any more, in the event loop's time."""
+    return _deadline(asked_ms or service.settings.deadline_ms)
+
+
+async def batch_deadline(service: ReadyService, asked_ms: DeadlineMs = None) -> float:
+    """As `single_deadline`, of several images."""
+    return _deadline(asked_ms or service.settings.batch_deadline_ms)
+
+
+def _deadline(milliseconds: int) -> float:
     return asyncio.get_running_loop().time() + milliseconds / 1000
+
+
+SingleDeadline = Annotated[float, Depends(single_deadline)]
+BatchDeadline = Annotated[float, Depends(batch_deadline)]
 
 
 def wants(accept: Iterable[str], media_type: str, instead_of: str) -> bool:

@@ -8,10 +8,10 @@ from fastapi.responses import HTMLResponse, Response
 from app.access.auth import needs
 from app.api import openapi
 from app.api.dependencies import (
-    DeadlineMs,
+    BatchDeadline,
     ReadyService,
+    SingleDeadline,
     TheService,
-    deadline_of,
     each_once,
     uploads_of,
     wants,
@@ -46,13 +46,12 @@ async def inspect(
     request: Request,
     service: ReadyService,
     options: Annotated[Options, Query()],
-    deadline_ms: DeadlineMs = None,
+    deadline: SingleDeadline,
 ) -> InspectionAnswer | Response:
     """Judge one picture, sent as a form with the field `image` or as the request's body itself.
 
     With an `Accept` that prefers `text/html` the answer is the inspection's certificate and nothing else.
     """
-    deadline = deadline_of(deadline_ms or service.settings.deadline_ms)
     as_page = wants(request.headers.getlist("accept"), "text/html", "application/json")
     if as_page:
         options = options.model_copy(update={"certificate": True})
@@ -73,10 +72,9 @@ async def inspect_batch(
     request: Request,
     service: ReadyService,
     options: Annotated[BatchOptions, Query()],
-    deadline_ms: DeadlineMs = None,
+    deadline: BatchDeadline,
 ) -> BatchAnswer:
     """Judge each picture of the repeated form field `images` by itself: a bad one never fails the others."""
-    deadline = deadline_of(deadline_ms or service.settings.batch_deadline_ms)
     async with uploads_of(request).batch(request, options) as submission:
         return await unless_client_leaves(request, service.inspect_batch(submission, deadline))
 
@@ -93,10 +91,9 @@ async def inspect_images_of_part(
     request: Request,
     service: ReadyService,
     options: Annotated[BatchOptions, Query()],
-    deadline_ms: DeadlineMs = None,
+    deadline: BatchDeadline,
 ) -> PartAnswer:
     """Inspect each image of the repeated form field `image`, and give the part one verdict by the recipe."""
-    deadline = deadline_of(deadline_ms or service.settings.batch_deadline_ms)
     async with uploads_of(request).part(request, options) as submission:
         return await unless_client_leaves(request, inspect_part(service, submission, deadline))
 

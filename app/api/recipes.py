@@ -10,9 +10,8 @@ from fastapi.responses import Response
 from app.access.auth import needs
 from app.api import openapi
 from app.api.dependencies import (
-    DeadlineMs,
+    BatchDeadline,
     ReadyService,
-    deadline_of,
     each_once,
     read_json,
     service_of,
@@ -155,10 +154,9 @@ async def dry_run_pictures(
     request: Request,
     service: ReadyService,
     labels: Annotated[Labels, Query()],
-    deadline_ms: DeadlineMs = None,
+    deadline: BatchDeadline,
 ) -> DryRunAnswer:
     """Judge each picture of `images` by the recipe in force and by `candidate`; nothing is changed."""
-    deadline = deadline_of(deadline_ms or service.settings.batch_deadline_ms)
     options = Options(mask="none", **labels.model_dump())
     async with uploads_of(request).batch(request, options, with_candidate=True) as submission:
         return await unless_client_leaves(request, compare_batch(service, submission, deadline))

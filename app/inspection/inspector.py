@@ -34,8 +34,8 @@ from app.inspection.results import (
     ImageInfo,
     Inspection,
     Prediction,
-    Scan,
     Seen,
+    TileAnswers,
     TileProbability,
 )
 from app.inspection.rules.recipe import Recipe, check_classes
@@ -104,7 +104,7 @@ class Inspector:
         task = self._begin(data, recipe, reference_mask)
         marks = MaskAccumulator(task.shape, task.point)
         scan = self._scan(task.image, marks.add, task.timings, check)
-        inspection = self._judge(task, marks, scan, check)
+        inspection = self._decide(task, marks, scan, check)
         return inspection if keep_probability else replace(inspection, probability=None)
 
     def inspect_with_prediction(
@@ -124,7 +124,7 @@ class Inspector:
             planes[k][place] = levels
 
         scan = self._scan(task.image, put, task.timings, check)
-        inspection = replace(self._judge(task, marks, scan, check), probability=None)
+        inspection = replace(self._decide(task, marks, scan, check), probability=None)
         return Seen(task.image, Prediction(scan.tiles, scan.looked, planes), inspection)
 
     def predict(
@@ -154,7 +154,9 @@ class Inspector:
             reference = None if reference_mask is None else self._reference(reference_mask, image)
         return _Task(_image_info(image, data), image, reference, recipe, point, timings)
 
-    def _scan(self, image: NDArray[np.uint8], put: Put, timings: Timings, check: Callable[[], None]) -> Scan:
+    def _scan(
+        self, image: NDArray[np.uint8], put: Put, timings: Timings, check: Callable[[], None]
+    ) -> TileAnswers:
         """Run the model over a picture, and give `put` what it says of each part once that is final.
 
         A few tiles at a time: however large the picture, little more than `put` keeps is held.
@@ -184,12 +186,12 @@ class Inspector:
         looked = None
         if self._gate is not None:
             with timings.step("gate"):
-                looked = self._gate.judge(of_pixels, features.mean(axis=0))
+                looked = self._gate.check(of_pixels, features.mean(axis=0))
         covered = zip(plan.covered(), heads.tolist(), strict=True)
-        return Scan(tuple(TileProbability(*place, head) for place, head in covered), looked)
+        return TileAnswers(tuple(TileProbability(*place, head) for place, head in covered), looked)
 
-    def _judge(
-        self, task: "_Task", marks: MaskAccumulator, scan: Scan, check: Callable[[], None]
+    def _decide(
+        self, task: "_Task", marks: MaskAccumulator, scan: TileAnswers, check: Callable[[], None]
     ) -> Inspection:
         recipe, point, timings, names = task.recipe, task.point, task.timings, self.bundle.class_names
         with timings.step("mask"):

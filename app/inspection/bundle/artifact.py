@@ -12,10 +12,10 @@ from app.inspection.errors import RecipeInvalid
 from app.inspection.rules.part_model import PartModel
 from app.inspection.rules.recipe import Recipe
 from app.inspection.rules.trade_off import Chosen, TradeOff, resolve
-from app.inspection.types import Part, Sha256, Share, Threshold
+from app.inspection.types import BundlePart, Sha256, Share, Threshold
 
 
-class ExpectedRates(Part):
+class ExpectedRates(BundlePart):
     """Escape and overkill rates measured at an operating point, with their intervals (low, high)."""
 
     split: str
@@ -28,7 +28,7 @@ class ExpectedRates(Part):
     overkill_interval: tuple[Share, Share]
 
 
-class DiceInterval(Part):
+class DiceInterval(BundlePart):
     """How far the true Dice of a defective picture may be from the estimated one, by the level of the latter.
 
     An estimate from `levels[k]` up to the next level is at most `margins[k]` off in a share `coverage` of the
@@ -59,7 +59,7 @@ class DiceInterval(Part):
         return max(0.0, estimate - margin), min(1.0, estimate + margin)
 
 
-class OperatingPoint(Part):
+class OperatingPoint(BundlePart):
     """The thresholds in force for one artifact; `expected` is None only while a bundle is being made.
 
     Pixels whose any-defect probability reaches `pixel_threshold` are marked; connected regions of at least
@@ -107,7 +107,7 @@ GateScore = Literal[
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class GateCheck(Part):
+class GateCheck(BundlePart):
     """One score of the input gate: what it must be within, and how it is distributed.
 
     A limit that is None does not exist. `edges` divide the score's range into bins, each with its upper edge;
@@ -137,7 +137,7 @@ class GateCheck(Part):
         return self.high if self.high is not None and score > self.high else None
 
 
-class Gate(Part):
+class Gate(BundlePart):
     """Which pictures are like those the model was trained on; others are not judged but sent to `review`.
 
     `false_alarm_rate` is the share of ordinary pictures that the limits were set to stop, all checks
@@ -160,7 +160,7 @@ class Gate(Part):
         return self
 
 
-class Artifact(Part):
+class Artifact(BundlePart):
     """One ONNX graph, the execution providers (ONNX Runtime's names) it is meant for, what was learnt of it.
 
     `reason` says why these providers get it. Thresholds, probability calibration and input gate are of this
