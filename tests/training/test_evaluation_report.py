@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.inspection.inference.session import Answers
+from app.inspection.bundle.bundle import Bundle
+from app.inspection.inference.session import Answers, OnnxSession
 from app.inspection.inspector import Inspector
 from tests.tiny_bundle import write_tiny_bundle
 from training.data.sample import Dataset, DatasetError, Pixels
@@ -21,17 +22,23 @@ from training.evaluation.run import EvaluateOptions, evaluate_bundle
 from .labelled import labelled, tiny_dataset
 
 
-def test_one_run_of_the_graph_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    inspector = Inspector.load(write_tiny_bundle(tmp_path / "tiny"), device="cpu")
-    run, runs = inspector.session.run, []
+class CountedSession(OnnxSession):
+    """Tells how many tiles each run had."""
 
-    def counted(tiles: Pixels, check: Callable[[], None]) -> Answers:
-        runs.append(len(tiles))
-        return run(tiles, check)
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__(bundle, "cpu")
+        self.runs: list[int] = []
 
-    monkeypatch.setattr(inspector.session, "run", counted)
-    evaluation = evaluate_dataset(inspector, tiny_dataset(tmp_path))
-    assert len(runs) == len(evaluation.judged) == 4
+    def run(self, tiles: Pixels, check: Callable[[], None] = lambda: None) -> Answers:
+        self.runs.append(len(tiles))
+        return super().run(tiles, check)
+
+
+def test_one_run_of_the_graph_a_picture(tmp_path: Path) -> None:
+    bundle = Bundle.load(write_tiny_bundle(tmp_path / "tiny"))
+    session = CountedSession(bundle)
+    evaluation = evaluate_dataset(Inspector(bundle, session), tiny_dataset(tmp_path))
+    assert len(session.runs) == len(evaluation.judged) == 4
 
 
 def test_figures_of_a_set_by_hand(tmp_path: Path) -> None:
