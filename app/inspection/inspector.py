@@ -30,14 +30,7 @@ from app.inspection.measuring.mask import MaskAccumulator
 from app.inspection.measuring.part_outline import locate, part_doubts, with_part
 from app.inspection.measuring.regions import scope_of
 from app.inspection.planes import zero_planes
-from app.inspection.results import (
-    ImageInfo,
-    Inspection,
-    Prediction,
-    Seen,
-    TileAnswers,
-    TileProbability,
-)
+from app.inspection.results import ImageInfo, Inspection, Prediction, Seen, TileAnswers, TileProbability
 from app.inspection.rules.recipe import Recipe, check_classes
 from app.inspection.rules.verdict import doubts_about, judge
 

@@ -173,6 +173,9 @@ class Recipe(Rules, Titled):
             return self
         if self.roi or self.ignore:
             raise misplaced("joint counts the whole image; leave roi and ignore out, or use worst", "parts")
+        if self.min_area_px is not None or self.min_area_mm2 is not None:
+            what = "joint is calibrated with the bundle's least area; leave min_area_px and min_area_mm2 out"
+            raise misplaced(f"{what}, or use worst", "parts")
         for place, limits in (*super().sets(), (("other",), self.other)):
             if limits.max_count != 0:
                 raise misplaced("must be max_count: 0, since parts: joint accepts no defect", *place)
