@@ -52,7 +52,7 @@ class Labels(Shape):
     camera_id: Label | None = Field(default=None, description="The camera that took it; returned unchanged.")
     significant_bits: SignificantBits | None = Field(
         default=None,
-        description="How many bits of a 16-bit file or frame are used, from the lowest on; before the recipe's.",
+        description="How many bits of a 16-bit image are used, from the lowest on; unset: the recipe's.",
     )
 
 
