@@ -18,7 +18,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from app.inspection.decoding import jpeg, png, tiff
 from app.inspection.decoding.depth import to_8_bits
-from app.inspection.decoding.orientation import exif_orientation, upright
+from app.inspection.decoding.orientation import exif_of, exif_orientation, upright
 from app.inspection.decoding.raw import RawFrame, decode_frame
 from app.inspection.errors import (
     ImageAnimated,
@@ -254,10 +254,12 @@ class PillowFile:
 
     @property
     def orientation(self) -> int:
-        """How the image is to be turned; Pillow would take it from XMP too."""
-        for name in ("xmp", "XML:com.adobe.xmp"):
+        """How the image is to be turned."""
+        if self.image.format == "PNG" and (exif := png.exif(self.data)):
+            return exif_orientation(lambda: exif_of(exif))
+        for name in ("xmp", "XML:com.adobe.xmp"):  # where Pillow would look too
             self.image.info.pop(name, None)
-        return exif_orientation(self.image.getexif)
+        return exif_orientation(lambda: Image.Image.getexif(self.image))  # that of PNGs would decode anew
 
     def pixels(self, significant_bits: int | None = None) -> NDArray[np.uint8]:
         """Grey [H, W] or RGB [H, W, 3], as stored; raises an ImageError."""

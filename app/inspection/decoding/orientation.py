@@ -9,6 +9,17 @@ from numpy.typing import NDArray
 from PIL.Image import Exif
 
 TAG = 0x0112
+UNREADABLE = (
+    OSError,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    OverflowError,
+    struct.error,
+    Warning,
+)
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
@@ -16,7 +27,7 @@ def exif_orientation(read: Callable[[], Exif]) -> int:
     """What EXIF data says; an image whose EXIF cannot be read is taken as stored, as viewers do."""
     try:
         return int(read().get(TAG, 1))
-    except (OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, struct.error, Warning):
+    except UNREADABLE:
         return 1
 
 

@@ -67,6 +67,11 @@ def samples_16(data: bytes) -> NDArray[np.uint16]:
     return samples[..., :1] if CHANNELS[data[25]] < 3 else samples[..., 2::-1]  # blue comes first
 
 
+def exif(data: bytes) -> bytes:
+    """The EXIF data of a PNG, before or behind its pixels; empty without any."""
+    return next((data[begin:end] for begin, end in _chunks(data, b"eXIf")), b"")
+
+
 def significant_bits(data: bytes, samples: NDArray[np.uint16]) -> int | None:
     """What a 16-bit PNG says of its depth in an sBIT chunk, or None.
 

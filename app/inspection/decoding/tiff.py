@@ -68,7 +68,7 @@ class TiffFile:
     def pixels(self, significant_bits: int | None = None) -> NDArray[np.uint8]:
         """Grey [H, W] or RGB [H, W, 3], as stored; raises an ImageError."""
         how = tiff_layout.layout(self.directory)
-        samples = _colours(self.data, how)
+        samples = _samples(self.data, how)
         if how.colours is not None:
             return how.colours[samples[..., 0]]
         pixels = to_8_bits(samples, _stated(how), significant_bits if how.bits == 16 else None)
@@ -85,7 +85,7 @@ class TiffFile:
         Fewer than 8 bits are spread over 8, unless they are indices.
         """
         how = tiff_layout.layout(self.directory)
-        samples = _colours(self.data, how)
+        samples = _samples(self.data, how)
         if how.photometric == WHITE_IS_ZERO:
             samples = samples ^ ((1 << max(8, how.bits)) - 1)
         return samples, how.colours is not None
@@ -104,27 +104,29 @@ def _stated(how: Layout) -> int | None:
     return bits if bits > 8 and how.highest == (1 << bits) - 1 else None
 
 
-def _colours(data: bytes, how: Layout) -> Samples:
-    """The samples [H, W, channels] without the extra ones; of fewer than 8 bits they are spread over 8."""
-    samples, channels, full = _samples(data, how), CHANNELS[how.photometric], (1 << how.bits) - 1
-    for number, kind in enumerate(how.extras, start=channels):
-        if kind in OPAQUE_KINDS and (samples[..., number] != full).any():
-            raise ImageUnsupported("the image has transparent pixels; send it without an alpha channel")
-    samples = samples[..., :channels]
-    return samples * np.uint8(255 // full) if how.bits < 8 and how.photometric != PALETTE else samples
-
-
 def _samples(data: bytes, how: Layout) -> Samples:
-    """All samples [H, W, samples] as they are numbered in the file, uint8 or uint16."""
-    out = np.empty((how.height, how.width, how.samples), np.uint8 if how.bits <= 8 else np.uint16)
+    """The colours' samples [H, W, channels], uint8 or uint16; of fewer than 8 bits they are spread over 8."""
+    channels = CHANNELS[how.photometric]
+    out = np.empty((how.height, how.width, channels), np.uint8 if how.bits <= 8 else np.uint16)
     step = max(1, AT_ONCE // (how.across * how.line_bytes * how.piece[1]))
     for plane in range(how.planes):
-        into = out[..., plane : plane + 1] if how.planes > 1 else out
         for row in range(0, how.down, step):
             top, rows = row * how.piece[1], range(row, min(row + step, how.down))
-            found = _block(data, how, plane, rows)[: how.height - top]
-            into[top : top + len(found)] = found[:, : how.width]
+            found = _block(data, how, plane, rows)[: how.height - top, : how.width]
+            _check_opacity(found, how, plane)
+            colours = found[..., : max(0, channels - plane)]
+            out[top : top + len(found), :, plane : plane + colours.shape[2]] = colours
+    if how.bits < 8 and how.photometric != PALETTE:
+        out *= np.uint8(255 // ((1 << how.bits) - 1))
     return out
+
+
+def _check_opacity(samples: Samples, how: Layout, first: int) -> None:
+    """Raise ImageUnsupported for transparency in samples, which are numbered from `first` on."""
+    for number, kind in enumerate(how.extras, start=CHANNELS[how.photometric] - first):
+        beside = samples[..., number : number + 1] if number >= 0 else samples[..., :0]
+        if kind in OPAQUE_KINDS and (beside != (1 << how.bits) - 1).any():
+            raise ImageUnsupported("the image has transparent pixels; send it without an alpha channel")
 
 
 def _block(data: bytes, how: Layout, plane: int, rows: range) -> Samples:
@@ -137,7 +139,7 @@ def _block(data: bytes, how: Layout, plane: int, rows: range) -> Samples:
     samples = _unpack(in_lines.reshape(lines, how.across, how.line_bytes), how)
     samples = samples.reshape(lines, how.across, how.piece[0], how.together)
     if how.predictor == DIFFERENCES:
-        samples = samples.cumsum(axis=2, dtype=samples.dtype)
+        samples = samples.cumsum(axis=2, dtype=samples.dtype.newbyteorder("="))
     return samples.reshape(lines, -1, how.together)
 
 
@@ -146,7 +148,7 @@ def _unpack(raw: NDArray[np.uint8], how: Layout) -> Samples:
     if how.bits == 8:
         return raw
     if how.bits == 16:
-        return raw.view(how.order + "u2").astype(np.uint16)
+        return raw.view(how.order + "u2")
     return unpack_bits(raw, how.bits, how.piece[0] * how.together)
 
 
