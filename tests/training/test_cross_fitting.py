@@ -58,7 +58,7 @@ def test_folds_and_a_published_test_split_exclude_each_other() -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of `python -m training run`, with a network that has hardly been trained."""
+    """A run of `passline train run`, with a network that has hardly been trained."""
     directory = tmp_path_factory.mktemp("run")
     data, models = directory / "parts", directory / "models"
     data.mkdir()
@@ -78,7 +78,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
         patch.setattr(gate_figures, "PICTURES", 5)
         assert main(["run", *map(str, arguments)]) == 0
     config = settle(load_config(directory / CONFIG), "small", "parts", None)
-    return Run(config, data, directory / "smoke-1", models, "python -m training run")
+    return Run(config, data, directory / "smoke-1", models, "passline train run")
 
 
 @pytest.mark.slow

@@ -19,9 +19,7 @@ from training.studies.learning_curve import Point, _means
 def run(tmp_path: Path) -> Run:
     config = RunConfig(stage="small", name="parts")
     write_generated(tmp_path / "tiles", count=60, seed=5)
-    return Run(
-        config, tmp_path / "tiles", tmp_path / "run", tmp_path / "models", "python -m training compare"
-    )
+    return Run(config, tmp_path / "tiles", tmp_path / "run", tmp_path / "models", "passline train compare")
 
 
 def test_folds_of_a_run_have_folders_and_test_pictures_of_their_own(run: Run) -> None:

@@ -19,7 +19,7 @@ from training.steps.publish import check_publishing
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     config = settle(load_config(Path("training/configs/smoke.yaml")), "small", "parts", None)
-    return Run(config, tmp_path / "none", tmp_path / "run", tmp_path / "models", "python -m training run")
+    return Run(config, tmp_path / "none", tmp_path / "run", tmp_path / "models", "passline train run")
 
 
 def _folder(path: Path) -> Path:

@@ -47,7 +47,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The run of `python -m training run` on the smoke configuration, as the README has it."""
+    """The run of `passline train run` on the smoke configuration, as the README has it."""
     directory = tmp_path_factory.mktemp("run")
     models = directory / "models"
     arguments = ["--config", SMOKE, "--data", data, "--runs", directory, "--models", models]
@@ -59,7 +59,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
         patch.setattr(gate_figures, "PICTURES", 5)
         assert main(["run", *map(str, arguments)]) == 0
     config = settle(load_config(SMOKE), "small", "parts", None)
-    return Run(config, data, directory / "smoke-1", models, "python -m training run")
+    return Run(config, data, directory / "smoke-1", models, "passline train run")
 
 
 def test_bundle_is_published_and_works(trained: Run) -> None:
@@ -222,7 +222,7 @@ def test_killed_fit_goes_on_to_the_same_weights(
     config = settle(load_config(SMOKE), "small", "parts", None)
     few = config.fit.model_copy(update={"steps": 6, "validate_every": 3, "batch_size": 4})
     config = config.model_copy(update={"fit": few, "precision": "32-true"})
-    whole = Run(config, data, tmp_path / "whole", tmp_path, "python -m training run")
+    whole = Run(config, data, tmp_path / "whole", tmp_path, "passline train run")
     whole.claim()
     finetune(whole)
     killed = replace(whole, directory=tmp_path / "killed")
