@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Samples = NDArray[np.uint16]
+Samples = NDArray[np.integer[Any]]
 KINDS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 
 

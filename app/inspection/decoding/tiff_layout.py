@@ -29,6 +29,7 @@ WHOLE_NUMBERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 UNCOMPRESSED, LZW, DEFLATE, PACKBITS, OLD_DEFLATE, LZMA, ZSTANDARD = 1, 5, 8, 32773, 32946, 34925, 50000
 # of these a cut piece is noticed, of JPEG and fax it is not
 COMPRESSIONS = {UNCOMPRESSED, LZW, DEFLATE, PACKBITS, OLD_DEFLATE, LZMA, ZSTANDARD}
+OTHER_COMPRESSIONS = {2: "fax", 3: "fax", 4: "fax", 6: "JPEG", 7: "JPEG", 34712: "JPEG 2000", 50001: "WebP"}
 PREDICTED = COMPRESSIONS - {UNCOMPRESSED, PACKBITS}
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK = 0, 1, 2, 3, 5
 CHANNELS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4}  # of the photometrics read
@@ -159,7 +160,7 @@ class Directory:
 
     def listed(self, tag: int, needed: int, what: str) -> Numbers:
         """The first values of a list of strips or tiles, none of which may be 0."""
-        kind, count, at = self._tags[tag]
+        kind, count, at = self._tags.get(tag, ("u4", 0, 0))
         if count < needed:
             raise ImageTruncated(f"{count} of {needed} {what} are listed; send the whole image")
         found = self._numbers(kind, at, needed)
@@ -230,33 +231,44 @@ def layout(tags: Directory) -> Layout:
 
 def _check_encoding(tags: Directory, samples: int) -> tuple[int, int, tuple[int, ...]]:
     """Bits, photometric and kinds of extra samples of an encoding that is read."""
-    if (compression := tags.one(COMPRESSION, UNCOMPRESSED)) not in COMPRESSIONS:
-        raise _unsupported(f"compression {compression}, of which a cut strip would go unnoticed,")
+    compression = tags.one(COMPRESSION, UNCOMPRESSED)
+    if compression not in COMPRESSIONS:
+        raise _unsupported(f"compression {compression} ({OTHER_COMPRESSIONS.get(compression, 'unknown')})")
     if PHOTOMETRIC not in tags:
         raise ImageUndecodable("the TIFF does not say whether 0 is black or white; export it anew")
     photometric = tags.one(PHOTOMETRIC, 0)
     if photometric not in CHANNELS or tags.one(INK_SET, 1) != 1:
         raise _unsupported(OTHER_COLOURS.get(photometric, f"photometric {photometric}"))
-    for kind in tags.all(SAMPLE_FORMAT, 1):
-        if kind not in UNSIGNED:
-            raise _unsupported(f"{OTHER_FORMATS.get(kind, 'unknown')} samples")
-    depths = set(tags.all(BITS, 1))
-    bits = depths.pop()
-    if depths or bits not in DEPTHS or (photometric == PALETTE and bits > 8):
-        raise _unsupported(f"{', '.join(map(str, tags.all(BITS, 1)))} bits")
+    if tags.one(PLANAR, CHUNKY) not in (CHUNKY, SEPARATE):
+        raise _unsupported(f"planar configuration {tags.one(PLANAR, CHUNKY)}")
+    bits = _bits(tags, 8 if photometric == PALETTE else 16)
     predictor = tags.one(PREDICTOR, PLAIN)
     fits = compression in PREDICTED and bits in (8, 16) and predictor == DIFFERENCES
     if predictor != PLAIN and not fits:
         raise _unsupported(f"predictor {predictor} with compression {compression} and {bits} bits")
-    if tags.one(PLANAR, CHUNKY) not in (CHUNKY, SEPARATE):
-        raise _unsupported(f"planar configuration {tags.one(PLANAR, CHUNKY)}")
+    return bits, photometric, _extras(tags, samples, photometric)
+
+
+def _bits(tags: Directory, most: int) -> int:
+    """Bits of every sample."""
+    for kind in tags.all(SAMPLE_FORMAT, 1):
+        if kind not in UNSIGNED:
+            raise _unsupported(f"{OTHER_FORMATS.get(kind, 'unknown')} samples")
+    depths = tags.all(BITS, 1)
+    if len(set(depths)) > 1 or depths[0] not in DEPTHS or depths[0] > most:
+        raise _unsupported(f"{', '.join(map(str, depths))} bits")
+    return depths[0]
+
+
+def _extras(tags: Directory, samples: int, photometric: int) -> tuple[int, ...]:
+    """The kind of each sample beside the colours."""
     more = samples - CHANNELS[photometric]
     if not 0 <= more <= MOST_EXTRAS:
         raise _unsupported(f"{samples} samples a pixel with photometric {photometric}")
     extras = tags.all(EXTRA_SAMPLES, *[TRANSPARENCY] * more)
-    if len(extras) != more and more:
+    if more and len(extras) != more:
         raise _unsupported(f"{len(extras)} kinds for {more} extra samples")
-    return bits, photometric, tuple(extras[:more])
+    return tuple(extras[:more])
 
 
 def _unsupported(what: str) -> ImageUnsupported:
