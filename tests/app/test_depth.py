@@ -15,6 +15,7 @@ from app.settings import Settings
 from tests.app.conftest import STRICT
 from tests.app.test_frames import MONO8, send, without_own
 from tests.app.test_inspections import refused
+from tests.inspection.bad_input import encode
 from tests.inspection.tiff_files import How, tiff
 from tests.tiny_bundle import png, tiny_picture
 
@@ -24,7 +25,7 @@ FOURTEEN = (DARK.astype(np.uint16) << 6) | 5
 
 def deep() -> bytes:
     """14 bits in a 16-bit PNG."""
-    return png(FOURTEEN)
+    return encode(FOURTEEN, "PNG")
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_a_recipe_tells_for_all_its_images(bundle_dir: Path, tmp_path: Path, mak
     (tmp_path / "deep.yaml").write_text("name: deep\nsignificant_bits: 14\n")
     client = make_client(recipes_dir=tmp_path)
     assert send(client, deep(), "image/png", recipe="deep").json()["verdict"] == "fail"
-    plain = png(FOURTEEN >> 2)  # the request comes first
+    plain = encode(FOURTEEN >> 2, "PNG")  # the request comes first
     assert send(client, plain, "image/png", recipe="deep", significant_bits=12).json()["verdict"] == "fail"
     assert send(client, png(DARK), "image/png", recipe="deep").json()["verdict"] == "fail"  # 8 bits are 8
     (tmp_path / "images").mkdir()
