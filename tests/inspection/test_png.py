@@ -87,7 +87,7 @@ def test_counting_keeps_nothing() -> None:
         tracemalloc.stop()
 
 
-def deep_png(samples: NDArray[np.uint16], *chunks: tuple[bytes, bytes]) -> bytes:
+def deep_png(samples: NDArray[np.integer[Any]], *chunks: tuple[bytes, bytes]) -> bytes:
     """A 16-bit PNG of samples [H, W, channels], with chunks before its pixel data."""
     kind = {1: 0, 2: 4, 3: 2, 4: 6}[samples.shape[2]]
     header = struct.pack(">IIBBBBB", samples.shape[1], samples.shape[0], 16, kind, 0, 0, 0)
@@ -104,7 +104,7 @@ def test_16_bits_are_read_in_every_colour_type(channels: int) -> None:
     colours = samples[..., : 1 if channels < 3 else 3]
     expected = colours[..., 0] if channels < 3 else colours
     np.testing.assert_array_equal(decode(deep_png(samples), LIMITS), expected >> 8)
-    twelve = deep_png(np.where(samples == 65_535, samples, samples >> 4))
+    twelve = deep_png(np.where(samples == 65_535, samples, samples >> 4).astype(np.uint16))
     np.testing.assert_array_equal(decode(twelve, LIMITS, None, 12), expected >> 8)
     if channels in (2, 4):
         samples[3, 3, -1] = 65_000

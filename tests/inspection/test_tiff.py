@@ -90,7 +90,7 @@ def test_strips_listed_as_empty_or_not_at_all_are_noticed() -> None:
         (273, offsets[:9]),
     ):
         with pytest.raises(ImageTruncated, match="strips are listed"):
-            decode(tiff(grey(), **{f"tag_{tag}": wrong}), LIMITS)
+            decode(tiff(grey(), How(), **{f"tag_{tag}": wrong}), LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ REFUSED: list[tuple[str, dict[str, list[int]]]] = [
 @pytest.mark.parametrize(("name", "fields"), REFUSED, ids=[name for name, _ in REFUSED])
 def test_other_encodings_are_refused_by_name(name: str, fields: dict[str, list[int]]) -> None:
     with pytest.raises(ImageUnsupported, match=f"TIFF with .*{name}.* is not read; save it as"):
-        decode(tiff(grey(), **fields), LIMITS)
+        decode(tiff(grey(), How(), **fields), LIMITS)
 
 
 def test_channels_of_different_depth_are_refused() -> None:

@@ -172,7 +172,7 @@ def _named(error: ValueError | KeyError) -> ImageTruncated | ImageUndecodable | 
     """What libjpeg says, as an error of ours."""
     said = HEXADECIMAL.sub(lambda number: str(int(number[0], 16)), str(error))
     if any(each in said.lower() for each in CUT):
-        return ImageTruncated(f"a part of the image's data is missing ({said}); send the file whole")
+        return ImageTruncated(f"the file ends before the image does, or lacks a part ({said}); send it whole")
     if isinstance(error, KeyError) or OTHER_SAMPLING in said.lower():
         return ImageUnsupported(
             "the JPEG's chroma sampling is not read; export it as RGB in 4:4:4, 4:2:2 or 4:2:0"
