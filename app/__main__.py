@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from app.access.keys import KeysUnusable
 from app.bundles.storage import bundle_to_serve
 from app.bundles.tensorrt import build_engine
-from app.commands import demo, dry_run, folder
+from app.commands import demo, folder
 from app.commands import keys as keys_command
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import PasslineError
@@ -129,8 +129,8 @@ def _dry_run(options: argparse.Namespace, settings: Settings) -> int:
         return folder.TROUBLE
     loaded = _loaded(settings)
     candidate = fitting(load_recipe(options.candidate), loaded.inspector)
-    answer = dry_run.dry_run_folder(loaded, candidate, files, options.recipe)
-    print(answer.model_dump_json(indent=1) if options.json else dry_run.as_table(answer))
+    answer = folder.dry_run_folder(loaded, candidate, files, options.recipe)
+    print(answer.model_dump_json(indent=1) if options.json else folder.dry_run_table(answer))
     if answer.counts.problems:
         return folder.TROUBLE
     return folder.SOME_NOT if answer.counts.changed else folder.ALL_PASS

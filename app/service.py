@@ -13,9 +13,8 @@ from app.errors import NotReady, Unexpected
 from app.inspection.errors import PasslineError, RecipeInvalid
 from app.inspection.inference.threads import default_workers
 from app.inspection.inspector import Inspector
-from app.jobs.answers import batch_answer, model_answer, model_used
-from app.jobs.job import Job, Submission, Upload
-from app.jobs.judging import in_time, judge
+from app.jobs.answers import batch_answer, inspect_job, model_answer, model_used
+from app.jobs.job import Job, Submission, Upload, in_time
 from app.jobs.loading import Loaded, load, load_inspector, open_recipes
 from app.jobs.recovery import Recovery, renewed
 from app.jobs.scheduler import Scheduler
@@ -49,7 +48,7 @@ class Service:
         self._building: asyncio.Task[None] | None = None  # of an engine, beside the service
         self._obstacle = NotReady("the service has not started")
         load_aside = functools.partial(load_inspector, settings=settings, rest=self.rest)
-        self.bundles = BundleRegistry(settings, self, self.metrics, load_aside, judge)
+        self.bundles = BundleRegistry(settings, self, self.metrics, load_aside, inspect_job)
         watch = self.metrics.watch
         watch("queue_waiting", "Inspections that wait for a thread.", lambda: self._scheduler.waiting)
         watch("queue_running", "Inspections that a thread is busy with.", lambda: self._scheduler.running)
@@ -194,7 +193,7 @@ class Service:
         job = self.loaded.job(submission.pictures[0], submission.options)
         priority = self.settings.camera_priorities.get(submission.options.camera_id or "", 0)
         run = functools.partial(self._scheduler.run, priority=priority)
-        work = in_time(run, judge, job, deadline)
+        work = in_time(run, inspect_job, job, deadline)
         return self._recorded(job, await self._recovery.watch(job.inspector, work))
 
     async def inspect_batch(self, submission: Submission, deadline: float) -> BatchAnswer:
@@ -211,7 +210,7 @@ class Service:
 
     async def inspect_when_room(self, job: Job, deadline: float) -> InspectionAnswer:
         """Inspect one image of several by `deadline`; raises a PasslineError."""
-        return self._recorded(job, await self.run_when_room(judge, job, deadline))
+        return self._recorded(job, await self.run_when_room(inspect_job, job, deadline))
 
     async def run_when_room(self, work: Callable[[Job], T], job: Job, deadline: float) -> T:
         """Do one picture's work on a thread, as a picture of a batch; raises a PasslineError."""

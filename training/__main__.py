@@ -13,7 +13,7 @@ from training.data.registry import LAYOUTS
 from training.data.sample import DatasetError
 from training.data_commands import add_data, at_least
 from training.model.strategies import STRATEGIES
-from training.pipeline import STEPS
+from training.pipeline import UNTIL
 from training.run_commands import compare, cross_validate, curve, evaluate, operating_point, run
 from training.studies.comparison import ComparisonError
 from training.studies.learning_curve import FOLDS
@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_run(command: argparse.ArgumentParser) -> None:
     _add_plan(command)
-    command.add_argument("--until", choices=list(STEPS), default="publish", help="the last step to take")
+    command.add_argument("--until", choices=UNTIL, default="publish", help="the last step to take")
     command.add_argument("--replace", action="store_true", help="overwrite a published version")
     command.add_argument("--comparison", type=Path, help="folder of a run split by picture to report")
     command.add_argument(

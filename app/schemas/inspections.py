@@ -17,6 +17,8 @@ from app.inspection.bundle.bundle import DefectClass, InputContract, TrainingSum
 from app.inspection.decoding.raw import FORMATS
 from app.inspection.mask_formats import MaskFormat, Polygon, RunLengths
 from app.inspection.results import Defect, EstimatedDice, ImageInfo, MeasuredDice, Part, Reason, Verdict
+from app.inspection.rules.part_model import PartRule
+from app.inspection.rules.part_verdict import PartReason
 from app.inspection.rules.recipe import SignificantBits
 
 # A label that customers choose: shown, logged, never interpreted, so only control characters are refused.
@@ -226,6 +228,25 @@ class BatchAnswer(Shape):
 
     counts: BatchCounts
     results: list[BatchItem]
+
+
+class PartAnswer(Shape):
+    """One verdict for a part, and what became of each of its images in the order they were sent.
+
+    `defect_probability` and `part_threshold` are null for the rule `worst`.
+    """
+
+    part_id: str
+    verdict: Verdict
+    reasons: tuple[PartReason, ...]
+    rule: PartRule
+    defect_probability: float | None
+    part_threshold: float | None
+    recipe: str
+    recipe_version: int
+    camera_id: str | None
+    model: ModelUsed
+    images: list[BatchItem]
 
 
 class Health(Shape):

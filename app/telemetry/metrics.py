@@ -23,8 +23,7 @@ from prometheus_client import (
 )
 
 from app.inspection.bundle.artifact import Gate
-from app.schemas.inspections import InspectionAnswer, ModelUsed, Problem
-from app.schemas.parts import PartAnswer
+from app.schemas.inspections import InspectionAnswer, ModelUsed, PartAnswer, Problem
 from app.telemetry.drift import CameraMetrics
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="none")

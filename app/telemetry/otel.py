@@ -12,12 +12,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind, StatusCode, format_trace_id, set_span_in_context, use_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from starlette.datastructures import Headers
-from starlette.types import Scope
 
 from app.schemas.inspections import InspectionAnswer
 from app.telemetry.metrics import TRACE_ID
-from app.telemetry.tracing import Ended, Traces
+from app.telemetry.tracing import Ended, Scope, Traces
 
 PATH = "/v1/traces"
 PATIENCE_S = 2.0  # with a collector that does not answer, also at the end
@@ -34,7 +32,8 @@ class Spans(Traces):
     @contextmanager
     def request(self, scope: Scope, request_id: str) -> Iterator[Ended]:
         """The span of a request, which is the current one inside; log lines there carry its trace's id."""
-        caller = _CALLER.extract(Headers(scope=scope))
+        lines = reversed(scope["headers"])  # of a header given twice the first counts
+        caller = _CALLER.extract({name.decode("latin-1"): each.decode("latin-1") for name, each in lines})
         method = scope["method"]
         about = {"http.request.method": method, "url.path": scope["path"], "passline.request_id": request_id}
         span = self._tracer.start_span(method, caller, SpanKind.SERVER, about)

@@ -1,12 +1,12 @@
 """Traces: where no collector is named nothing is made of them, and no package of theirs is imported."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
-
-from starlette.types import Scope
+from typing import Any
 
 from app.schemas.inspections import InspectionAnswer
 
+Scope = MutableMapping[str, Any]  # of an ASGI request
 Ended = Callable[[str, int], None]  # told a request's route and status once it is over
 
 

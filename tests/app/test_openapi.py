@@ -19,8 +19,7 @@ from starlette.testclient import TestClient
 from app.api.examples import BATCH, INSPECTION, PART_OF_TWO
 from app.main import create_app
 from app.problems import kinds
-from app.schemas.inspections import BatchAnswer, InspectionAnswer, Problem
-from app.schemas.parts import PartAnswer
+from app.schemas.inspections import BatchAnswer, InspectionAnswer, PartAnswer, Problem
 from app.settings import Settings
 from tests.serving import serving
 

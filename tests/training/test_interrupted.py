@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from training.__main__ import main
-from training.config import ConfigError, load_config, settle
+from training.config import ConfigError
+from training.config_files import load_config, settle
 from training.files import read_json, read_weights, write_text, written_whole
 from training.model.finetune import _load_checkpoint
 from training.run import Run

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from training.__main__ import main
-from training.config import Config, StageConfig, settle
+from training.config import Config, StageConfig
+from training.config_files import settle
 
 SIDE = 72
 

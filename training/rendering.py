@@ -1,9 +1,9 @@
-"""HTML reports in one file each: tables, charts and pictures inside, nothing fetched from elsewhere."""
+"""Pages from templates: HTML reports in one file each, with nothing fetched from elsewhere, and Markdown."""
 
 import base64
 import io
+import textwrap
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -14,20 +14,26 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from training.files import write_text
+
+def paragraph(text: str) -> str:
+    """A line of text, wrapped: links and numbers are never broken."""
+    filled = textwrap.fill(" ".join(text.split()), 110, break_long_words=False, break_on_hyphens=False)
+    return f"{filled}\n"
+
 
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("training", "templates"),
-    autoescape=True,
+    autoescape=jinja2.select_autoescape(["html"]),
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_ENVIRONMENT.filters["paragraph"] = paragraph
 
 
-def write_report(path: Path, template: str, values: Mapping[str, Any]) -> None:
-    """Fill `training/templates/TEMPLATE` and write it, whole or not at all; text in it is escaped."""
-    write_text(path, _ENVIRONMENT.get_template(template).render(values))
+def render(template: str, values: Mapping[str, Any]) -> str:
+    """Fill `training/templates/TEMPLATE`; in an HTML page text is escaped."""
+    return _ENVIRONMENT.get_template(template).render(values)
 
 
 def picture(pixels: NDArray[np.uint8], alt: str) -> Markup:

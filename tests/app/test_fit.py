@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from app.inspection.bundle.artifact import OperatingPoint
-from app.inspection.bundle.fit import check_fit
 from app.inspection.errors import RecipeInvalid
 from app.inspection.rules.recipe import read_recipe
+from app.recipes.state import check_fit
 from tests.tiny_bundle import REGIONS
 from tests.trade_offs import trade_off
 
