@@ -25,6 +25,11 @@ from app.settings import Settings
 
 T = TypeVar("T")
 RAW_TYPES = ("image/jpeg", "image/png", "image/bmp", "image/tiff")
+# what clients call these; the content decides in any case
+OTHER_NAMES = (
+    *("image/jpg", "image/pjpeg", "image/x-png", "image/tif", "image/x-tiff", "image/x-tif"),
+    *("image/x-bmp", "image/x-ms-bmp", "image/x-windows-bmp"),
+)
 FORM_TYPE = "multipart/form-data"
 FRAME_TYPE = "application/octet-stream"  # of raw frames
 FRAME_NEEDS = ("width", "height", "pixel_format")
@@ -50,7 +55,7 @@ class Uploads:
             f"send {FORM_TYPE} with the picture in the field `image`, or the picture itself as"
             f" {', '.join(RAW_TYPES)}, or a camera's frame as {FRAME_TYPE}"
         )
-        media_type = _media_type(request, (FORM_TYPE, *RAW_TYPES, FRAME_TYPE), hint)
+        media_type = _media_type(request, (FORM_TYPE, *RAW_TYPES, *OTHER_NAMES, FRAME_TYPE), hint)
         if media_type != FORM_TYPE:
             _check_frame(media_type, query)
         async with self._body(request, self._settings.max_upload_bytes) as chunks:

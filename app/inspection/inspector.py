@@ -142,7 +142,10 @@ class Inspector:
         timings = Timings()
         with timings.step("decode"):
             image = decode(
-                data, self.limits, lambda height, width: plan_tiles(height, width, self.bundle.input)
+                data,
+                self.limits,
+                lambda height, width: plan_tiles(height, width, self.bundle.input),
+                recipe.significant_bits,
             )
             reference = None if reference_mask is None else self._reference(reference_mask, image)
         return _Task(_image_info(image, data), image, reference, recipe, point, timings)
