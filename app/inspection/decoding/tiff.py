@@ -20,21 +20,24 @@ from PIL import Image
 
 from app.inspection.decoding import tiff_layout
 from app.inspection.decoding.depth import to_8_bits
+from app.inspection.decoding.tiff_directory import (
+    HEIGHT,
+    ORIENTATION,
+    SIGNATURES,
+    WIDTH,
+    Directory,
+    directory,
+)
 from app.inspection.decoding.tiff_layout import (
     BLACK_IS_ZERO,
     CHANNELS,
     CMYK,
     DEFLATE,
     DIFFERENCES,
-    HEIGHT,
     OLD_DEFLATE,
-    ORIENTATION,
     PALETTE,
-    SIGNATURES,
     UNCOMPRESSED,
     WHITE_IS_ZERO,
-    WIDTH,
-    Directory,
     Layout,
     ceil_div,
 )
@@ -93,7 +96,7 @@ class TiffFile:
 
 def opened(data: bytes) -> TiffFile:
     """Read the directories only; raises an ImageError for what is plainly not one image."""
-    return TiffFile(data, tiff_layout.directory(data))
+    return TiffFile(data, directory(data))
 
 
 def _stated(how: Layout) -> int | None:
