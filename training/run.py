@@ -154,7 +154,7 @@ def _made(bundle: Path) -> RunConfig:
         if not (bundle / name).is_file():
             raise ConfigError(
                 f"{bundle / name} is missing; --from takes a bundle that was published with its weights, "
-                "such as models/surface-large/2"
+                "such as models/surface-large/3"
             )
     Bundle.load(bundle)  # its manifest is needed after the fit, which takes hours
     return load_run_config(bundle / MADE_WITH)
