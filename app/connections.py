@@ -66,7 +66,11 @@ class _Bounded(H11Protocol):
         """Answer what is no HTTP with a problem, where no answer has begun yet."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             headers, body = _refusal()
-            for event in (h11.Response(status_code=400, headers=headers), h11.Data(body), h11.EndOfMessage()):
+            for event in (
+                h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+                h11.Data(body),
+                h11.EndOfMessage(),
+            ):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
@@ -145,7 +149,9 @@ class _Parser(h11.Connection):
 
 def _refusal() -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Headers and body of the answer to what is no HTTP."""
-    problem = problem_of(HttpInvalid("Invalid HTTP request received: its line or a header is malformed"))
+    problem = problem_of(
+        HttpInvalid("Invalid HTTP request received: its line or a header is malformed or too large")
+    )
     body = problem.model_dump_json(exclude_none=True).encode()
     length = str(len(body)).encode()
     kind = MEDIA_TYPE.encode()

@@ -1,6 +1,7 @@
 """Uvicorn set up for a factory box, and the words it greets with once it really serves."""
 
 import contextlib
+import ipaddress
 import logging
 import shlex
 import socket
@@ -52,11 +53,15 @@ class Server(uvicorn.Server):
 
 
 def _of_both_families(host: str, port: int) -> list[socket.socket] | None:
-    """One socket for IPv6 and IPv4 where the host is `::`: asyncio makes that one for IPv6 alone.
+    """One socket for IPv6 and IPv4 where the host is `::`: asyncio makes one for IPv6 alone of that.
 
     None for any other host, and where the address cannot be had: uvicorn makes that one, or says why not.
     """
-    if host != "::" or not socket.has_dualstack_ipv6():
+    try:
+        is_every_address = ipaddress.ip_address(host) == ipaddress.IPv6Address("::")
+    except ValueError:  # a name
+        is_every_address = False
+    if not is_every_address or not socket.has_dualstack_ipv6():
         return None
     try:
         return [socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=True)]

@@ -55,7 +55,7 @@ def _origins(value: object) -> object:
     return frozenset(_origin(each.strip()) for each in value.split(",")) if isinstance(value, str) else value
 
 
-Origins = Annotated[frozenset[str], NoDecode, BeforeValidator(_origins)]
+Origins = Annotated[frozenset[str] | None, NoDecode, BeforeValidator(_origins)]
 
 
 class UnknownSetting(ValueError):
@@ -125,7 +125,7 @@ class Settings(BaseSettings):
         description="File of API keys, which `passline keys` writes; read again when it changes."
         " Unset, missing or unreadable: where keys are demanded, nobody gets in.",
     )
-    allowed_origins: Origins | None = Field(
+    allowed_origins: Origins = Field(
         default=None,
         description="Origins whose pages may ask from a browser (CORS), separated by commas, such as"
         " `http://hmi.plant:3000,https://mes.plant`; unset: none but the service's own.",

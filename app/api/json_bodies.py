@@ -65,9 +65,9 @@ def _file(name: str, value: object) -> File:
         raise _wrong(name, "is no text; send the file in base64 or as a data URL")
     media_type, data = "", value
     if value[:5].lower() == "data:":
-        about, _, data = value[5:].partition(",")
+        about, comma, data = value[5:].partition(",")
         media_type, *parameters = (each.strip().lower() for each in about.split(";"))
-        if "base64" not in parameters:
+        if not comma or "base64" not in parameters:
             raise _wrong(name, "is a data URL that is not in base64")
     try:
         # No other blanks are left out: a + on which a client's encoder went wrong is one.

@@ -70,8 +70,9 @@ class FormReader:
         if not boundary:
             raise RequestInvalid("the multipart body's Content-Type names no boundary")
         self._closing = b"\r\n--" + boundary + b"--"
-        self._opening = re.compile(b"\r\n--" + re.escape(boundary) + rb"(?=\r\n|--)")
-        self._before: bytes | None = b"\r\n"  # the end of what is in front of the first boundary, until that
+        # Any line that could be meant as the first boundary: the parser refuses what is none.
+        self._opening = re.compile(b"\n--" + re.escape(boundary) + rb"(?=[ \t\r\n-])")
+        self._before: bytes | None = b"\n"  # the end of what is in front of the first boundary, until that
         self._tail = b""  # of what has been fed: the closing boundary may come in pieces
         try:
             self._parser = MultipartParser(
@@ -116,10 +117,10 @@ class FormReader:
         """What comes from the first boundary on: the text before it is ignored (RFC 2046, section 5.1.1)."""
         found = self._opening.search(fed)
         if found is None:
-            self._before = fed[-len(self._closing) - 1 :]
+            self._before = fed[-len(self._closing) :]
             return b""
         self._before = None
-        return fed[found.start() + 2 :]
+        return fed[found.start() + 1 :]
 
     def _on_part_begin(self) -> None:
         self._part = _Part()
@@ -145,6 +146,8 @@ class FormReader:
         part.encoding = _text(part.headers.get(b"content-transfer-encoding", b"")).strip().lower()
         if part.encoding not in AS_IT_IS | {"base64", "quoted-printable"}:
             raise _wrong(part.name, "has a Content-Transfer-Encoding that is not known; send the bytes as is")
+        if part.headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+            raise _wrong(part.name, "has a Content-Encoding; send the bytes as is")
         if part.name in self._text_fields:
             part.charset = _charset(part.name, part.headers.get(b"content-type"))
 
