@@ -259,7 +259,7 @@ class BodyTooLarge(RequestError):
     """The body has more bytes than this endpoint takes.
 
     The limit is `PASSLINE_MAX_UPLOAD_BYTES`; for a batch, or a part of several images, it is
-    `PASSLINE_MAX_BATCH_BYTES`.
+    `PASSLINE_MAX_BATCH_BYTES`, except as JSON.
 
     Remedy: Compress without loss, send fewer images, or raise the setting.
     """

@@ -45,7 +45,7 @@ class Uploads:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._one_json = asyncio.Lock()  # reading one takes some times its memory, for a moment
+        self._one_json = asyncio.Lock()  # so that no two bodies take that memory at once
         self.held_bytes = 0
 
     @asynccontextmanager
@@ -109,6 +109,8 @@ class Uploads:
     @asynccontextmanager
     async def _body(self, request: Request, limit: int) -> AsyncIterator[AsyncIterator[bytes]]:
         """The body in pieces, refused once it breaks a bound; its bytes count as held until the end."""
+        if _declared_type(request) == JSON_TYPE:  # reading it takes up to seven times its bytes, for a moment
+            limit = min(limit, self._settings.max_upload_bytes)
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > limit:
             raise _too_large(limit)

@@ -404,6 +404,11 @@ def test_other_json_is_refused_by_name(box: Serving, body: bytes, status: int, f
     assert [each["field"] for each in problem.get("fields", [])] == ([] if field is None else [field])
 
 
+def test_json_has_the_limit_of_one_image_in_a_batch_too(box: Serving) -> None:
+    body = as_json(images=["A" * 120_000])
+    assert post(box, body, "application/json", "/v1/inspections/batch")[2]["code"] == "body_too_large"
+
+
 # Addresses
 
 
