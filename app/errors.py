@@ -20,9 +20,13 @@ from app.inspection.errors import PasslineError
 
 
 class ServiceError(PasslineError):
-    """The request, not the picture in it, cannot be served."""
+    """The request, not the image in it, cannot be served; `retry_after_s` says when it can, if known."""
 
     status: ClassVar[int]
+
+    def __init__(self, message: str, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class AccessError(ServiceError):
@@ -90,10 +94,6 @@ class RateLimited(AccessError):
     title = "There are too many requests from one caller"
     status = 429
 
-    def __init__(self, message: str, retry_after_s: int) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
-
 
 class ServingError(ServiceError):
     """The service cannot serve it now."""
@@ -132,10 +132,6 @@ class Overloaded(ServingError):
     code = "overloaded"
     title = "The service is overloaded"
     status = 429
-
-    def __init__(self, message: str, retry_after_s: int) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
 
 
 class DeadlineExceeded(ServingError):

@@ -10,7 +10,7 @@ from app.access.auth import Auth, check_all_closed
 from app.api.bundles import router as bundle_router
 from app.api.error_handlers import install
 from app.api.inspections import open_router, router
-from app.api.middleware import RequestMiddleware
+from app.api.middleware import QUIET, RequestMiddleware
 from app.api.openapi import STATIC, DocumentedApp
 from app.api.recipes import router as recipe_router
 from app.api.uploads import Uploads
@@ -41,6 +41,14 @@ def create_app(settings: Settings | None = None, traces: Traces | None = None) -
         redoc_url=None,
         redirect_slashes=False,  # a redirect would name the address behind a proxy, and lose the picture
         lifespan=_lifespan,
+        telemetry={
+            "tracer_provider": service.traces.provider,
+            "metrics": False,  # /metrics has them
+            "logs": False,
+            "operation_spans": False,  # an inspection's own steps say more
+            "auto_configure": False,  # PASSLINE_OTLP_ENDPOINT alone says whether anything is sent
+            "exclude": lambda scope: scope.get("path") in QUIET,
+        },
     )
     app.state.service = service
     app.state.uploads = _uploads(service)
@@ -53,7 +61,7 @@ def create_app(settings: Settings | None = None, traces: Traces | None = None) -
     check_all_closed(app.routes)
     install(app, service.metrics)
     origins = service.settings.allowed_origins or frozenset()
-    app.add_middleware(RequestMiddleware, metrics=service.metrics, traces=service.traces, origins=origins)
+    app.add_middleware(RequestMiddleware, metrics=service.metrics, origins=origins)
     return app
 
 

@@ -23,9 +23,9 @@ from app.recipes.history import AnyChange, free_bytes
 from app.recipes.state import Recipes, State
 from app.recipes.store import RecipeStore
 from app.schemas.inspections import BatchAnswer, BatchItem, InspectionAnswer, ModelAnswer, Problem, Readiness
-from app.settings import PackageMissing, Settings
+from app.settings import Settings
 from app.telemetry.metrics import Metrics
-from app.telemetry.tracing import OFF, Traces
+from app.telemetry.tracing import Traces, traces_to
 
 T = TypeVar("T")
 REST = 4  # times as long as work beside the live pictures took
@@ -257,18 +257,3 @@ class Service:
         about["recipe"] = about.pop("name", None)  # a log record has a name of its own
         versions = {"old_version": change.version - 1, "new_version": change.version}
         log.info(f"{change.kind} changed", extra=about | versions)
-
-
-def traces_to(endpoint: str | None) -> Traces:
-    """Traces to the OTLP collector at this address; raises PackageMissing where its package is not there."""
-    if endpoint is None:
-        return OFF
-    try:
-        from app.telemetry.otel import collected
-
-        return collected(endpoint)
-    except ImportError as error:
-        raise PackageMissing(
-            f"PASSLINE_OTLP_ENDPOINT is set, but {error.name} is not installed; install passline[otel] or"
-            " unset the variable"
-        ) from error

@@ -17,7 +17,7 @@ def respond(error: BaseException, metrics: Metrics) -> Response:
     problem = problem_of(known)
     metrics.refused(problem)
     response = Response(problem.model_dump_json(exclude_none=True), problem.status, media_type=MEDIA_TYPE)
-    if isinstance(known, service.Overloaded | service.RateLimited):
+    if isinstance(known, service.ServiceError) and known.retry_after_s is not None:
         response.headers["Retry-After"] = str(known.retry_after_s)
     if isinstance(known, service.KeyRequired):
         response.headers["WWW-Authenticate"] = 'Bearer realm="passline"'

@@ -40,13 +40,13 @@ def read_form(body: bytes, most_files: Mapping[str, int], text_fields: frozenset
         raise RequestInvalid("the body is no JSON object")
     form = Form({name: [] for name in most_files}, {}, "body")
     for name, value in found.items():
-        if name in text_fields and isinstance(value, str):
+        if name in text_fields and isinstance(value, str | int) and not isinstance(value, bool):
             form.texts[name] = value
         elif name in most_files and value is not None:
             form.files[name] += _files(name, value, most_files[name])
         elif name not in text_fields or value is not None:
             known = ", ".join((*most_files, *sorted(text_fields)))
-            raise _wrong(name, f"is no text, or no field; the fields are {known}")
+            raise _wrong(name, f"is neither text nor a number, or no field; the fields are {known}")
     return form
 
 

@@ -6,6 +6,7 @@ import re
 import time
 from uuid import uuid4
 
+from opentelemetry.trace import get_current_span
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,7 +16,6 @@ from app.api.error_handlers import respond
 from app.api.request_targets import as_get, check_utf8, in_origin_form
 from app.errors import HeadersTooLarge, Overloaded
 from app.telemetry.metrics import KEY_NAME, REQUEST_ID, Metrics
-from app.telemetry.tracing import OFF, Traces
 
 HEADER = "X-Request-ID"
 CLIENT_LEFT = 499  # nginx's number for it; only logs and metrics see it
@@ -35,13 +35,10 @@ A_YEAR = "max-age=31536000"
 class RequestMiddleware:
     """ASGI middleware; give it to `add_middleware`. Pages of `origins` may ask from a browser."""
 
-    def __init__(
-        self, app: ASGIApp, metrics: Metrics, traces: Traces = OFF, origins: frozenset[str] = frozenset()
-    ) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, origins: frozenset[str] = frozenset()) -> None:
         self._app = app
         self._metrics = metrics
         self._origins = origins
-        self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; anything but HTTP is passed on untouched."""
@@ -53,13 +50,12 @@ class RequestMiddleware:
         self._metrics.arrived()
         KEY_NAME.set(None)  # the next request of a connection may begin in the context of the one before
         started = time.perf_counter()
-        traces = OFF if scope["path"] in QUIET else self._traces
-        with traces.request(scope, exchange.request_id) as ended:
-            try:
-                await self._serve(scope, exchange)
-            finally:
-                ended(*self._report(scope, exchange, time.perf_counter() - started))
-                REQUEST_ID.reset(token)
+        get_current_span().set_attribute("passline.request_id", exchange.request_id)
+        try:
+            await self._serve(scope, exchange)
+        finally:
+            self._report(scope, exchange, time.perf_counter() - started)
+            REQUEST_ID.reset(token)
 
     async def _serve(self, scope: Scope, exchange: "_Exchange") -> None:
         served = as_get(scope)
@@ -80,8 +76,8 @@ class RequestMiddleware:
         finally:
             exchange.route = getattr(served.get("route"), "path", "none")
 
-    def _report(self, scope: Scope, exchange: "_Exchange", seconds: float) -> tuple[str, int]:
-        """Log and count a request; its route and status."""
+    def _report(self, scope: Scope, exchange: "_Exchange", seconds: float) -> None:
+        """Log and count a request."""
         status = exchange.status or CLIENT_LEFT
         self._metrics.answered(exchange.route, status, seconds, exchange.received)
         level = logging.DEBUG if scope["path"] in QUIET and status < 500 else logging.INFO
@@ -92,7 +88,6 @@ class RequestMiddleware:
             "ms": round(seconds * 1000, 1),
         }
         log.log(level, "request", extra=about | {"bytes": exchange.received})
-        return exchange.route, status
 
 
 def _check_header(scope: Scope) -> None:

@@ -39,7 +39,7 @@ class Form:
     """A whole form: every field at most as often as it may be; `place` is what problems call it."""
 
     files: dict[str, list[File]]
-    texts: dict[str, str]
+    texts: dict[str, str | int]
     place: str = "form"
 
 

@@ -96,6 +96,13 @@ _LABELS: dict[str, Any] = {
         "description": "The camera; returned unchanged.",
         "example": "line-2-top",
     },
+    "significant_bits": {
+        "type": "integer",
+        "minimum": 8,
+        "maximum": 16,
+        "description": "How many bits of a 16-bit image are used, from the lowest on; unset: the recipe's.",
+        "example": 12,
+    },
 }
 _BINARY = {"type": "string", "format": "binary"}
 

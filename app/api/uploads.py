@@ -27,6 +27,11 @@ from app.settings import Settings
 
 T = TypeVar("T")
 RAW_TYPES = ("image/jpeg", "image/png", "image/bmp", "image/tiff")
+# what clients call these; the content decides in any case
+OTHER_NAMES = (
+    *("image/jpg", "image/pjpeg", "image/x-png", "image/tif", "image/x-tiff", "image/x-tif"),
+    *("image/x-bmp", "image/x-ms-bmp", "image/x-windows-bmp"),
+)
 FORM_TYPE = "multipart/form-data"
 JSON_TYPE = "application/json"
 FORM_TYPES = (FORM_TYPE, JSON_TYPE)
@@ -55,7 +60,7 @@ class Uploads:
             f"send {FORM_TYPE} with the picture in the field `image`, or the picture itself as"
             f" {', '.join(RAW_TYPES)}, a camera's frame as {FRAME_TYPE}, or {JSON_TYPE} with it in base64"
         )
-        media_type = _media_type(request, (*FORM_TYPES, *RAW_TYPES, FRAME_TYPE), hint)
+        media_type = _media_type(request, (*FORM_TYPES, *RAW_TYPES, *OTHER_NAMES, FRAME_TYPE), hint)
         if media_type not in FORM_TYPES:
             _check_frame(media_type, query)
         async with self._body(request, self._settings.max_upload_bytes) as chunks:

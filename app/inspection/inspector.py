@@ -30,14 +30,7 @@ from app.inspection.measuring.mask import MaskAccumulator
 from app.inspection.measuring.part_outline import locate, part_doubts, with_part
 from app.inspection.measuring.regions import scope_of
 from app.inspection.planes import zero_planes
-from app.inspection.results import (
-    ImageInfo,
-    Inspection,
-    Prediction,
-    Seen,
-    TileAnswers,
-    TileProbability,
-)
+from app.inspection.results import ImageInfo, Inspection, Prediction, Seen, TileAnswers, TileProbability
 from app.inspection.rules.recipe import Recipe, check_classes
 from app.inspection.rules.verdict import doubts_about, judge
 
@@ -149,7 +142,10 @@ class Inspector:
         timings = Timings()
         with timings.step("decode"):
             image = decode(
-                data, self.limits, lambda height, width: plan_tiles(height, width, self.bundle.input)
+                data,
+                self.limits,
+                lambda height, width: plan_tiles(height, width, self.bundle.input),
+                recipe.significant_bits,
             )
             reference = None if reference_mask is None else self._reference(reference_mask, image)
         return _Task(_image_info(image, data), image, reference, recipe, point, timings)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import uuid4
 
 from app.inspection import mask_formats
@@ -30,6 +31,7 @@ from app.schemas.inspections import (
 def inspect_job(job: Job) -> InspectionAnswer:
     """Inspect one picture and put the answer together; runs on a worker thread."""
     started = time.perf_counter()
+    job = _with_depth(job)
     upload, options, inspector = job.upload, job.options, job.inspector
     keep = needs_probability(options)
     inspection = inspector.inspect(
@@ -44,6 +46,14 @@ def inspect_job(job: Job) -> InspectionAnswer:
     around = {"queue": started - job.placed, "encode": ended - encoding, "total": ended - job.placed}
     timings = inspection.timings_ms | {step: seconds * 1000 for step, seconds in around.items()}
     return answer.model_copy(update={"timings_ms": {step: round(ms, 3) for step, ms in timings.items()}})
+
+
+def _with_depth(job: Job) -> Job:
+    """The job with a recipe that knows the image's depth as its request says it."""
+    bits = job.options.significant_bits
+    if bits is None:
+        return job
+    return replace(job, recipe=job.recipe.model_copy(update={"significant_bits": bits}))
 
 
 def model_used(inspector: Inspector) -> ModelUsed:

@@ -19,6 +19,7 @@ from app.inspection.mask_formats import MaskFormat, Polygon, RunLengths
 from app.inspection.results import Defect, EstimatedDice, ImageInfo, MeasuredDice, Part, Reason, Verdict
 from app.inspection.rules.part_model import PartRule
 from app.inspection.rules.part_verdict import PartReason
+from app.inspection.rules.recipe import SignificantBits
 
 # A label that customers choose: shown, logged, never interpreted, so only control characters are refused.
 Label = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -51,6 +52,10 @@ class Labels(Shape):
     )
     part_id: Label | None = Field(default=None, description="The part in the picture; returned unchanged.")
     camera_id: Label | None = Field(default=None, description="The camera that took it; returned unchanged.")
+    significant_bits: SignificantBits | None = Field(
+        default=None,
+        description="How many bits of a 16-bit image are used, from the lowest on; unset: the recipe's.",
+    )
 
 
 class FrameOptions(Labels):

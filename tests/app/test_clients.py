@@ -343,7 +343,7 @@ def b64(data: bytes) -> str:
     "before", ["", "data:image/png;base64,", "data:;base64,", "DATA:image/png;x=y;Base64,"]
 )
 def test_an_image_may_come_in_json(box: Serving, dark: bytes, before: str) -> None:
-    body = as_json(image=before + b64(dark), part_id="tile-1", camera_id=None)
+    body = as_json(image=before + b64(dark), part_id="tile-1", camera_id=None, significant_bits=12)
     status, _, answer = post(box, body, "application/json; charset=utf-8")
     assert (status, answer["verdict"], answer["part_id"]) == (200, "fail", "tile-1")
     assert answer["image"] == post(box, dark)[2]["image"]
@@ -393,6 +393,10 @@ def test_batches_parts_and_frames_may_come_in_json(box: Serving, clean: bytes, d
         (as_json(image="\u00e4\u00e4\u00e4\u00e4"), 422, "body.image"),
         (as_json(image="", part_id=7), 422, "body.part_id"),
         (as_json(image="", part_id=""), 422, "body.part_id"),
+        (as_json(image="", part_id=True), 422, "body.part_id"),
+        (as_json(image="", part_id=["x"]), 422, "body.part_id"),
+        (as_json(image="", significant_bits=1000), 422, "body.significant_bits"),
+        (as_json(image="", significant_bits=12.5), 422, "body.significant_bits"),
         (as_json(image="", mask="none"), 422, "body.mask"),
         (as_json(image=""), 400, None),
         (as_json(image="A" * 120_000), 413, None),

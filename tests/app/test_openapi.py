@@ -138,9 +138,10 @@ def test_the_picture_may_come_in_every_way_that_is_read(document: dict[str, Any]
     content = document["paths"]["/v1/inspections"]["post"]["requestBody"]["content"]
     files = {"image/jpeg", "image/png", "image/bmp", "image/tiff"}
     assert set(content) == {"multipart/form-data", "application/json", "application/octet-stream", *files}
+    labels = {"recipe", "part_id", "camera_id", "significant_bits"}
     for either in ("multipart/form-data", "application/json"):
         fields = content[either]["schema"]["properties"]
-        assert set(fields) == {"image", "reference_mask", "recipe", "part_id", "camera_id"}
+        assert set(fields) == {"image", "reference_mask", *labels}
 
 
 def test_the_page_needs_nothing_from_outside(client: TestClient) -> None:

@@ -2,39 +2,25 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from app.inspection.decoding.files import (
-    BROKEN,
-    FORMATS,
-    GREY16_MODES,
-    LOSSLESS,
-    is_16_bit,
-    load_pixels,
-    open_image,
-)
+from app.inspection.decoding.files import LosslessFile, open_image, open_lossless
+from app.inspection.decoding.orientation import upright
 from app.inspection.decoding.raw import RawFrame, decode_frame
 from app.inspection.errors import (
     ImageEmpty,
     ImageError,
     ImageTooLarge,
     ImageTooSmall,
-    ImageUnsupported,
     ReferenceMaskInvalid,
     ReferenceMaskSizeMismatch,
     ReferenceMaskUnreadable,
 )
 
-GREY_MODES = ("L", "1")
-COLOUR_MODES = ("RGB", "P", "CMYK", "YCbCr")
-ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
-DEEP_LEVELS = 4096 >> 8  # what 12 bits in a 16-bit file stay below, once they are 8
 WHITE, MIDDLE_GREY = 255, 127  # of a reference mask without classes
-Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,29 +33,25 @@ class DecodeLimits:
 
 
 def decode(
-    data: bytes | RawFrame, limits: DecodeLimits, check_shape: Callable[[int, int], object] | None = None
+    data: bytes | RawFrame,
+    limits: DecodeLimits,
+    check_shape: Callable[[int, int], object] | None = None,
+    significant_bits: int | None = None,
 ) -> NDArray[np.uint8]:
     """Decode JPEG, PNG, BMP, TIFF or a raw frame to uint8 [H, W] (grey) or [H, W, 3] (RGB).
 
     Files are turned upright as their EXIF says. Limits are checked on the header, before a pixel is
-    allocated; so is what `check_shape`, given the stored height and width, raises. 16 bits become 8 by
-    dropping the low byte, for every picture alike: a scale chosen per picture would make scores incomparable.
-    But 10 or 12 bits in a 16-bit file, of which nearly black would remain, are refused. Raises an ImageError.
+    allocated; so is what `check_shape`, given the stored height and width, raises. `significant_bits` is how
+    many of 16 bits, from the lowest on, a file or frame uses; without it the file must say so, or look as if
+    it used all. The high 8 of them are kept. Raises an ImageError.
     """
     _check_bytes(data.data if isinstance(data, RawFrame) else data, limits)
     if isinstance(data, RawFrame):
         _check_shape((data.width, data.height), limits, check_shape)
-        return decode_frame(data)
-    image, frame = open_image(data, FORMATS)
-    _check_shape(image.size, limits, check_shape)
-    deep = is_16_bit(image)
-    pixels = _pixels(load_pixels(image, data, frame))
-    if deep and pixels.max() < DEEP_LEVELS:
-        raise ImageUnsupported(
-            "no value of the 16 bit picture reaches 4096: it looks like 10 or 12 bits in a 16-bit file, or "
-            "is black all over; camera data must be shifted to the full 16 bits"
-        )
-    return pixels
+        return decode_frame(data, significant_bits)
+    file = open_image(data)
+    _check_shape(file.size, limits, check_shape)
+    return upright(file.pixels(significant_bits), file.orientation)
 
 
 def decode_reference_mask(
@@ -82,10 +64,9 @@ def decode_reference_mask(
     picture's (H, W). Raises a ReferenceMaskError.
     """
     try:
-        image, _ = open_image(data, LOSSLESS)
-        _check_size(image.size, DecodeLimits(max_pixels=shape[0] * shape[1]))
-        values = _mask_values(load_pixels(image, data))
-        greys = image.mode != "P"
+        file = open_lossless(data)
+        _check_size(file.size, DecodeLimits(max_pixels=shape[0] * shape[1]))
+        values, are_indices = _mask_values(file)
     except ImageTooLarge as error:
         raise ReferenceMaskSizeMismatch(f"the reference mask is larger than the picture: {error}") from error
     except ImageError as error:
@@ -97,7 +78,7 @@ def decode_reference_mask(
             f"the reference mask is {values.shape[1]} x {values.shape[0]} pixels; "
             f"the picture is {shape[1]} x {shape[0]}"
         )
-    return _label_map(values, n_classes, greys)
+    return _label_map(values, n_classes, not are_indices)
 
 
 def _label_map(
@@ -145,52 +126,16 @@ def _check_size(size: tuple[int, int], limits: DecodeLimits) -> None:
         )
 
 
-def _pixels(image: Image.Image) -> NDArray[np.uint8]:
-    return _upright(_to_8_bit(image), _orientation(image))
+def _mask_values(file: LosslessFile) -> tuple[NDArray[np.integer[Any]], bool]:
+    """The values of a reference mask [H, W], unscaled, and whether they are indices.
 
-
-def _to_8_bit(image: Image.Image) -> NDArray[np.uint8]:
-    """The picture's stored pixels as uint8, grey or RGB."""
-    see_through = "transparency" in image.info
-    if image.mode in GREY16_MODES and not see_through:
-        return np.asarray(np.asarray(image) >> 8, dtype=np.uint8)
-    if image.mode in ALPHA_MODES or (see_through and image.mode in (*GREY_MODES, "RGB", "P")):
-        image = image.convert("LA" if image.mode in (*GREY_MODES, "LA", "La") else "RGBA")
-        if image.getchannel("A").getextrema() != (255, 255):
-            raise ImageUnsupported("the picture has transparent pixels; send it without an alpha channel")
-        return np.asarray(image)[..., 0] if image.mode == "LA" else np.asarray(image)[..., :3]
-    if image.mode in GREY_MODES:
-        return np.asarray(image.convert("L"))
-    if image.mode in COLOUR_MODES:
-        return np.asarray(image.convert("RGB"))
-    raise ImageUnsupported(f"pixel format {image.mode} is not read; send 8 or 16 bit grey or RGB")
-
-
-def _mask_values(image: Image.Image) -> NDArray[np.integer[Any]]:
-    """The values of a reference mask [H, W], unscaled: a class id must not be read as a brightness."""
-    if image.mode in ("P", *GREY16_MODES):
-        return _upright(np.asarray(image), _orientation(image))
-    pixels = _pixels(image)
-    if pixels.ndim == 2:
-        return pixels
-    if np.ptp(pixels, axis=2).any():
-        raise ReferenceMaskInvalid("the reference mask is in colour; send grey values or a palette picture")
-    return pixels[..., 0]
-
-
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation 1..8; a picture whose EXIF cannot be read is taken as stored, like viewers do."""
-    try:
-        return int(image.getexif().get(0x0112, 1))
-    except BROKEN:
-        return 1
-
-
-def _upright(pixels: NDArray[Scalar], orientation: int) -> NDArray[Scalar]:
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(pixels)
+    A class id must not be read as a brightness.
+    """
+    values, are_indices = file.values()
+    if values.ndim == 3:
+        if np.ptp(values, axis=2).any():
+            raise ReferenceMaskInvalid(
+                "the reference mask is in colour; send grey values or a palette picture"
+            )
+        values = values[..., 0]
+    return upright(values, file.orientation), are_indices

@@ -1,19 +1,23 @@
-"""From a file's bytes to a Pillow image of which all is there, or to a named error.
+"""Files opened by their header: JPEG and TIFF by their own modules, PNG and BMP by Pillow.
 
-Pillow decodes, not OpenCV: OpenCV fills what a cut file lacks with grey and says nothing, and grey has no
-cracks.
+docs/api.md has the table of what is read. OpenCV reads 16-bit PNGs only: what a cut JPEG lacks, it fills with
+grey and says nothing, and grey has no cracks.
 """
 
 import re
 import struct
 import zlib
+from dataclasses import dataclass, field
 from io import BytesIO
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
-from PIL.TiffImagePlugin import TiffImageFile
 
 from app.inspection.decoding import jpeg, png, tiff
+from app.inspection.decoding.depth import to_8_bits
+from app.inspection.decoding.orientation import exif_of, exif_orientation
 from app.inspection.errors import (
     ImageAnimated,
     ImageError,
@@ -27,11 +31,14 @@ from app.inspection.errors import (
 Image.MAX_IMAGE_PIXELS = None
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 
-LOSSLESS = ("PNG", "BMP", "TIFF")
+PILLOW = ("PNG", "BMP")
+LOSSLESS = (*PILLOW, "TIFF")
 FORMATS = ("JPEG", *LOSSLESS)
-SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-GREY16_MODES = ("I;16", "I;16L", "I;16B")
+SIGNATURES = (jpeg.SIGNATURE, png.SIGNATURE, b"BM", *tiff.SIGNATURES)
+GREY_MODES = ("L", "1")
 BMP_RUNS = (1, 2)  # compression of 8 and of 4 bits
+COLOUR_MODES = ("RGB", "P", "CMYK", "YCbCr")
+ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 
 # What Pillow raises on broken files, found by mutating some. A Warning arrives as an exception only where
 # the process asked for that, as tests do.
@@ -43,8 +50,29 @@ BROKEN = (
 SEVERAL = "the file holds several {}; send each as a picture of its own"
 ADDRESS = re.compile(r"0x[0-9a-f]{6,}")  # of an object, in what an exception says
 
-MAX_SCANS = 100  # each goes over the whole picture; encoders make about ten
 MAX_READS = 100_000  # by which Pillow takes a file; a real picture needs some thousands
+
+
+class OpenedFile(Protocol):
+    """A file of which only the header has been read."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height as stored."""
+
+    @property
+    def orientation(self) -> int:
+        """How the image is to be turned, as EXIF numbers it."""
+
+    def pixels(self, significant_bits: int | None = None) -> NDArray[np.uint8]:
+        """Grey [H, W] or RGB [H, W, 3], as stored; raises an ImageError."""
+
+
+class LosslessFile(OpenedFile, Protocol):
+    """A file that can hold a reference mask."""
+
+    def values(self) -> tuple[NDArray[np.integer[Any]], bool]:
+        """The samples as they are, and whether they are a palette's indices."""
 
 
 class _Frugal(BytesIO):
@@ -59,31 +87,39 @@ class _Frugal(BytesIO):
         return super().read(size)
 
 
-def open_image(data: bytes, formats: tuple[str, ...]) -> tuple[ImageFile.ImageFile, jpeg.Frame | None]:
-    """Read the header only, and refuse what is plainly not one complete picture; a JPEG with its frame."""
+def open_image(data: bytes) -> OpenedFile:
+    """Read the header only, and refuse what is plainly not one complete picture."""
+    if not data.startswith(jpeg.SIGNATURE):
+        return open_lossless(data, FORMATS)
+    file = jpeg.opened(data)
+    _refuse_another(data, jpeg.end_of(data, file.frame))
+    return file
+
+
+def open_lossless(data: bytes, formats: tuple[str, ...] = LOSSLESS) -> LosslessFile:
+    """As `open_image`, of one that may be a mask; `formats` are those that the caller reads."""
+    if data.startswith(tiff.SIGNATURES):
+        return tiff.opened(data)
     try:
-        if data.startswith(b"\x89PNG") and "PNG" in formats:
-            Image.open(_Frugal(data), formats=formats).verify()  # checksums, which loading leaves unread
+        if data.startswith(png.SIGNATURE):
+            Image.open(_Frugal(data), formats=PILLOW).verify()  # checksums, which loading leaves unread
             _refuse_another(data, png.end_of(data))
-        if data.startswith(b"BM") and "BMP" in formats:
+        if data.startswith(b"BM"):
             _refuse_another(data, int.from_bytes(data[2:6], "little") or len(data))  # its own size, or none
-        frame = jpeg.read(data)
-        image = Image.open(_Frugal(data if frame is None else _checked_jpeg(data, frame)), formats=formats)
-        if frame is None and data.startswith(jpeg.START):  # of the others nothing tells that they are whole
-            raise ImageUnsupported("the JPEG is arithmetic, lossless or broken; export it as baseline")
+        image = Image.open(_Frugal(data), formats=PILLOW)
         if image.format == "BMP" and image.info.get("compression") in BMP_RUNS:
             raise ImageUnsupported(
                 "the BMP holds runs, and what they leave out is black; save it uncompressed"
             )
-        if image.format in ("TIFF", "PNG") and getattr(image, "is_animated", False):
-            raise ImageAnimated(SEVERAL.format("frames or pages"))
+        if image.format == "PNG" and getattr(image, "is_animated", False):
+            raise ImageAnimated(SEVERAL.format("frames"))
     except UnidentifiedImageError as error:
-        if data.startswith(SIGNATURES):
+        if data.startswith((png.SIGNATURE, b"BM")):
             raise _broken(data, error) from error
         raise ImageUnsupported(f"the file is none of {', '.join(formats)}") from error
     except BROKEN as error:
         raise _broken(data, error) from error
-    return image, frame
+    return PillowFile(image, data)
 
 
 def _refuse_another(data: bytes, end: int) -> None:
@@ -92,62 +128,84 @@ def _refuse_another(data: bytes, end: int) -> None:
         raise ImageAnimated(SEVERAL.format("pictures"))
 
 
-def _checked_jpeg(data: bytes, frame: jpeg.Frame) -> bytes:
-    """A JPEG prepared so that Pillow notices if it was cut, or refused."""
-    if len(frame.scans) > MAX_SCANS:
-        raise ImageUnsupported(
-            f"the JPEG has {len(frame.scans)} scans; at most {MAX_SCANS} are read: export it as baseline"
-        )
-    _refuse_another(data, jpeg.end_of(data, frame))
-    if what := jpeg.missing(data, frame):
-        raise ImageTruncated(f"the file ends before the picture does ({what}); send it whole")
-    return jpeg.without_end(data, frame)
+@dataclass(frozen=True, slots=True, eq=False)
+class PillowFile:
+    """A PNG or BMP of which only the header has been read."""
 
+    image: ImageFile.ImageFile
+    data: bytes = field(repr=False)
 
-def is_16_bit(image: ImageFile.ImageFile) -> bool:
-    """Whether the file, of which only the header is read, stores 16 bits a channel; Pillow may make it 8."""
-    return image.mode in GREY16_MODES or (
-        image.format in ("PNG", "TIFF") and any(";16" in str(args) for *_, args in image.tile)
-    )
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height as stored."""
+        return self.image.size
 
+    @property
+    def orientation(self) -> int:
+        """How the image is to be turned."""
+        if self.image.format == "PNG" and (exif := png.exif(self.data)):
+            return exif_orientation(lambda: exif_of(exif))
+        for name in ("xmp", "XML:com.adobe.xmp"):  # where Pillow would look too
+            self.image.info.pop(name, None)
+        return exif_orientation(lambda: Image.Image.getexif(self.image))  # that of PNGs would decode anew
 
-def load_pixels(image: ImageFile.ImageFile, data: bytes, frame: jpeg.Frame | None = None) -> Image.Image:
-    """Read the pixels, of a file whose own structure says that all of them are there."""
-    try:
-        what = tiff.unsupported(image.tag_v2) if isinstance(image, TiffImageFile) else None
-        if what is not None:
-            raise ImageUnsupported(what)
-        if lack := _lack(image, data):
+    def pixels(self, significant_bits: int | None = None) -> NDArray[np.uint8]:
+        """Grey [H, W] or RGB [H, W, 3], as stored; raises an ImageError."""
+        if self._is_16_bit():
+            samples = self._samples_16()
+            found = to_8_bits(samples, png.significant_bits(self.data, samples), significant_bits)
+            return found[..., 0] if found.shape[2] == 1 else found
+        return _to_8_bit(self._loaded())
+
+    def values(self) -> tuple[NDArray[np.integer[Any]], bool]:
+        """The samples as they are, and whether they are a palette's indices."""
+        if self._is_16_bit():
+            return self._samples_16(), False
+        image = self._loaded()
+        return (np.asarray(image), True) if image.mode == "P" else (_to_8_bit(image), False)
+
+    def _is_16_bit(self) -> bool:
+        return self.image.format == "PNG" and png.is_16_bit(self.data)
+
+    def _samples_16(self) -> NDArray[np.uint16]:
+        self._check_whole()
+        return png.samples_16(self.data)
+
+    def _loaded(self) -> Image.Image:
+        self._check_whole()
+        try:
+            self.image.load()
+        except BROKEN as error:
+            raise _broken(self.data, error) from error
+        return self.image
+
+    def _check_whole(self) -> None:
+        """Raise ImageTruncated where a part is missing that Pillow would fill with black."""
+        lack = None
+        try:
+            if any(extents != (0, 0, *self.size) for _, extents, *_ in self.image.tile):
+                lack = "its pixels do not cover it"
+            elif self.image.format == "PNG":
+                lack = png.missing(self.data)
+        except BROKEN as error:
+            raise _broken(self.data, error) from error
+        if lack:
             raise ImageTruncated(f"the file holds only a part of the picture ({lack}); send it whole")
-        image.load()
-    except BROKEN as error:
-        raise _broken(data, error) from error
-    if frame is not None and _has_cut_scan(image, data, frame):
-        raise ImageTruncated("one of the picture's scans ends early; send the file whole")
-    return image
 
 
-def _lack(image: ImageFile.ImageFile, data: bytes) -> str | None:
-    """What the file lacks of the picture that Pillow would fill with black, or None."""
-    if isinstance(image, TiffImageFile):
-        return tiff.missing(image.tag_v2)
-    if any(extents != (0, 0, *image.size) for _, extents, *_ in image.tile):
-        return "its pixels do not cover it"
-    return png.missing(data) if image.format == "PNG" else None
-
-
-def _has_cut_scan(image: Image.Image, data: bytes, frame: jpeg.Frame) -> bool:
-    """Whether a JPEG of several scans decodes to something else with bytes added that no whole scan touches.
-
-    One of a single scan would have been noticed before.
-    """
-    if jpeg.has_one_scan(frame):
-        return False
-    try:
-        again = np.asarray(Image.open(BytesIO(jpeg.filled(data, frame)), formats=("JPEG",)))
-    except BROKEN:
-        return True
-    return not np.array_equal(np.asarray(image), again)
+def _to_8_bit(image: Image.Image) -> NDArray[np.uint8]:
+    """The picture's stored pixels of 8 bits or fewer as uint8, grey or RGB."""
+    see_through = "transparency" in image.info
+    if image.mode in ALPHA_MODES or (see_through and image.mode in (*GREY_MODES, "RGB", "P")):
+        image = image.convert("LA" if image.mode in (*GREY_MODES, "LA", "La") else "RGBA")
+        if image.getchannel("A").getextrema() != (255, 255):
+            raise ImageUnsupported("the picture has transparent pixels; send it without an alpha channel")
+        return np.asarray(image)[..., 0] if image.mode == "LA" else np.asarray(image)[..., :3]
+    if image.mode in GREY_MODES:
+        return np.asarray(image.convert("L"))
+    if image.mode in COLOUR_MODES:
+        return np.asarray(image.convert("RGB"))
+    raise ImageUnsupported(f"pixel format {image.mode} is not read; send 8 or 16 bit grey or RGB")
 
 
 def _broken(data: bytes, error: Exception) -> ImageError:
@@ -166,14 +224,6 @@ def _reason(error: Exception) -> str:
 
 def _ends_early(data: bytes) -> bool:
     """Whether the file's own structure says that more should follow."""
-    if data.startswith(b"\xff\xd8"):
-        return b"\xff\xd9" not in data
     if data.startswith(b"\x89PNG"):
         return b"IEND" not in data
-    if len(data) < 8:
-        return True
-    if data.startswith(b"BM"):
-        return int.from_bytes(data[2:6], "little") > len(data)  # its own size
-    return int.from_bytes(data[4:8], "little" if data.startswith(b"II") else "big") >= len(
-        data
-    )  # its directory
+    return len(data) < 8 or int.from_bytes(data[2:6], "little") > len(data)  # a BMP's own size
