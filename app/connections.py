@@ -10,11 +10,14 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from app.api.middleware import SURPLUS
+from app.api.middleware import MAX_HEADER_BYTES, SURPLUS
+from app.errors import HttpInvalid
+from app.problems import MEDIA_TYPE, problem_of
 from app.settings import Settings
 
 SPARE = 16  # beyond the most: for probes, and to tell others why they are refused; later ones are cut off
 LEAST_PROGRESS = 16 * 1024  # bytes of an answer that a client must take in each period
+_LINE_END = b"\r\n"
 
 
 def protocol(settings: Settings) -> type[H11Protocol]:
@@ -35,6 +38,9 @@ class _Bounded(H11Protocol):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self.conn: _Parser = _Parser(
+            h11.SERVER, self.config.h11_max_incomplete_event_size or MAX_HEADER_BYTES
+        )
         self._asking: asyncio.TimerHandle | None = None
         self._taking: asyncio.TimerHandle | None = None
 
@@ -52,8 +58,21 @@ class _Bounded(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._await_header()
+        if not self.conn.is_between_requests(data):  # an empty line there starts and stops no time
+            super().data_received(data)
+            self._await_header()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP with a problem, where no answer has begun yet."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            headers, body = _refusal()
+            for event in (
+                h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+                h11.Data(body),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -109,3 +128,31 @@ class _Bounded(H11Protocol):
         if self._taking is not None:
             self._taking.cancel()
         self._taking = None
+
+
+class _Parser(h11.Connection):
+    """Reads one connection's requests; docs/decisions/0021-http-parser.md says why it is h11."""
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        """As h11's, without the empty lines that some clients send behind a body (RFC 9112, section 2.2)."""
+        if self.their_state is h11.IDLE:
+            waiting, _ = self.trailing_data
+            empty = len(waiting) - len(waiting.lstrip(_LINE_END))
+            if empty:
+                self._receive_buffer.maybe_extract_at_most(empty)
+        return super().next_event()
+
+    def is_between_requests(self, data: bytes) -> bool:
+        """Whether nothing of the next request has come, not even with these bytes."""
+        return self.their_state is h11.IDLE and not self.trailing_data[0] and not data.strip(_LINE_END)
+
+
+def _refusal() -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Headers and body of the answer to what is no HTTP."""
+    problem = problem_of(
+        HttpInvalid("Invalid HTTP request received: its line or a header is malformed or too large")
+    )
+    body = problem.model_dump_json(exclude_none=True).encode()
+    length = str(len(body)).encode()
+    kind = MEDIA_TYPE.encode()
+    return [(b"content-type", kind), (b"content-length", length), (b"connection", b"close")], body

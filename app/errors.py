@@ -71,7 +71,8 @@ class ForeignPage(AccessError):
     Only where no keys are demanded: the page was not served by this box, or was asked for by a name that is
     not the box's own.
 
-    Remedy: Open the box's own page, or demand keys (`PASSLINE_AUTH=on`) and send one.
+    Remedy: Open the box's own page, name the page's origin in `PASSLINE_ALLOWED_ORIGINS`, or demand keys
+    (`PASSLINE_AUTH=on`) and send one.
     """
 
     code = "foreign_page"
@@ -218,7 +219,8 @@ class MediaTypeUnsupported(RequestError):
     """The body is of a media type that is not read here.
 
     Remedy: Send `multipart/form-data`, the image as `image/jpeg`, `image/png`, `image/bmp` or `image/tiff`,
-    or a [camera's frame](api.md#a-cameras-frame) as `application/octet-stream`.
+    a [camera's frame](api.md#a-cameras-frame) as `application/octet-stream`, or
+    [JSON](api.md#json) as `application/json`.
     """
 
     code = "media_type_unsupported"
@@ -226,11 +228,34 @@ class MediaTypeUnsupported(RequestError):
     status = 415
 
 
+class ContentEncodingUnsupported(RequestError):
+    """The body is compressed (`Content-Encoding`), which is not read here.
+
+    Remedy: Send the body as it is: image files are compressed already.
+    """
+
+    code = "content_encoding_unsupported"
+    title = "The body's content encoding is not supported"
+    status = 415
+
+
+class HttpInvalid(RequestError):
+    """What came is no HTTP request; the connection is closed.
+
+    Remedy: Compare with RFC 9112, or use an HTTP library. Bytes of an address that are not printable ASCII
+    are written as `%XX` of UTF-8.
+    """
+
+    code = "http_invalid"
+    title = "This is no HTTP request"
+    status = 400
+
+
 class BodyTooLarge(RequestError):
     """The body has more bytes than this endpoint takes.
 
     The limit is `PASSLINE_MAX_UPLOAD_BYTES`; for a batch, or a part of several images, it is
-    `PASSLINE_MAX_BATCH_BYTES`.
+    `PASSLINE_MAX_BATCH_BYTES`, except as JSON.
 
     Remedy: Compress without loss, send fewer images, or raise the setting.
     """

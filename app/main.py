@@ -60,7 +60,8 @@ def create_app(settings: Settings | None = None, traces: Traces | None = None) -
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     check_all_closed(app.routes)
     install(app, service.metrics)
-    app.add_middleware(RequestMiddleware, metrics=service.metrics)
+    origins = service.settings.allowed_origins or frozenset()
+    app.add_middleware(RequestMiddleware, metrics=service.metrics, origins=origins)
     return app
 
 

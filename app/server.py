@@ -1,6 +1,7 @@
 """Uvicorn set up for a factory box, and the words it greets with once it really serves."""
 
 import contextlib
+import ipaddress
 import logging
 import shlex
 import socket
@@ -39,7 +40,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start as uvicorn does, then greet on stderr: stdout is for JSON lines alone."""
-        await super().startup(sockets=sockets)
+        await super().startup(sockets=sockets or _of_both_families(self.config.host, self.config.port))
         if self.started and sys.stderr is not None:
             with contextlib.suppress(OSError):  # a full disk is no reason to stop the line
                 print(greeting(self._service, self._doors, self._url()), file=sys.stderr, flush=True)
@@ -49,6 +50,23 @@ class Server(uvicorn.Server):
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # everywhere is no address to call
         scheme = "https" if self.config.is_ssl else "http"
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _of_both_families(host: str, port: int) -> list[socket.socket] | None:
+    """One socket for IPv6 and IPv4 where the host is `::`: asyncio makes one for IPv6 alone of that.
+
+    None for any other host, and where the address cannot be had: uvicorn makes that one, or says why not.
+    """
+    try:
+        is_every_address = ipaddress.ip_address(host) == ipaddress.IPv6Address("::")
+    except ValueError:  # a name
+        is_every_address = False
+    if not is_every_address or not socket.has_dualstack_ipv6():
+        return None
+    try:
+        return [socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=True)]
+    except OSError:
+        return None
 
 
 def serve(settings: Settings) -> None:

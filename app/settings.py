@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -32,6 +33,29 @@ def _of_json(value: object) -> object:
 
 
 Priorities = Annotated[dict[str, int], NoDecode, BeforeValidator(_of_json)]
+_PORTS = {"http": 80, "https": 443}
+
+
+def _origin(text: str) -> str:
+    """An origin as browsers send it: in lower case, without the port that its scheme has anyway."""
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:  # such as brackets without an IPv6 address
+        parts, host, port = urlsplit(""), None, None
+    is_one = host and text.isascii() and not (parts.path + parts.query + parts.fragment) and "@" not in text
+    if parts.scheme not in _PORTS or not is_one:
+        raise ValueError(f"{text!r} is no origin; right is scheme://host:port, such as http://hmi.plant:3000")
+    address = f"[{host}]" if ":" in str(host) else str(host)
+    return f"{parts.scheme}://{address}" + ("" if port in (None, _PORTS[parts.scheme]) else f":{port}")
+
+
+def _origins(value: object) -> object:
+    """A list with commas, read here, where what is wrong with an entry can be told."""
+    return frozenset(_origin(each.strip()) for each in value.split(",")) if isinstance(value, str) else value
+
+
+Origins = Annotated[frozenset[str] | None, NoDecode, BeforeValidator(_origins)]
 
 
 class UnknownSetting(ValueError):
@@ -84,7 +108,9 @@ class Settings(BaseSettings):
         " next start on; `passline build-engine` builds it before.",
     )
     host: str = Field(
-        default="127.0.0.1", description="Address to listen on; `0.0.0.0` for every network of the box."
+        default="127.0.0.1",
+        description="Address to listen on; `0.0.0.0` for every network of the box, `::` for every one with"
+        " IPv6 as well as IPv4.",
     )
     port: Annotated[int, Field(ge=0, le=65535)] = Field(
         default=8000, description="TCP port to listen on; 0 takes a free one, which the start message names."
@@ -98,6 +124,11 @@ class Settings(BaseSettings):
         default=None,
         description="File of API keys, which `passline keys` writes; read again when it changes."
         " Unset, missing or unreadable: where keys are demanded, nobody gets in.",
+    )
+    allowed_origins: Origins = Field(
+        default=None,
+        description="Origins whose pages may ask from a browser (CORS), separated by commas, such as"
+        " `http://hmi.plant:3000,https://mes.plant`; unset: none but the service's own.",
     )
     rate_limit_per_minute: Positive | None = Field(
         default=None,

@@ -34,7 +34,7 @@ class Serving:
     @property
     def url(self) -> str:
         """Where it listens."""
-        found = re.search(rf"https?://{HOST}:\d+", self.greeting)
+        found = re.search(rf"https?://(?:{HOST}|\[::1\]):\d+", self.greeting)
         assert found, self.greeting
         return found.group()
 

@@ -1,9 +1,11 @@
 """The examples of README and docs: Python, JavaScript and Java run, YAML is accepted, commands exist."""
 
 import argparse
+import base64
 import contextlib
 import io
 import itertools
+import json
 import re
 import shlex
 import shutil
@@ -70,6 +72,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, sample in (("tile", "break"), ("tile.mask", "break.mask"), ("tile-2", "good")):
         shutil.copy(BUNDLE / f"golden/{sample}.png", place / f"{name}.png")
     (place / "frame.raw").write_bytes(Image.open(place / "tile.png").tobytes())
+    encoded = base64.b64encode((place / "tile.png").read_bytes()).decode()
+    (place / "tile.json").write_text(json.dumps({"image": encoded, "part_id": "tile-000117"}))
     return place
 
 

@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from fastapi import Request, Security
 from fastapi.routing import iter_route_contexts
@@ -76,6 +76,7 @@ class Auth:
             settings.auth == "auto" and not is_loopback(settings.host)
         )
         self._on_loopback = is_loopback(settings.host)
+        self._allowed = settings.allowed_origins or frozenset()
         self.keys = KeyRing(settings.keys_file)
         self._names_a_file = settings.keys_file is not None
         per_minute = settings.rate_limit_per_minute
@@ -104,21 +105,22 @@ class Auth:
         raise KeyRequired(f"{' and '.join(headers)} is given more than once; send one key, once")
 
     def refuse_foreign(self, headers: Headers) -> None:
-        """Raise ForeignPage where a browser asks for a page that is not this box's own.
+        """Raise ForeignPage where a browser asks for a page that is neither this box's own nor allowed.
 
         A browser sends whatever any page asks it to, with or without its user knowing; a key would tell. What
         is no browser says nothing of pages.
         """
         origin, site, host = (headers.get(name, "") for name in ("origin", "sec-fetch-site", "host"))
-        if not origin and not site:
+        if origin in self._allowed or not (origin or site):
             return
-        foreign = site in ("cross-site", "same-site") or (origin and urlsplit(origin).netloc != host)
+        address = _address(origin).netloc  # none of `null`, nor of one that is malformed
+        foreign = site in ("cross-site", "same-site") or (origin and (not address or address != host))
         # a name that somebody else's server answers for leads wherever that server says, here too
-        rebound = self._on_loopback and not is_loopback(urlsplit(f"//{host}").hostname or "")
+        rebound = self._on_loopback and not is_loopback(_address(f"//{host}").hostname or "")
         if foreign or rebound:
             raise ForeignPage(
                 "a page from elsewhere asks; where no key is demanded only this box's own may: "
-                "set PASSLINE_AUTH=on and send a key"
+                "name its origin in PASSLINE_ALLOWED_ORIGINS, or set PASSLINE_AUTH=on and send a key"
             )
 
     def obstacle(self) -> str | None:
@@ -172,6 +174,14 @@ def check_all_closed(routes: Sequence[BaseRoute]) -> None:
         closed = dependant is not None and any(each.call is _admit for each in dependant.dependencies)
         if not closed and route.path not in OPEN:
             raise RuntimeError(f"{route.path} does not say who may come in; give its router `needs(...)`")
+
+
+def _address(text: str) -> SplitResult:
+    """The parts of an address; of one that is malformed there are none."""
+    try:
+        return urlsplit(text)
+    except ValueError:
+        return urlsplit("")
 
 
 def is_loopback(host: str) -> bool:

@@ -1,14 +1,14 @@
 """What endpoints share: the service, the deadline, JSON bodies, the form of answer that is wanted."""
 
 import asyncio
-import json
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Header, Request
 from pydantic import ValidationError
 
+from app.api.json_bodies import parse
 from app.api.uploads import Uploads
 from app.errors import RequestInvalid
 from app.inspection.repeats import repeated
@@ -108,15 +108,7 @@ def _quality(ranges: Iterable[str], media_type: str) -> float:
 def read_json(shape: type[S], text: str) -> S:
     """What a body says; raises RequestInvalid naming each wrong field."""
     try:
-        return shape.model_validate(json.loads(text, object_pairs_hook=_each_once))
+        return shape.model_validate(parse(text))
     except ValidationError as error:
         wrong = [each | {"loc": ("body", *each["loc"])} for each in error.errors(include_input=False)]
         raise RequestInvalid.of_validation(wrong) from error
-    except (ValueError, RecursionError) as error:
-        raise RequestInvalid(f"the body is not JSON as it should be: {error}") from error
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if repeated(key for key, _ in pairs):
-        raise ValueError("a key is given twice, and one of the two would be lost")
-    return dict(pairs)

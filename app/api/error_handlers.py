@@ -23,8 +23,12 @@ def respond(error: BaseException, metrics: Metrics) -> Response:
         response.headers["WWW-Authenticate"] = 'Bearer realm="passline"'
     if isinstance(known, service.ScopeMissing):  # RFC 6750, section 3.1
         response.headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{known.scope}"'
+    if isinstance(known, service.ContentEncodingUnsupported):  # RFC 9110, section 12.5.3
+        response.headers["Accept-Encoding"] = "identity"
     if isinstance(error, HTTPException):
         response.headers.update(error.headers or {})  # Allow, for a method that is not served
+        if "GET" in response.headers.get("Allow", "").split(", "):
+            response.headers["Allow"] += ", HEAD"
     return response
 
 

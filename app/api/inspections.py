@@ -14,7 +14,6 @@ from app.api.dependencies import (
     TheService,
     each_once,
     uploads_of,
-    wants,
 )
 from app.api.parts import inspect_part
 from app.api.uploads import unless_client_leaves
@@ -24,9 +23,9 @@ from app.schemas.inspections import (
     Health,
     InspectionAnswer,
     ModelAnswer,
-    Options,
     PartAnswer,
     Readiness,
+    SingleOptions,
 )
 
 open_router = APIRouter()  # for everyone: probes, and a page that holds nothing of this box
@@ -45,14 +44,14 @@ router = APIRouter(dependencies=[needs("inspect")])
 async def inspect(
     request: Request,
     service: ReadyService,
-    options: Annotated[Options, Query()],
+    options: Annotated[SingleOptions, Query()],
     deadline: SingleDeadline,
 ) -> InspectionAnswer | Response:
-    """Judge one picture, sent as a form with the field `image` or as the request's body itself.
+    """Judge one picture: the field `image` of a form or of a JSON object, or the request's body itself.
 
-    With an `Accept` that prefers `text/html` the answer is the inspection's certificate and nothing else.
+    With `format=certificate` the answer is the inspection's certificate and nothing else.
     """
-    as_page = wants(request.headers.getlist("accept"), "text/html", "application/json")
+    as_page = options.format == "certificate"
     if as_page:
         options = options.model_copy(update={"certificate": True})
     async with uploads_of(request).single(request, options) as submission:

@@ -11,7 +11,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.cors import CrossOrigin
 from app.api.error_handlers import respond
+from app.api.request_targets import as_get, check_utf8, in_origin_form
 from app.errors import HeadersTooLarge, Overloaded
 from app.telemetry.metrics import KEY_NAME, REQUEST_ID, Metrics
 
@@ -31,17 +33,19 @@ A_YEAR = "max-age=31536000"
 
 
 class RequestMiddleware:
-    """ASGI middleware; give it to `add_middleware`."""
+    """ASGI middleware; give it to `add_middleware`. Pages of `origins` may ask from a browser."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, origins: frozenset[str] = frozenset()) -> None:
         self._app = app
         self._metrics = metrics
+        self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; anything but HTTP is passed on untouched."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        exchange = _Exchange(scope, receive, send)
+        scope = in_origin_form(scope)
+        exchange = _Exchange(scope, receive, send, CrossOrigin(self._origins, Headers(scope=scope)))
         token = REQUEST_ID.set(exchange.request_id)
         self._metrics.arrived()
         KEY_NAME.set(None)  # the next request of a connection may begin in the context of the one before
@@ -54,23 +58,28 @@ class RequestMiddleware:
             REQUEST_ID.reset(token)
 
     async def _serve(self, scope: Scope, exchange: "_Exchange") -> None:
+        served = as_get(scope)
         try:
             _check_header(scope)
             if exchange.is_surplus and scope["path"] not in QUIET:
                 raise Overloaded("all connections (PASSLINE_MAX_CONNECTIONS) are taken; try again later", 1)
-            await self._app(scope, exchange.receive, exchange.send)
+            check_utf8(scope)
+            if (preflight := exchange.origin.preflight(scope["method"])) is not None:
+                return await preflight(scope, exchange.receive, exchange.send)
+            await self._app(served, exchange.receive, exchange.send)
         except ClientDisconnect:
             exchange.status = CLIENT_LEFT  # nobody is there to answer
         except Exception as error:  # noqa: BLE001  # the web edge: whatever happens, the client gets a problem
             response = respond(error, self._metrics)
             if exchange.status is None:
                 await response(scope, exchange.receive, exchange.send)
+        finally:
+            exchange.route = getattr(served.get("route"), "path", "none")
 
     def _report(self, scope: Scope, exchange: "_Exchange", seconds: float) -> None:
         """Log and count a request."""
         status = exchange.status or CLIENT_LEFT
-        route = getattr(scope.get("route"), "path", "none")
-        self._metrics.answered(route, status, seconds, exchange.received)
+        self._metrics.answered(exchange.route, status, seconds, exchange.received)
         level = logging.DEBUG if scope["path"] in QUIET and status < 500 else logging.INFO
         about = {
             "method": scope["method"],
@@ -94,13 +103,15 @@ def _check_header(scope: Scope) -> None:
 class _Exchange:
     """One request's channels, watched: what came in, and what status went out."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, origin: CrossOrigin) -> None:
         headers = Headers(scope=scope)
         given = headers.get(HEADER, "")
         # An id that could garble a log is replaced; refusing the picture for it would help nobody.
         self.request_id = given if _VALID_ID.fullmatch(given) else uuid4().hex
         self.is_surplus: bool = scope.get("state", {}).get(SURPLUS, False)
         self.status: int | None = None
+        self.route = "none"
+        self.origin = origin
         self._scope = scope
         self.received = 0
         self._receive = receive
@@ -121,8 +132,11 @@ class _Exchange:
             headers = MutableHeaders(scope=message)
             headers[HEADER] = self.request_id
             protect(headers, self._scope)
+            self.origin.complete(headers)
             if self.is_surplus:
                 headers["Connection"] = "close"
+        elif self._scope["method"] == "HEAD":
+            message = {**message, "body": b""}
         await self._send(message)
 
     async def _drain(self) -> None:

@@ -1,7 +1,13 @@
 """Multipart forms, read as they arrive and refused at the first part that should not be there."""
 
+import binascii
+import codecs
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -10,6 +16,10 @@ from app.errors import BatchTooLarge, RequestInvalid, WrongField
 
 MAX_TEXT_BYTES = 1024
 MAX_FILENAME_CHARS = 255
+CHARSETS = frozenset({"utf-8", "ascii", "iso8859-1", "iso8859-15", "cp1252"})  # as Python calls them
+AS_IT_IS = frozenset({"", "7bit", "8bit", "binary"})  # transfer encodings that change nothing
+_PARAMETER = re.compile(r';\s*([^\s=;"]+)\s*=\s*("(?:\\.|[^"\\])*"|[^;"]*)')
+_ENCODED_WORDS = re.compile(r"(=\?[^?\s]+\?[bq]\?[^?\s]*\?=\s*)+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +36,19 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A whole form: every field at most as often as it may be."""
+    """A whole form: every field at most as often as it may be; `place` is what problems call it."""
 
     files: dict[str, list[File]]
-    texts: dict[str, str]
+    texts: dict[str, str | int]
+    place: str = "form"
 
 
 @dataclass(slots=True)
 class _Part:
     name: str = ""
     filename: str | None = None
+    encoding: str = ""
+    charset: str = ""
     headers: dict[bytes, bytes] = field(default_factory=dict)
     data: bytearray = field(default_factory=bytearray)
 
@@ -57,6 +70,9 @@ class FormReader:
         if not boundary:
             raise RequestInvalid("the multipart body's Content-Type names no boundary")
         self._closing = b"\r\n--" + boundary + b"--"
+        # Any line that could be meant as the first boundary: the parser refuses what is none.
+        self._opening = re.compile(b"\n--" + re.escape(boundary) + rb"(?=[ \t\r\n-])")
+        self._before: bytes | None = b"\n"  # the end of what is in front of the first boundary, until that
         self._tail = b""  # of what has been fed: the closing boundary may come in pieces
         try:
             self._parser = MultipartParser(
@@ -77,6 +93,8 @@ class FormReader:
 
     def feed(self, chunk: bytes) -> None:
         """Take the next piece; raises RequestInvalid or BatchTooLarge as soon as something is wrong."""
+        if self._before is not None:
+            chunk = self._without_preamble(self._before + chunk)
         if self._ended:
             return _refuse_more(chunk)
         try:
@@ -89,9 +107,20 @@ class FormReader:
 
     def finish(self) -> Form:
         """The form, once its closing boundary has come; a body cut off before it is refused as a whole."""
+        if self._before is not None:
+            raise RequestInvalid("the multipart body does not hold the boundary that its Content-Type names")
         if not self._ended:
             raise RequestInvalid("the multipart body ends before its closing boundary; send all of it")
         return self._form
+
+    def _without_preamble(self, fed: bytes) -> bytes:
+        """What comes from the first boundary on: the text before it is ignored (RFC 2046, section 5.1.1)."""
+        found = self._opening.search(fed)
+        if found is None:
+            self._before = fed[-len(self._closing) :]
+            return b""
+        self._before = None
+        return fed[found.start() + 1 :]
 
     def _on_part_begin(self) -> None:
         self._part = _Part()
@@ -107,11 +136,20 @@ class FormReader:
         self._header_name, self._header_value = bytearray(), bytearray()
 
     def _on_headers_finished(self) -> None:
-        _, options = parse_options_header(self._part.headers.get(b"content-disposition"))
-        self._part.name = _text(options.get(b"name", b""))
-        if b"filename" in options:
-            self._part.filename = _text(options[b"filename"])[:MAX_FILENAME_CHARS]
+        part = self._part
+        disposition = part.headers.get(b"content-disposition", b"")
+        _, options = parse_options_header(disposition)
+        part.name = _text(options.get(b"name", b""))
         self._check_part()
+        name = _filename(part.name, disposition, options)
+        part.filename = None if name is None else name[:MAX_FILENAME_CHARS]
+        part.encoding = _text(part.headers.get(b"content-transfer-encoding", b"")).strip().lower()
+        if part.encoding not in AS_IT_IS | {"base64", "quoted-printable"}:
+            raise _wrong(part.name, "has a Content-Transfer-Encoding that is not known; send the bytes as is")
+        if part.headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+            raise _wrong(part.name, "has a Content-Encoding; send the bytes as is")
+        if part.name in self._text_fields:
+            part.charset = _charset(part.name, part.headers.get(b"content-type"))
 
     def _check_part(self) -> None:
         name = self._part.name
@@ -135,11 +173,12 @@ class FormReader:
 
     def _on_part_end(self) -> None:
         part = self._part
+        data = _decoded(part)
         if part.name in self._text_fields:
-            self._form.texts[part.name] = _text(bytes(part.data))
+            self._form.texts[part.name] = _label(part, data)
         else:
             media_type, _ = parse_options_header(part.headers.get(b"content-type"))
-            file = File(part.filename, bytes(part.data), _text(media_type))
+            file = File(part.filename, data, _text(media_type))
             self._form.files[part.name].append(file)
         self._part = _Part()
 
@@ -158,6 +197,65 @@ def _text(value: bytes) -> str:
         return value.decode("utf-8")
     except UnicodeDecodeError:
         return value.decode("latin-1")
+
+
+def _decoded(part: _Part) -> bytes:
+    """A part's bytes without their transfer encoding, as clients of mail's libraries send them."""
+    if part.encoding in AS_IT_IS:
+        return bytes(part.data)
+    if part.encoding == "quoted-printable":
+        return binascii.a2b_qp(part.data)
+    try:
+        return binascii.a2b_base64(part.data.translate(None, b"\r\n\t "), strict_mode=True)
+    except binascii.Error as error:
+        raise _wrong(
+            part.name, f"is not the base64 that its Content-Transfer-Encoding says: {error}"
+        ) from error
+
+
+def _charset(name: str, content_type: bytes | None) -> str:
+    """How a text says that it is encoded, empty where it does not; raises RequestInvalid for other ways."""
+    declared = parse_options_header(content_type)[1].get(b"charset", b"").decode("latin-1")
+    try:
+        found = codecs.lookup(declared).name if declared else ""
+    except (LookupError, ValueError):
+        found = declared
+    if found and found not in CHARSETS:
+        raise _wrong(name, f"is in the charset {declared[:64]}, which is not read; send UTF-8")
+    return found
+
+
+def _label(part: _Part, data: bytes) -> str:
+    try:
+        return data.decode(part.charset) if part.charset else _text(data)
+    except UnicodeDecodeError as error:
+        raise _wrong(part.name, f"is not the {part.charset} that its Content-Type says") from error
+
+
+def _filename(field_name: str, disposition: bytes, options: Mapping[bytes, bytes]) -> str | None:
+    """A file's name: by `filename*` (RFC 5987) where there is one, else by `filename`, RFC 2047 or not."""
+    parameters = {key.lower(): value for key, value in _PARAMETER.findall(disposition.decode("latin-1"))}
+    extended = parameters.get("filename*")
+    if extended is not None:
+        charset, _, rest = extended.strip().strip('"').partition("'")
+        try:
+            if charset.lower() in ("utf-8", "iso-8859-1"):
+                return unquote_to_bytes(rest.partition("'")[2]).decode(charset)
+        except UnicodeDecodeError:
+            pass
+        raise _wrong(field_name, "has a filename* that is not UTF-8'' or ISO-8859-1'' and a text so encoded")
+    plain = options.get(b"filename")
+    return None if plain is None else _without_encoded_words(_text(plain))
+
+
+def _without_encoded_words(name: str) -> str:
+    """A name in RFC 2047's form as what it means; one whose form is wrong is left as it is, as that says."""
+    if not _ENCODED_WORDS.fullmatch(name):
+        return name
+    try:
+        return str(make_header(decode_header(name)))
+    except (HeaderParseError, LookupError, ValueError):
+        return name
 
 
 def _wrong(name: str, message: str) -> RequestInvalid:

@@ -30,6 +30,7 @@ from app.change_errors import (
 from app.errors import (
     BatchTooLarge,
     BodyTooLarge,
+    ContentEncodingUnsupported,
     DeadlineExceeded,
     ForeignPage,
     HeadersTooLarge,
@@ -72,6 +73,7 @@ _REQUEST: tuple[type[PasslineError], ...] = (
     *_DOORS,
     RequestInvalid,
     MediaTypeUnsupported,
+    ContentEncodingUnsupported,
     BodyTooLarge,
     UploadTimeout,
     Overloaded,
@@ -157,12 +159,27 @@ def _form(files: dict[str, Any], *required: str) -> dict[str, Any]:
     return {"multipart/form-data": {"schema": schema}}
 
 
+def _form_or_json(files: dict[str, Any], *required: str) -> dict[str, Any]:
+    """A form, and the same fields as a JSON object."""
+    form = _form(files, *required)
+    encoded = {name: _in_base64(field) for name, field in files.items()}
+    schema = form["multipart/form-data"]["schema"] | {"properties": encoded | _LABELS}
+    return form | {"application/json": {"schema": schema}}
+
+
+def _in_base64(field: dict[str, Any]) -> dict[str, Any]:
+    if field["type"] == "array":
+        return field | {"items": _in_base64(field["items"])}
+    about = " ".join([field.get("description", ""), "In base64, or as a data URL."]).strip()
+    return {"type": "string", "contentEncoding": "base64", "description": about}
+
+
 def _body(content: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}, "parameters": [REQUEST_ID_HEADER]}
 
 
 INSPECTION_BODY = _body(
-    _form(
+    _form_or_json(
         {
             "image": _BINARY
             | {"description": "The picture: JPEG, PNG, BMP or TIFF, or the frame that the query describes."},
@@ -173,20 +190,27 @@ INSPECTION_BODY = _body(
     )
     | {media_type: {"schema": _BINARY} for media_type in (*RAW_TYPES, FRAME_TYPE)}
 )
-BATCH_BODY = _body(_form({"images": {"type": "array", "items": _BINARY, "minItems": 1}}, "images"))
+BATCH_BODY = _body(_form_or_json({"images": {"type": "array", "items": _BINARY, "minItems": 1}}, "images"))
 _PART_IMAGES = {"type": "array", "items": _BINARY, "minItems": PART_IMAGES[0], "maxItems": PART_IMAGES[1]}
-PART_BODY = _body(_form({"image": _PART_IMAGES}, "image"))
+PART_BODY = _body(_form_or_json({"image": _PART_IMAGES}, "image"))
 INSPECTION = problem_responses(*_PICTURE, *_REQUEST) | {
     200: {"content": {"text/html": {"schema": {"type": "string"}}}}
 }
 # A certificate holds what a client sent, so a browser is told to run and load nothing on its account.
-PAGE_HEADERS = {"Content-Security-Policy": PAGE_POLICY, "Vary": "Accept"}
+PAGE_HEADERS = {"Content-Security-Policy": PAGE_POLICY}
 BATCH_PROBLEMS = problem_responses(*_REQUEST, BatchTooLarge)
 PART = problem_responses(*_PICTURE, *_REQUEST, BatchTooLarge)
 NOT_READY = problem_responses(NotReady)
 READ = problem_responses(*_DOORS, NotReady)
 
-_UPLOAD = (RequestInvalid, MediaTypeUnsupported, BodyTooLarge, UploadTimeout, Overloaded)
+_UPLOAD = (
+    RequestInvalid,
+    MediaTypeUnsupported,
+    ContentEncodingUnsupported,
+    BodyTooLarge,
+    UploadTimeout,
+    Overloaded,
+)
 _CHANGE = (*_DOORS, VersionStale, RecipesNotWritable, NotReady, Unexpected)
 _TEXT = {"application/yaml": {"schema": {"type": "string"}}}
 _ACTIVATIONS = {"application/json": {"schema": Activations.model_json_schema()}}

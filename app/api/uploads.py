@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
 
+from app.api.json_bodies import read_form
 from app.api.multipart import File, Form, FormReader
 from app.errors import (
     BodyTooLarge,
+    ContentEncodingUnsupported,
     MediaTypeUnsupported,
     Overloaded,
     RequestInvalid,
@@ -31,10 +33,12 @@ OTHER_NAMES = (
     *("image/x-bmp", "image/x-ms-bmp", "image/x-windows-bmp"),
 )
 FORM_TYPE = "multipart/form-data"
+JSON_TYPE = "application/json"
+FORM_TYPES = (FORM_TYPE, JSON_TYPE)
 FRAME_TYPE = "application/octet-stream"  # of raw frames
 FRAME_NEEDS = ("width", "height", "pixel_format")
 FRAME_FIELDS = (*FRAME_NEEDS, "stride")
-TEXT_TYPES = ("application/yaml", "application/json")
+TEXT_TYPES = ("application/yaml", JSON_TYPE)
 MAX_TEXT_BYTES = 4 * MAX_RECIPE_CHARS  # the most that UTF-8 makes of them
 LABEL_FIELDS = frozenset(Labels.model_fields)
 RETRY_S = 1
@@ -46,6 +50,7 @@ class Uploads:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._one_json = asyncio.Lock()  # so that no two bodies take that memory at once
         self.held_bytes = 0
 
     @asynccontextmanager
@@ -53,13 +58,13 @@ class Uploads:
         """A request's one picture, as a form or as the body itself; its memory is counted until the end."""
         hint = (
             f"send {FORM_TYPE} with the picture in the field `image`, or the picture itself as"
-            f" {', '.join(RAW_TYPES)}, or a camera's frame as {FRAME_TYPE}"
+            f" {', '.join(RAW_TYPES)}, a camera's frame as {FRAME_TYPE}, or {JSON_TYPE} with it in base64"
         )
-        media_type = _media_type(request, (FORM_TYPE, *RAW_TYPES, *OTHER_NAMES, FRAME_TYPE), hint)
-        if media_type != FORM_TYPE:
+        media_type = _media_type(request, (*FORM_TYPES, *RAW_TYPES, *OTHER_NAMES, FRAME_TYPE), hint)
+        if media_type not in FORM_TYPES:
             _check_frame(media_type, query)
         async with self._body(request, self._settings.max_upload_bytes) as chunks:
-            if media_type == FORM_TYPE:
+            if media_type in FORM_TYPES:
                 form = await self._form(request, chunks, {"image": 1, "reference_mask": 1})
                 yield _one_picture(form, query)
             else:
@@ -77,20 +82,22 @@ class Uploads:
         self, request: Request, query: Options, *, with_candidate: bool = False
     ) -> AsyncIterator[Submission]:
         """The pictures of a batch, perhaps with a recipe; their memory is counted until the end."""
-        _media_type(request, (FORM_TYPE,), f"a batch is {FORM_TYPE} with each picture in a field `images`")
+        taken = (FORM_TYPE,) if with_candidate else FORM_TYPES
+        _media_type(request, taken, f"a batch is {' or '.join(taken)} with each picture in a field `images`")
         async with self._body(request, self._settings.max_batch_bytes) as chunks:
             most = {"images": self._settings.max_batch_images} | ({"candidate": 1} if with_candidate else {})
             form = await self._form(request, chunks, most)
             pictures = tuple(Upload(each.filename, _of_form(each, query)) for each in form.files["images"])
             if not pictures:
-                raise _missing("images", "send each picture of the batch in a field of this name")
+                raise _missing(form, "images", "send each picture of the batch in a field of this name")
             candidate = _candidate(form) if with_candidate else ""
             yield Submission(pictures, _options(form, query), candidate)
 
     @asynccontextmanager
     async def part(self, request: Request, query: Options) -> AsyncIterator[Submission]:
         """The images of one part, with its id; their memory is counted until the end."""
-        _media_type(request, (FORM_TYPE,), f"a part is {FORM_TYPE} with each image in a field `image`")
+        hint = f"a part is {' or '.join(FORM_TYPES)} with each image in a field `image`"
+        _media_type(request, FORM_TYPES, hint)
         fewest, most = PART_IMAGES
         async with self._body(request, self._settings.max_batch_bytes) as chunks:
             form = await self._form(request, chunks, {"image": min(most, self._settings.max_batch_images)})
@@ -98,16 +105,17 @@ class Uploads:
             options = _options(form, query)
             if len(images) < fewest:
                 message = f"is given {len(images)} times; a part has at least {fewest} images"
-                raise RequestInvalid(
-                    f"the form field 'image' {message}", (WrongField("form.image", message),)
-                )
+                field = f"{form.place}.image"
+                raise RequestInvalid(f"{field} {message}", (WrongField(field, message),))
             if options.part_id is None:
-                raise _missing("part_id", "say which part the images show")
+                raise _missing(form, "part_id", "say which part the images show")
             yield Submission(images, options)
 
     @asynccontextmanager
     async def _body(self, request: Request, limit: int) -> AsyncIterator[AsyncIterator[bytes]]:
         """The body in pieces, refused once it breaks a bound; its bytes count as held until the end."""
+        if _declared_type(request) == JSON_TYPE:  # reading it takes up to seven times its bytes, for a moment
+            limit = min(limit, self._settings.max_upload_bytes)
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > limit:
             raise _too_large(limit)
@@ -144,6 +152,10 @@ class Uploads:
             yield piece
 
     async def _form(self, request: Request, chunks: AsyncIterator[bytes], most_files: dict[str, int]) -> Form:
+        if _declared_type(request) == JSON_TYPE:
+            body = await _joined(chunks)
+            async with self._one_json:
+                return await asyncio.to_thread(read_form, body, most_files, LABEL_FIELDS)
         reader = FormReader(request.headers["content-type"], most_files, LABEL_FIELDS)
         async for chunk in chunks:
             reader.feed(chunk)
@@ -173,8 +185,20 @@ async def _left(request: Request) -> None:
         pass
 
 
+def _declared_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 def _media_type(request: Request, taken: Sequence[str], hint: str) -> str:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    """The body's media type; raises where that, or how it is compressed, is none that is read."""
+    encodings = [
+        each.strip() for line in request.headers.getlist("content-encoding") for each in line.split(",")
+    ]
+    if any(each.lower() not in ("", "identity") for each in encodings):
+        raise ContentEncodingUnsupported(
+            f"Content-Encoding is {', '.join(encodings)[:64]}; send the body without compression"
+        )
+    media_type = _declared_type(request)
     if media_type not in taken:
         raise MediaTypeUnsupported(f"the body is {media_type or 'of no stated type'}; {hint}")
     return media_type
@@ -186,7 +210,7 @@ async def _joined(chunks: AsyncIterator[bytes]) -> bytes:
 
 def _one_picture(form: Form, query: Options) -> Submission:
     if not form.files["image"]:
-        raise _missing("image", "send the picture in a field of this name")
+        raise _missing(form, "image", "send the picture in a field of this name")
     image: File = form.files["image"][0]
     masks = [file.data for file in form.files["reference_mask"]]
     return Submission(
@@ -196,7 +220,7 @@ def _one_picture(form: Form, query: Options) -> Submission:
 
 def _candidate(form: Form) -> str:
     if not form.files["candidate"]:
-        raise _missing("candidate", "send the recipe to try in a field of this name")
+        raise _missing(form, "candidate", "send the recipe to try in a field of this name")
     return _decoded(form.files["candidate"][0].data, "form.candidate")
 
 
@@ -212,22 +236,21 @@ def _options(form: Form, query: Options) -> Options:
     """The query with the form's labels added; one given in both is refused, whatever its values."""
     twice = sorted(form.texts.keys() & {name for name in LABEL_FIELDS if getattr(query, name) is not None})
     if twice:
-        message = "is given both as a form field and in the query; give it once"
+        message = "is given both in the body and in the query; give it once"
         raise RequestInvalid(
             f"{', '.join(twice)} {message}", tuple(WrongField(name, message) for name in twice)
         )
     try:
         labels = Labels.model_validate(form.texts)
     except ValidationError as error:
-        wrong = [each | {"loc": ("form", *each["loc"])} for each in error.errors(include_input=False)]
+        wrong = [each | {"loc": (form.place, *each["loc"])} for each in error.errors(include_input=False)]
         raise RequestInvalid.of_validation(wrong) from error
     return query.model_copy(update=labels.model_dump(exclude_unset=True))
 
 
-def _missing(field: str, what: str) -> RequestInvalid:
-    return RequestInvalid(
-        f"the form field {field!r} is missing; {what}", (WrongField(f"form.{field}", "is missing"),)
-    )
+def _missing(form: Form, field: str, what: str) -> RequestInvalid:
+    field = f"{form.place}.{field}"
+    return RequestInvalid(f"{field} is missing; {what}", (WrongField(field, "is missing"),))
 
 
 def _too_large(limit: int) -> BodyTooLarge:

@@ -86,6 +86,15 @@ class Options(FrameOptions):
     )
 
 
+class SingleOptions(Options):
+    """The query of one image's inspection."""
+
+    format: Literal["json", "certificate"] = Field(
+        default="json",
+        description="What is answered: `json`, or `certificate`, that page alone. `Accept` does not matter.",
+    )
+
+
 class BatchOptions(Options):
     """The query of a batch: an overlay is as large as its picture, and a batch's answer holds all at once."""
 

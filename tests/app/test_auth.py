@@ -279,6 +279,9 @@ def test_the_document_tells_of_the_keys(client: TestClient) -> None:
         ({"Origin": "http://localhost:8000"}, "localhost:8000", 200),
         ({"Origin": "http://evil.example"}, "127.0.0.1", 403),
         ({"Origin": "null"}, "127.0.0.1", 403),
+        ({"Origin": "null"}, "", 403),
+        ({"Origin": "http://[::1"}, "127.0.0.1", 403),
+        ({"Origin": "http://[::1"}, "[::1", 403),
         ({"Origin": "http://127.0.0.1:9"}, "127.0.0.1", 403),
         ({"Sec-Fetch-Site": "cross-site"}, "127.0.0.1", 403),
         ({"Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"}, "evil.example", 403),  # rebound

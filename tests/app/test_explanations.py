@@ -34,7 +34,7 @@ from tests.app.test_inspections import post
 from tests.readme_figures import BUNDLE
 from tests.tiny_bundle import png, tiny_picture
 
-HTML = {"Accept": "text/html"}
+PAGE = "/v1/inspections?format=certificate"
 HOSTILE = {"part_id": "<script>alert('p')</script>", "camera_id": '"><img src=x onerror=alert(1)>&amp;$id'}
 
 
@@ -78,7 +78,7 @@ def decoded(data: str) -> NDArray[np.uint8]:
 def certificate(client: TestClient, picture: bytes, name: str = "a.png", **fields: str) -> Page:
     """The page that a form is answered with."""
     files = {"image": (name, picture)}
-    response = client.post("/v1/inspections", files=files, data=fields, headers=HTML)
+    response = client.post(PAGE, files=files, data=fields)
     assert response.status_code == 200, response.text
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     assert response.headers["content-security-policy"].startswith("default-src 'none'")
@@ -166,8 +166,7 @@ def test_a_certificate_tells_everything(broken: dict[str, Any]) -> None:
 
 def test_a_certificate_has_measured_dice_and_the_request(shipped: TestClient) -> None:
     files = {"image": golden("good"), "reference_mask": golden("good.mask")}
-    headers = HTML | {"X-Request-ID": "line-2.000117"}
-    response = shipped.post("/v1/inspections", files=files, headers=headers)
+    response = shipped.post(PAGE, files=files, headers={"X-Request-ID": "line-2.000117"})
     text = Page(response.text).text
     for told in ("PASS", "No limit is exceeded.", "None.", "Measured, any defect 1.000", "line-2.000117"):
         assert told in text, told
@@ -251,8 +250,8 @@ def test_drawing_many_regions_ends_when_told(bundle_dir: Path, dark: bytes) -> N
         overlay.draw(seen.pixels, seen.inspection, recipe, check=calls.pop)
 
 
-def test_a_refusal_is_a_problem_whatever_is_accepted(client: TestClient, dark: bytes) -> None:
-    response = client.post("/v1/inspections", files={"image": dark[:100]}, headers=HTML)
+def test_a_refusal_is_a_problem_whatever_is_asked_for(client: TestClient, dark: bytes) -> None:
+    response = client.post(PAGE, files={"image": dark[:100]})
     assert response.headers["content-type"] == "application/problem+json"
 
 

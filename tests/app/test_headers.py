@@ -21,10 +21,10 @@ def test_every_answer_is_protected(client: TestClient, path: str) -> None:
 
 
 def test_an_inspection_is_never_kept_by_a_cache(client: TestClient, dark: bytes) -> None:
-    for accept in ("application/json", "text/html"):
-        response = client.post("/v1/inspections", files={"image": dark}, headers={"Accept": accept})
+    for form, kind in (("json", "application/json"), ("certificate", "text/html")):
+        response = client.post(f"/v1/inspections?format={form}", files={"image": dark})
         assert response.headers["Cache-Control"] == "no-store"
-        assert response.headers["Content-Type"].startswith(accept)
+        assert response.headers["Content-Type"].startswith(kind)
 
 
 def test_what_is_the_same_on_every_box_may_be_kept(client: TestClient) -> None:

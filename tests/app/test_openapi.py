@@ -116,7 +116,7 @@ def test_every_problem_that_a_request_can_meet_is_documented(document: dict[str,
         "device_unavailable",
         "state_invalid",
     }
-    unrouted = {"not_found", "method_not_allowed"}
+    unrouted = {"not_found", "method_not_allowed", "http_invalid"}
     assert documented == {error.code for error in kinds()} - only_causes - unrouted
 
 
@@ -137,9 +137,11 @@ def test_the_worked_examples_are_true_to_the_shapes(document: dict[str, Any]) ->
 def test_the_picture_may_come_in_every_way_that_is_read(document: dict[str, Any]) -> None:
     content = document["paths"]["/v1/inspections"]["post"]["requestBody"]["content"]
     files = {"image/jpeg", "image/png", "image/bmp", "image/tiff"}
-    assert set(content) == {"multipart/form-data", "application/octet-stream", *files}
-    fields = content["multipart/form-data"]["schema"]["properties"]
-    assert set(fields) == {"image", "reference_mask", "recipe", "part_id", "camera_id", "significant_bits"}
+    assert set(content) == {"multipart/form-data", "application/json", "application/octet-stream", *files}
+    labels = {"recipe", "part_id", "camera_id", "significant_bits"}
+    for either in ("multipart/form-data", "application/json"):
+        fields = content[either]["schema"]["properties"]
+        assert set(fields) == {"image", "reference_mask", *labels}
 
 
 def test_the_page_needs_nothing_from_outside(client: TestClient) -> None:

@@ -20,6 +20,12 @@ def test_variables_are_read_and_empty_ones_are_unset(monkeypatch: pytest.MonkeyP
     assert (settings.port, settings.device, settings.recipes_dir) == (9000, "cpu", None)
 
 
+def test_origins_are_kept_as_browsers_send_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PASSLINE_ALLOWED_ORIGINS", "HTTP://HMI.plant:80, https://mes:8443,http://[::1]:3000")
+    allowed = Settings.from_environment().allowed_origins
+    assert allowed == frozenset({"http://hmi.plant", "https://mes:8443", "http://[::1]:3000"})
+
+
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
@@ -54,6 +60,15 @@ def test_the_tests_own_variable_is_no_reason_to_stop(monkeypatch: pytest.MonkeyP
         ("log_level", "loud"),
         ("otlp_endpoint", "collector:4318"),
         ("upload_memory_bytes", "1000"),
+        ("allowed_origins", "*"),
+        ("allowed_origins", "null"),
+        ("allowed_origins", '["http://hmi.plant"]'),
+        ("allowed_origins", "hmi.plant"),
+        ("allowed_origins", "http://hmi.plant/"),
+        ("allowed_origins", "http://[::1"),
+        ("allowed_origins", "http://hmi.plant:70000"),
+        ("allowed_origins", "http://hmi.plant,"),
+        ("allowed_origins", "ftp://hmi.plant"),
     ],
 )
 def test_values_that_cannot_be_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

@@ -15,12 +15,14 @@ So there are two modes: one for few pictures, and one for when there are enough 
 
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 
 CGROUP = Path("/sys/fs/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")  # the groups of this process, one hierarchy a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +70,46 @@ def default_workers(threads: int | None = None) -> int:
     return (threads or usable_cores()) + 2
 
 
-def usable_cores(cgroup: Path = CGROUP) -> int:
-    """The cores that this process may use: by its affinity, and by the quota of its container if it has one.
+def usable_cores(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> int:
+    """The cores that this process may use: by its affinity, and by the CPU quotas of its control groups.
 
     ONNX Runtime knows nothing of quotas: given half of the cores, twice as many threads would wait for them.
     """
-    cores = len(os.sched_getaffinity(0))
+    quotas = [quota for group in _groups(cgroup, membership) if (quota := _quota(group)) is not None]
+    return max(1, round(min([len(os.sched_getaffinity(0)), *quotas])))
+
+
+def _groups(cgroup: Path, membership: Path) -> Iterator[Path]:
+    """The folders of the groups that limit this process's CPU time: its own, and all above it.
+
+    A container often sees its own group as the root of the hierarchy while the process's path is the host's:
+    folders that are not there are left out by whoever reads them.
+    """
     try:
-        quota, period = (cgroup / "cpu.max").read_text(encoding="ascii").split()
+        lines = membership.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
-        return cores
-    return cores if quota == "max" else max(1, min(cores, round(int(quota) / int(period))))
+        lines = []
+    yield cgroup  # for a system that does not tell the process's groups
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):  # version 2 has one hierarchy, without names
+            continue
+        roots = {cgroup / controllers, cgroup / "cpu"} if controllers else {cgroup}
+        own = PurePosixPath(path).relative_to("/")
+        if ".." not in own.parts:  # else it lies outside of what this container sees
+            yield from (root / above for root in roots for above in (own, *own.parents))
+
+
+def _quota(group: Path) -> float | None:
+    """How many cores' time a group may use; None where it has no limit. Version 2 has one file, 1 has two."""
+    try:
+        if (limit := group / "cpu.max").exists():
+            quota, period = limit.read_text(encoding="ascii").split()
+        else:
+            quota, period = (
+                (group / f"cpu.cfs_{name}_us").read_text(encoding="ascii") for name in ("quota", "period")
+            )
+        cores = int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):  # "max" is no number
+        return None
+    return cores if cores > 0 else None

@@ -1,0 +1,41 @@
+"""Browsers' pages of other origins (CORS): those that `PASSLINE_ALLOWED_ORIGINS` names, and no others."""
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+
+METHODS = "GET, HEAD, POST, PUT, DELETE"
+EXPOSED = "ETag, Retry-After, WWW-Authenticate, X-Request-ID"
+KEPT_S = "600"
+
+
+class CrossOrigin:
+    """What the answers to one request say of origins; nothing where no origin is allowed."""
+
+    def __init__(self, allowed: frozenset[str], headers: Headers) -> None:
+        self._varies = bool(allowed)
+        self._headers = headers
+        origin = headers.get("origin", "")
+        self._origin = origin if origin in allowed else None
+
+    def preflight(self, method: str) -> Response | None:
+        """The answer to a browser that asks whether a page may ask; None for any other request."""
+        if (
+            method != "OPTIONS"
+            or self._origin is None
+            or "access-control-request-method" not in self._headers
+        ):
+            return None
+        answer = {"Access-Control-Allow-Methods": METHODS, "Access-Control-Max-Age": KEPT_S}
+        if wanted := self._headers.get("access-control-request-headers"):
+            answer["Access-Control-Allow-Headers"] = wanted
+        if self._headers.get("access-control-request-private-network") == "true":
+            answer["Access-Control-Allow-Private-Network"] = "true"
+        return Response(status_code=204, headers=answer)
+
+    def complete(self, headers: MutableHeaders) -> None:
+        """Add to an answer's headers what lets the page read it."""
+        if self._varies:
+            headers.add_vary_header("Origin")
+        if self._origin is not None:
+            headers["Access-Control-Allow-Origin"] = self._origin
+            headers["Access-Control-Expose-Headers"] = EXPOSED
