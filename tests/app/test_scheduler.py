@@ -104,7 +104,7 @@ def test_a_full_queue_refuses_at_once_and_takes_again_when_it_has_room() -> None
         assert (scheduler.running, scheduler.waiting) == (1, 2)
         with pytest.raises(Overloaded) as refusal:
             await scheduler.run(gate.work, soon())
-        assert refusal.value.retry_after_s >= 1
+        assert (refusal.value.retry_after_s or 0) >= 1
         gate.open()
         assert await asyncio.gather(*tasks) == ["done"] * 3
         assert await scheduler.run(gate.work, soon()) == "done"
@@ -122,7 +122,7 @@ def test_retry_after_grows_with_what_the_work_has_taken() -> None:
         await until(lambda: gate.begun)
         with pytest.raises(Overloaded) as refusal:
             await scheduler.run(gate.work, soon())
-        assert 3 <= refusal.value.retry_after_s <= 60
+        assert 3 <= (refusal.value.retry_after_s or 0) <= 60
         gate.open()
         await asyncio.gather(*tasks)
         await scheduler.close()
@@ -288,7 +288,7 @@ def test_a_full_queue_takes_the_more_urgent_in_the_place_of_the_least() -> None:
         urgent = asyncio.create_task(scheduler.run(lambda: "urgent", soon(), 1))
         with pytest.raises(Overloaded, match="more urgent") as refusal:
             await waiting[1]  # the last of the least urgent
-        assert refusal.value.retry_after_s >= 1
+        assert (refusal.value.retry_after_s or 0) >= 1
         gate.open()
         assert [await each for each in (running, waiting[0], batch, urgent)] == ["done"] * 3 + ["urgent"]
         await scheduler.close()
