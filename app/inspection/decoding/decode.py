@@ -60,7 +60,7 @@ ADDRESS = re.compile(r"0x[0-9a-f]{6,}")  # of an object, in what an exception sa
 MAX_SCANS = 100  # each goes over the whole picture; encoders make about ten
 MAX_READS = 100_000  # by which Pillow takes a file; a real picture needs some thousands
 DEEP_LEVELS = 4096 >> 8  # what 12 bits in a 16-bit file stay below, once they are 8
-WHITE, MIDDLE_GREY = 255, 127  # of a reference mask without classes
+WHITE = 255  # of a reference mask without classes
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
@@ -104,15 +104,12 @@ def decode_reference_mask(
 ) -> tuple[NDArray[np.uint8], bool]:
     """Decode a reference mask to (label map uint8 [H, W], whether it tells classes apart).
 
-    Values 0..n_classes are class ids (of a palette picture: its indices). A grey mask that holds 255 marks
-    defects without a class, wherever it is above 127: its label map holds 0 and 1. `shape` is the
-    picture's (H, W). Raises a ReferenceMaskError.
+    Values 0..n_classes are class ids (of a palette image: its indices). A mask of 0 and 255 alone marks
+    defects without a class: its label map holds 0 and 1. `shape` is the image's (H, W). Raises a
+    ReferenceMaskError.
     """
     try:
-        image, _ = _open(data, LOSSLESS)
-        _check_size(image.size, DecodeLimits(max_pixels=shape[0] * shape[1]))
-        values = _mask_values(_load(image, data))
-        greys = image.mode != "P"
+        values = decode_mask(data, DecodeLimits(max_pixels=shape[0] * shape[1]))
     except ImageTooLarge as error:
         raise ReferenceMaskSizeMismatch(f"the reference mask is larger than the picture: {error}") from error
     except ImageError as error:
@@ -124,22 +121,30 @@ def decode_reference_mask(
             f"the reference mask is {values.shape[1]} x {values.shape[0]} pixels; "
             f"the picture is {shape[1]} x {shape[0]}"
         )
-    return _label_map(values, n_classes, greys)
+    return _label_map(values, n_classes)
 
 
-def _label_map(
-    values: NDArray[np.integer[Any]], n_classes: int, greys: bool
-) -> tuple[NDArray[np.uint8], bool]:
+def decode_mask(data: bytes, limits: DecodeLimits, colours: bool = False) -> NDArray[np.integer[Any]]:
+    """Decode a mask to its values [H, W] as stored: greys, or the indices of a palette image.
+
+    With `colours` the values are 0xRRGGBB. Raises an ImageError, or ReferenceMaskInvalid for a mask in colour
+    where greys are expected.
+    """
+    image, _ = _open(data, LOSSLESS)
+    _check_size(image.size, limits)
+    return _mask_values(_load(image, data), colours)
+
+
+def _label_map(values: NDArray[np.integer[Any]], n_classes: int) -> tuple[NDArray[np.uint8], bool]:
     """A reference mask's values as a label map, and whether that tells classes apart."""
     found = set(np.unique(values).tolist())
-    # Drawn masks have soft edges: greys between 0 and 255, which are no classes. A palette has no greys.
-    if max(found) == WHITE and (greys or found <= {0, WHITE}):
-        return (values > MIDDLE_GREY).astype(np.uint8), False
+    if WHITE in found and found <= {0, WHITE}:
+        return (values > 0).astype(np.uint8), False
     if max(found) > n_classes:
         wrong = sorted(value for value in found if value > n_classes)[:5]
         raise ReferenceMaskInvalid(
-            f"the reference mask holds {wrong}; right are class ids 0..{n_classes}, or greys up to 255, "
-            "where those above 127 are defects"
+            f"the reference mask holds {wrong}; right are class ids 0..{n_classes}, or 0 and 255 alone for a "
+            "defect of any class"
         )
     return values.astype(np.uint8), True
 
@@ -296,11 +301,14 @@ def _to_8_bit(image: Image.Image) -> NDArray[np.uint8]:
     raise ImageUnsupported(f"pixel format {image.mode} is not read; send 8 or 16 bit grey or RGB")
 
 
-def _mask_values(image: Image.Image) -> NDArray[np.integer[Any]]:
-    """The values of a reference mask [H, W], unscaled: a class id must not be read as a brightness."""
-    if image.mode in ("P", *GREY16_MODES):
+def _mask_values(image: Image.Image, colours: bool) -> NDArray[np.integer[Any]]:
+    """The values of a mask [H, W], unscaled: a class id must not be read as a brightness."""
+    if not colours and image.mode in ("P", *GREY16_MODES):
         return _upright(np.asarray(image), _orientation(image))
     pixels = _pixels(image)
+    if colours:
+        rgb = (pixels if pixels.ndim == 3 else np.dstack([pixels] * 3)).astype(np.int32)
+        return rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
     if pixels.ndim == 2:
         return pixels
     if np.ptp(pixels, axis=2).any():
