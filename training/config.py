@@ -243,6 +243,35 @@ class GateConfig(_Frozen):
     )
 
 
+class LabelsConfig(_Frozen):
+    """How the labels of a set are to be read, where its files do not say it themselves.
+
+    In `classes` and `mask_values`, `good` means that what is marked is no defect, and `ignore` that its
+    pixels count in no loss and no figure.
+    """
+
+    classes: dict[str, str] = Field(default={}, description="class in the set: class of the bundle")
+    mask_values: dict[int, str] = Field(
+        default={},
+        description="value of the masks: class in the set, or `marked` for the class that the folder names",
+    )
+    mask_threshold: int | None = Field(
+        default=None, ge=1, le=255, description="grey masks of soft edges: a defect from this value on"
+    )
+    unlisted: Literal["refuse", "good"] = Field(
+        default="refuse", description="images that no annotation file names"
+    )
+    source: str | None = Field(
+        default=None, min_length=1, description="the public set that this is, for the model card"
+    )
+
+    @model_validator(mode="after")
+    def _masks_have_one_meaning(self) -> Self:
+        if self.mask_values and self.mask_threshold is not None:
+            raise ValueError("mask_values and mask_threshold exclude each other; set only one")
+        return self
+
+
 class StageConfig(_Frozen):
     """One stage: its pictures, its fit, and the bundle that it makes.
 
@@ -255,6 +284,7 @@ class StageConfig(_Frozen):
     description: str = ""
     note: str = Field(default="", description="what the model card should say of this run")
     layout: str | None = None
+    labels: LabelsConfig = LabelsConfig()
     severity: dict[str, Severity] = {}
     split: SplitConfig = SplitConfig()
     generated: GeneratedConfig | None = None
@@ -369,6 +399,16 @@ Settings = TypeVar("Settings", Config, RunConfig)
 def load_config(path: Path) -> Config:
     """Read a YAML configuration; raises ConfigError naming the file, the field and what it may be."""
     return _load(path, Config)
+
+
+def labels_of(path: Path | None) -> LabelsConfig:
+    """How a configuration says that the labels of its last stage's set are read; none says nothing."""
+    if path is None:
+        return LabelsConfig()
+    config = load_config(path)
+    stage = config.small or config.large
+    assert stage is not None
+    return stage.labels
 
 
 def load_run_config(path: Path) -> RunConfig:

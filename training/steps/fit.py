@@ -27,12 +27,13 @@ _JUDGED = ("calibration", "test")  # by the bundle, as the service judges
 
 def split(run: Run) -> tuple[tuple[str, ...], Splits]:
     """Return the classes and the splits of the set, and write which picture went where to splits.json."""
-    found = read_dataset(run.data, run.config.layout)
+    found = read_dataset(run.data, run.config.layout, labels=run.config.labels)
     dataset = replace(found, classes=classes_with_generated(found.classes, run.config.generated))
     splits = make_splits(dataset.samples, run.config.split, run.fold)
     listing = {name: [sample.name for sample in samples] for name, samples in splits.items()}
     path = run.directory / "splits.json"
     if not path.exists():
+        print(*(f"note: {note}" for note in dataset.notes), sep="\n", end="\n" if dataset.notes else "")
         check_set(run.config, dataset, splits)
     elif read_json(path) != listing:
         raise ConfigError(
