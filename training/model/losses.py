@@ -40,16 +40,13 @@ def segmentation_loss(
     target = target * counted
     present = (target.amax(dim=(2, 3)) > 0) * known.unsqueeze(1)
     pixel = _mean_over(_pixel_loss(mask_logits, target, config), counted, dim=(1, 2, 3))
-    image = F.binary_cross_entropy_with_logits(
-        image_logits,
-        batch["defective"].lerp(torch.full_like(known, 0.5), 2 * config.head_smoothing),
-        reduction="none",
-    )
     told = torch.maximum(batch["defective"], counted.amin(dim=(1, 2, 3)))
+    labels = batch["defective"].lerp(torch.full_like(known, 0.5), 2 * config.head_smoothing)
+    image = F.binary_cross_entropy_with_logits(image_logits, labels, weight=told)
     parts = {
         "pixel": (pixel * known).sum() / known.sum().clamp(min=1),
         "dice": _region_loss(mask_logits, target, counted, present, config),
-        "image": _mean_over(image, told, dim=(0,)),
+        "image": image / told.mean().clamp(min=1e-6),
     }
     total = parts["pixel"] + parts["dice"] + image_weight * parts["image"]
     if config.kind == "boundary":
