@@ -11,7 +11,7 @@ from training.bundle.publish import PublishError
 from training.config import ConfigError
 from training.data.registry import LAYOUTS
 from training.data.sample import DatasetError
-from training.data_commands import add_data, at_least
+from training.data_commands import add_data, add_reading, at_least
 from training.model.strategies import STRATEGIES
 from training.pipeline import UNTIL
 from training.run_commands import compare, cross_validate, curve, evaluate, operating_point, run
@@ -120,7 +120,7 @@ def _add_study(command: argparse.ArgumentParser, do: object) -> None:
 def _add_evaluate(command: argparse.ArgumentParser) -> None:
     command.add_argument("bundle", type=Path)
     command.add_argument("--data", type=Path, required=True, help="root of a labelled set")
-    command.add_argument("--layout", choices=list(LAYOUTS), help="that of the set; found out where not given")
+    add_reading(command)
     command.add_argument("--splits", type=Path, help="splits.json of a run: take one part of the set")
     command.add_argument("--part", default="test", help="which part of --splits; default test")
     command.add_argument("--changes", type=at_least(0), default=0, metavar="N", help="pictures to change")
@@ -135,7 +135,7 @@ def _add_evaluate(command: argparse.ArgumentParser) -> None:
 def _add_operating_point(command: argparse.ArgumentParser) -> None:
     command.add_argument("bundle", type=Path)
     command.add_argument("--data", type=Path, required=True, help="root of a labelled set never trained on")
-    command.add_argument("--layout", choices=list(LAYOUTS), help="that of the set; found out where not given")
+    add_reading(command)
     command.add_argument("--splits", type=Path, help="splits.json of a run: take one part of the set")
     command.add_argument("--part", default="calibration", help="which part of --splits; default calibration")
     aim = command.add_mutually_exclusive_group(required=True)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from app.inspection.results import Severity
 from app.inspection.rules.trade_off import By, Mode
 from training.encoders import canonical, check_licence
+from training.labels import LabelsConfig
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,63}$"
 StageName = Literal["large", "small"]
@@ -243,6 +244,7 @@ class StageConfig(_Frozen):
     description: str = ""
     note: str = Field(default="", description="what the model card should say of this run")
     layout: str | None = None
+    labels: LabelsConfig = LabelsConfig()
     severity: dict[str, Severity] = {}
     split: SplitConfig = SplitConfig()
     generated: GeneratedConfig | None = None

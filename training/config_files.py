@@ -7,6 +7,7 @@ import yaml
 from pydantic import ValidationError
 
 from training.config import Config, ConfigError, FitConfig, ModelConfig, RunConfig, StageName
+from training.labels import LabelsConfig
 
 # What a model may change and still start from another's weights; another kind of decoder begins anew.
 ADAPTABLE = frozenset({"decoder", "decoder_channels", "dropout", "tile", "overlap", "pixel_scale"})
@@ -16,6 +17,16 @@ AnyConfig = TypeVar("AnyConfig", Config, RunConfig)
 def load_config(path: Path) -> Config:
     """Read a YAML configuration; raises ConfigError naming the file, the field and what it may be."""
     return _load(path, Config)
+
+
+def labels_of(path: Path | None) -> LabelsConfig:
+    """How a configuration says that the labels of its last stage's set are read; none says nothing."""
+    if path is None:
+        return LabelsConfig()
+    config = load_config(path)
+    stage = config.small or config.large
+    assert stage is not None
+    return stage.labels
 
 
 def load_run_config(path: Path) -> RunConfig:

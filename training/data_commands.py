@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from training.config import ConfigError
+from training.config_files import labels_of
 from training.data.audit import check
 from training.data.layouts.magnetic_tile import write_generated
 from training.data.registry import LAYOUTS, read_dataset
@@ -52,7 +53,15 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 def _add_root(command: argparse.ArgumentParser) -> None:
     command.add_argument("root", type=Path, help="root of a labelled set")
+    add_reading(command)
+
+
+def add_reading(command: argparse.ArgumentParser) -> None:
+    """Add what says how a set is read."""
     command.add_argument("--layout", choices=list(LAYOUTS), help="that of the set; found out where not given")
+    command.add_argument(
+        "--labels", type=Path, metavar="YAML", help="configuration whose `labels` say how the set is read"
+    )
 
 
 def _add_out(command: argparse.ArgumentParser, count: int) -> None:
@@ -78,14 +87,16 @@ def _check(options: argparse.Namespace) -> int:
     if options.out.is_dir():
         raise ConfigError(f"--out {options.out} is a folder; give the page's file")
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    dataset = read_dataset(options.root, options.layout, unlabelled=True)
+    labels = labels_of(options.labels)
+    dataset = read_dataset(options.root, options.layout, unlabelled=True, labels=labels)
     audit = check(dataset, options.out, splits)
     print(f"{audit.summary}\nreport: {options.out}")
     return 1 if audit.faults else 0
 
 
 def _transplant(options: argparse.Namespace) -> int:
-    train = part_of(read_dataset(options.root, options.layout), options.splits, "train")
+    dataset = read_dataset(options.root, options.layout, labels=labels_of(options.labels))
+    train = part_of(dataset, options.splits, "train")
     made = write_transplants(options.out, train, options.count, options.seed)
     print(f"{made.summary()}\nwritten: {options.out}")
     return 0
@@ -93,7 +104,7 @@ def _transplant(options: argparse.Namespace) -> int:
 
 def _measure_transplants(options: argparse.Namespace) -> int:
     study = Study(options.share, options.count, options.folds, options.seed)
-    dataset = read_dataset(options.root, options.layout)
+    dataset = read_dataset(options.root, options.layout, labels=labels_of(options.labels))
     whole, crop = frozen_encoder(WHOLE_SIDE_PX), frozen_encoder(CROP_SIDE_PX)
     print(json.dumps(measure_transplants(dataset, study, whole, crop), indent=1))
     return 0

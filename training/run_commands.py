@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.rules.recipe import describe
 from training.config import ConfigError, OperatingPointConfig, StageName
-from training.config_files import load_config
+from training.config_files import labels_of, load_config
 from training.data.registry import read_dataset
 from training.data.splits import part_of, published_part
 from training.evaluation.run import EvaluateOptions, evaluate_bundle
@@ -68,7 +68,7 @@ def curve(options: argparse.Namespace) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Evaluate a bundle on a labelled set, or on a part of its splits."""
-    dataset = read_dataset(options.data, options.layout)
+    dataset = read_dataset(options.data, options.layout, labels=labels_of(options.labels))
     if options.splits is not None:
         dataset = part_of(dataset, options.splits, options.part)
     others = {}
@@ -91,7 +91,7 @@ def evaluate(options: argparse.Namespace) -> int:
 def operating_point(options: argparse.Namespace) -> int:
     """Say of each artifact of a bundle which thresholds keep what is asked; 1 where one cannot prove it."""
     config = _asked(options)
-    dataset = read_dataset(options.data, options.layout)
+    dataset = read_dataset(options.data, options.layout, labels=labels_of(options.labels))
     if options.splits is not None:
         dataset = part_of(dataset, options.splits, options.part)
     bundle, status = Bundle.load(options.bundle), 0

@@ -177,8 +177,7 @@ class ReferenceMaskSizeMismatch(ReferenceMaskError):
 class ReferenceMaskInvalid(ReferenceMaskError):
     """The reference mask holds values that stand for no class.
 
-    Remedy: Use 0 for background and k for the k-th class, or greys up to 255, where those above 127 are
-    defects.
+    Remedy: Use 0 for background and k for the k-th class, or 0 and 255 alone for a defect of any class.
     """
 
     code = "reference_mask_invalid"

@@ -231,19 +231,22 @@ def test_reference_mask_without_classes() -> None:
         assert not has_classes
 
 
-def test_grey_edges_of_a_reference_mask_are_defects_above_127() -> None:
+@pytest.mark.parametrize("also", [(127, 128), (1,), (1, 2), (254,)])
+def test_greys_beside_255_are_refused(also: tuple[int, ...]) -> None:
     values = np.zeros((20, 30), dtype=np.uint8)
-    values[2:5], values[1], values[5], values[6] = 255, 127, 128, 1
+    values[2:5] = 255
+    values[6 : 6 + len(also)] = np.array(also)[:, None]
     for data in (encode(values, "PNG"), encode(values, "TIFF"), encode(np.dstack([values] * 3), "BMP")):
-        label_map, has_classes = decode_reference_mask(data, (20, 30), 2)
-        np.testing.assert_array_equal(label_map, values > 127)
-        assert not has_classes
+        with pytest.raises(
+            ReferenceMaskInvalid, match=r"255\]; right are class ids 0..2, or 0 and 255 alone"
+        ):
+            decode_reference_mask(data, (20, 30), 2)
 
 
 def test_values_above_the_classes_are_refused_without_a_255_and_in_a_palette() -> None:
     values = np.zeros((20, 30), dtype=np.uint8)
     values[2:5], values[6] = 254, 128
-    with pytest.raises(ReferenceMaskInvalid, match=r"128, 254.*above 127 are defects"):
+    with pytest.raises(ReferenceMaskInvalid, match=r"128, 254.*0 and 255 alone"):
         decode_reference_mask(encode(values, "PNG"), (20, 30), 2)
     values[2:5], values[6] = 255, 1
     coloured = Image.fromarray(values).convert("P")

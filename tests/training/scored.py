@@ -17,6 +17,7 @@ class Label:
     group: str
     defective: bool
     bits: Bits | None
+    ignores: bool = False
     name: str = "image"
 
     def class_bits(self, _: Size) -> Bits | None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from training.data.audit import Audit, check
 from training.data.audit.leaks import SMALL_GROUP, InGroups
 from training.data.audit.registration import register, turned
+from training.data.audit.sheet import OF_EACH_LABEL
 from training.data.audit.signatures import signature
 from training.data.registry import read_dataset
 from training.data.sample import Blob, Dataset, DatasetError, MaskFile, Sample
@@ -287,7 +288,8 @@ def test_report_shows_the_pictures_and_escapes_names(clean: Planted) -> None:
     audit = clean.check()
     page = (clean.root / "report.html").read_text()
     assert "<b>turned" not in page
-    assert page.count("data:image/jpeg") == 3 * len(audit.faults)  # both, and the second turned as the first
+    of_faults = 3 * len(audit.faults)  # both, and the second turned as the first
+    assert page.count("data:image/jpeg") == of_faults + OF_EACH_LABEL + 3  # good pictures and pits
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)  # nothing is fetched from elsewhere
 
 

@@ -18,6 +18,7 @@ from training.data.sample import Dataset, Sample
 from training.data.splits import Fold, make_splits, part_of
 from training.evaluation import gate as gate_figures
 from training.evaluation.judged import judge_samples
+from training.labels import LabelsConfig
 from training.pipeline import go
 from training.run import Run
 from training.steps import evaluate as evaluate_step
@@ -44,9 +45,9 @@ def count_reads(patch: pytest.MonkeyPatch) -> list[Path]:
     """The root of every set of magnetic tiles that is read from now on."""
     layout, reads = LAYOUTS["magnetic-tile"], list[Path]()
 
-    def counted(root: Path) -> Dataset:
+    def counted(root: Path, labels: LabelsConfig) -> Dataset:
         reads.append(root)
-        return layout.read(root)
+        return layout.read(root, labels)
 
     patch.setitem(LAYOUTS, "magnetic-tile", replace(layout, read=counted))
     return reads

@@ -5,31 +5,24 @@ A picture turned by its EXIF is drawn upright, as the service decodes it, so an 
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from app.inspection.decoding.decode import DecodeLimits, decode, decode_reference_mask
-from app.inspection.errors import ReferenceMaskError
 from training.data.sample import (
+    IGNORED,
     Annotation,
     Bits,
-    Blob,
     DatasetError,
-    Pixels,
+    Flags,
     Size,
-    bits_of,
     class_bit,
-    class_mask,
-    named,
-    read_mask,
+    ignored_alone,
 )
 
 REACH_PX = 1.0  # how far tools let an outline stand over the picture's edge, by rounding
-Flags = NDArray[np.bool_]
 Points = tuple[tuple[float, float], ...]  # x, y in pixels
 
 
@@ -58,48 +51,12 @@ def parse_checked(data: bytes, model: type[CheckedFile], where: str) -> CheckedF
         raise DatasetError(f"{where}: {place}: {wrong[0]['msg']}{more}; export it anew") from error
 
 
-@dataclass(frozen=True)
-class MarkedMask:
-    """A mask as an encoded picture that marks one class, without telling how: by 255, or by 1."""
+class Part(Annotation, Protocol):
+    """An annotation of one class."""
 
-    blob: Blob
-    number: int = 1
-
-    def draw(self, size: Size) -> Bits:
-        """Return the class bits [H, W]; raises DatasetError where the mask does not decode or fit."""
-        return bits_where(marked(read_mask(self.blob, size)), self.number)
-
-    def numbers(self) -> list[int]:
-        """Return the number if anything is marked; this decodes the mask, and raises DatasetError as draw."""
-        with named("mask", self.blob):
-            return [self.number] if decode(self.blob.read(), DecodeLimits()).any() else []
-
-
-@dataclass(frozen=True)
-class NumberedMask:
-    """A mask as an encoded picture of class numbers, 0 to `count`; a palette's indices are the numbers."""
-
-    blob: Blob
-    count: int
-
-    def draw(self, size: Size) -> Bits:
-        """Return the class bits [H, W]; raises DatasetError where the mask does not decode, fit or number."""
-        try:
-            numbers, tells_classes = decode_reference_mask(self.blob.read(), size, self.count)
-        except ReferenceMaskError as error:
-            raise DatasetError(f"its mask ({self.blob.path}) cannot be used: {error}") from error
-        if not tells_classes and self.count > 1:
-            raise DatasetError(
-                f"its mask ({self.blob.path}) holds 255, which is no class; 0 to {self.count} are right"
-            )
-        return bits_of(numbers)
-
-    def numbers(self) -> list[int]:
-        """Return the class numbers that occur; this decodes the mask. Raises DatasetError where it cannot."""
-        with named("mask", self.blob):
-            height, width = decode(self.blob.read(), DecodeLimits()).shape[:2]
-        bits = self.draw((height, width))
-        return [number for number in range(1, self.count + 1) if class_mask(bits, number).any()]
+    @property
+    def number(self) -> int:
+        """The number of its class."""
 
 
 @dataclass(frozen=True)
@@ -172,9 +129,13 @@ class Layers:
     `size` (height, width) is what the annotation file says of the picture, None where it says nothing.
     """
 
-    parts: tuple[Annotation, ...]
+    parts: tuple[Part, ...]
     size: Size | None
     where: str
+
+    def numbers(self) -> list[int]:
+        """Return the class numbers of the parts."""
+        return sorted({part.number for part in self.parts} - {0})
 
     def draw(self, size: Size) -> Bits:
         """Return the class bits [H, W]; raises DatasetError where the picture has another size."""
@@ -183,12 +144,7 @@ class Layers:
         bits = np.zeros(size, np.uint16)
         for part in self.parts:
             bits |= part.draw(size)
-        return bits
-
-
-def marked(values: Pixels) -> Flags:
-    """Where a mask marks something: over half of white, or over 0 where it holds nothing so bright."""
-    return values > (127 if values.max(initial=0) > 127 else 0)
+        return ignored_alone(bits) if (bits & IGNORED).any() else bits
 
 
 def bits_where(flags: Flags, number: int) -> Bits:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.sample import Bits, Pixels
+from training.data.sample import Bits, Pixels, defects
 
 StrengthName = Literal["light", "standard", "strong"]
 
@@ -167,7 +167,7 @@ def _factor(rng: np.random.Generator, largest: float) -> float:
 
 def _random_defect_pixel(bits: Bits, rng: np.random.Generator) -> NDArray[np.int64] | None:
     """One pixel (x, y) that shows a defect, or None."""
-    marked = np.flatnonzero(bits != 0)  # of flags it is ten times faster than of numbers
+    marked = np.flatnonzero(defects(bits))  # of flags it is ten times faster than of numbers
     if not marked.size:
         return None
     row, column = divmod(int(marked[rng.integers(marked.size)]), bits.shape[1])

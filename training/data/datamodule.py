@@ -13,7 +13,7 @@ from app.inspection.inference.tiling import cut
 from training.config import ModelConfig, RunConfig
 from training.data.augment import Augmentation
 from training.data.pictures import GOOD, Picture, Pictures, Pixels
-from training.data.sample import Bits
+from training.data.sample import Bits, defects
 
 Batch = dict[str, torch.Tensor]
 
@@ -48,7 +48,7 @@ class TrainingTiles(Dataset[Batch]):
     def __getitem__(self, draw: int) -> Batch:
         picture = self._pictures[self._drawn[draw]]
         pixels, bits = self._augment(picture.pixels, _bits(picture), draw)
-        defective = bool(bits.any()) if picture.known else True
+        defective = bool(defects(bits).any()) if picture.known else True
         return _tensors(pixels, bits, picture.known, defective)
 
 

@@ -1,12 +1,17 @@
-"""What lies in the folders of a set: pictures and masks, and nothing else without being named."""
+"""What lies in the folders of a set: images and masks, and nothing else without being named."""
 
-from collections.abc import Collection, Iterable
+import os
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from training.data.sample import DatasetError, Published
+from training.data.sample import DatasetError, Faults, Published
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # JPEG would blur the edges of a mask
+MASK_ENDINGS = ("_mask", "-mask", ".mask", "_gt", "_label", "_seg")  # of a mask's stem, in any case
+UNREAD_SUFFIXES = (".webp", ".gif", ".heic", ".heif", ".avif", ".jp2", ".jfif", ".jxl", ".dng", ".raw")
 
 # How layouts call the part that their publishers put a picture in.
 PARTS: dict[str, Published] = {
@@ -17,11 +22,14 @@ PARTS: dict[str, Published] = {
     "validation": "validation",
     "test": "test",
 }
-_NO_DATA = ("readme", "license", "licence", "thumbs.db")  # what authors and operating systems add
+GOOD_FOLDERS = ("good", "ok", "normal")  # in any case; their images show no defect
+# What authors, operating systems, editors and network drives add.
+_NO_DATA = ("readme", "license", "licence", "thumbs.db", "desktop.ini")
+_NO_DATA_FOLDERS = ("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information")
 
 
 def listed(folder: Path) -> list[Path]:
-    """Return what a folder holds, by name, less hidden files, READMEs and licences.
+    """Return what a folder holds, by name, less what is no data: hidden files, READMEs, licences.
 
     Raises DatasetError where there is no such folder.
     """
@@ -30,25 +38,51 @@ def listed(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not _is_no_data(path))
 
 
+def walk(root: Path) -> Iterator[Path]:
+    """Yield all files below a folder in order, like `listed`; linked folders are entered, each once."""
+    entered: set[str] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        here = Path(folder)
+        folders[:] = sorted(name for name in folders if not _is_no_data(here / name))
+        yield from (here / name for name in sorted(files) if not _is_no_data(here / name))
+
+
+def same_name(name: str) -> str:
+    """A name in the form in which names are compared: macOS takes accents apart, other systems do not."""
+    return unicodedata.normalize("NFC", name)
+
+
 def is_picture(path: Path) -> bool:
     """Whether a path is a file named like a picture."""
     return path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
 
 
+def is_image_of_any_kind(path: Path) -> bool:
+    """Whether a path is named like an image, also of a format that is not read."""
+    return path.suffix.lower() in (*PICTURE_SUFFIXES, *UNREAD_SUFFIXES) and path.is_file()
+
+
 def pictures(folder: Path, suffixes: tuple[str, ...] = PICTURE_SUFFIXES) -> dict[str, Path]:
     """Return the pictures (or, by `suffixes`, masks) in a folder by their stems.
 
-    Raises DatasetError for a folder or file among them that is none, and for a stem that occurs twice.
+    Raises DatasetError for folders and files among them that are none, and for stems that occur twice.
     """
     found: dict[str, Path] = {}
+    faults = Faults()
     for path in listed(folder):
+        stem = same_name(path.stem)
         if path.suffix.lower() not in suffixes or not path.is_file():
-            raise DatasetError(
-                f"{path} has no place there; only {', '.join(suffixes)} files do: move it away"
-            )
-        if path.stem in found:
-            raise DatasetError(f"{path} and {found[path.stem].name} have the same stem; rename or remove one")
-        found[path.stem] = path
+            faults.add(f"{path} has no place there; {_fix(path, suffixes)}")
+        elif stem in found:
+            faults.add(f"{path} and {found[stem].name} have the same stem; rename or remove one")
+        else:
+            found[stem] = path
+    faults.refuse()
     return found
 
 
@@ -57,8 +91,49 @@ def masks(folder: Path) -> dict[str, Path]:
     return pictures(folder, MASK_SUFFIXES)
 
 
+class Matched(NamedTuple):
+    """Masks by the stems of their images, and those without an image."""
+
+    by_stem: dict[str, Path]
+    without_image: list[Path]
+
+
+def mask_of(images: Collection[str], drawn: Mapping[str, Path]) -> Matched:
+    """Match masks to the stems of images: by the same stem, or by one with an ending that tools add.
+
+    Raises DatasetError where an image has two.
+    """
+    matched = Matched({}, [])
+    for stem, mask in drawn.items():
+        owner = next((name for name in _owners(stem) if name in images), None)
+        if owner is None:
+            matched.without_image.append(mask)
+        elif owner in matched.by_stem:
+            raise DatasetError(f"{matched.by_stem[owner]} and {mask.name} are masks of one image; keep one")
+        else:
+            matched.by_stem[owner] = mask
+    return matched
+
+
+def _owners(stem: str) -> Iterator[str]:
+    """The stems of the images that a mask may belong to."""
+    yield stem
+    lower = stem.lower()
+    yield from (stem[: -len(ending)] for ending in MASK_ENDINGS if lower.endswith(ending))
+
+
+def folder_called(parent: Path, names: Collection[str]) -> Path | None:
+    """The folder that has one of these names, in any case; raises DatasetError where two have."""
+    if not parent.is_dir():
+        return None
+    found = sorted(path for path in parent.iterdir() if path.name.lower() in names and path.is_dir())
+    if len(found) > 1:
+        raise DatasetError(f"{found[0]} and {found[1].name} mean the same; move all images into one")
+    return found[0] if found else None
+
+
 def refuse_strays(found: Iterable[Path], used: Collection[Path], fix: str) -> None:
-    """Raise DatasetError for the first file that is not among those in use; `fix` says what it lacks."""
+    """Raise DatasetError for the files that are not among those in use; `fix` says what they lack."""
     strays = sorted(set(found) - set(used))
     if strays:
         more = f" ({len(strays)} such files)" if len(strays) > 1 else ""
@@ -66,16 +141,28 @@ def refuse_strays(found: Iterable[Path], used: Collection[Path], fix: str) -> No
 
 
 def refuse_others(folder: Path, known: Collection[str]) -> None:
-    """Raise DatasetError for a folder or a picture in `folder` whose name is not known to the layout."""
+    """Raise DatasetError for a folder or an image in `folder` whose name is not known to the layout."""
     for path in listed(folder):
-        if path.name not in known and (path.is_dir() or is_picture(path)):
+        if path.name not in known and (path.is_dir() or is_image_of_any_kind(path)):
             raise DatasetError(
                 f"{path} has no place in this layout; known are {', '.join(known)}: move it away"
             )
 
 
+def _fix(path: Path, suffixes: tuple[str, ...]) -> str:
+    """What to do about a file whose kind is not read."""
+    suffix = path.suffix.lower()
+    what = f"only {', '.join(suffixes)} files do"
+    if suffix in UNREAD_SUFFIXES:
+        return f"{what}: convert it to PNG"
+    if suffix in PICTURE_SUFFIXES and path.is_file():  # a JPEG among masks
+        return f"{what}: JPEG changes the values of a mask, so export it anew as PNG"
+    return f"{what}: move it away"
+
+
 def _is_no_data(path: Path) -> bool:
     """Whether a path is hidden, or a text about the set; a picture or folder called so is data."""
-    if path.name.startswith("."):
+    name = path.name.lower()
+    if name.startswith(".") or name in _NO_DATA_FOLDERS:
         return True
-    return path.name.lower().startswith(_NO_DATA) and path.is_file() and not is_picture(path)
+    return name.startswith(_NO_DATA) and path.is_file() and not is_picture(path)

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from app.inspection.decoding.decode import DecodeLimits, decode
 from app.inspection.errors import ImageError
-from training.data.annotations import Points, bits_where, marked, refuse_outside
+from training.data.annotations import Points, bits_where, refuse_outside
 from training.data.sample import Bits, DatasetError, Size
 
 LINE_WIDTH_PX = 10
@@ -60,8 +60,10 @@ class Patch:
                 f"{self.where}: its mask of {values.shape[1]} x {values.shape[0]} px does not fill the box "
                 f"{left}, {top} to {right}, {bottom} in a picture of {size[1]} x {size[0]} px"
             )
+        if len(np.unique(values[values > 0])) > 1:
+            raise DatasetError(f"{self.where}: its mask holds more than 0 and one other value; draw it again")
         bits = np.zeros(size, np.uint16)
-        bits[top : bottom + 1, left : right + 1] = bits_where(marked(values), self.number)
+        bits[top : bottom + 1, left : right + 1] = bits_where(values > 0, self.number)
         return bits
 
 
@@ -70,6 +72,10 @@ def _polygon(canvas: ImageDraw.ImageDraw, points: Points) -> None:
 
 
 def _rectangle(canvas: ImageDraw.ImageDraw, points: Points) -> None:
+    """Draw two opposite corners; X-AnyLabeling writes all four, which may be turned."""
+    if len(points) > 2:
+        _polygon(canvas, points)
+        return
     (left, right), (top, bottom) = (sorted(values) for values in zip(*points, strict=True))
     canvas.rectangle((left, top, right, bottom), outline=1, fill=1)
 
@@ -101,7 +107,9 @@ class _Kind(NamedTuple):
 
 KINDS = {
     "polygon": _Kind(3, math.inf, _polygon),
-    "rectangle": _Kind(2, 2, _rectangle),
+    "rectangle": _Kind(2, 4, _rectangle),
+    "oriented_rectangle": _Kind(4, 4, _polygon),
+    "rotation": _Kind(4, 4, _polygon),
     "circle": _Kind(2, 2, _circle),
     "line": _Kind(2, 2, _line),
     "linestrip": _Kind(2, math.inf, _line),

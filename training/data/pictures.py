@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from training.config import GeneratedConfig, ModelConfig
 from training.data.generators import Generator
-from training.data.sample import MAX_CLASSES, Bits, Sample, Size, class_bit, class_mask
+from training.data.sample import IGNORED_NUMBER, MAX_CLASSES, Bits, Sample, Size, class_bit, class_mask
 
 Pixels = NDArray[np.uint8]
 
@@ -25,7 +25,7 @@ KEPT_SHARE = 0.45  # of the highest coverage nearby: at 0.5 thin oblique lines b
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded sample at the trained pixel scale; `bits` is None where no pixel is marked."""
+    """A decoded sample at the trained pixel scale; `bits` is None where no pixel is marked or ignored."""
 
     pixels: Pixels
     bits: Bits | None
@@ -137,7 +137,7 @@ def _shown(picture: Picture) -> list[int]:
 def _decoded(sample: Sample) -> Picture:
     pixels = sample.pixels()
     bits = sample.class_bits((pixels.shape[0], pixels.shape[1]))
-    return Picture(pixels, bits if sample.defective else None, sample.defective)
+    return Picture(pixels, bits if sample.defective or sample.ignores else None, sample.defective)
 
 
 def _scaled(picture: Picture, pixel_scale: float) -> Picture:
@@ -163,7 +163,7 @@ def resize_bits(bits: Bits, size: Size) -> Bits:
         return np.asarray(cv2.resize(bits, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint16)
     resized = np.zeros(size, np.uint16)
     shown = int(np.bitwise_or.reduce(bits, axis=None))
-    for number in range(1, MAX_CLASSES + 1):
+    for number in range(1, IGNORED_NUMBER + 1):
         if shown & int(class_bit(number)):
             resized[_smaller(class_mask(bits, number), size)] |= class_bit(number)
     return resized

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from training.data.classes import AS_WRITTEN
+from training.data.foreign import foreign_format
 from training.data.layouts.coco import is_coco, read_coco
 from training.data.layouts.crack500 import is_crack500, read_crack500
 from training.data.layouts.dagm import is_dagm, read_dagm
@@ -21,7 +23,9 @@ from training.data.layouts.neu_seg import is_neu_seg, read_neu_seg
 from training.data.layouts.pairs import is_pairs, read_pairs
 from training.data.layouts.severstal import is_severstal, read_severstal
 from training.data.layouts.shards import is_shards, read_shards
+from training.data.listing import is_image_of_any_kind, walk
 from training.data.sample import Dataset, DatasetError
+from training.labels import LabelsConfig
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Layout:
 
     looks: str
     fits: Callable[[Path], bool]
-    read: Callable[[Path], Dataset]
+    read: Callable[[Path, LabelsConfig], Dataset]
 
 
 LAYOUTS = {
@@ -50,19 +54,27 @@ LAYOUTS = {
 }
 
 
-def read_dataset(root: Path, layout: str | None = None, unlabelled: bool = False) -> Dataset:
+_UNMISTAKABLE = {"coco", "labelme", "shards", "magnetic-tile"}  # whatever else lies beside their files
+
+
+def read_dataset(
+    root: Path, layout: str | None = None, unlabelled: bool = False, labels: LabelsConfig = AS_WRITTEN
+) -> Dataset:
     """Read a folder in the layout of that name, or in the one it shows where None.
 
-    `unlabelled` leaves in, for the audit, pictures whose label cannot be told. Raises DatasetError where the
-    folder has no known layout or several, the reader refuses it, or else where a label cannot be told.
+    `unlabelled` leaves in, for the audit, pictures whose label cannot be told. `labels` says what the files
+    do not say themselves. Raises DatasetError where the folder has no known layout or several, the reader
+    refuses it, or else where a label cannot be told.
     """
     if not root.is_dir():
         raise DatasetError(f"{root} is no folder; give the root folder of a data set")
+    if ".." in root.parts:
+        root = root.resolve()
     if layout is None:
         layout = _detect(root)
     elif layout not in LAYOUTS:
         raise DatasetError(f"{layout} is no known layout; use one of {', '.join(LAYOUTS)}")
-    dataset = LAYOUTS[layout].read(root)
+    dataset = LAYOUTS[layout].read(root, labels)
     wrong = [sample.unlabelled for sample in dataset.samples if sample.unlabelled is not None]
     if wrong and not unlabelled:
         raise DatasetError(
@@ -74,9 +86,17 @@ def read_dataset(root: Path, layout: str | None = None, unlabelled: bool = False
 
 def _detect(root: Path) -> str:
     fitting = [name for name, layout in LAYOUTS.items() if layout.fits(root)]
+    if not _UNMISTAKABLE & set(fitting) and (foreign := foreign_format(root)):
+        raise DatasetError(f"{root} {foreign}")
+    if "folder" in fitting and {"coco", "labelme"} & set(
+        fitting
+    ):  # folders beside annotations: of good images
+        fitting.remove("folder")
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         raise DatasetError(f"{root} looks like {' and '.join(fitting)}; name its layout")
+    if not any(is_image_of_any_kind(path) for path in walk(root)):
+        raise DatasetError(f"{root} has no known layout: it holds no images")
     known = "; ".join(f"{name}: {layout.looks}" for name, layout in LAYOUTS.items())
     raise DatasetError(f"{root} has no known layout; known are {known}")

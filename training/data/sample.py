@@ -18,11 +18,16 @@ from app.inspection.errors import ImageError
 from app.inspection.types import Name
 
 Pixels = NDArray[np.uint8]
-Bits = NDArray[np.uint16]  # class bits: bit k - 1 is set where a pixel shows class k; classes may overlap
+# Class bits: bit k - 1 is set where a pixel shows class k, bit 15 where it counts nowhere. Classes overlap.
+Bits = NDArray[np.uint16]
+Flags = NDArray[np.bool_]
 Size = tuple[int, int]  # height, width in pixels
 Published = Literal["train", "validation", "test"]
 
-MAX_CLASSES = 16  # as many as class bits have room for
+MAX_CLASSES = 15  # as many as class bits have room for
+IGNORED_NUMBER = MAX_CLASSES + 1  # stands for pixels that count in no loss and no figure
+IGNORED = np.uint16(1 << MAX_CLASSES)  # their bit
+DEFECTS = np.uint16(IGNORED - 1)  # the bits of all classes
 _BIT_OF_NUMBER = np.array([0, *(1 << k for k in range(MAX_CLASSES))], np.uint16)
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 # Good pictures are called so, and the files of golden samples: NAME.png with NAME.mask.png, good-2.png.
@@ -31,6 +36,34 @@ _TAKEN = re.compile(r"good(-\d+)?|.*\.mask", re.IGNORECASE)
 
 class DatasetError(ValueError):
     """A data set does not have the layout its reader expects; the message names the file and the fix."""
+
+
+class Faults:
+    """Collects what is wrong with a set, so that its user hears of everything at once."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._found: list[str] = []
+
+    def add(self, fault: str) -> None:
+        """Note one fault."""
+        if fault not in self._found:
+            self._found.append(fault)
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        """Note the DatasetError of the block instead of raising it."""
+        try:
+            yield
+        except DatasetError as error:
+            self.add(str(error))
+
+    def refuse(self) -> None:
+        """Raise DatasetError with everything noted, if anything was."""
+        if len(self._found) > 1:
+            raise DatasetError("\n".join([f"the set has {len(self._found)} faults:", *self._found]))
+        if self._found:
+            raise DatasetError(self._found[0])
 
 
 @dataclass(frozen=True)
@@ -91,7 +124,8 @@ class Sample:
     a class name, several joined by commas, or `good`. `annotation` is None where the set marks no pixels; of
     a good picture it is there for the audit alone. `split` is the part the set's publishers put it in, if
     any. `unlabelled` says why nobody can tell the label, where the mask that would tell it cannot be read;
-    such a picture counts as defective, and only the audit is given it.
+    such a picture counts as defective, and only the audit is given it. `ignores` says that the annotation
+    holds pixels that count nowhere.
     """
 
     name: str
@@ -103,17 +137,18 @@ class Sample:
     annotation: Annotation | None = None
     split: Published | None = None
     unlabelled: str | None = None
+    ignores: bool = False
 
     def pixels(self) -> Pixels:
         """Return the picture as grey uint8 [H, W]; raises DatasetError if it does not decode."""
         return _grey(self.image, self.name)
 
     def class_bits(self, size: Size) -> Bits | None:
-        """Return the class bits [H, W], none set of a good picture; None where a defect's pixels are unknown.
+        """Return the class bits [H, W], of a good picture IGNORED at most; None where no defect is marked.
 
         `size` is the picture's (height, width). Raises DatasetError where the annotation does not fit it.
         """
-        if not self.defective:
+        if not self.defective and not self.ignores:
             return np.zeros(size, np.uint16)
         if self.annotation is None:
             return None
@@ -121,29 +156,38 @@ class Sample:
             bits = self.annotation.draw(size)
         except DatasetError as error:
             raise DatasetError(f"{self.name}: {error}") from error
-        return bits if bits.any() else None
+        if not self.defective:
+            return bits & IGNORED
+        return bits if defects(bits).any() else None
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a reader found: the defect classes in the order of their numbers, 1 first, and the pictures."""
+    """What a reader found: the defect classes in the order of their numbers, 1 first, and the pictures.
+
+    `notes` say what a reader decided that its user may not expect.
+    """
 
     classes: tuple[str, ...]
     samples: Sequence[Sample]
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse more classes than class bits can hold, and names that no bundle can hold."""
-        if not 1 <= len(self.classes) <= MAX_CLASSES:
+        if not self.classes:
+            raise DatasetError("the set has no defect class: it holds good images only; add defective ones")
+        if len(self.classes) > MAX_CLASSES:
             raise DatasetError(
-                f"the set has {len(self.classes)} defect classes; 1 to {MAX_CLASSES} can be trained together"
+                f"the set has {len(self.classes)} defect classes; at most {MAX_CLASSES} can be trained "
+                "together: merge some in the configuration, labels: classes"
             )
         if wrong := wrong_name(self.classes):
             raise DatasetError(wrong)
 
 
 def class_bit(number: int) -> np.uint16:
-    """The bit of the class with this number (1, 2, ...)."""
-    return np.uint16(1 << (number - 1))
+    """The bit of the class with this number (1, 2, ...), or of IGNORED_NUMBER; none for 0."""
+    return np.uint16(1 << number >> 1)
 
 
 def bits_of(numbers: Pixels) -> Bits:
@@ -156,20 +200,40 @@ def bits_of(numbers: Pixels) -> Bits:
     return _BIT_OF_NUMBER[numbers]
 
 
-def class_mask(bits: Bits, number: int) -> NDArray[np.bool_]:
+def class_mask(bits: Bits, number: int) -> Flags:
     """Where the class with this number is, bool [H, W]."""
     return (bits & class_bit(number)) > 0
+
+
+def defects(bits: Bits) -> Flags:
+    """Where any class is, bool [H, W]."""
+    return (bits & DEFECTS) > 0
+
+
+def counted(bits: Bits) -> Flags:
+    """Where pixels count, bool [H, W]: all but the ignored ones."""
+    return np.asarray((bits & IGNORED) == 0)
+
+
+def ignored_alone(bits: Bits) -> Bits:
+    """The same class bits, where ignored pixels show no class."""
+    return np.where(counted(bits), bits, IGNORED)
 
 
 def read_mask(blob: Blob, size: Size) -> Pixels:
     """Read a mask as grey uint8 [H, W]; raises DatasetError where it does not decode or has another size."""
     values = _grey(blob, "mask")
-    if values.shape != size:
+    check_size(blob, values.shape, size)
+    return values
+
+
+def check_size(mask: Blob, shape: tuple[int, ...], size: Size) -> None:
+    """Raise DatasetError unless a mask is as large as its image."""
+    if shape != size:
         raise DatasetError(
-            f"its mask ({blob.path}) is {values.shape[1]} x {values.shape[0]} px; "
+            f"its mask ({mask.path}) is {shape[1]} x {shape[0]} px; "
             f"it must be as large as its picture, {size[1]} x {size[0]} px"
         )
-    return values
 
 
 @contextmanager
@@ -184,7 +248,11 @@ def named(name: str, blob: Blob) -> Iterator[None]:
 def _grey(blob: Blob, name: str) -> Pixels:
     """Decode as the service does: another decoder would fill what a cut file lacks with grey, silently."""
     with named(name, blob):
-        pixels = decode(blob.read(), DecodeLimits())
+        return grey(decode(blob.read(), DecodeLimits()))
+
+
+def grey(pixels: Pixels) -> Pixels:
+    """Decoded pixels, grey [H, W] or RGB [H, W, 3], as the network is given them: grey."""
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8) if pixels.ndim == 3 else pixels
 
 
@@ -198,7 +266,8 @@ def wrong_name(names: Sequence[str]) -> str | None:
         if not _is_spelled_well(name):
             return (
                 f"'{name}' cannot name a defect class: at most 64 letters without accents, digits, '.', '_' "
-                f"and '-' can, a letter or digit first; call it '{_spelled_well(name)}'"
+                f"and '-' can, a letter or digit first; call it '{_spelled_well(name)}', or rename it in the "
+                f"configuration, labels: classes: {{'{name}': {_spelled_well(name)}}}"
             )
         if _TAKEN.fullmatch(name):
             return f"'{name}' cannot name a defect class: golden samples are called so; call it otherwise"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from app.inspection.inspector import Inspector
 from app.inspection.results import Seen
-from training.data.sample import Dataset, Pixels, Sample
+from training.data.sample import DEFECTS, Dataset, Pixels, Sample
 from training.evaluation.judged import Judged, inspect_with_prediction
 
 WORST = 12  # pictures a gallery
@@ -54,7 +54,8 @@ def _show(inspector: Inspector, sample: Sample, judged: Judged) -> Shown:
         f"{judged.name}: {judged.picture_class}, verdict {judged.verdict}, p {judged.image_probability:.2f}"
     )
     dice = "" if judged.dice is None else f", Dice {judged.dice:.2f}"
-    return Shown(overlay(seen, sample.class_bits(seen.inspection.label_map.shape)), caption + dice)
+    bits = sample.class_bits(seen.inspection.label_map.shape)
+    return Shown(overlay(seen, None if bits is None else bits & DEFECTS), caption + dice)
 
 
 def overlay(seen: Seen, bits: NDArray[np.uint16] | None) -> Pixels:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from app.inspection.inspector import Inspector
 from app.inspection.mask_metrics import dice
-from app.inspection.results import EstimatedDice, Inspection, Seen, Verdict
-from training.data.sample import Bits, Sample, class_mask, named
+from app.inspection.results import EstimatedDice, Seen, Verdict
+from training.data.sample import Bits, Sample, class_mask, counted, defects, named
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,10 @@ def judge(sample: Sample, seen: Seen, bits: Bits | None, classes: Sequence[str])
     """
     inspection = seen.inspection
     grey = cv2.cvtColor(seen.pixels, cv2.COLOR_RGB2GRAY) if seen.pixels.ndim == 3 else seen.pixels
-    masks = {} if bits is None else _class_masks(inspection, bits, classes)
-    defect_px = 0 if bits is None else int(np.count_nonzero(bits))
+    label_map = inspection.label_map if bits is None else np.where(counted(bits), inspection.label_map, 0)
+    marked = None if bits is None else defects(bits) & counted(bits)
+    masks = {} if bits is None else _class_masks(inspection.classes, label_map, bits, classes)
+    defect_px = 0 if marked is None else int(np.count_nonzero(marked))
     return Judged(
         name=sample.name,
         group=sample.group,
@@ -92,7 +94,7 @@ def judge(sample: Sample, seen: Seen, bits: Bits | None, classes: Sequence[str])
         defective=sample.defective,
         verdict=inspection.verdict,
         image_probability=inspection.image_probability,
-        dice=dice(inspection.label_map > 0, bits > 0) if bits is not None and defect_px else None,
+        dice=dice(label_map > 0, marked) if marked is not None and defect_px else None,
         class_dice={name: dice(*pair) for name, pair in masks.items() if pair[1].any()},
         defect_px=defect_px,
         estimated_dice=inspection.estimated_dice.any_defect,
@@ -102,18 +104,18 @@ def judge(sample: Sample, seen: Seen, bits: Bits | None, classes: Sequence[str])
         width=grey.shape[1],
         brightness=round(float(grey.mean()), 2),
         sharpness=round(float(cv2.Laplacian(grey, cv2.CV_16S).var()), 2),
-        overlap=None if bits is None else _overlap(inspection.label_map > 0, bits > 0),
+        overlap=None if marked is None else _overlap(label_map > 0, marked),
         class_overlap={name: _overlap(*pair) for name, pair in masks.items()},
     )
 
 
 def _class_masks(
-    inspection: Inspection, bits: Bits, classes: Sequence[str]
+    called: Sequence[str], label_map: NDArray[np.uint8], bits: Bits, classes: Sequence[str]
 ) -> dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
     """What is called and what is marked as each class that both know; the label map has one class a pixel."""
-    numbers = {name: number for number, name in enumerate(inspection.classes, start=1)}
+    numbers = {name: number for number, name in enumerate(called, start=1)}
     return {
-        name: (inspection.label_map == numbers[name], class_mask(bits, number))
+        name: (label_map == numbers[name], class_mask(bits, number))
         for number, name in enumerate(classes, start=1)
         if name in numbers
     }

@@ -16,7 +16,7 @@ from app.inspection.inference.tiling import plan_tiles
 from app.inspection.inspector import Inspector
 from app.inspection.mask_metrics import dice, label_iou
 from app.inspection.results import Seen
-from training.data.sample import Bits, Sample
+from training.data.sample import Bits, Sample, counted, defects
 from training.evaluation.figures import mean
 from training.evaluation.judged import inspect_with_prediction
 from training.sessions import inspector_of
@@ -77,7 +77,8 @@ class Agreement:
         self.image_difference = max(self.image_difference, off)
         self.ious.append(label_iou(found.label_map, torch_found.label_map))
         if sample.defective and bits is not None:
-            self.dice.append(dice(found.label_map > 0, bits > 0))
+            keep = counted(bits)
+            self.dice.append(dice((found.label_map > 0) & keep, defects(bits) & keep))
         if found.verdict != torch_found.verdict:
             self.flipped.append(sample.name)
         if sample.defective and found.verdict == "pass" != torch_found.verdict:

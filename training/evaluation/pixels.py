@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.sample import Bits, Pixels
+from training.data.sample import Bits, Pixels, counted, defects
 from training.statistics import Figures, reliability
 
 AUPRO_LIMIT = 0.3  # the false-positive rate up to which Bergmann et al. integrate
@@ -27,8 +27,8 @@ class PixelLevels:
 
     def add(self, probability: Pixels, bits: Bits) -> None:
         """Count one picture: levels uint8 [K, H, W], class bits [H, W]."""
-        levels, marked = probability.max(axis=0), bits > 0
-        everywhere = _count(levels)
+        levels, marked = probability.max(axis=0), defects(bits) & counted(bits)
+        everywhere = _count(levels[counted(bits)])
         self.pictures += 1
         if not marked.any():
             self.good += everywhere

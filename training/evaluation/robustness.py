@@ -7,7 +7,7 @@ import numpy as np
 
 from app.inspection.decoding.decode import decode
 from app.inspection.inspector import Inspector
-from training.data.sample import Bits, Dataset, Pixels, Sample, named
+from training.data.sample import Bits, Dataset, Pixels, Sample, defects, named
 from training.evaluation.changes import CHANGES, Change
 from training.evaluation.dataset import evaluate_dataset
 from training.evaluation.figures import mean, picture_rates
@@ -82,7 +82,7 @@ def _judged(
 
 
 def _lost(sample: Sample, bits: Bits | None) -> bool:
-    return sample.defective and bits is not None and not bits.any()
+    return sample.defective and bits is not None and not defects(bits).any()
 
 
 def _encoded(pixels: Pixels) -> bytes:

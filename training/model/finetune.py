@@ -30,7 +30,7 @@ from training.config import ConfigError, FitConfig, RunConfig
 from training.data.datamodule import Batch, SurfaceDataModule
 from training.files import write_text, written_whole
 from training.model.cpu_speed import computed_precision, depthwise_in_float32, keep_freed_memory
-from training.model.losses import segmentation_loss
+from training.model.losses import class_targets, counted_pixels, segmentation_loss
 from training.model.segmenter import Segmenter, image_probability
 from training.model.strategies import TrainingPlan
 
@@ -71,8 +71,10 @@ class FineTuning(L.LightningModule):
     def validation_step(self, batch: Batch, _: int) -> None:
         """Keep what the pictures need; a picture may span several batches."""
         mask_logits, image_logits = self.segmenter(batch["pixels"])
-        predicted = (mask_logits > 0).any(dim=1).cpu().numpy()
-        reference = (batch["class_bits"] > 0).cpu().numpy()
+        counted = counted_pixels(batch["class_bits"]).squeeze(1) > 0
+        predicted = ((mask_logits > 0).any(dim=1) & counted).cpu().numpy()
+        marked = class_targets(batch["class_bits"], mask_logits.shape[1]).any(dim=1)
+        reference = (marked & counted).cpu().numpy()
         scores = image_probability(mask_logits.float(), image_logits.float()).cpu().tolist()
         for row, number in enumerate(batch["picture"].tolist()):
             defective, known = bool(batch["defective"][row]), bool(batch["mask_known"][row])

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from training.config import LossConfig
+from training.data.sample import IGNORED
 from training.model.segmenter import image_probability
 
 REACH_PX = 16  # boundary loss: all that is further away counts alike
@@ -27,29 +28,34 @@ def segmentation_loss(
 
     mask_logits float [n, classes, h, w] and image_logits float [n] of any precision. The batch holds
     class_bits int32 [n, h, w] (bit k - 1 is class k), mask_known bool [n] and defective float [n]. Pictures
-    without a known mask train the head only. The regions' part is the mean of two, each taken for each
-    defective picture: of every class that it shows, so that no large region drowns thin cracks and small
-    pits, and of any defect, so that no class spreads where it is not.
+    without a known mask train the head only. Ignored pixels count in no part, nor for the head does a picture
+    that shows no defect elsewhere: its label may be theirs. The regions' part is the mean of two, each taken
+    for each defective picture: of every class that it shows, so that no large region drowns thin cracks and
+    small pits, and of any defect, so that no class spreads where it is not.
     """
     config = config or LossConfig()
     mask_logits, image_logits = mask_logits.float(), image_logits.float()
     target = class_targets(batch["class_bits"], mask_logits.shape[1])
-    known = batch["mask_known"].float()
+    known, counted = batch["mask_known"].float(), counted_pixels(batch["class_bits"])
+    target = target * counted
     present = (target.amax(dim=(2, 3)) > 0) * known.unsqueeze(1)
+    pixel = _mean_over(_pixel_loss(mask_logits, target, config), counted, dim=(1, 2, 3))
+    told = torch.maximum(batch["defective"], counted.amin(dim=(1, 2, 3)))
+    labels = batch["defective"].lerp(torch.full_like(known, 0.5), 2 * config.head_smoothing)
+    image = F.binary_cross_entropy_with_logits(image_logits, labels, weight=told)
     parts = {
-        "pixel": (_pixel_loss(mask_logits, target, config) * known).sum() / known.sum().clamp(min=1),
-        "dice": _region_loss(mask_logits, target, present, config),
-        "image": F.binary_cross_entropy_with_logits(
-            image_logits, batch["defective"].lerp(torch.full_like(known, 0.5), 2 * config.head_smoothing)
-        ),
+        "pixel": (pixel * known).sum() / known.sum().clamp(min=1),
+        "dice": _region_loss(mask_logits, target, counted, present, config),
+        "image": image / told.mean().clamp(min=1e-6),
     }
     total = parts["pixel"] + parts["dice"] + image_weight * parts["image"]
     if config.kind == "boundary":
-        parts["boundary"] = _boundary_loss(mask_logits.sigmoid(), target, present)
+        parts["boundary"] = _boundary_loss(mask_logits.sigmoid() * counted, target, present)
         total = total + config.boundary_weight * parts["boundary"]
     if config.agreement:
         # twice from the mean of head and strongest spot is from the one to the other
-        gap = 2 * (image_logits.sigmoid() - image_probability(mask_logits, image_logits))
+        seen = mask_logits.masked_fill(counted == 0, mask_logits.min().detach())
+        gap = 2 * (image_logits.sigmoid() - image_probability(seen, image_logits))
         parts["agreement"] = (gap.square() * known).sum() / known.sum().clamp(min=1)
         total = total + config.agreement * parts["agreement"]
     return parts | {"total": total}
@@ -61,6 +67,16 @@ def class_targets(class_bits: torch.Tensor, classes: int) -> torch.Tensor:
     return ((class_bits.unsqueeze(1) >> shifts.view(1, -1, 1, 1)) & 1).float()
 
 
+def counted_pixels(class_bits: torch.Tensor) -> torch.Tensor:
+    """1 where pixels count, 0 where they are ignored: class bits, int32 [n, h, w], to float [n, 1, h, w]."""
+    return ((class_bits & int(IGNORED)) == 0).float().unsqueeze(1)
+
+
+def _mean_over(loss: torch.Tensor, counted: torch.Tensor, dim: tuple[int, ...]) -> torch.Tensor:
+    """The mean of what counts, 0 where nothing does; where all does, to the bit the plain mean."""
+    return (loss * counted).mean(dim) / counted.mean(dim).clamp(min=1e-6)
+
+
 def softplus(logits: torch.Tensor) -> torch.Tensor:
     """log(1 + exp(x)), float32; on a CPU six times as fast as torch's, whose log1p is not vectorised.
 
@@ -70,23 +86,27 @@ def softplus(logits: torch.Tensor) -> torch.Tensor:
 
 
 def _pixel_loss(logits: torch.Tensor, target: torch.Tensor, config: LossConfig) -> torch.Tensor:
-    """Cross-entropy or focal loss, float [n]. Source: Lin et al., Focal Loss, 2017."""
+    """Cross-entropy or focal loss, float [n, k, h, w]. Source: Lin et al., Focal Loss, 2017."""
     loss = softplus(logits) - logits * target  # binary cross-entropy with logits
     if config.kind == "focal":
         missed = (logits * (1 - 2 * target)).sigmoid()  # the probability given to the wrong answer
         balance = 1 - config.focal_alpha + (2 * config.focal_alpha - 1) * target
         loss = balance * missed**config.focal_gamma * loss
-    return loss.mean(dim=(1, 2, 3))
+    return loss
 
 
 def _region_loss(
-    logits: torch.Tensor, target: torch.Tensor, present: torch.Tensor, config: LossConfig
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    counted: torch.Tensor,
+    present: torch.Tensor,
+    config: LossConfig,
 ) -> torch.Tensor:
     """The mean of the loss by class and the loss of any defect, a scalar."""
     # 1 - the product of 1 - p over the classes, without the product's gradient, which waits for the GPU
-    any_probability = 1 - (-softplus(logits).sum(dim=1, keepdim=True)).exp()
+    any_probability = (1 - (-softplus(logits).sum(dim=1, keepdim=True)).exp()) * counted
     any_target, any_present = target.amax(dim=1, keepdim=True), present.amax(dim=1, keepdim=True)
-    of_class = _mean_tversky_loss(logits.sigmoid(), target, present, config)
+    of_class = _mean_tversky_loss(logits.sigmoid() * counted, target, present, config)
     return (of_class + _mean_tversky_loss(any_probability, any_target, any_present, config)) / 2
 
 

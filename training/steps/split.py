@@ -33,7 +33,7 @@ class SplitRun(Run):
 
 def read_data(run: Run) -> Dataset:
     """Read the data set of a run, with the classes that it generates."""
-    found = read_dataset(run.data, run.config.layout)
+    found = read_dataset(run.data, run.config.layout, labels=run.config.labels)
     return replace(found, classes=classes_with_generated(found.classes, run.config.generated))
 
 
@@ -84,12 +84,14 @@ def generated_pictures(run: Run, classes: tuple[str, ...], pixel_scale: float) -
 
 
 def check_set(config: RunConfig, dataset: Dataset, splits: Splits) -> None:
-    """Refuse what the steps after the fit would refuse, and tell how many pictures no split has.
+    """Refuse what the steps after the fit would refuse; print notes, and how many images no split has.
 
     This decodes the pictures that those steps judge. Raises ConfigError for a severity of no class;
     DatasetError for a picture that the service would refuse, such as one below the least side, for a mask
     that does not fit, and for a calibration split without any mask.
     """
+    for note in dataset.notes:
+        print(f"note: {note}", flush=True)
     unknown = sorted(set(config.severity) - set(dataset.classes))
     if unknown:
         raise ConfigError(f"severity names {unknown[0]}; the classes are {', '.join(dataset.classes)}")

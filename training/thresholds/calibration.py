@@ -99,11 +99,14 @@ def count_levels(
         probability, bits = each.probability, each.bits
         if bits is None:
             continue
+        keep = each.counted if each.label.ignores else np.True_
         outputs = [(probability.max(axis=0), bits > 0)]
         outputs += [(probability[k], class_mask(bits, k + 1)) for k in range(classes)]
         for output, (levels, marked) in enumerate(outputs, start=1):
             for kind in (False, True):
-                counts[output, int(kind), place] += np.bincount(levels[marked == kind], minlength=LEVELS)
+                counts[output, int(kind), place] += np.bincount(
+                    levels[keep & (marked == kind)], minlength=LEVELS
+                )
     image, any_defect, *by_class = (LevelCounts(positive, negative) for negative, positive in counts)
     return image, any_defect, tuple(by_class)
 

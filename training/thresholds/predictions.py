@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from app.inspection.decoding.decode import DecodeLimits, decode
 from app.inspection.inspector import Inspector
 from app.inspection.results import TileProbability
-from training.data.sample import Bits, Sample, Size, named
+from training.data.sample import DEFECTS, Bits, Flags, Sample, Size, counted, named
 from training.files import written_whole
 
 
@@ -31,6 +31,10 @@ class Labelled(Protocol):
     @property
     def defective(self) -> bool:
         """Whether the label says so."""
+
+    @property
+    def ignores(self) -> bool:
+        """Whether the reference has pixels that count nowhere."""
 
     def class_bits(self, size: Size) -> Bits | None:
         """The reference's class bits, uint16 [H, W]; None where defects are unmarked."""
@@ -66,8 +70,9 @@ class Scored:
 
     @property
     def probability(self) -> NDArray[np.uint8]:
-        """The probability maps, one for each class, uint8 [K, H, W]."""
-        return _read_planes(self.planes) if isinstance(self.planes, Path) else self.planes
+        """The probability maps, one for each class, uint8 [K, H, W]; 0 where pixels are ignored."""
+        planes = _read_planes(self.planes) if isinstance(self.planes, Path) else self.planes
+        return planes * self._counted(planes) if self.label.ignores else planes
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
@@ -76,9 +81,20 @@ class Scored:
 
     @property
     def bits(self) -> Bits | None:
-        """The reference's class bits."""
+        """The reference's class bits, none where pixels are ignored."""
         height, width = self.probability.shape[1:]
-        return self.label.class_bits((height, width))
+        bits = self.label.class_bits((height, width))
+        return None if bits is None else bits & DEFECTS
+
+    @property
+    def counted(self) -> Flags:
+        """Where pixels count, bool [H, W]."""
+        return self._counted(_read_planes(self.planes) if isinstance(self.planes, Path) else self.planes)
+
+    def _counted(self, planes: NDArray[np.uint8]) -> Flags:
+        height, width = planes.shape[1:]
+        bits = self.label.class_bits((height, width)) if self.label.ignores else None
+        return np.ones((height, width), bool) if bits is None else counted(bits)
 
 
 def score(inspector: Inspector, samples: Iterable[Sample], folder: Path | None = None) -> list[Scored]:

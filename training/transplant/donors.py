@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.pictures import resize_bits
-from training.data.sample import MAX_CLASSES, Bits, Pixels, Size, class_mask
+from training.data.sample import MAX_CLASSES, Bits, Pixels, Size, class_mask, counted, defects
 
 Flags = NDArray[np.bool_]
 
@@ -127,7 +127,7 @@ def shown_classes(bits: Bits) -> list[int]:
 
 def regions(bits: Bits) -> Iterator[Flags]:
     """Yield where each defect is, bool [H, W]; regions closer than JOINED_PX are one, specks are left out."""
-    marked = bits > 0
+    marked = defects(bits) & counted(bits)
     count, labels = cv2.connectedComponents(_joined(marked))
     for number in range(1, count):
         region = (labels == number) & marked

@@ -104,7 +104,7 @@ def transplanted_pictures(
     `pictures` are the `samples` of that split, loaded at the trained pixel scale; the transplants have the
     same scale. Raises DatasetError where there is nothing to make them from.
     """
-    good = [picture.pixels for picture in pictures if not picture.defective]
+    good = [picture.pixels for picture in pictures if not picture.defective and picture.bits is None]
     defective = [
         Marked(picture.pixels, picture.bits, sample.group)
         for sample, picture in zip(samples, pictures, strict=True)

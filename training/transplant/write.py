@@ -19,7 +19,7 @@ def load_parts(samples: Sequence[Sample]) -> tuple[list[Pixels], list[Marked]]:
         pixels = sample.pixels()
         bits = sample.class_bits((pixels.shape[0], pixels.shape[1])) if sample.defective else None
         if not sample.defective:
-            good.append(pixels)
+            good += [] if sample.ignores else [pixels]
         elif bits is not None:
             defective.append(Marked(pixels, bits, sample.group))
     return good, defective

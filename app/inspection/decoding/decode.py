@@ -20,7 +20,7 @@ from app.inspection.errors import (
     ReferenceMaskUnreadable,
 )
 
-WHITE, MIDDLE_GREY = 255, 127  # of a reference mask without classes
+WHITE = 255  # of a reference mask without classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +59,12 @@ def decode_reference_mask(
 ) -> tuple[NDArray[np.uint8], bool]:
     """Decode a reference mask to (label map uint8 [H, W], whether it tells classes apart).
 
-    Values 0..n_classes are class ids (of a palette picture: its indices). A grey mask that holds 255 marks
-    defects without a class, wherever it is above 127: its label map holds 0 and 1. `shape` is the
-    picture's (H, W). Raises a ReferenceMaskError.
+    Values 0..n_classes are class ids (of a palette image: its indices). A mask of 0 and 255 alone marks
+    defects without a class: its label map holds 0 and 1. `shape` is the image's (H, W). Raises a
+    ReferenceMaskError.
     """
     try:
-        file = open_lossless(data)
-        _check_size(file.size, DecodeLimits(max_pixels=shape[0] * shape[1]))
-        values, are_indices = _mask_values(file)
+        values = decode_mask(data, DecodeLimits(max_pixels=shape[0] * shape[1]))
     except ImageTooLarge as error:
         raise ReferenceMaskSizeMismatch(f"the reference mask is larger than the picture: {error}") from error
     except ImageError as error:
@@ -78,22 +76,30 @@ def decode_reference_mask(
             f"the reference mask is {values.shape[1]} x {values.shape[0]} pixels; "
             f"the picture is {shape[1]} x {shape[0]}"
         )
-    return _label_map(values, n_classes, not are_indices)
+    return _label_map(values, n_classes)
 
 
-def _label_map(
-    values: NDArray[np.integer[Any]], n_classes: int, greys: bool
-) -> tuple[NDArray[np.uint8], bool]:
+def decode_mask(data: bytes, limits: DecodeLimits, colours: bool = False) -> NDArray[np.integer[Any]]:
+    """Decode a mask to its values [H, W] as stored: greys, or the indices of a palette image.
+
+    With `colours` the values are 0xRRGGBB. Raises an ImageError, or ReferenceMaskInvalid for a mask in colour
+    where greys are expected.
+    """
+    file = open_lossless(data)
+    _check_size(file.size, limits)
+    return upright(_colours(file) if colours else _greys(file), file.orientation)
+
+
+def _label_map(values: NDArray[np.integer[Any]], n_classes: int) -> tuple[NDArray[np.uint8], bool]:
     """A reference mask's values as a label map, and whether that tells classes apart."""
     found = set(np.unique(values).tolist())
-    # Drawn masks have soft edges: greys between 0 and 255, which are no classes. A palette has no greys.
-    if max(found) == WHITE and (greys or found <= {0, WHITE}):
-        return (values > MIDDLE_GREY).astype(np.uint8), False
+    if WHITE in found and found <= {0, WHITE}:
+        return (values > 0).astype(np.uint8), False
     if max(found) > n_classes:
         wrong = sorted(value for value in found if value > n_classes)[:5]
         raise ReferenceMaskInvalid(
-            f"the reference mask holds {wrong}; right are class ids 0..{n_classes}, or greys up to 255, "
-            "where those above 127 are defects"
+            f"the reference mask holds {wrong}; right are class ids 0..{n_classes}, or 0 and 255 alone for a "
+            "defect of any class"
         )
     return values.astype(np.uint8), True
 
@@ -126,16 +132,18 @@ def _check_size(size: tuple[int, int], limits: DecodeLimits) -> None:
         )
 
 
-def _mask_values(file: LosslessFile) -> tuple[NDArray[np.integer[Any]], bool]:
-    """The values of a reference mask [H, W], unscaled, and whether they are indices.
+def _greys(file: LosslessFile) -> NDArray[np.integer[Any]]:
+    """The values of a mask [H, W], unscaled: a class id must not be read as a brightness."""
+    values = file.values()
+    if values.ndim == 2:
+        return values
+    if np.ptp(values, axis=2).any():
+        raise ReferenceMaskInvalid("the reference mask is in colour; send grey values or a palette picture")
+    return values[..., 0]
 
-    A class id must not be read as a brightness.
-    """
-    values, are_indices = file.values()
-    if values.ndim == 3:
-        if np.ptp(values, axis=2).any():
-            raise ReferenceMaskInvalid(
-                "the reference mask is in colour; send grey values or a palette picture"
-            )
-        values = values[..., 0]
-    return upright(values, file.orientation), are_indices
+
+def _colours(file: LosslessFile) -> NDArray[np.int32]:
+    """The colours of a mask [H, W] as 0xRRGGBB; of a 16-bit one, the high 8 bits of each channel."""
+    pixels = file.pixels(significant_bits=16).astype(np.int32)
+    red, green, blue = (pixels,) * 3 if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)
+    return red << 16 | green << 8 | blue

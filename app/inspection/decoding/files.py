@@ -71,8 +71,8 @@ class OpenedFile(Protocol):
 class LosslessFile(OpenedFile, Protocol):
     """A file that can hold a reference mask."""
 
-    def values(self) -> tuple[NDArray[np.integer[Any]], bool]:
-        """The samples as they are, and whether they are a palette's indices."""
+    def values(self) -> NDArray[np.integer[Any]]:
+        """The samples as they are, of a palette image its indices."""
 
 
 class _Frugal(BytesIO):
@@ -157,12 +157,12 @@ class PillowFile:
             return found[..., 0] if found.shape[2] == 1 else found
         return _to_8_bit(self._loaded())
 
-    def values(self) -> tuple[NDArray[np.integer[Any]], bool]:
-        """The samples as they are, and whether they are a palette's indices."""
+    def values(self) -> NDArray[np.integer[Any]]:
+        """The samples as they are, of a palette image its indices."""
         if self._is_16_bit():
-            return self._samples_16(), False
+            return self._samples_16()
         image = self._loaded()
-        return (np.asarray(image), True) if image.mode == "P" else (_to_8_bit(image), False)
+        return np.asarray(image) if image.mode == "P" else _to_8_bit(image)
 
     def _is_16_bit(self) -> bool:
         return self.image.format == "PNG" and png.is_16_bit(self.data)

@@ -82,8 +82,8 @@ class TiffFile:
             return np.asarray(ink.convert("RGB"))
         return pixels[..., 0] if pixels.shape[2] == 1 else pixels
 
-    def values(self) -> tuple[Samples, bool]:
-        """The samples [H, W, channels] as they are, and whether they are a palette's indices.
+    def values(self) -> Samples:
+        """The samples [H, W, channels] as they are, of a palette image its indices.
 
         Fewer than 8 bits are spread over 8, unless they are indices.
         """
@@ -91,7 +91,7 @@ class TiffFile:
         samples = _samples(self.data, how)
         if how.photometric == WHITE_IS_ZERO:
             samples = samples ^ ((1 << max(8, how.bits)) - 1)
-        return samples, how.colours is not None
+        return samples
 
 
 def opened(data: bytes) -> TiffFile:

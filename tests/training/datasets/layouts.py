@@ -85,6 +85,7 @@ def write_neu_seg(root: Path) -> None:
         for number, mask in enumerate(masks):
             picture(root / f"images/{part}/00000{number}.jpg")
             write(root / f"annotations/{part}/00000{number}.png", mask)
+    (root / "classes.txt").write_text("inclusion\npatches\nscratches\n")
 
 
 def write_dagm(root: Path) -> None:

@@ -23,15 +23,14 @@ from tests.training.datasets.layouts import (
 from training.data.annotations import (
     CocoRuns,
     Layers,
-    MarkedMask,
-    NumberedMask,
     Polygons,
     RunLengths,
     uncompress,
 )
+from training.data.masks import MaskImage, Named, OneClass
 from training.data.outlines import Outline, Patch
 from training.data.registry import read_dataset
-from training.data.sample import Blob, DatasetError
+from training.data.sample import IGNORED, IGNORED_NUMBER, Blob, DatasetError
 
 SQUARE = (6.0, 4.0, 20.0, 4.0, 20.0, 10.0, 6.0, 10.0)
 
@@ -134,18 +133,43 @@ def test_patch_that_does_not_fit_is_named(
         Patch(1, points, base64.b64encode(mask).decode(), "here").draw(SIZE)
 
 
-def test_soft_edges_of_a_mask_are_cut_at_half(tmp_path: Path) -> None:
+def test_mask_of_one_class_holds_nothing_and_one_value(tmp_path: Path) -> None:
+    for value in (1, 128, 255):
+        mask = MaskImage(Blob(write(tmp_path / f"{value}.png", np.uint8(value) * FIRST)), OneClass(5))
+        np.testing.assert_array_equal(mask.draw(SIZE), FIRST.astype(np.uint16) << 4)
+        assert mask.numbers() == [5]
+    assert MaskImage(Blob(write(tmp_path / "none.png", 0 * FIRST)), OneClass()).numbers() == []
+
+
+def test_greys_of_a_mask_are_refused_until_a_threshold_says_what_they_mean(tmp_path: Path) -> None:
     soft = np.where(SECOND > 0, np.uint8(100), SCALE * FIRST)
-    mask = MarkedMask(Blob(write(tmp_path / "soft.png", soft)), 5)
+    blob = Blob(write(tmp_path / "soft.png", soft))
+    with pytest.raises(
+        DatasetError, match=r"soft.png\) cannot be used: it holds 0, 100, 255.*threshold: 128"
+    ):
+        MaskImage(blob, OneClass(5)).draw(SIZE)
+    mask = MaskImage(blob, OneClass(5, threshold=128))
     np.testing.assert_array_equal(mask.draw(SIZE), (FIRST & (1 - SECOND)).astype(np.uint16) << 4)
-    assert mask.numbers() == [5]
-    assert MarkedMask(Blob(write(tmp_path / "none.png", 0 * soft))).numbers() == []
 
 
 def test_mask_in_white_serves_one_class(tmp_path: Path) -> None:
-    mask = NumberedMask(Blob(write(tmp_path / "white.png", SCALE * FIRST)), 1)
+    mask = MaskImage(Blob(write(tmp_path / "white.png", SCALE * FIRST)), Named({0: 0, 1: 1}, "classes.txt"))
     np.testing.assert_array_equal(mask.draw(SIZE), FIRST)
     assert mask.numbers() == [1]
+
+
+def test_255_beside_class_numbers_is_ignored(tmp_path: Path) -> None:
+    values = np.where(FIRST > 0, np.uint8(2), SCALE * SECOND)
+    mask = MaskImage(Blob(write(tmp_path / "void.png", values)), Named({0: 0, 1: 1, 2: 2}, "classes.txt"))
+    expected = np.where(FIRST > 0, np.uint16(2), np.where(SECOND > 0, IGNORED, np.uint16(0)))
+    np.testing.assert_array_equal(mask.draw(SIZE), expected)
+    assert mask.numbers() == [2, IGNORED_NUMBER]
+
+
+@pytest.mark.parametrize("high", [1, 255, 256, 65535])
+def test_mask_of_16_bits_keeps_its_values(tmp_path: Path, high: int) -> None:
+    path = write(tmp_path / "deep.png", FIRST.astype(np.uint16) * np.uint16(high))
+    np.testing.assert_array_equal(MaskImage(Blob(path), OneClass()).draw(SIZE), FIRST)
 
 
 @pytest.mark.parametrize("upright", [True, False])

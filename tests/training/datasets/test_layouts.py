@@ -38,6 +38,7 @@ from tests.training.datasets.layouts import (
 from training.data.registry import LAYOUTS, read_dataset
 from training.data.sample import Dataset, DatasetError
 from training.data.sources import data_sources
+from training.labels import LabelsConfig
 
 
 def bits(dataset: Dataset, name: str) -> np.ndarray | None:
@@ -83,12 +84,27 @@ def test_empty_folder_is_no_layout_and_no_set(tmp_path: Path, layout: str) -> No
 
 
 @pytest.mark.parametrize(
-    "layout", ["severstal", "neu-seg", "dagm", "kolektor-sdd", "kolektor-sdd2", "mvtec", "crack500"]
+    ("layout", "source"),
+    [
+        ("severstal", "Severstal"),
+        ("neu-seg", "NEU_Seg"),
+        ("dagm", "DAGM 2007"),
+        ("kolektor-sdd", "KolektorSDD"),
+        ("kolektor-sdd2", "KolektorSDD2"),
+        ("mvtec", "MVTec AD"),
+        ("crack500", "CRACK500"),
+    ],
 )
-def test_licence_of_a_public_set_is_known(tmp_path: Path, layout: str) -> None:
-    WRITERS[layout](tmp_path)
-    (source,) = data_sources(read_dataset(tmp_path).samples, generated=0)
-    assert source.licence != "unknown"
+def test_licence_of_a_public_set_is_known_where_the_configuration_says_which_it_is(
+    tmp_path: Path, layout: str, source: str
+) -> None:
+    WRITERS[layout](tmp_path / "line_2")
+    (own,) = data_sources(read_dataset(tmp_path / "line_2").samples, generated=0)
+    assert (own.name, own.licence) == ("line_2", "unknown")  # a layout alone makes no public set
+    public = read_dataset(tmp_path / "line_2", labels=LabelsConfig(source=source))
+    (known,) = data_sources(public.samples, generated=0)
+    assert known.name == source
+    assert known.licence != "unknown"
 
 
 @pytest.mark.parametrize("writer", [write_severstal, write_severstal_older])

@@ -21,6 +21,7 @@ from training.data.audit.leaks import (
 from training.data.audit.report import write_audit
 from training.data.audit.signatures import usual_side
 from training.data.audit.statistics import Statistics, statistics_of
+from training.data.audit.warnings import warnings_of
 from training.data.sample import Dataset, DatasetError, Sample
 
 __all__ = ["Agreement", "Audit", "Fault", "Pair", "Statistics", "check"]
@@ -30,12 +31,13 @@ SPECKLE_PX = 5
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found: faults in the order of the report, pairs of near-duplicates, statistics.
+    """What was found: faults in the order of the report, warnings, pairs of near-duplicates, statistics.
 
     `agreement` holds the pairs against the set's own groups, which were not used to find them.
     """
 
     faults: tuple[Fault, ...]
+    warnings: tuple[str, ...]
     near_duplicates: tuple[Pair, ...]
     agreement: Agreement
     statistics: Statistics
@@ -46,13 +48,22 @@ class Audit:
 
     @property
     def summary(self) -> str:
-        """One line a kind of fault, and how the pairs agree with the groups."""
+        """The classes, one line a kind of fault and a warning, and how the pairs agree with the groups."""
+        statistics = self.statistics
+        classes = [
+            f"class {each.name}: {statistics.shown.get(each.name, 0)} pictures, {each.pictures} with marks, "
+            f"{each.regions} regions, {each.pixels} px"
+            for each in statistics.classes
+        ]
         counts = [f"{kind}: {len(self.of(kind))}" for kind in REMEDIES if self.of(kind)]
         groups = self.agreement
         return "\n".join(
             [
-                f"{self.statistics.pictures} pictures, {len(self.faults)} faults",
+                f"{statistics.pictures} pictures, {len(self.faults)} faults",
+                f"good: {statistics.pictures - statistics.defective} pictures",
+                *classes,
                 *counts,
+                *(f"warning: {each}" for each in self.warnings),
                 _agreement("groups", groups.every),
                 _agreement(f"groups of at most {SMALL_GROUP} pictures", groups.small),
                 f"pairs found in different groups: {groups.found_elsewhere}",
@@ -90,11 +101,12 @@ def check(
     order = list(REMEDIES)
     audit = Audit(
         faults=tuple(sorted(faults, key=lambda fault: (order.index(fault.kind), fault.samples))),
+        warnings=warnings_of(dataset, examined),
         near_duplicates=tuple(near),
         agreement=agreement(samples, exact, near),
         statistics=statistics_of(dataset.samples, dataset.classes, examined),
     )
-    write_audit(report, samples, audit.faults, near, (audit.statistics, audit.agreement))
+    write_audit(report, dataset, audit.faults, near, (audit.statistics, audit.agreement, audit.warnings))
     return audit
 
 

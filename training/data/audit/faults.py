@@ -6,12 +6,30 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from app.inspection.decoding.decode import DecodeLimits, decode
-from app.inspection.errors import ImageError
-from training.data.annotations import MarkedMask, NumberedMask
+from app.inspection.decoding.decode import DecodeLimits, decode, decode_mask
+from app.inspection.decoding.files import open_image
+from app.inspection.errors import ImageError, ReferenceMaskInvalid
 from training.data.audit.signatures import Signature, signature
-from training.data.sample import Annotation, Bits, DatasetError, MaskFile, Pixels, Sample, Size, class_mask
+from training.data.masks import MaskImage
+from training.data.sample import (
+    DEFECTS,
+    MAX_CLASSES,
+    Annotation,
+    Bits,
+    DatasetError,
+    MaskFile,
+    Pixels,
+    Sample,
+    Size,
+    class_mask,
+    counted,
+    defects,
+    grey,
+    named,
+)
 
+COLOUR_LEVELS = 16  # between the channels of a pixel; more is a colour
+COLOURED_SHARE = 0.001  # of the pixels
 BLANK_SPREAD = 1.0  # grey levels; a standard deviation below it is no picture of a surface
 
 # What to do about each kind of fault, in the order of the report.
@@ -55,6 +73,8 @@ class Examined:
     `areas` holds the size in px of each connected defect region with its class number, in px; `sharpness`
     is the variance of the Laplacian, `brightness` the mean, in grey levels. `pixels_digest` and
     `mask_digest` are equal for equal contents. Blank pictures have no signature: there is nothing to find.
+    `marked` is the share of its pixels that show a defect; `coloured` says that grey is not all it holds, and
+    `turned` that its EXIF turns it.
     """
 
     size: Size
@@ -64,6 +84,9 @@ class Examined:
     pixels_digest: bytes
     mask_digest: bytes
     signature: Signature | None
+    marked: float = 0.0
+    coloured: bool = False
+    turned: bool = False
 
 
 def examine(
@@ -71,9 +94,12 @@ def examine(
 ) -> tuple[Examined | None, list[Fault]]:
     """Read a picture and its mask once; return what is kept of it, None where unreadable, and its faults."""
     try:
-        pixels = sample.pixels()
+        with named(sample.name, sample.image):
+            data = sample.image.read()
+            decoded = decode(data, DecodeLimits())
     except DatasetError as error:
         return None, [Fault("unreadable picture", (sample.name,), str(error))]
+    pixels = grey(decoded)
     bits, faults = _mask_faults(sample, classes, pixels)
     areas = _areas(bits, len(classes))
     specks = sum(area < speckle_px for _, area in areas)
@@ -90,8 +116,18 @@ def examine(
         pixels_digest=_digest(pixels),
         mask_digest=_digest(bits),
         signature=None if blank else signature(pixels, usual),
+        marked=float(defects(bits).mean()),
+        coloured=_is_coloured(decoded),
+        turned=open_image(data).orientation in range(2, 9),
     )
     return examined, faults
+
+
+def _is_coloured(decoded: Pixels) -> bool:
+    """Whether many pixels are clearly no grey; JPEG alone tints some slightly."""
+    if decoded.ndim == 2:
+        return False
+    return bool((np.ptp(decoded, axis=2) > COLOUR_LEVELS).mean() > COLOURED_SHARE)
 
 
 def _mask_faults(sample: Sample, classes: tuple[str, ...], pixels: Pixels) -> tuple[Bits, list[Fault]]:
@@ -104,18 +140,22 @@ def _mask_faults(sample: Sample, classes: tuple[str, ...], pixels: Pixels) -> tu
         bits = sample.annotation.draw(size)
     except DatasetError as error:
         return nothing, [Fault(_refusal(sample.annotation, size), (sample.name,), str(error))]
-    shown = int(np.bitwise_or.reduce(bits, axis=None))
-    numbers = [number for number in range(1, 17) if shown >> (number - 1) & 1]
+    shown = int(np.bitwise_or.reduce(bits, axis=None) & DEFECTS)
+    partly = sample.ignores or not counted(bits).all()  # what is ignored may show what the label names
+    numbers = [number for number in range(1, MAX_CLASSES + 1) if shown >> (number - 1) & 1]
     beyond = [str(number) for number in numbers if number > len(classes)]
-    named = {name for name in sample.picture_class.split(",") if name in classes}
+    labelled = {name for name in sample.picture_class.split(",") if name in classes}
     drawn = {classes[number - 1] for number in numbers if number <= len(classes)}
     checks = {
         "mask value that is no class": (bool(beyond), f"class {', '.join(beyond)} of {len(classes)}"),
         "empty mask on a defective picture": (sample.defective and not shown, "no pixel is marked"),
-        "mask on a good picture": (not sample.defective and shown > 0, f"{np.count_nonzero(bits)} px marked"),
+        "mask on a good picture": (
+            not sample.defective and shown > 0,
+            f"{np.count_nonzero(defects(bits))} px marked",
+        ),
         "label and mask name different classes": (
-            bool(named and drawn and named != drawn),
-            f"label {', '.join(sorted(named))}; mask {', '.join(sorted(drawn))}",
+            bool(labelled and drawn and (labelled != drawn and not (partly and drawn < labelled))),
+            f"label {', '.join(sorted(labelled))}; mask {', '.join(sorted(drawn))}",
         ),
     }
     return bits, [Fault(kind, (sample.name,), found) for kind, (wrong, found) in checks.items() if wrong]
@@ -123,10 +163,12 @@ def _mask_faults(sample: Sample, classes: tuple[str, ...], pixels: Pixels) -> tu
 
 def _refusal(annotation: Annotation, size: Size) -> str:
     """The kind of fault for which an annotation could not be drawn."""
-    if not isinstance(annotation, MaskFile | MarkedMask | NumberedMask):
+    if not isinstance(annotation, MaskFile | MaskImage):
         return "annotation that does not fit"
     try:
-        shape = decode(annotation.blob.read(), DecodeLimits()).shape[:2]
+        shape = decode_mask(annotation.blob.read(), DecodeLimits()).shape
+    except ReferenceMaskInvalid:
+        return "mask value that is no class"
     except (DatasetError, ImageError):
         return "unreadable mask"
     return "mask of another size" if shape != size else "mask value that is no class"

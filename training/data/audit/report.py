@@ -13,8 +13,9 @@ from training.data.audit.duplicates import Pair
 from training.data.audit.faults import REMEDIES, Fault
 from training.data.audit.leaks import SMALL_GROUP, Agreement
 from training.data.audit.registration import turned
+from training.data.audit.sheet import contact_sheet, overlaid
 from training.data.audit.statistics import Spread, Statistics
-from training.data.sample import DatasetError, Pixels, Sample
+from training.data.sample import Dataset, DatasetError, Pixels, Sample
 from training.files import write_text
 from training.rendering import chart, picture, render
 
@@ -31,13 +32,14 @@ OF_PAIRS = (
 
 def write_audit(
     path: Path,
-    samples: Mapping[str, Sample],
+    dataset: Dataset,
     faults: Sequence[Fault],
     pairs: Sequence[Pair],
-    figures: tuple[Statistics, Agreement],
+    found: tuple[Statistics, Agreement, Sequence[str]],
 ) -> None:
-    """Write the report of an audit, whole or not at all."""
-    statistics, agreement = figures
+    """Write the report of an audit, whole or not at all; the last found are the warnings."""
+    statistics, agreement, warnings = found
+    samples = {sample.name: sample for sample in dataset.samples}
     by_names = {frozenset((pair.first, pair.second)): pair for pair in pairs}
     kinds = []
     for kind, remedy in REMEDIES.items():
@@ -50,6 +52,7 @@ def write_audit(
             )
     values = {"title": "Data set audit", "kinds": kinds, "charts": _charts(statistics), "faults": len(faults)}
     values |= {"statistics": statistics, "agreement": agreement, "small_group": SMALL_GROUP}
+    values |= {"warnings": warnings, "sheet": contact_sheet(dataset)}
     write_text(path, render("audit.html", values))
 
 
@@ -69,21 +72,16 @@ def _shown(
 
 
 def _image(sample: Sample) -> Markup:
-    """The picture with the outline of its mask in red, or a note that it cannot be read."""
+    """The picture with what its mask marks, or a note that it cannot be read."""
     try:
         pixels = sample.pixels()
     except DatasetError:
         return Markup("<em>not readable</em>")
-    shown = np.asarray(cv2.cvtColor(_small(pixels), cv2.COLOR_GRAY2RGB), np.uint8)
     try:  # what is on disk, of good pictures too
         bits = sample.annotation.draw((pixels.shape[0], pixels.shape[1])) if sample.annotation else None
     except DatasetError:
         bits = None
-    if bits is not None:
-        marked = cv2.resize((bits > 0).astype(np.uint8), shown.shape[1::-1], interpolation=cv2.INTER_AREA)
-        outlines = cv2.findContours(marked, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
-        cv2.drawContours(shown, outlines, -1, (230, 30, 30), 1)
-    return picture(shown, sample.name)
+    return picture(overlaid(pixels, bits, SIDE_PX), sample.name)
 
 
 def _aligned(samples: Mapping[str, Sample], pair: Pair | None) -> Markup | None:

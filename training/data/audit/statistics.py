@@ -39,11 +39,15 @@ class Spread:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What the set is made of. `labels` counts the pictures by their label, as given."""
+    """What the set is made of.
+
+    `labels` counts the pictures by their label, as given, `shown` those of which the label names a class.
+    """
 
     pictures: int
     defective: int
     labels: Mapping[str, int]
+    shown: Mapping[str, int]
     classes: tuple[ClassCount, ...]
     sizes: Mapping[Size, int]
     areas: tuple[int, ...]
@@ -59,6 +63,7 @@ def statistics_of(
         pictures=len(samples),
         defective=sum(sample.defective for sample in samples),
         labels=dict(Counter(sample.picture_class for sample in samples).most_common()),
+        shown=Counter(name for sample in samples for name in sample.picture_class.split(",")),
         classes=tuple(_class_count(name, number, examined) for number, name in enumerate(classes, 1)),
         sizes=dict(Counter(picture.size for picture in pictures).most_common()),
         areas=tuple(area for picture in pictures for _, area in picture.areas),

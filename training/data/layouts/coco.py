@@ -2,21 +2,25 @@
 
 Source: cocodataset.org, "Data format". The JSON files lie at the root, in `annotations/` or, as
 `_annotations.coco.json`, beside the pictures of a part; `train`, `val` or `test` in a file's path is the
-part. Categories are classes; one without annotations whose name is another's supercategory is a heading. A
-picture without annotations is good; one with an annotation that has a box only is labelled as a picture.
-Crowds (iscrowd) are defects like any other.
+part. Categories that annotations use are classes. A picture without annotations is good. A box without an
+outline labels its picture, and its pixels count nowhere: some of them show the defect. Crowds (iscrowd) are
+defects like any other.
 """
 
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from app.inspection.repeats import repeated
-from training.data.annotations import Checked, CocoRuns, Layers, Polygons, read_checked
-from training.data.groups import GOOD, Groups, read_groups
-from training.data.listing import PARTS, is_picture, listed, refuse_strays
-from training.data.sample import Annotation, Blob, Dataset, DatasetError, Published, Sample
+from training.data.annotations import Checked, CocoRuns, Layers, Part, Polygons, read_checked
+from training.data.classes import GOOD, Classes, classes_of
+from training.data.groups import Groups, read_groups
+from training.data.listing import PARTS, walk
+from training.data.named_images import NamedImages, unlisted
+from training.data.sample import IGNORED_NUMBER, Blob, Dataset, DatasetError, Faults, Published, Sample
+from training.labels import LabelsConfig
 
 _KEYS = ("images", "annotations", "categories")
 _Id = int | str
@@ -39,6 +43,7 @@ class _Entry(Checked):
     image_id: _Id
     category_id: _Id
     segmentation: tuple[tuple[float, ...], ...] | _Runs | None = None
+    bbox: tuple[float, ...] | None = None  # x, y, width, height
 
 
 class _Category(Checked):
@@ -52,13 +57,24 @@ class _File(Checked):
     annotations: tuple[_Entry, ...]
     categories: tuple[_Category, ...]
 
-    def classes(self) -> dict[_Id, str]:
-        """Class names by category id, in the order of the file, less headings."""
-        used = {entry.category_id for entry in self.annotations}
-        headings = {each.supercategory for each in self.categories if each.supercategory != each.name}
-        return {
-            each.id: each.name for each in self.categories if each.id in used or each.name not in headings
-        }
+    def names(self) -> dict[str, str]:
+        """Category names by id."""
+        return {str(each.id): each.name for each in self.categories}
+
+    def used(self) -> list[str]:
+        """The names of the categories that annotations use, in the order of the file."""
+        ids = {str(entry.category_id) for entry in self.annotations}
+        return [each.name for each in self.categories if str(each.id) in ids]
+
+
+@dataclass(frozen=True)
+class _Set:
+    """What all files of a set share while they are read."""
+
+    groups: Groups
+    images: NamedImages
+    classes: Classes
+    faults: Faults
 
 
 def is_coco(root: Path) -> bool:
@@ -66,31 +82,46 @@ def is_coco(root: Path) -> bool:
     return bool(_files(root))
 
 
-def read_coco(root: Path) -> Dataset:
+def read_coco(root: Path, labels: LabelsConfig) -> Dataset:
     """Return every picture that the JSON files name.
 
-    Raises DatasetError for a picture that is missing, named twice or not at all, and for an annotation of an
-    unknown picture or category, or that cannot be drawn.
+    Raises DatasetError, with all faults at once, for a picture that is missing, named twice or not at all,
+    and for an annotation of an unknown picture or category, or that cannot be drawn.
     """
-    contents = {path: _load(path) for path in _files(root)}
-    classes: list[str] = []
-    for content in contents.values():
-        classes += [name for name in dict.fromkeys(content.classes().values()) if name not in classes]
-    groups = read_groups(root, root.resolve().name)
+    faults = Faults()
+    contents = {}
+    for path in _files(root):
+        with faults.collected():
+            contents[path] = _load(path)
+    faults.refuse()
+    used = list(dict.fromkeys(name for each in contents.values() for name in each.used()))
+    every = list(dict.fromkeys(name for each in contents.values() for name in each.names().values()))
+    classes = classes_of(used, labels, every)
+    reading = _Set(read_groups(root, labels), NamedImages(root), classes, faults)
     samples: list[Sample] = []
     for path, content in contents.items():
-        samples.extend(_read_file(groups, path, content, classes))
-    used = [sample.image.path for sample in samples]
-    refuse_strays(repeated(used), (), "is named twice; keep one entry")
-    found = [path for folder in {path.parent for path in used} for path in listed(folder) if is_picture(path)]
-    refuse_strays(found, set(used), "is named by no annotation file; add it there or move it away")
-    return groups.dataset(classes, samples, "the images of a COCO JSON file")
+        samples.extend(_read_file(reading, path, content))
+    paths = [sample.image.path for sample in samples]
+    for path in repeated(paths):
+        faults.add(f"{path} is named twice; keep one entry")
+    with faults.collected():
+        fix = "is named by no annotation file; add it there"
+        samples += unlisted(reading.groups, reading.images, paths, labels, fix)
+    faults.refuse()
+    unused = [name for name in every if name not in used]
+    notes = [f"no picture shows the categories {', '.join(unused)}: left out"] if unused else []
+    notes += classes.notes(used)
+    return reading.groups.dataset(classes.names, samples, "the images of a COCO JSON file", notes)
 
 
 def _files(root: Path) -> list[Path]:
     """The instance files of a set; files of captions or of other things lack one of the keys."""
-    patterns = ("*.json", "annotations/*.json", "*/_annotations.coco.json")
-    candidates = sorted(path for pattern in patterns for path in root.glob(pattern))
+    candidates = [
+        path
+        for path in walk(root)
+        if path.suffix.lower() == ".json"
+        and (path.parent in (root, root / "annotations") or path.name == "_annotations.coco.json")
+    ]
     quoted = [f'"{key}"'.encode() for key in _KEYS]
     return [path for path in candidates if all(map(path.read_bytes().__contains__, quoted))]
 
@@ -99,71 +130,75 @@ def _load(path: Path) -> _File:
     """Read one file; raises DatasetError where it is none, or gives an id twice."""
     content = read_checked(path, _File)
     for what, ids in (
-        ("picture", [image.id for image in content.images]),
-        ("category", [category.id for category in content.categories]),
+        ("picture", [str(image.id) for image in content.images]),
+        ("category", [str(category.id) for category in content.categories]),
     ):
         if again := repeated(ids):
             raise DatasetError(f"{path} gives the {what} id {again[0]} twice; number them anew")
     return content
 
 
-def _read_file(groups: Groups, path: Path, content: _File, classes: list[str]) -> Iterator[Sample]:
-    """Yield the pictures of one annotation file."""
-    names = content.classes()
-    entries: dict[_Id, list[_Entry]] = defaultdict(list)
+def _read_file(reading: _Set, path: Path, content: _File) -> Iterator[Sample]:
+    """Yield the pictures of one annotation file; some tools write ids as text here and as numbers there."""
+    names, faults = content.names(), reading.faults
+    entries: dict[str, list[_Entry]] = defaultdict(list)
     for entry in content.annotations:
-        if entry.category_id not in names:
-            raise DatasetError(
-                f"{path}, annotation {entry.id}: {entry.category_id} is no category of the file"
-            )
-        entries[entry.image_id].append(entry)
+        if str(entry.category_id) in names:
+            entries[str(entry.image_id)].append(entry)
+        else:
+            faults.add(f"{path}, annotation {entry.id}: {entry.category_id} is no category of the file")
     for image in content.images:
-        name = f"{path}, picture {image.file_name}"
-        shown, parts = set(), []
-        for entry in entries.pop(image.id, []):
-            number = classes.index(names[entry.category_id]) + 1
-            shown.add(number)
-            parts.append(_part(entry, number, f"{name}, annotation {entry.id}"))
-        drawn = tuple(part for part in parts if part is not None)
-        size = None if image.height is None or image.width is None else (image.height, image.width)
-        annotation = Layers(drawn, size, name) if len(drawn) == len(parts) else None
-        picture_class = ",".join(classes[number - 1] for number in sorted(shown)) or GOOD
-        blob = Blob(_find(groups.root, path, image.file_name))
-        yield groups.sample(blob, picture_class, annotation, _split(groups.root, path))
-    if entries:
-        raise DatasetError(
-            f"{path}: no picture has the id {next(iter(entries))}, which annotations name; add it"
+        own = entries.pop(str(image.id), [])
+        with faults.collected():
+            blob = Blob(reading.images.find(path, image.file_name, path.stem.rpartition("_")[2]))
+            label, layers = _labelled(reading, f"{path}, picture {image.file_name}", image, own, names)
+            yield reading.groups.sample(blob, label, layers, _split(reading.groups.root, path))
+    for wrong, without in entries.items():
+        faults.add(
+            f"{path}: no picture has the id {wrong}, which {len(without)} annotations name; add it to images"
         )
 
 
-def _part(entry: _Entry, number: int, where: str) -> Annotation | None:
-    """What one entry marks; None where it only gives a box."""
+def _labelled(
+    reading: _Set, where: str, image: _Image, entries: list[_Entry], names: dict[str, str]
+) -> tuple[str, Layers | None]:
+    """What a picture shows, and where; None where no defect is outlined."""
+    shown: list[int] = []
+    parts: list[Part] = []
+    for entry in entries:
+        number = reading.classes.number(names[str(entry.category_id)])
+        if number:
+            shown.append(number)
+            with reading.faults.collected():
+                parts += _parts(entry, number, f"{where}, annotation {entry.id}")
+    size = None if image.height is None or image.width is None else (image.height, image.width)
+    label, layers = reading.classes.label(shown), Layers(tuple(parts), size, where)
+    outlined = any(number != IGNORED_NUMBER for number in layers.numbers())
+    return label, layers if outlined or label == GOOD else None
+
+
+def _parts(entry: _Entry, number: int, where: str) -> list[Part]:
+    """What one entry marks: a box alone says that the defect is somewhere in it."""
     drawn = entry.segmentation
-    if not drawn:
-        return None
     if isinstance(drawn, _Runs):
-        return CocoRuns(number, drawn.size, drawn.counts, where)
+        return [CocoRuns(number, drawn.size, drawn.counts, where)]
+    if not drawn:
+        return [_box(entry.bbox, where)] if entry.bbox else []
     for ring in drawn:
         if len(ring) < 6 or len(ring) % 2:
             raise DatasetError(
                 f"{where}: a polygon has {len(ring)} numbers; it needs three or more pairs x, y"
             )
-    return Polygons(number, drawn, where)
+    return [Polygons(number, drawn, where)]
 
 
-def _find(root: Path, path: Path, name: str) -> Path:
-    """Where a picture lies: beside its file, at the root, in images/, or in a folder called like the part."""
-    part = path.stem.rpartition("_")[2]
-    places = (path.parent, root, root / "images", root / part, root / "images" / part)
-    found = list(dict.fromkeys(place / name for place in places if (place / name).is_file()))
-    if len(found) != 1:
-        what = (
-            f"lies in {' and '.join(str(each.parent) for each in found)}; keep one" if found else "is missing"
-        )
-        raise DatasetError(f"{path} names {name}, which {what}; it is looked for below {root}")
-    if not found[0].resolve().is_relative_to(root.resolve()):
-        raise DatasetError(f"{path} names {name}, which lies outside {root}; give the folder that holds both")
-    return found[0]
+def _box(box: tuple[float, ...], where: str) -> Part:
+    """Ignored pixels in a box."""
+    if len(box) != 4:
+        raise DatasetError(f"{where}: its bbox has {len(box)} numbers; x, y, width, height are expected")
+    x, y, width, height = box
+    ring = (x, y, x + width, y, x + width, y + height, x, y + height)
+    return Polygons(IGNORED_NUMBER, (ring,), where)
 
 
 def _split(root: Path, path: Path) -> Published | None:

@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from training.data.annotations import MarkedMask
-from training.data.groups import Groups, read_groups
+from training.data.groups import read_groups
 from training.data.listing import PARTS, is_picture, refuse_others, refuse_strays
-from training.data.sample import Blob, Dataset, DatasetError, Published, Sample
+from training.data.masks import read_mask_set
+from training.data.sample import Blob, Dataset, DatasetError, Published
+from training.labels import LabelsConfig
 
 CLASSES = ("crack",)
 _PARTS = ("train", "val", "test")
@@ -26,27 +27,33 @@ def is_crack500(root: Path) -> bool:
     return any((root / f"{part}.txt").is_file() and (root / f"{part}crop").is_dir() for part in _PARTS)
 
 
-def read_crack500(root: Path) -> Dataset:
+def read_crack500(root: Path, labels: LabelsConfig) -> Dataset:
     """Return every crop that the lists name, which decodes all masks: one that marks nothing is good.
 
     Raises DatasetError for a list's line without its files, and a file in a crop folder that no list names.
     """
     refuse_others(root, [f"{part}{kind}" for part in _PARTS for kind in ("crop", "data")])
-    groups = read_groups(root, "CRACK500")
+    groups = read_groups(root, labels)
     used: set[Path] = set()
-    samples: list[Sample] = []
+    rows: list[tuple[Path, Path, Published]] = []
     for part in _PARTS:
         if (root / f"{part}.txt").is_file():
-            for image, mask in _read_list(root / f"{part}.txt", used):
-                samples.append(_sample(groups, image, mask, PARTS[part]))
+            rows += [(image, mask, PARTS[part]) for image, mask in _read_list(root / f"{part}.txt", used)]
     found = [path for part in _PARTS for path in (root / f"{part}crop").rglob("*") if is_picture(path)]
     refuse_strays(found, used, "is in none of the lists train.txt, val.txt, test.txt; add it or move it away")
-    return groups.dataset(CLASSES, samples, "traincrop/NAME.jpg")
+    drawn = read_mask_set(root, labels, [Blob(mask) for _, mask, _ in rows], CLASSES)
+    samples = [
+        groups.masked(
+            Blob(image), drawn.image(Blob(mask), CLASSES[0]), drawn.classes, split, _photo_of(image)
+        )
+        for image, mask, split in rows
+    ]
+    return groups.dataset(drawn.classes.names, samples, "traincrop/NAME.jpg", drawn.notes)
 
 
-def _sample(groups: Groups, image: Path, mask: Path, split: Published) -> Sample:
+def _photo_of(image: Path) -> str | None:
     photo = _PHOTO.match(image.name)
-    return groups.masked(Blob(image), MarkedMask(Blob(mask)), CLASSES, split, photo[0] if photo else None)
+    return photo[0] if photo else None
 
 
 def _read_list(path: Path, used: set[Path]) -> Iterator[tuple[Path, Path]]:

@@ -10,10 +10,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from training.data.annotations import MarkedMask
-from training.data.groups import GOOD, Groups, read_groups
+from training.data.classes import GOOD
+from training.data.groups import read_groups
 from training.data.listing import PARTS, listed, refuse_others, refuse_strays
-from training.data.sample import Blob, Dataset, DatasetError, Sample
+from training.data.masks import read_mask_set
+from training.data.sample import Blob, Dataset, DatasetError
+from training.labels import LabelsConfig
 
 LABELS = "Labels.txt"
 _PARTS = ("Train", "Test")
@@ -25,21 +27,26 @@ def is_dagm(root: Path) -> bool:
     return any((root / name / part).is_dir() for name in _textures(root) for part in _PARTS)
 
 
-def read_dagm(root: Path) -> Dataset:
+def read_dagm(root: Path, labels: LabelsConfig) -> Dataset:
     """Return every picture of every texture in the folder.
 
     Raises DatasetError where Labels.txt, the pictures and the masks disagree.
     """
-    classes = _textures(root)
-    refuse_others(root, classes)
-    groups = read_groups(root, "DAGM 2007")
-    samples: list[Sample] = []
-    for number, name in enumerate(classes, start=1):
+    textures = _textures(root)
+    refuse_others(root, textures)
+    groups = read_groups(root, labels)
+    rows: list[tuple[Path, Path | None, str]] = []
+    for name in textures:
         refuse_others(root / name, _PARTS)
         for part in _PARTS:
             if (root / name / part).is_dir():
-                samples.extend(_read_part(groups, root / name / part, name, number))
-    return groups.dataset(classes, samples, "ClassN/Train/NNNN.PNG")
+                rows += [(image, mask, name) for image, mask in _read_part(root / name / part)]
+    drawn = read_mask_set(root, labels, [Blob(mask) for _, mask, _ in rows if mask], textures)
+    samples = [
+        groups.in_folder(image, name if mask else GOOD, mask, drawn, PARTS[image.parent.name.lower()])
+        for image, mask, name in rows
+    ]
+    return groups.dataset(drawn.classes.names, samples, "ClassN/Train/NNNN.PNG", drawn.notes)
 
 
 def _textures(root: Path) -> list[str]:
@@ -48,7 +55,8 @@ def _textures(root: Path) -> list[str]:
     return [name for _, name in sorted(found)]
 
 
-def _read_part(groups: Groups, folder: Path, name: str, number: int) -> Iterator[Sample]:
+def _read_part(folder: Path) -> Iterator[tuple[Path, Path | None]]:
+    """Yield each image of one part, and its mask if it is defective."""
     labels = _read_labels(folder / "Label" / LABELS)
     images = _files(folder, {"Label"})
     drawn = _files(folder / "Label", {LABELS})
@@ -69,9 +77,7 @@ def _read_part(groups: Groups, folder: Path, name: str, number: int) -> Iterator
             raise DatasetError(
                 f"{folder / 'Label' / LABELS} names {mask}, which is missing; copy it beside it"
             )
-        annotation = MarkedMask(Blob(drawn[mask.lower()]), number) if mask else None
-        split = PARTS[folder.name.lower()]
-        yield groups.sample(Blob(images[key]), name if mask else GOOD, annotation, split)
+        yield images[key], drawn[mask.lower()] if mask else None
 
 
 def _files(folder: Path, besides: set[str]) -> dict[str, Path]:

@@ -7,17 +7,19 @@ al., Mixed supervision for surface-defect detection, Computers in Industry 2021.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from training.data.annotations import MarkedMask
-from training.data.groups import Groups, read_groups
+from training.data.groups import read_groups
 from training.data.listing import PARTS, listed, refuse_others, refuse_strays
-from training.data.sample import Blob, Dataset, DatasetError, Published, Sample
+from training.data.masks import read_mask_set
+from training.data.sample import Blob, Dataset, DatasetError, Published
+from training.labels import LabelsConfig
 
 CLASSES = ("defect",)
 _COMMUTATOR = re.compile(r"kos\d+")
 _PARTS = ("train", "test")
+_Row = tuple[Path, Path, Published | None, str | None]  # image, mask, part, group
 
 
 def is_kolektor_sdd(root: Path) -> bool:
@@ -30,41 +32,48 @@ def is_kolektor_sdd2(root: Path) -> bool:
     return any(next((root / part).glob("*_GT.png"), None) for part in _PARTS)
 
 
-def read_kolektor_sdd(root: Path) -> Dataset:
+def read_kolektor_sdd(root: Path, labels: LabelsConfig) -> Dataset:
     """Return every picture, which decodes all masks: a picture whose mask marks nothing is good.
 
     Raises DatasetError for a picture without a mask, a mask without a picture, and any other file.
     """
     commutators = _commutators(root)
     refuse_others(root, [folder.name for folder in commutators])
-    groups = read_groups(root, "KolektorSDD")
-    samples = [
-        groups.masked(Blob(image), mask, CLASSES, group=folder.name)
+    rows = [
+        (image, mask, None, folder.name)
         for folder in commutators
         for image, mask in _pairs(folder, ".jpg", "_label.bmp")
     ]
-    return groups.dataset(CLASSES, samples, "kosNN/PartN.jpg")
+    return _read(root, labels, rows, "kosNN/PartN.jpg")
 
 
-def read_kolektor_sdd2(root: Path) -> Dataset:
+def read_kolektor_sdd2(root: Path, labels: LabelsConfig) -> Dataset:
     """Return every picture of both parts, like `read_kolektor_sdd`; each picture is its own group."""
     refuse_others(root, _PARTS)
-    groups = read_groups(root, "KolektorSDD2")
-    parts = [part for part in _PARTS if (root / part).is_dir()]
-    samples = [sample for part in parts for sample in _read_part(groups, part, PARTS[part])]
-    return groups.dataset(CLASSES, samples, "train/NNNNN.png")
+    rows = [
+        (image, mask, PARTS[part], None)
+        for part in _PARTS
+        if (root / part).is_dir()
+        for image, mask in _pairs(root / part, ".png", "_GT.png")
+    ]
+    return _read(root, labels, rows, "train/NNNNN.png")
+
+
+def _read(root: Path, labels: LabelsConfig, rows: Sequence[_Row], expected: str) -> Dataset:
+    groups = read_groups(root, labels)
+    drawn = read_mask_set(root, labels, [Blob(mask) for _, mask, *_ in rows], CLASSES)
+    samples = [
+        groups.masked(Blob(image), drawn.image(Blob(mask), CLASSES[0]), drawn.classes, split, group)
+        for image, mask, split, group in rows
+    ]
+    return groups.dataset(drawn.classes.names, samples, expected, drawn.notes)
 
 
 def _commutators(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir() and _COMMUTATOR.fullmatch(path.name))
 
 
-def _read_part(groups: Groups, part: str, split: Published) -> Iterator[Sample]:
-    for image, mask in _pairs(groups.root / part, ".png", "_GT.png"):
-        yield groups.masked(Blob(image), mask, CLASSES, split)
-
-
-def _pairs(folder: Path, ending: str, mask_ending: str) -> Iterator[tuple[Path, MarkedMask]]:
+def _pairs(folder: Path, ending: str, mask_ending: str) -> Iterator[tuple[Path, Path]]:
     """Yield each picture NAME+ending of a folder with its mask NAME+mask_ending."""
     files = {path.name: path for path in listed(folder)}
     drawn = {
@@ -85,4 +94,4 @@ def _pairs(folder: Path, ending: str, mask_ending: str) -> Iterator[tuple[Path, 
     for name, image in images.items():
         if name not in drawn:
             raise DatasetError(f"{image} has no mask; {name}{mask_ending} is expected beside it")
-        yield image, MarkedMask(Blob(drawn[name]))
+        yield image, drawn[name]

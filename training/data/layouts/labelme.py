@@ -3,12 +3,11 @@
 Source: github.com/wkentaro/labelme. Labels of shapes are the classes. Shapes are drawn as labelme itself
 draws them: a line or linestrip LINE_WIDTH_PX wide, a point as a disc of radius POINT_RADIUS_PX. A picture
 without shapes is good, unless a flag that bears the name of a class is set: then it is labelled as a
-picture. Other flags say nothing of defects. Where the picture is not at `imagePath`, the copy in `imageData`
-is read.
+picture. Other flags say nothing of defects. Where the picture is not found by `imagePath`, the copy in
+`imageData` is read.
 """
 
 import base64
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,17 @@ from pathlib import Path
 from pydantic import Field
 
 from app.inspection.repeats import repeated
-from training.data.annotations import Checked, Layers, read_checked
-from training.data.groups import GOOD, Groups, read_groups
-from training.data.listing import is_picture, listed, refuse_strays
+from training.data.annotations import Checked, Layers, Part, read_checked
+from training.data.classes import GOOD, IGNORE, Classes, classes_of
+from training.data.groups import Groups, read_groups
+from training.data.listing import walk
+from training.data.named_images import NamedImages, unlisted
 from training.data.outlines import KINDS, Outline, Patch
-from training.data.sample import Annotation, Blob, Dataset, DatasetError, Sample
+from training.data.sample import Blob, Dataset, DatasetError, Faults, Sample
+from training.labels import LabelsConfig
 
-_NO_CLASS = ("__ignore__", "_background_")  # they have a meaning of their own in labelme
+_MEANT = {"__ignore__": IGNORE, "_background_": GOOD}  # what they mean in labelme
+_KEYS = (b'"shapes"', b'"imagePath"')
 
 
 class _Shape(Checked):
@@ -58,71 +61,98 @@ class EmbeddedPicture(Blob):
             raise DatasetError(f"{self.path}: imageData is no picture ({error}); save it anew") from error
 
 
+@dataclass(frozen=True)
+class _Set:
+    """What all files of a set share while they are read."""
+
+    groups: Groups
+    images: NamedImages
+    classes: Classes
+    known: tuple[str, ...]
+    faults: Faults
+
+
 def is_labelme(root: Path) -> bool:
-    """Whether a folder shows this layout, by the first JSON file in it."""
-    first = min(root.rglob("*.json"), default=None)
-    return first is not None and all(key in first.read_bytes() for key in (b'"shapes"', b'"imagePath"'))
+    """Whether a folder shows this layout, by any JSON file in it."""
+    return any(_is_annotation(path) for path in walk(root))
 
 
-def read_labelme(root: Path) -> Dataset:
+def read_labelme(root: Path, labels: LabelsConfig) -> Dataset:
     """Return the picture of every JSON file.
 
-    Raises DatasetError for a picture without a JSON file, or the reverse, and for a shape of no known kind.
+    Raises DatasetError, with all faults at once, for a picture without a JSON file, or the reverse, and for
+    a shape of no known kind.
     """
-    files = sorted(path for path in root.rglob("*.json") if not path.name.startswith("."))
-    contents = {path: read_checked(path, _File) for path in files}
+    faults = Faults()
+    contents = {}
+    for path in (path for path in walk(root) if path.suffix.lower() == ".json"):
+        with faults.collected():
+            contents[path] = read_checked(path, _File)
+    faults.refuse()
+    names = sorted(set().union(*(content.labels for content in contents.values())))
+    for name in _MEANT.keys() & set(names) - labels.classes.keys():
+        raise DatasetError(
+            f"'{name}' is no defect class; say in the configuration what it means, labels: classes: "
+            f"{{{name}: {_MEANT[name]}}}, or remove its shapes"
+        )
+    classes = classes_of(names, labels)
+    reading = _Set(read_groups(root, labels), NamedImages(root), classes, tuple(names), faults)
+    samples: list[Sample] = []
     for path, content in contents.items():
-        for name in content.labels.intersection(_NO_CLASS):
-            raise DatasetError(f"{path}: '{name}' is no defect class; remove the shape or rename its label")
-    classes = sorted(set().union(*(content.labels for content in contents.values())))
-    groups = read_groups(root, root.resolve().name)
-    samples = [_sample(groups, path, content, classes) for path, content in contents.items()]
-    used = [sample.image.path for sample in samples]
-    refuse_strays(repeated(used), (), "has two JSON files; keep one")
-    folders = {path.parent for path in (*used, *files)}
-    found = [path for folder in folders for path in listed(folder) if is_picture(path)]
-    refuse_strays(
-        found, set(used), "has no JSON file; save one, without shapes if it is good, or move it away"
-    )
-    return groups.dataset(classes, samples, "NAME.jpg and NAME.json")
+        with faults.collected():
+            samples.append(_sample(reading, path, content))
+    paths = [sample.image.path for sample in samples]
+    for path in repeated(paths):
+        faults.add(f"{path} has two JSON files; keep one")
+    with faults.collected():
+        fix = "has no JSON file; save one, without shapes if it is good"
+        samples += unlisted(reading.groups, reading.images, paths, labels, fix)
+    faults.refuse()
+    return reading.groups.dataset(classes.names, samples, "NAME.jpg and NAME.json", classes.notes(names))
 
 
-def _sample(groups: Groups, path: Path, content: _File, classes: list[str]) -> Sample:
-    parts = tuple(_parts(path, content, classes))
-    flags = {name for name, is_set in (content.flags or {}).items() if is_set and name in classes}
-    shown = sorted(content.labels | flags)
+def _is_annotation(path: Path) -> bool:
+    if path.suffix.lower() != ".json":
+        return False
+    data = path.read_bytes()
+    return all(key in data for key in _KEYS)
+
+
+def _sample(reading: _Set, path: Path, content: _File) -> Sample:
+    classes = reading.classes
+    flags = {name for name, is_set in (content.flags or {}).items() if is_set and name in reading.known}
+    shown = [classes.number(name) for name in content.labels | flags]
     size = None if content.height is None or content.width is None else (content.height, content.width)
     # A flag without a shape of that name: some of the pixels are unknown.
+    parts = tuple(_parts(reading, path, content))
     annotation = Layers(parts, size, str(path)) if flags <= content.labels else None
-    return groups.sample(_picture(groups.root, path, content), ",".join(shown) or GOOD, annotation)
+    return reading.groups.sample(_picture(reading, path, content), classes.label(shown), annotation)
 
 
-def _parts(path: Path, content: _File, classes: list[str]) -> Iterator[Annotation]:
+def _parts(reading: _Set, path: Path, content: _File) -> Iterator[Part]:
     for position, shape in enumerate(content.shapes, start=1):
-        where = f"{path}, shape {position} ({shape.label})"
-        number = classes.index(shape.label) + 1
-        kind = shape.shape_type or "polygon"  # files older than labelme 3.16 say nothing
-        if kind == "mask" and len(shape.points) == 2 and shape.mask is not None:
-            yield Patch(number, shape.points, shape.mask, where)
-        elif kind not in KINDS:
-            raise DatasetError(f"{where}: a {kind} cannot be read; known are {', '.join(KINDS)} and mask")
-        elif not KINDS[kind].least <= len(shape.points) <= KINDS[kind].most:
-            raise DatasetError(f"{where}: {len(shape.points)} points make no {kind}; draw it again")
-        else:
-            yield Outline(number, kind, shape.points, where)
+        number = reading.classes.number(shape.label)
+        if number:
+            with reading.faults.collected():
+                yield _part(shape, number, f"{path}, shape {position} ({shape.label})")
 
 
-def _picture(root: Path, path: Path, content: _File) -> Blob:
+def _part(shape: _Shape, number: int, where: str) -> Part:
+    kind = shape.shape_type or "polygon"  # files older than labelme 3.16 say nothing
+    if kind == "mask" and len(shape.points) == 2 and shape.mask is not None:
+        return Patch(number, shape.points, shape.mask, where)
+    if kind not in KINDS:
+        raise DatasetError(f"{where}: a {kind} cannot be read; known are {', '.join(KINDS)} and mask")
+    if not KINDS[kind].least <= len(shape.points) <= KINDS[kind].most:
+        raise DatasetError(f"{where}: {len(shape.points)} points make no {kind}; draw it again")
+    return Outline(number, kind, shape.points, where)
+
+
+def _picture(reading: _Set, path: Path, content: _File) -> Blob:
     """The picture of a labelme file; labelme on Windows writes its path with backslashes."""
-    image = Path(os.path.normpath(path.parent / content.image_path.replace("\\", "/")))
-    if image.is_file():
-        if not image.is_relative_to(os.path.normpath(root)):
-            raise DatasetError(
-                f"{path} names {image}, which lies outside {root}; give the folder that holds both"
-            )
-        return Blob(image)
-    if not content.image_data:
-        raise DatasetError(
-            f"{path} names {content.image_path}, which is missing, and holds no imageData; copy it"
-        )
-    return EmbeddedPicture(path)
+    try:
+        return Blob(reading.images.find(path, content.image_path))
+    except DatasetError as error:
+        if content.image_data:
+            return EmbeddedPicture(path)
+        raise DatasetError(f"{error}; it holds no imageData either") from error

@@ -7,13 +7,16 @@ optional column `source` names where a picture is from, for the model card.
 
 import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 
-from training.data.groups import GOOD, Groups, read_groups
-from training.data.sample import Blob, Dataset, DatasetError, MaskFile, Sample
+from training.data.classes import AS_WRITTEN, GOOD, Classes, classes_of
+from training.data.groups import Groups, read_groups
+from training.data.sample import IGNORED_NUMBER, Blob, Dataset, DatasetError, MaskFile, Sample
 from training.data.synthesis.tiles import CLASSES, generated_tiles
+from training.labels import LabelsConfig
 
 _FOLDERS = {f"MT_{name.capitalize()}": name for name in CLASSES} | {"MT_Free": GOOD}
 _SUFFIXES = (".jpg", ".jpeg")
@@ -24,20 +27,21 @@ def is_magnetic_tile(root: Path) -> bool:
     return any((root / folder).is_dir() for folder in _FOLDERS)
 
 
-def read_magnetic_tile(root: Path) -> Dataset:
+def read_magnetic_tile(root: Path, labels: LabelsConfig = AS_WRITTEN) -> Dataset:
     """Return every picture below `root`, by class and name.
 
     Raises DatasetError where the layout, a mask or the group of a picture is missing, and where a file or
     folder would be left out: nothing is dropped in silence.
     """
     _check_folders(root)
-    groups = read_groups(root, "magnetic-tile", required=True)
+    groups = read_groups(root, labels, "magnetic-tile", required=True)
+    classes = classes_of(CLASSES, labels)
     samples = [
-        _sample(groups, image, picture_class)
+        _sample(groups, classes, image, picture_class)
         for folder, picture_class in _FOLDERS.items()
         for image in _pictures(root / folder)
     ]
-    return groups.dataset(CLASSES, samples, "MT_CLASS/Imgs/NAME.jpg")
+    return groups.dataset(classes.names, samples, "MT_CLASS/Imgs/NAME.jpg")
 
 
 def write_generated(root: Path, count: int, seed: int) -> None:
@@ -90,11 +94,12 @@ def _pictures(folder: Path) -> Iterator[Path]:
             raise DatasetError(f"{file} is neither a picture (.jpg, .jpeg) nor a mask (.png); move it away")
 
 
-def _sample(groups: Groups, image: Path, picture_class: str) -> Sample:
+def _sample(groups: Groups, classes: Classes, image: Path, picture_class: str) -> Sample:
     mask = image.with_suffix(".png")
     if picture_class == GOOD:  # its mask, if there is one, is empty; what it would mark is of no class
         return groups.sample(Blob(image), GOOD, MaskFile(Blob(mask), 1) if mask.is_file() else None)
     if not mask.is_file():
         raise DatasetError(f"{image} has no mask; {mask.name} is expected beside it")
-    annotation = MaskFile(Blob(mask), CLASSES.index(picture_class) + 1)
-    return groups.sample(Blob(image), picture_class, annotation)
+    number = classes.number(picture_class)
+    sample = groups.sample(Blob(image), classes.label([number]), MaskFile(Blob(mask), number))
+    return replace(sample, ignores=number == IGNORED_NUMBER)

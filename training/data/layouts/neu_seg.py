@@ -1,56 +1,56 @@
-"""Reader of the NEU-Seg layout: `images/{training,test}/N.jpg`, class numbers in `annotations/.../N.png`.
+"""Reader of `images/{training,test}/N.jpg` with class numbers in `annotations/.../N.png`, as of NEU-Seg.
 
-Source: github.com/DHW-Master/NEU_Seg, hot-rolled steel of 200 x 200 px. Its publishers say nothing of which
-pictures show one surface, and most come several times, flipped or turned, also across their own two parts:
-put such groups into groups.csv.
+`validation` and `val` are read as well. `classes.txt` at the root names the classes, one a line. Many sets
+have this layout, so it says nothing of where one is from and what its classes are called. NEU-Seg itself
+(github.com/DHW-Master/NEU_Seg) has the classes inclusion, patches and scratches; most of its pictures come
+several times, flipped or turned, also across its two parts: put such groups into groups.csv.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
-from training.data.annotations import NumberedMask
-from training.data.groups import Groups, read_groups
-from training.data.listing import PARTS, masks, pictures, refuse_others, refuse_strays
-from training.data.sample import Blob, Dataset, DatasetError, Sample
+from training.data.groups import read_groups
+from training.data.listing import PARTS, mask_of, masks, pictures, refuse_others, refuse_strays
+from training.data.masks import SINGLE, read_mask_set
+from training.data.sample import Blob, Dataset, Faults
+from training.labels import LabelsConfig
 
-CLASSES = ("inclusion", "patches", "scratches")
 IMAGES, ANNOTATIONS = "images", "annotations"
-FOLDERS = ("training", "test")
 
 
 def is_neu_seg(root: Path) -> bool:
     """Whether a folder shows this layout."""
-    return any((root / IMAGES / part).is_dir() and (root / ANNOTATIONS / part).is_dir() for part in FOLDERS)
+    return any((root / IMAGES / part).is_dir() and (root / ANNOTATIONS / part).is_dir() for part in PARTS)
 
 
-def read_neu_seg(root: Path) -> Dataset:
-    """Return every picture of both parts, which decodes all masks; one whose mask is 0 all over is good.
+def read_neu_seg(root: Path, labels: LabelsConfig) -> Dataset:
+    """Return every picture of all parts, which decodes all masks; one whose mask is 0 all over is good.
 
     Raises DatasetError for a picture without a mask, a mask without a picture, and a number that is no class.
     """
     refuse_others(root, (IMAGES, ANNOTATIONS))
     for folder in (IMAGES, ANNOTATIONS):
-        refuse_others(root / folder, FOLDERS)
-    groups = read_groups(root, "NEU_Seg")
+        refuse_others(root / folder, tuple(PARTS))
+    groups = read_groups(root, labels)
     parts = [
-        part for part in FOLDERS if any((root / folder / part).is_dir() for folder in (IMAGES, ANNOTATIONS))
+        part for part in PARTS if any((root / folder / part).is_dir() for folder in (IMAGES, ANNOTATIONS))
     ]
-    samples = [sample for part in parts for sample in _read_part(groups, part)]
-    return groups.dataset(CLASSES, samples, f"{IMAGES}/{FOLDERS[0]}/NAME.jpg")
+    rows = [(image, mask, part) for part in parts for image, mask in _pairs(root, part)]
+    drawn = read_mask_set(root, labels, [Blob(mask) for _, mask, _ in rows], SINGLE)
+    samples = [
+        groups.masked(Blob(image), drawn.image(Blob(mask), SINGLE[0]), drawn.classes, PARTS[part])
+        for image, mask, part in rows
+    ]
+    return groups.dataset(drawn.classes.names, samples, f"{IMAGES}/training/NAME.jpg", drawn.notes)
 
 
-def _read_part(groups: Groups, part: str) -> Iterator[Sample]:
-    images = pictures(groups.root / IMAGES / part)
-    drawn = masks(groups.root / ANNOTATIONS / part)
-    refuse_strays(
-        [mask for stem, mask in drawn.items() if stem not in images],
-        (),
-        "is a mask without a picture; remove it",
-    )
+def _pairs(root: Path, part: str) -> list[tuple[Path, Path]]:
+    """The images of a part and their masks."""
+    images = pictures(root / IMAGES / part)
+    drawn = mask_of(images, masks(root / ANNOTATIONS / part))
+    refuse_strays(drawn.without_image, (), "is a mask without a picture; remove it")
+    faults = Faults()
     for stem, image in images.items():
-        if stem not in drawn:
-            raise DatasetError(
-                f"{image} has no mask; {groups.root / ANNOTATIONS / part / stem}.png is expected"
-            )
-        mask = NumberedMask(Blob(drawn[stem]), len(CLASSES))
-        yield groups.masked(Blob(image), mask, CLASSES, PARTS[part])
+        if stem not in drawn.by_stem:
+            faults.add(f"{image} has no mask; {root / ANNOTATIONS / part / stem}.png is expected")
+    faults.refuse()
+    return [(image, drawn.by_stem[stem]) for stem, image in images.items()]

@@ -11,12 +11,15 @@ no labels and is not read.
 import csv
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from training.data.annotations import Layers, RunLengths
-from training.data.groups import CSV_FIX, GOOD, Groups, read_groups
+from training.data.classes import Classes, classes_of
+from training.data.groups import CSV_FIX, Groups, read_groups
 from training.data.listing import pictures, refuse_others, refuse_strays
 from training.data.sample import Blob, Dataset, DatasetError, Sample
+from training.labels import LabelsConfig
 
 CLASSES = ("class_1", "class_2", "class_3", "class_4")  # its publishers gave them no names
 TABLE, IMAGES = "train.csv", "train_images"
@@ -29,11 +32,11 @@ def is_severstal(root: Path) -> bool:
     return (root / TABLE).is_file() and (root / IMAGES).is_dir()
 
 
-def read_severstal(root: Path) -> Dataset:
+def read_severstal(root: Path, labels: LabelsConfig) -> Dataset:
     """Return every picture of `train_images`; raises DatasetError for a line that does not fit, naming it."""
     refuse_others(root, (IMAGES, "test_images"))
     marks, every_picture_listed = _read_table(root / TABLE)
-    groups = read_groups(root, "Severstal")
+    groups, classes = read_groups(root, labels), classes_of(CLASSES, labels)
     images = {path.name: path for path in pictures(root / IMAGES, (".jpg", ".png")).values()}
     missing = sorted(set(marks) - set(images))
     if missing:
@@ -44,14 +47,18 @@ def read_severstal(root: Path) -> Dataset:
         refuse_strays(
             images.values(), [images[name] for name in marks], f"has no line in {TABLE}; add its four"
         )
-    samples = [_sample(groups, image, marks.get(name, {})) for name, image in images.items()]
-    return groups.dataset(CLASSES, samples, f"{IMAGES}/NAME.jpg")
+    samples = [_sample(groups, classes, image, marks.get(name, {})) for name, image in images.items()]
+    return groups.dataset(classes.names, samples, f"{IMAGES}/NAME.jpg")
 
 
-def _sample(groups: Groups, image: Path, marks: dict[int, RunLengths]) -> Sample:
-    shown = {number: marks[number] for number in sorted(marks) if marks[number].runs}
-    picture_class = ",".join(CLASSES[number - 1] for number in shown) or GOOD
-    return groups.sample(Blob(image), picture_class, Layers(tuple(shown.values()), None, TABLE))
+def _sample(groups: Groups, classes: Classes, image: Path, marks: dict[int, RunLengths]) -> Sample:
+    shown = [
+        replace(marks[number], number=classes.number(CLASSES[number - 1]))
+        for number in sorted(marks)
+        if marks[number].runs
+    ]
+    label = classes.label(each.number for each in shown)
+    return groups.sample(Blob(image), label, Layers(tuple(shown), None, TABLE))
 
 
 def _read_table(path: Path) -> tuple[Marks, bool]:

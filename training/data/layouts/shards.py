@@ -13,8 +13,10 @@ from typing import Annotated, Self
 from pydantic import Field, StrictBool, TypeAdapter, ValidationError, model_validator
 
 from training.data.annotations import Checked, parse_checked
-from training.data.groups import GOOD
-from training.data.sample import Blob, Dataset, DatasetError, MaskFile, Published, Sample
+from training.data.classes import AS_WRITTEN, GOOD, classes_of
+from training.data.masks import MaskImage, Named
+from training.data.sample import IGNORED_NUMBER, Blob, Dataset, DatasetError, Published, Sample
+from training.labels import LabelsConfig
 
 _CLASSES = TypeAdapter(dict[int, str])
 
@@ -47,12 +49,33 @@ def is_shards(root: Path) -> bool:
     return (root / "classes.json").is_file() and any(root.glob("*.tar"))
 
 
-def read_shards(root: Path) -> Dataset:
+def read_shards(root: Path, labels: LabelsConfig = AS_WRITTEN) -> Dataset:
     """Return every picture of the shards in `root`, by index only: the bytes stay in the tar."""
-    classes, shards = _read_classes(root), sorted(root.glob("*.tar"))
+    names, shards = _read_classes(root), sorted(root.glob("*.tar"))
     if not shards:
         raise DatasetError(f"{root} holds no shard; NAME.tar is expected beside classes.json")
-    return Dataset(classes, [sample for shard in shards for sample in _read_shard(shard)])
+    classes = classes_of(names, labels)
+    numbers = {number: classes.number(name) for number, name in enumerate(names, start=1)}
+    meaning = Named({0: 0} | numbers, "classes.json", strict=True)
+
+    def sample(shard: Path, key: str, files: dict[str, Blob], facts: _Facts) -> Sample:
+        shown = [classes.number(name) for name in facts.classes if name in names]
+        others = [name for name in facts.label.split(",") if name not in names]
+        label = ",".join([classes.label(shown)] if shown or not others else others)
+        return Sample(
+            name=f"{shard.stem}/{key}",
+            group=facts.group,
+            source=facts.source,
+            picture_class=label,
+            defective=label != GOOD,
+            image=files["jpg"],
+            annotation=MaskImage(files["mask.png"], meaning) if "mask.png" in files else None,
+            split=_published(shard),
+            ignores=IGNORED_NUMBER in shown,
+        )
+
+    samples = [sample(shard, *each) for shard in shards for each in _read_shard(shard)]
+    return Dataset(classes.names, samples)
 
 
 def _read_classes(root: Path) -> tuple[str, ...]:
@@ -73,21 +96,12 @@ def _read_classes(root: Path) -> tuple[str, ...]:
     return tuple(names[number] for number in sorted(names))
 
 
-def _read_shard(shard: Path) -> Iterator[Sample]:
+def _read_shard(shard: Path) -> Iterator[tuple[str, dict[str, Blob], _Facts]]:
+    """Yield the key, the files and the facts of each picture of a shard."""
     for key, files in _members(shard).items():
         if not {"jpg", "json"} <= set(files):
             raise DatasetError(f"{shard}: {key} must have a .jpg and a .json, found {sorted(files)}")
-        facts = parse_checked(files["json"].read(), _Facts, f"{shard}: {key}.json")
-        yield Sample(
-            name=f"{shard.stem}/{key}",
-            group=facts.group,
-            source=facts.source,
-            picture_class=facts.label,
-            defective=facts.defective,
-            image=files["jpg"],
-            annotation=MaskFile(files["mask.png"]) if "mask.png" in files else None,
-            split=_published(shard),
-        )
+        yield key, files, parse_checked(files["json"].read(), _Facts, f"{shard}: {key}.json")
 
 
 def _members(shard: Path) -> dict[str, dict[str, Blob]]:

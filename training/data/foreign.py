@@ -1,0 +1,67 @@
+"""Exports of annotation tools that no reader takes, told by name, so that their user knows what to do."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from training.data.listing import walk
+
+_HEAD = 100_000  # bytes of an annotation file that are looked at
+_BRUSH = re.compile(r"task-\d+-annotation-\d+-by-.*-tag-.*\.png")  # Label Studio's brush labels as PNG
+
+
+def foreign_format(root: Path) -> str | None:
+    """Say which export a folder is and what to do about it; None where it is none that is known."""
+    found = next(_formats(root), None)
+    return found and (
+        f"is an export of {found}, which has to be converted first: export the same annotations as COCO JSON "
+        "(instances) or as one mask for each image"
+    )
+
+
+def _formats(root: Path) -> Iterator[str]:
+    files = list(walk(root))
+    names = {path.name.lower() for path in files}
+    folders = {path.parent.name.lower() for path in files}
+    if "segmentationclass" in folders:
+        yield "Pascal VOC masks (CVAT's Segmentation mask 1.1)"
+    if "_classes.csv" in names and any(path.stem.endswith("_mask") for path in files):
+        yield "Roboflow's semantic segmentation masks"
+    if any(_BRUSH.fullmatch(path.name) for path in files):
+        yield "Label Studio's brush masks"
+    if "meta.json" in names and "ann" in folders:
+        yield "Supervisely"
+    if "labels" in folders and any(_is_yolo(path) for path in files):
+        yield "YOLO"
+    yield from (found for path in files if (found := _of_file(path)))
+
+
+def _is_yolo(path: Path) -> bool:
+    """Whether a text file in `labels` holds lines of a class number and coordinates from 0 to 1."""
+    if path.parent.name.lower() != "labels" or path.suffix.lower() != ".txt":
+        return False
+    words = _head(path).split(b"\n", 1)[0].split()
+    return len(words) >= 5 and words[0].isdigit()
+
+
+def _of_file(path: Path) -> str | None:
+    """The tool that wrote an XML or JSON file which no reader takes."""
+    suffix = path.suffix.lower()
+    if suffix == ".xml":
+        head = _head(path)
+        if b"<annotations>" in head and b"<image " in head:
+            return "CVAT for images 1.1 (XML)"
+        return "Pascal VOC boxes (XML)" if b"<annotation" in head and b"<object>" in head else None
+    if suffix != ".json":
+        return None
+    head = _head(path)
+    if b'"shape_attributes"' in head or b'"_via_' in head:
+        return "the VGG Image Annotator (VIA)"
+    if b'"original_width"' in head or (b'"annotations"' in head and b'"file_upload"' in head):
+        return "Label Studio's own JSON"
+    return None
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_HEAD)
