@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 
-from app import change_errors as _  # noqa: F401  # so that `kinds` finds its branches of the tree
+from app import access_errors, change_errors  # noqa: F401  # so that `kinds` finds all branches of the tree
 from app import errors as service
 from app.inspection import errors as core
 from app.inspection.errors import PasslineError

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from app import change_errors
+from app import access_errors, change_errors
 from app import errors as service
 from app.inspection import errors as core
 from app.inspection.errors import PasslineError
@@ -26,7 +26,7 @@ SECTIONS: dict[str, tuple[type[PasslineError], ...]] = {
     "image": (core.ImageError,),
     "reference-mask": (core.ReferenceMaskError,),
     "recipe": (core.RecipeError, change_errors.StoredRecipeError),
-    "access": (service.AccessError,),
+    "access": (access_errors.AccessError,),
     "request": (service.RequestError,),
     "serving": (service.ServingError, core.InferenceFailed),
     "swap": (change_errors.SwapError,),

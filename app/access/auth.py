@@ -20,7 +20,7 @@ from starlette.datastructures import Headers
 from starlette.routing import BaseRoute
 
 from app.access.keys import Key, KeyRing, Scope
-from app.errors import ForeignPage, KeyRequired, RateLimited, ScopeMissing
+from app.access_errors import ForeignPage, KeyRequired, RateLimited, ScopeMissing
 from app.settings import Settings
 from app.telemetry.metrics import KEY_NAME
 

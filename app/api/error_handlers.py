@@ -6,6 +6,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from app import errors as service
+from app.access_errors import KeyRequired, ScopeMissing
 from app.inspection.errors import PasslineError
 from app.problems import MEDIA_TYPE, kinds, named, problem_of
 from app.telemetry.metrics import Metrics
@@ -19,9 +20,9 @@ def respond(error: BaseException, metrics: Metrics) -> Response:
     response = Response(problem.model_dump_json(exclude_none=True), problem.status, media_type=MEDIA_TYPE)
     if isinstance(known, service.ServiceError) and known.retry_after_s is not None:
         response.headers["Retry-After"] = str(known.retry_after_s)
-    if isinstance(known, service.KeyRequired):
+    if isinstance(known, KeyRequired):
         response.headers["WWW-Authenticate"] = 'Bearer realm="passline"'
-    if isinstance(known, service.ScopeMissing):  # RFC 6750, section 3.1
+    if isinstance(known, ScopeMissing):  # RFC 6750, section 3.1
         response.headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{known.scope}"'
     if isinstance(known, service.ContentEncodingUnsupported):  # RFC 9110, section 12.5.3
         response.headers["Accept-Encoding"] = "identity"

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 
+from app.access_errors import ForeignPage, KeyRequired, RateLimited, ScopeMissing
 from app.api.examples import BATCH, PART_OF_TWO
 from app.api.examples import INSPECTION as INSPECTION_EXAMPLE
 from app.api.uploads import FRAME_TYPE, PART_IMAGES, RAW_TYPES
@@ -32,15 +33,11 @@ from app.errors import (
     BodyTooLarge,
     ContentEncodingUnsupported,
     DeadlineExceeded,
-    ForeignPage,
     HeadersTooLarge,
-    KeyRequired,
     MediaTypeUnsupported,
     NotReady,
     Overloaded,
-    RateLimited,
     RequestInvalid,
-    ScopeMissing,
     Unexpected,
     UploadTimeout,
 )

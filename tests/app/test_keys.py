@@ -14,7 +14,7 @@ import pytest
 from app.__main__ import main
 from app.access.auth import MOST_CALLERS, RateLimit
 from app.access.keys import SCOPES, KeyRing, KeysUnusable, add_key, read_keys, revoke_key
-from app.errors import RateLimited
+from app.access_errors import RateLimited
 
 
 @pytest.fixture

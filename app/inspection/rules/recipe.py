@@ -95,10 +95,7 @@ class Recipe(Rules, Titled):
     part_frame: PartFrame | None = None
     """Where the part's own coordinates lie on the picture, for polygons in mm."""
     roi: Roi = Field(default_factory=list)
-    """Regions of interest: only what lies in one of them is judged; without any, the whole picture.
-
-    `part` is the part itself, as found in each image.
-    """
+    """Only what lies in one of these regions is inspected (default: all); `part`: the part found in the image."""
     ignore: Regions = Field(default_factory=list)
     """Regions in which nothing is judged."""
     min_area_px: Annotated[int, Field(ge=1, le=LARGEST_AREA_PX)] | None = None
@@ -176,9 +173,8 @@ class Recipe(Rules, Titled):
             return self
         if self.roi or self.ignore:
             raise misplaced("joint counts the whole image; leave roi and ignore out, or use worst", "parts")
-        if self.min_area_px is not None or self.min_area_mm2 is not None:
-            what = "joint is calibrated with the bundle's least area; leave min_area_px and min_area_mm2 out"
-            raise misplaced(f"{what}, or use worst", "parts")
+        if self.min_area_px or self.min_area_mm2:
+            raise misplaced("joint is calibrated with the bundle's least area; leave min_area_* out", "parts")
         for place, limits in (*super().sets(), (("other",), self.other)):
             if limits.max_count != 0:
                 raise misplaced("must be max_count: 0, since parts: joint accepts no defect", *place)
