@@ -95,7 +95,7 @@ class Recipe(Rules, Titled):
     part_frame: PartFrame | None = None
     """Where the part's own coordinates lie on the picture, for polygons in mm."""
     roi: Roi = Field(default_factory=list)
-    """Only what lies in one of these regions is inspected (default: all); `part`: the part found in the image."""
+    """Only these regions are inspected (default: all); `part`: the part as found in the image."""
     ignore: Regions = Field(default_factory=list)
     """Regions in which nothing is judged."""
     min_area_px: Annotated[int, Field(ge=1, le=LARGEST_AREA_PX)] | None = None
