@@ -7,15 +7,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
+from tests.tiny_bundle import write_tiny_bundle
 from training.__main__ import main
-from training.config import ConfigError, SplitConfig
+from training.config import ConfigError, ModelConfig, SplitConfig
 from training.config_files import load_config, settle
 from training.data.contents import TRAINED_ON, contents_of, write_trained_on
 from training.data.registry import read_dataset
 from training.data.splits import make_splits
 from training.files import write_text
+from training.model.segmenter import build_segmenter
 from training.run import FOLDS, WEIGHTS, Run
+from training.steps.export import leave_weights
+from training.steps.fit import initial_segmenter
 from training.steps.split import split
 
 from .test_preconditions import write_parts
@@ -138,3 +144,24 @@ def test_folds_go_on_from_the_same_folds(run: Run, tmp_path: Path) -> None:
     assert [each.start_weights for each in again] == [
         tmp_path / "start/folds" / each.directory.name / WEIGHTS for each in folds
     ]
+
+
+def test_a_bundle_is_gone_on_from_fold_by_fold(run: Run, tmp_path: Path) -> None:
+    model = ModelConfig(weights="none", decoder_channels=(8, 8, 8, 8, 8), tile=64, overlap=16)
+    config = run.config.model_copy(update={"split": SplitConfig(folds=3), "model": model})
+    run = replace(run, config=config)
+    made = split(run)
+    for seed, each in enumerate((made, *made.folds)):
+        each.weights.parent.mkdir(parents=True, exist_ok=True)
+        save_file(build_segmenter(model, 1, seed).state_dict(), each.weights)
+    write_tiny_bundle(made.bundle, classes=("pit",))
+    leave_weights(made)
+    again = split(replace(run, directory=tmp_path / "next", start=made.bundle))
+    for before, now in zip((made, *made.folds), (again, *again.folds), strict=True):
+        found = initial_segmenter(now, now.classes).state_dict()
+        for name, value in load_file(before.weights).items():
+            torch.testing.assert_close(found[name], value, rtol=2e-3, atol=1e-6, msg=name)
+    one = made.bundle / "folds/repeat-0-fold-0/weights.safetensors"
+    assert one.stat().st_size < 0.6 * made.weights.stat().st_size
+    here = str(tmp_path).encode()
+    assert not any(here in path.read_bytes() for path in made.bundle.rglob("*.*") if path.is_file())

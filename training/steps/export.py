@@ -41,11 +41,11 @@ def export(run: SplitRun) -> None:
     )
     draft_bundle(run.bundle, config, severities, _summary(run))
     if run.fold is None:
-        _leave_weights(run)
+        leave_weights(run)
     write_json(run.bundle / "parity.json", parity)
 
 
-def _leave_weights(run: SplitRun) -> None:
+def leave_weights(run: SplitRun) -> None:
     """Put into the bundle what another run needs to start from it, of each fold too.
 
     A fold of that run starts from the weights of the same fold, which have not seen the images it predicts;
