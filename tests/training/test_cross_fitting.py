@@ -68,6 +68,9 @@ def test_a_set_is_read_once_for_a_run_and_its_folds_and_no_other_afterwards(
     go(run, "split")
     assert reads == [roots[0]]
     assert len(list(run.directory.glob("folds/*/splits.json"))) == FOLDS
+    fitted = run.directory / "folds/repeat-0-fold-1/fit/weights.safetensors"
+    fitted.parent.mkdir()
+    fitted.write_bytes(b"weights")
     with pytest.raises(ConfigError, match="could have been trained on"):
         go(replace(run, data=roots[1]), "split")
 

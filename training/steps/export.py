@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from app.inspection.bundle.bundle import Bundle, DefectClass, TrainingSummary
 from app.inspection.inference.tiling import cut
@@ -58,7 +58,10 @@ def leave_weights(run: SplitRun) -> None:
         folder = run.bundle / FOLDS / fold.directory.name
         folder.mkdir(parents=True, exist_ok=True)
         with written_whole(folder / WEIGHTS) as partial:
-            save_file({name: _half(each) for name, each in read_weights(fold.weights).items()}, partial)
+            # `save_file` would let nobody else read it
+            partial.write_bytes(
+                save({name: _half(each) for name, each in read_weights(fold.weights).items()})
+            )
         _write_trained_on(fold, folder)
 
 
