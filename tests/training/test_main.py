@@ -106,7 +106,7 @@ def test_sigterm_ends_a_command_with_a_sentence(tmp_path: Path) -> None:
             time.sleep(0.2)
         process.terminate()
         try:
-            _, said = process.communicate(timeout=60)
+            _, said = process.communicate(timeout=240)
         finally:
             process.kill()
     assert process.returncode == 143
