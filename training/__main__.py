@@ -1,8 +1,12 @@
 """Command line of the training package: from pictures to a published bundle, and what helps on the way."""
 
 import argparse
+import os
 import shlex
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from app.inspection.errors import PasslineError
@@ -12,6 +16,7 @@ from training.config import ConfigError
 from training.data.registry import LAYOUTS
 from training.data.sample import DatasetError
 from training.data_commands import add_data, add_reading, at_least
+from training.model.finetune import FitError
 from training.model.strategies import STRATEGIES
 from training.pipeline import UNTIL
 from training.run_commands import compare, cross_validate, curve, evaluate, operating_point, run
@@ -22,6 +27,7 @@ from training.thresholds.operating_point import OperatingPointError
 EXPECTED = (
     ConfigError,
     DatasetError,
+    FitError,
     ParityError,
     OperatingPointError,
     PublishError,
@@ -32,34 +38,62 @@ EXPECTED = (
 DEFAULT_CONFIG = Path(__file__).parent / "configs/fine-tune.yaml"
 
 
+class Stopped(BaseException):
+    """SIGTERM came; no `except Exception` on the way may keep it."""
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns what it returns, or 2 with one line on stderr where the input is at fault."""
+    """Run one command.
+
+    Returns what it returns, or 2 with one line on stderr where the input is at fault, 143 or 130 where a
+    signal stopped it.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
     options.command = f"passline train {shlex.join(_placeless(arguments, options))}"
     try:
-        status: int = options.do(options)
+        with _stopped_by_sigterm():
+            status: int = options.do(options)
     except EXPECTED as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except (Stopped, KeyboardInterrupt) as error:
+        number = signal.SIGTERM if isinstance(error, Stopped) else signal.SIGINT
+        print(f"stopped by {number.name}; a run goes on where it was with the same command", file=sys.stderr)
+        return 128 + number
     return status
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """Raise Stopped on SIGTERM; a process forked meanwhile just ends."""
+    own = os.getpid()
+
+    def stop(number: int, _: object) -> None:
+        if os.getpid() != own:
+            os._exit(128 + number)
+        raise Stopped
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _placeless(arguments: list[str], options: argparse.Namespace) -> list[str]:
     """The arguments as they may be published: data roots and folders by their names, not as they lie here."""
-    names = {
-        str(value): name.upper()
-        for name, value in vars(options).items()
-        if isinstance(value, Path) and value.is_absolute()
-    }
-    names |= {each: f"{each.partition('=')[0]}=ROOT" for each in vars(options).get("other", ())}
-    told = []
-    for argument in arguments:
-        option, equals, value = argument.partition("=")
-        told.append(
-            f"{option}={names[value]}" if equals and value in names else names.get(argument, argument)
-        )
-    return told
+    names = {value: name.upper() for name, value in vars(options).items() if isinstance(value, Path)}
+    return [_without_place(argument, names) for argument in arguments]
+
+
+def _without_place(text: str, names: dict[Path, str]) -> str:
+    """An argument, OPTION=VALUE or NAME=ROOT; a path that leads out of the working folder by its name."""
+    path = Path(text)
+    if path.is_absolute() or ".." in path.parts:
+        return names.get(path, "ROOT")
+    before, equals, value = text.partition("=")
+    return f"{before}={_without_place(value, names)}" if equals else text
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,7 +136,9 @@ def _add_plan(command: argparse.ArgumentParser) -> None:
     command.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="YAML, see training/configs")
     command.add_argument("--data", type=Path, help=f"root of the small set, in one of: {', '.join(LAYOUTS)}")
     command.add_argument("--large-data", type=Path, help="root of the large set, if that stage is to be run")
-    command.add_argument("--from", dest="start", type=Path, help="bundle to start from, not a large stage")
+    command.add_argument(
+        "--from", dest="start", type=Path, help="bundle to start from, such as your own last one"
+    )
     command.add_argument("--runs", type=Path, default=Path("runs"), help="where working folders are made")
     command.add_argument("--models", type=Path, default=Path("models"), help="where bundles are published")
 

@@ -25,11 +25,13 @@ class ConfigError(ValueError):
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SplitConfig(_Frozen):
-    """Shares of the four splits; `by: picture` leaks re-photographed parts and is for comparison only.
+    """Shares of the four splits, to which groups are assigned by hash.
+
+    `by: picture` leaks re-photographed parts and is for comparison only.
 
     With `test: published` the pictures outside the publishers' training part are the test split, and other
     pictures of their groups are in none.

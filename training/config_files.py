@@ -36,16 +36,22 @@ def load_run_config(path: Path) -> RunConfig:
 
 def _load(path: Path, kind: type[AnyConfig]) -> AnyConfig:
     try:
-        return kind.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror}); give a YAML file") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: such as a 13th month
         raise ConfigError(f"{path} is not YAML: {error}") from error
+    return _validated(kind, values, str(path))
+
+
+def _validated(kind: type[AnyConfig], values: Any, where: str) -> AnyConfig:
+    try:
+        return kind.model_validate(values)
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
-        raise ConfigError(f"{path}: " + "; ".join(lines)) from error
+        raise ConfigError(f"{where}: " + "; ".join(lines)) from error
 
 
 def settle(config: Config, stage: StageName, name: str, start: RunConfig | None) -> RunConfig:
@@ -60,19 +66,27 @@ def settle(config: Config, stage: StageName, name: str, start: RunConfig | None)
     if start is not None:
         values["model"] = _adapted(start, values.get("model", {}))
         values["fit"] = _continued(start.fit, values.get("fit", {}))
-    return RunConfig.model_validate(values)
+    taken = "" if start is None else f", with what it takes from {start.name} {start.version}"
+    return _validated(RunConfig, values, f"stage {stage}{taken}")
 
 
 def _adapted(start: RunConfig, wanted: dict[str, Any]) -> dict[str, Any]:
     """The model of `start` with what of it may be changed; raises ConfigError for what its weights forbid."""
     model = start.model.model_dump()
     for key in wanted.keys() - ADAPTABLE:
-        if ModelConfig.model_validate(model | {key: wanted[key]}) != start.model:
+        if _is_other(key, wanted[key], start.model):
             raise ConfigError(
                 f"model.{key} is {wanted[key]}, but {start.name} {start.version}, whose weights this stage "
                 f"starts from, has {model[key]}; leave it out, or start from another bundle"
             )
     return model | {key: wanted[key] for key in wanted.keys() & ADAPTABLE}
+
+
+def _is_other(key: str, value: Any, model: ModelConfig) -> bool:
+    """Whether a setting is another than the model's; a bundle knows a file of weights by its name alone."""
+    if key == "weights":
+        return Path(value).name != Path(model.weights).name
+    return bool(value != getattr(model, key))
 
 
 def _continued(before: FitConfig, own: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,9 @@ from app.inspection.rules.recipe import Recipe
 from training.config import ConfigError
 
 EVALUATION = "evaluation.json"  # in a bundle
+REPORT = "evaluation.html"  # beside it, for people
 ARTIFACTS = "artifacts.json"  # in a run's folder: what was tried beside fp32
+MLFLOW_RUN = "mlflow-run"  # there too: the run's id, as a resumed fit goes on in it
 CALIBRATION = "calibration.json"  # how well the probabilities of fp32 are calibrated
 
 

@@ -1,6 +1,7 @@
 """One run of the pipeline: what it is given and where its results go."""
 
 import re
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,21 +10,26 @@ import yaml
 from app.inspection.bundle.bundle import Bundle
 from training.config import Config, ConfigError, RunConfig, StageName
 from training.config_files import inherited, load_run_config, settle
+from training.data.contents import CONTENTS
 from training.data.splits import Fold
-from training.files import sha256_of, write_text
+from training.files import MLFLOW_RUN, sha256_of, write_text
 
 # What a bundle holds besides, so that others can start from it.
 WEIGHTS = "weights.safetensors"
 MADE_WITH = "training.yaml"
 CONFIG = "config.yaml"  # in a run's folder
 START = "start.sha256"  # there too: of the weights it starts from
+SPLITS = "splits.json"
+FOLDS = "folds"  # a folder of a run, and of a bundle: the weights of each fold
+_PREPARED = {CONFIG, START, SPLITS, CONTENTS, MLFLOW_RUN}  # what is written before anything is fitted
 
 
 @dataclass(frozen=True)
 class Run:
     """One stage: its configuration, data root, working folder and the folder bundles are published to.
 
-    `start` is the bundle whose weights it starts from. `fold` makes it one turn of a cross-validation.
+    `start` is the bundle whose weights it starts from; a fold takes those of the same fold there, which have
+    not seen its images, or else those of the bundle. `fold` makes it one turn of a cross-validation.
     `command` is told in the evaluation. `replace` overwrites a published version; `comparison` is the folder
     of a run split by picture, `cross_validation` that of one: their figures are published beside this one's.
     """
@@ -49,26 +55,46 @@ class Run:
         """Where the fit leaves its weights."""
         return self.directory / "fit" / WEIGHTS
 
-    def claim(self) -> None:
-        """Make the folder this run's own; raises ConfigError if it holds another configuration or start."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self._claim_start()
-        path = self.directory / CONFIG
-        if path.exists() and _written(path) != self.config:
-            raise ConfigError(
-                f"{path} is of another configuration; give another --runs folder or remove this one"
-            )
-        write_text(path, made_with(self.config))
+    @property
+    def start_weights(self) -> Path | None:
+        """The weights it starts from."""
+        if self.start is None:
+            return None
+        of_fold = None if self.fold is None else self.start / FOLDS / self.fold.name / WEIGHTS
+        return of_fold if of_fold is not None and of_fold.is_file() else self.start / WEIGHTS
 
-    def _claim_start(self) -> None:
-        path, start = self.directory / START, "none"
-        if self.start is not None and (self.start / WEIGHTS).is_file():
-            start = sha256_of(self.start / WEIGHTS)
-        if path.exists() and path.read_text(encoding="utf-8").strip() != start:
-            raise ConfigError(
-                f"{path} is of other weights to start from; give another --runs folder or remove this one"
-            )
-        write_text(path, f"{start}\n")
+    @property
+    def is_prepared_only(self) -> bool:
+        """Whether nothing was fitted in its folder yet: then it is nobody's."""
+        files = (path for path in self.directory.rglob("*") if not path.is_dir())
+        return all(
+            path.name in _PREPARED or path.parent.name == "logs" or path.suffix == ".partial"
+            for path in files
+        )
+
+    def claim(self) -> None:
+        """Make the folder this run's own.
+
+        Raises ConfigError if something of another configuration, or from other weights, was fitted in it.
+        """
+        start = self.start_weights
+        weights = sha256_of(start) if start is not None and start.is_file() else "none"
+        if refusal := self._refusal(weights):
+            if not self.is_prepared_only:
+                raise ConfigError(f"{refusal}; give another --runs folder or remove this one")
+            shutil.rmtree(self.directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        write_text(self.directory / START, f"{weights}\n")
+        write_text(self.directory / CONFIG, made_with(self.config))
+
+    def _refusal(self, weights: str) -> str | None:
+        """What of the folder is another run's, if anything."""
+        start, config = self.directory / START, self.directory / CONFIG
+        if start.exists() and start.read_text(encoding="utf-8").strip() != weights:
+            return f"{start} is of other weights to start from"
+        if config.exists() and _written(config) != self.config:
+            return f"{config} is of another configuration"
+        return None
 
     def of_folds(self, count: int, repeats: int = 1) -> list["Run"]:
         """The runs of a cross-validation, each in a folder of its own below this one's.
@@ -78,7 +104,7 @@ class Run:
         bare = self.config.model_copy(update={"gate": None, "artifacts": ("fp32",), "test_parity": False})
         turns = [Fold(number, count, repeat) for repeat in range(repeats) for number in range(count)]
         return [
-            replace(self, config=bare, fold=fold, directory=self.directory / "folds" / fold.name)
+            replace(self, config=bare, fold=fold, directory=self.directory / FOLDS / fold.name)
             for fold in turns
         ]
 
@@ -86,6 +112,12 @@ class Run:
 def made_with(config: RunConfig) -> str:
     """A run's configuration as YAML."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def placeless(config: RunConfig) -> RunConfig:
+    """The configuration as it may be published: a file of weights by its name, not as it lies here."""
+    model = config.model.model_copy(update={"weights": Path(config.model.weights).name})
+    return config.model_copy(update={"model": model})
 
 
 @dataclass(frozen=True)
@@ -113,7 +145,8 @@ class Request:
             data = self.data[stage]
             if data is None:
                 raise ConfigError(_NO_DATA[stage])
-            name = re.sub(r"[^a-z0-9]+", "-", data.resolve().name.lower()).strip("-")[:64]
+            data = data.resolve()
+            name = re.sub(r"[^a-z0-9]+", "-", data.name.lower()).strip("-")[:64]
             config = settle(self.config, stage, name or "parts", made)
             if made is not None:
                 print(inherited(self.config, config, made), flush=True)
@@ -154,7 +187,7 @@ def _made(bundle: Path) -> RunConfig:
         if not (bundle / name).is_file():
             raise ConfigError(
                 f"{bundle / name} is missing; --from takes a bundle that was published with its weights, "
-                "such as models/surface-large/3"
+                "such as models/surface-large/3 or one that you have trained with this version"
             )
     Bundle.load(bundle)  # its manifest is needed after the fit, which takes hours
     return load_run_config(bundle / MADE_WITH)

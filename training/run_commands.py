@@ -13,8 +13,9 @@ from training.config import ConfigError, OperatingPointConfig, StageName
 from training.config_files import labels_of, load_config
 from training.data.registry import read_dataset
 from training.data.splits import part_of, published_part
+from training.evaluation.figures import told
 from training.evaluation.run import EvaluateOptions, evaluate_bundle
-from training.files import EVALUATION, read_json
+from training.files import EVALUATION, REPORT, read_json
 from training.pipeline import go
 from training.run import Request, Run
 from training.sessions import inspector_of
@@ -35,11 +36,21 @@ def run(options: argparse.Namespace) -> int:
         check_publishing(each)
     for each in runs:
         go(each, options.until)
-        where = each.models / each.config.name / each.config.version
-        print(f"published {where}" if options.until == "publish" else f"{each.directory} is done")
+        where = each.directory
         if options.until == "publish":
-            print(read_json(where / EVALUATION)["certainty"])
+            where = each.models / each.config.name / each.config.version
+        print(f"published {where}" if options.until == "publish" else f"{where} is done")
+        _print_figures(where if options.until == "publish" else each.bundle)
     return 0
+
+
+def _print_figures(bundle: Path) -> None:
+    """Print the main figures of a bundle, if it was evaluated, and where its report lies."""
+    if (bundle / EVALUATION).is_file():
+        document = read_json(bundle / EVALUATION)
+        print(told(document["test"], document["confidence"]))
+        print(document["certainty"])
+        print(f"report: {bundle / REPORT}")
 
 
 def cross_validate(options: argparse.Namespace) -> int:
@@ -84,7 +95,7 @@ def evaluate(options: argparse.Namespace) -> int:
         interval_repeats=options.interval_repeats,
     )
     evaluate_bundle(options.bundle, dataset, options.out, asked)
-    print(f"figures in {options.out / EVALUATION}, to read in {options.out / 'evaluation.html'}")
+    print(f"figures in {options.out / EVALUATION}, to read in {options.out / REPORT}")
     return 0
 
 

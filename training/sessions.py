@@ -5,6 +5,7 @@ from app.inspection.bundle.bundle import Bundle
 from app.inspection.inference.runtime import CPU, GPU_PROVIDERS
 from app.inspection.inference.session import OnnxSession
 from app.inspection.inspector import Inspector
+from training.limits import limits
 
 
 def session_on(bundle: Bundle, artifact: Artifact, provider: str, threads: int | None = None) -> OnnxSession:
@@ -18,4 +19,4 @@ def session_on(bundle: Bundle, artifact: Artifact, provider: str, threads: int |
 
 def inspector_of(bundle: Bundle, artifact: Artifact) -> Inspector:
     """An inspector that runs this artifact on the CPU, whatever providers it is meant for."""
-    return Inspector(bundle, session_on(bundle, artifact, CPU))
+    return Inspector(bundle, session_on(bundle, artifact, CPU), limits())

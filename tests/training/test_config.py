@@ -6,6 +6,7 @@ import pytest
 
 from training.config import Config, ConfigError, FitConfig, LossConfig, ModelConfig, StageConfig
 from training.config_files import inherited, load_config, settle
+from training.run import made_with, placeless
 
 CONFIGS = sorted(Path("training/configs").glob("*.yaml"))
 
@@ -91,6 +92,11 @@ def test_small_stage_goes_on_with_the_loss_but_never_from_scratch() -> None:
         (f"small: {{version: {'a' * 65}}}", "version: String should match pattern"),
         ("seed: 1", "name at least one stage, large or small"),
         ("name: [", "is not YAML"),
+        ("seed: 2024-13-01", "is not YAML"),
+        (f"seed: {'1' * 5000}", "is not YAML"),
+        ("[" * 3000, "is not YAML"),
+        ("small: {fit: {learning_rate: .inf}}", r"learning_rate: Input should be a finite number"),
+        ("small: {fit: {learning_rate: .nan}}", r"learning_rate: Input should be"),
         ("", "file: Input should be a valid dictionary"),
     ],
 )
@@ -99,6 +105,28 @@ def test_bad_configuration_is_explained(tmp_path: Path, text: str, message: str)
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
         load_config(path)
+
+
+def test_what_only_both_stages_together_get_wrong_is_explained() -> None:
+    config = Config(
+        large=StageConfig(name="first", fit=FitConfig(steps=900, validate_every=300)),
+        small=StageConfig(fit=FitConfig(steps=200, validate_every=100)),
+    )
+    large = settle(config, "large", "surfaces", None)
+    few = Config.model_validate({"small": {"fit": {"steps": 200}}})
+    with pytest.raises(
+        ConfigError, match=r"stage small, with what it takes from first 1: fit: .*at most steps"
+    ):
+        settle(few, "small", "parts", large)
+    with pytest.raises(ConfigError, match="must be a multiple of devices, 3"):
+        settle(Config(devices=3, small=StageConfig()), "small", "parts", None)
+
+
+def test_a_file_of_weights_is_known_by_its_name_where_a_bundle_is_gone_on_from() -> None:
+    config = Config(model=ModelConfig(weights="/home/me/own.pth"), small=StageConfig())
+    published = placeless(settle(config, "small", "parts", None))
+    assert "/home" not in made_with(published)
+    assert settle(config, "small", "parts", published).model.weights == "own.pth"
 
 
 def test_missing_file_is_explained(tmp_path: Path) -> None:

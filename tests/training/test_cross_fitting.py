@@ -1,12 +1,15 @@
 """A cross-fitted run: every image predicted by a network that has not seen its part, every figure nested."""
 
 import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
 from app.inspection.bundle.bundle import Bundle
 from training.__main__ import main
@@ -25,6 +28,7 @@ from training.steps import evaluate as evaluate_step
 from training.steps import export as export_step
 from training.steps.artifacts import unseen_by
 from training.steps.evaluate import called_by, nested
+from training.steps.fit import initial_segmenter
 from training.steps.split import SplitRun, split
 from training.thresholds import operating_point as thresholds
 from training.thresholds.learn import learn_artifact
@@ -65,6 +69,9 @@ def test_a_set_is_read_once_for_a_run_and_its_folds_and_no_other_afterwards(
     go(run, "split")
     assert reads == [roots[0]]
     assert len(list(run.directory.glob("folds/*/splits.json"))) == FOLDS
+    fitted = run.directory / "folds/repeat-0-fold-1/fit/weights.safetensors"
+    fitted.parent.mkdir()
+    fitted.write_bytes(b"weights")
     with pytest.raises(ConfigError, match="could have been trained on"):
         go(replace(run, data=roots[1]), "split")
 
@@ -168,6 +175,21 @@ def test_each_fold_predicts_what_its_network_has_not_seen(trained: SplitRun) -> 
         assert kept == len(listing["test"]) * 2  # by fp32 and by fp16
         assert part.weights.read_bytes() != trained.weights.read_bytes()
     assert len(json.loads((trained.directory / "splits.json").read_text())["train"]) == 48
+
+
+@pytest.mark.slow
+def test_each_fold_of_the_next_run_goes_on_from_the_same_fold(trained: SplitRun, tmp_path: Path) -> None:
+    start = trained.models / "smoke/1"
+    run = Run(trained.config, trained.data, tmp_path, trained.models, "passline train run", start=start)
+    for before, fold in zip(trained.folds, split(run).folds, strict=True):
+        assert fold.start_weights == start / "folds" / fold.directory.name / "weights.safetensors"
+        found = initial_segmenter(fold, fold.classes).state_dict()
+        for name, value in load_file(before.weights).items():
+            torch.testing.assert_close(found[name], value, rtol=2e-3, atol=1e-6)
+    shutil.rmtree(tmp_path / "folds")
+    shutil.copytree(start, tmp_path / "start", ignore=shutil.ignore_patterns("folds"))
+    with pytest.raises(ConfigError, match="thresholds and figures would be too good"):
+        split(replace(run, directory=tmp_path / "other", start=tmp_path / "start"))
 
 
 @pytest.mark.slow

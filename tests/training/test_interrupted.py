@@ -44,6 +44,7 @@ def test_other_weights_to_start_from_are_refused(run: Run, tmp_path: Path) -> No
     started = replace(run, start=tmp_path / "one")
     started.claim()
     started.claim()
+    write_text(_folder(run.directory / "fit") / "weights.safetensors", "fitted")
     for start in (tmp_path / "other", None):
         with pytest.raises(ConfigError, match="is of other weights to start from"):
             replace(run, start=start).claim()

@@ -1,11 +1,14 @@
 """The command line: what cannot be done is refused in one line, before anything long begins."""
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.training.datasets.layouts import write_pairs
-from training.__main__ import main
+from training.__main__ import _parser, _placeless, main
 from training.data.layouts.magnetic_tile import write_generated
 
 
@@ -68,6 +71,47 @@ def test_report_goes_into_a_new_folder_but_not_over_one(
     assert "is a folder; give the page's file" in capsys.readouterr().err
     assert main(["data", "check", str(tiles), "--out", str(tmp_path / "new/audit.html")]) in (0, 1)
     assert (tmp_path / "new/audit.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--data", "/home/me/parts/"], "--data DATA"),
+        (["--data=/home/me/parts/"], "--data=DATA"),
+        (["--data", "../me/parts"], "--data DATA"),
+        (["--data", "parts/../../me"], "--data DATA"),
+        (["--dat", "/home/me/./parts"], "--dat DATA"),
+        (["--data=/home/me/a=b"], "--data=DATA"),
+        (["--data", "parts", "--from", "models/own/1"], "--data parts --from models/own/1"),
+        (["--data", "parts", "--models", "/srv/me//models"], "--data parts --models MODELS"),
+    ],
+)
+def test_a_command_is_published_without_places(words: list[str], told: str) -> None:
+    arguments = ["run", *words]
+    assert _placeless(arguments, _parser().parse_args(arguments)) == ["run", *told.split()]
+
+
+def test_another_set_is_published_without_its_place() -> None:
+    for other in ("steel=/home/me/steel/", "steel=../me"):
+        arguments = ["evaluate", "models/own/1", "--data", "d", "--out", "/tmp/o/", "--other", other]
+        told = _placeless(arguments, _parser().parse_args(arguments))
+        assert told[4:] == ["--out", "OUT", "--other", "steel=ROOT"]
+
+
+def test_sigterm_ends_a_command_with_a_sentence(tmp_path: Path) -> None:
+    words = ["data", "synthesise", str(tmp_path / "made"), "--count", "100000"]
+    command = [sys.executable, "-m", "training", *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not list(tmp_path.iterdir()) and process.poll() is None:
+            time.sleep(0.2)
+        process.terminate()
+        try:
+            _, said = process.communicate(timeout=240)
+        finally:
+            process.kill()
+    assert process.returncode == 143
+    assert said.splitlines()[-1] == "stopped by SIGTERM; a run goes on where it was with the same command"
+    assert "Traceback" not in said
 
 
 def test_folder_that_cannot_be_made_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from app.inspection.bundle.bundle import Bundle
@@ -172,6 +173,42 @@ def test_finished_stages_are_not_done_again(trained: Run) -> None:
     assert trained.weights.stat().st_mtime_ns == weights
     assert gates
     assert [file.stat().st_mtime_ns for file in sorted(trained.bundle.glob("gate.*.npz"))] == gates
+
+
+def test_a_finished_run_prints_its_figures_and_where_the_report_lies(
+    trained: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--config", SMOKE, "--data", trained.data, "--runs", trained.directory.parent]
+    assert main(["run", *map(str, arguments), "--models", str(trained.models), "--replace"]) == 0
+    said = capsys.readouterr().out
+    figures = json.loads((trained.models / "smoke/1/evaluation.json").read_text())
+    escapes = figures["test"]["escape_rate"]
+    assert f"escape rate {escapes['value']:.3f} [" in said
+    assert f"({escapes['count']} of {escapes['of']})" in said
+    assert said.splitlines()[-1] == f"report: {trained.models / 'smoke/1/evaluation.html'}"
+
+
+def test_a_run_goes_on_from_its_own_bundle(
+    trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = yaml.safe_load(SMOKE.read_text())
+    settings["small"]["version"] = "2"
+    settings["small"]["fit"] = {"steps": 2, "validate_every": 1}
+    (tmp_path / "next.yaml").write_text(yaml.safe_dump(settings))
+    start = trained.models / "smoke/1"
+    words = ["--config", tmp_path / "next.yaml", "--data", f"{trained.data}/", "--from", start]
+    folders = ["--runs", tmp_path / "runs", "--models", tmp_path / "models"]
+    assert main(["run", *map(str, [*words, *folders]), "--until", "export"]) == 0
+    assert f"starts from {start}; new: nothing" in capsys.readouterr().out
+    bundle = tmp_path / "runs/smoke-2/bundle"
+    known = [json.loads((each / "trained-on.json").read_text()) for each in (start, bundle)]
+    assert known[0] == known[1]
+    learnt = [each.name for each in Bundle.load(bundle).training.data if each.name != "generated"]
+    assert len(learnt) == 1
+    settings["small"]["split"]["seed"] = 9
+    (tmp_path / "next.yaml").write_text(yaml.safe_dump(settings))
+    assert main(["run", *map(str, [*words, *folders[:1], tmp_path / "other"]), "--until", "split"]) == 2
+    assert "thresholds and figures would be too good" in capsys.readouterr().err
 
 
 def test_other_pictures_are_refused(trained: Run, tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.tiny_bundle import write_tiny_bundle
 from training.config import Config, ConfigError, ModelConfig, StageConfig
 from training.config_files import settle
-from training.model.segmenter import Segmenter, build_segmenter, image_probability, transfer
+from training.model.segmenter import Segmenter, build_segmenter, by_class, image_probability, transfer
 from training.run import MADE_WITH, WEIGHTS, Run, made_with
 from training.steps.fit import initial_segmenter
 
@@ -94,6 +95,7 @@ def test_a_fit_takes_over_the_decoder_only_where_it_is_of_the_same_kind(
     source = Segmenter(before.model, 2)
     for each in source.unet.decoder.parameters():
         torch.nn.init.constant_(each, 0.25)
+    write_tiny_bundle(tmp_path)
     save_file(source.state_dict(), tmp_path / WEIGHTS)
     (tmp_path / MADE_WITH).write_text(made_with(before))
     wanted = Config(model=SMALL.model_copy(update={"decoder": decoder}), small=StageConfig(name="second"))
@@ -104,3 +106,15 @@ def test_a_fit_takes_over_the_decoder_only_where_it_is_of_the_same_kind(
     assert torch.equal(found[norm], source.state_dict()[norm]) is taken
     stem = "unet.encoder.model.conv_stem.weight"
     assert torch.equal(found[stem], source.state_dict()[stem])
+
+
+def test_classes_that_are_known_by_name_keep_their_rows_wherever_they_stand_now() -> None:
+    source, target = Segmenter(SMALL, 2), Segmenter(SMALL, 3)
+    new = target.state_dict()["unet.segmentation_head.0.weight"][1].clone()
+    weights = by_class(source.state_dict(), ("crack", "pit"), target, ("pit", "scratch", "crack"))
+    assert transfer(weights, target) == []
+    layer, before = target.unet.segmentation_head[0], source.unet.segmentation_head[0]
+    assert torch.equal(layer.weight[0], before.weight[1])
+    assert torch.equal(layer.weight[2], before.weight[0])
+    assert torch.equal(layer.bias[2], before.bias[0])
+    assert torch.equal(layer.weight[1], new)

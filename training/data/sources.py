@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from app.inspection.bundle.bundle import DataSource
 from training.data.sample import Sample
 
+GENERATED = "generated"
 NO_LICENCE = "none stated by its authors"
 
 # source name -> (licence, citation)
@@ -15,7 +16,7 @@ _FACTS = {
         "Huang, Qiu, Guo, Wang, Yuan: Surface defect saliency of magnetic tile, The Visual Computer 2020; "
         "github.com/abin24/Magnetic-tile-defect-datasets.",
     ),
-    "generated": ("Apache-2.0 (made by this project)", "training/data/synthesis/tiles.py"),
+    GENERATED: ("Apache-2.0 (made by this project)", "training/data/synthesis/tiles.py"),
     "Severstal": (
         "rules of the Kaggle competition (no open licence; read them before any use beyond research)",
         "Severstal: Steel Defect Detection, 2019; kaggle.com/c/severstal-steel-defect-detection",
@@ -56,7 +57,7 @@ def data_sources(samples: Iterable[Sample], generated: int) -> tuple[DataSource,
     """Count the pictures of each source, with licence and citation; an unknown source says so."""
     counts = Counter(sample.source for sample in samples)
     if generated:
-        counts["generated"] = generated
+        counts[GENERATED] = generated
     return tuple(
         DataSource(name=name, pictures=count, licence=licence, citation=citation)
         for name, count in sorted(counts.items())

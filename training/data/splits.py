@@ -1,12 +1,12 @@
-"""Leak-free splits: every group lands whole in one split, picture classes spread evenly."""
+"""Leak-free splits: every group lands whole in one split, which the hash of its name chooses."""
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from training.config import ConfigError, SplitConfig
@@ -33,8 +33,8 @@ class Fold:
 def make_splits(samples: Sequence[Sample], config: SplitConfig, fold: Fold | None = None) -> Splits:
     """Return train, validation, calibration and test, by the configuration or as a fold asks.
 
-    With `config.folds` there are train and, of a fold, test only. Otherwise
-    a fold takes its share for the test split; the configuration's shares divide the rest. Where groups are
+    With `config.folds` there are train and, of a fold, test only. Otherwise a fold takes its share for the
+    test split; the configuration's shares divide the rest. Where groups are
     kept whole, the training pictures of a group in a published test split are in none. Raises DatasetError
     where a published test split is asked for and the set has none or nothing else, or where a split lacks
     good or defective pictures, for no threshold could be chosen on it and no rate measured.
@@ -76,38 +76,29 @@ def _cross_fitted(samples: Sequence[Sample], config: SplitConfig, fold: Fold | N
     if fold is None:
         return {"train": _thinned(sorted(samples, key=lambda sample: sample.name), config)}
     shares = {str(number): 1 / fold.count for number in range(fold.count)}
-    seed = config.seed + fold.repeat
-    divided = split_samples(samples, shares, seed, config.by)
-    if not all(_has_both_kinds(part) for part in divided.values()):
-        divided = split_samples(samples, shares, seed, config.by, even=True)
+    divided = split_samples(samples, shares, config.seed + fold.repeat, config.by)
+    for number, part in divided.items():
+        if len({sample.defective for sample in part}) < 2:
+            raise DatasetError(
+                f"fold {int(number) + 1} of {fold.count} lacks good or defective images. With folds no "
+                "share is set: ask for fewer (split.folds, at least 3) or add parts; it takes "
+                f"{fold.count} good and {fold.count} defective"
+            )
     test = divided.pop(str(fold.number))
     rest = sorted((each for part in divided.values() for each in part), key=lambda sample: sample.name)
-    splits = {"train": _thinned(rest, config), "test": test}
-    try:
-        _check_both_kinds(splits)
-    except DatasetError as error:
-        raise DatasetError(
-            f"fold {fold.number + 1} of {fold.count}: {error}. With folds no share is set: ask for fewer "
-            f"(split.folds, at least 3) or add parts; it takes {fold.count} good and {fold.count} defective"
-        ) from error
-    return splits
-
-
-def _has_both_kinds(samples: Sequence[Sample]) -> bool:
-    return len({sample.defective for sample in samples}) == 2
+    return {"train": _thinned(rest, config), "test": test}
 
 
 def _thinned(samples: list[Sample], config: SplitConfig) -> list[Sample]:
-    """The first `train_share` of each class's groups in seeded order: a smaller share is part of a larger."""
+    """The first `train_share` of each class's groups in hash order: a smaller share is part of a larger."""
     if config.train_share == 1:
         return samples
     groups: dict[str, set[str]] = defaultdict(set)
     for sample in samples:
         groups[_stratum(sample)].add(sample.group)
     kept: set[str] = set()
-    for stratum, names in sorted(groups.items()):
-        order = sorted(names)
-        np.random.default_rng([config.seed, *stratum.encode()]).shuffle(order)
+    for names in groups.values():
+        order = sorted(names, key=lambda name: _place(config.seed, "train_share", name))
         kept.update(order[: max(1, round(config.train_share * len(order)))])
     return [sample for sample in samples if sample.group in kept]
 
@@ -118,7 +109,7 @@ def _check_both_kinds(splits: Splits) -> None:
         if defective in (0, len(samples)):
             raise DatasetError(
                 f"the {name} split has {len(samples) - defective} good and {defective} defective pictures; "
-                "it needs both: add groups of the missing kind or give that split a larger share"
+                "it needs both: add groups of the missing kind, at least one for each split"
             )
 
 
@@ -127,53 +118,104 @@ def split_samples(
     shares: Mapping[str, float],
     seed: int,
     by: Literal["group", "picture"] = "group",
-    even: bool = False,
 ) -> Splits:
-    """Return the samples by split name, deterministic by `seed`.
+    """Return the samples by split name; the hash of its name and `seed` assigns each group.
 
-    `shares` maps split names to shares of the pictures, 1 in all. With `by="group"` no group is divided.
-    Groups go, largest and rarest first, to a split that has nothing of their rarest class yet, else to the
-    one that lacks their classes most: a class of few groups is in every split as long as its groups last.
-    Among equals it is the first, or with `even` the emptiest, so that several classes of few groups are not
-    all in the same splits.
+    `shares` maps split names to shares of the groups, 1 in all. With `by="group"` no group is divided.
+    What the other groups are plays no part, so that new images move no old one, with one exception: where the
+    hashes leave a split without a class, or without any good, defective or marked image, a group that is
+    spare elsewhere moves there. A class takes them from the split `train` only, if there is one.
     """
     groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         groups[sample.group if by == "group" else sample.name].append(sample)
-    totals = Counter(_stratum(sample) for sample in samples)
-    held: dict[str, Counter[str]] = {name: Counter() for name in shares}
+    home = {key: _by_hash(seed, key, shares) for key in groups}
+    if "train" in shares:
+        _fill(home, _holders(groups, _class_of), shares, seed, ("train",))
+    _fill(home, _holders(groups, _kinds_of), shares, seed, tuple(shares))
     splits: Splits = {name: [] for name in shares}
-    for key in _order(groups, totals, seed):
-        counts = Counter(_stratum(sample) for sample in groups[key])
-        rarest = min(counts, key=lambda stratum: (totals[stratum], stratum))
-        target = min(
-            shares,
-            key=lambda name: (
-                held[name][rarest] > 0,
-                _fullness(counts, held[name], shares[name], totals),
-                held[name].total() / shares[name] if even else 0.0,
-            ),
-        )
-        held[target] += counts
-        splits[target].extend(groups[key])
+    for key, members in groups.items():
+        splits[home[key]].extend(members)
     return {name: sorted(members, key=lambda sample: sample.name) for name, members in splits.items()}
+
+
+def _place(seed: int, purpose: str, key: str) -> int:
+    """A number that depends on nothing else: equal on every machine, independent of other purposes."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}/{key}".encode()).digest()[:8])
+
+
+def _by_hash(seed: int, key: str, shares: Mapping[str, float]) -> str:
+    """The split in whose share of all numbers that of a group lies."""
+    left = _place(seed, ",".join(shares), key) / 2**64
+    for name, share in shares.items():
+        left -= share
+        if left < 0:
+            return name
+    return list(shares)[-1]  # the shares are 1 but for rounding
+
+
+Holders = dict[str, set[str]]  # of each class or kind the groups that have it
+
+
+def _holders(groups: Mapping[str, Sequence[Sample]], told: Callable[[Sample], Iterable[str]]) -> Holders:
+    found: Holders = defaultdict(set)
+    for key, samples in groups.items():
+        for sample in samples:
+            for kind in told(sample):
+                found[kind].add(key)
+    return found
+
+
+def _class_of(sample: Sample) -> list[str]:
+    return [_stratum(sample)]
+
+
+def _kinds_of(sample: Sample) -> list[str]:
+    """What every split needs: thresholds are chosen on marked images, rates are measured on both others."""
+    if not sample.defective:
+        return ["good"]
+    return ["defective"] if sample.annotation is None else ["defective", "marked"]
 
 
 def _stratum(sample: Sample) -> str:
     return f"{sample.source}/{sample.picture_class}"
 
 
-def _order(groups: dict[str, list[Sample]], totals: Counter[str], seed: int) -> list[str]:
-    """Largest groups first, then those of the rarest class, ties in seeded random order."""
-    keys = sorted(groups)
-    np.random.default_rng(seed).shuffle(keys)
-    rarity = {key: min(totals[_stratum(sample)] for sample in groups[key]) for key in keys}
-    return sorted(keys, key=lambda key: (-len(groups[key]), rarity[key]))
+def _fill(
+    home: dict[str, str], holders: Holders, shares: Mapping[str, float], seed: int, donors: Sequence[str]
+) -> None:
+    """Move a group into each split that lacks a kind, where `donors` have one to spare; changes `home`.
+
+    Which group a split takes depends on hashes of its own: so a further spare group takes none back out of
+    `train`. The last split in order, the test split, is filled first.
+    """
+    for kind in sorted(holders, key=lambda kind: (len(holders[kind]), kind)):
+        kept = {_first(_inside(holders[kind], home, donor), seed, donor) for donor in donors}
+        for split in reversed(list(shares)):
+            if _inside(holders[kind], home, split):
+                continue
+            spare = [
+                key
+                for key in holders[kind] - kept
+                if home[key] in donors and not _is_last(key, home, holders)
+            ]
+            if moved := _first(spare, seed, split):
+                home[moved] = split
+                kept.add(moved)
 
 
-def _fullness(counts: Counter[str], held: Counter[str], share: float, totals: Counter[str]) -> float:
-    """How full the split would be with the group in it, in the class of the group that it lacks least."""
-    return max((held[name] + count) / (share * totals[name]) for name, count in counts.items())
+def _inside(keys: Iterable[str], home: Mapping[str, str], split: str) -> list[str]:
+    return [key for key in keys if home[key] == split]
+
+
+def _first(keys: Iterable[str], seed: int, split: str) -> str | None:
+    """The group that this split would take first, if any."""
+    return min(keys, key=lambda key: _place(seed, f"fill {split}", key), default=None)
+
+
+def _is_last(key: str, home: Mapping[str, str], holders: Holders) -> bool:
+    """Whether its split would lack a kind without this group."""
+    return any(key in keys and _inside(keys, home, home[key]) == [key] for keys in holders.values())
 
 
 def read_splits(path: Path) -> dict[str, list[str]]:

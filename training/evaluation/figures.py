@@ -47,6 +47,22 @@ def fold_figures(test: Figures) -> dict[str, float | None]:
     return rates | {"auroc": test["auroc"], "dice": test["dice"]["per_defective_picture"]}
 
 
+def told(test: Figures, confidence: float) -> str:
+    """The main figures in lines for people: what was inspected, each rate with its interval, the Dice."""
+    rows = [
+        f"{test['pictures']} images inspected: {test['good']} good, {test['defective']} defective, of "
+        f"{test['groups']} groups"
+    ]
+    for name in RATES:
+        if (found := test[name]) is not None:
+            low, high = found["interval"]
+            said = f"{name.replace('_', ' ')} {found['value']:.3f} [{low:.3f}, {high:.3f}]"
+            rows.append(f"{said} ({found['count']} of {found['of']})")
+    for name, value in (("AUROC", test["auroc"]), ("Dice", test["dice"]["per_defective_picture"])):
+        rows += [] if value is None else [f"{name} {value:.3f}"]
+    return "\n".join([*rows, f"(intervals of {confidence:.0%})"])
+
+
 def picture_rates(judged: Sequence[Judged], confidence: float) -> dict[str, Figures | None]:
     """The picture-level rates with their exact intervals; None where there is nothing to count."""
     return {name: rate(*counts, confidence) for name, counts in _counts(judged).items()}

@@ -19,6 +19,7 @@ from app.inspection.results import Seen
 from training.data.sample import Bits, Sample, counted, defects
 from training.evaluation.figures import mean
 from training.evaluation.judged import inspect_with_prediction
+from training.limits import limits
 from training.sessions import inspector_of
 from training.statistics import Figures
 
@@ -123,7 +124,7 @@ def parity(bundle: Bundle, graph: nn.Module, samples: Sequence[Sample]) -> Parit
     Torch has fp32's. All run on the CPU, which computes what is stored in half precision in single. Raises
     DatasetError naming a sample that is refused.
     """
-    reference = Inspector(bundle, TorchSession(bundle, graph))
+    reference = Inspector(bundle, TorchSession(bundle, graph), limits())
     looking: dict[str, Inspector] = {each.name: inspector_of(bundle, each) for each in bundle.artifacts}
     agreements = {name: Agreement() for name in looking}
     with_torch = Agreement()

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from training.evaluation.document import Document
 from training.evaluation.figures import RATES
 from training.evaluation.gallery import Shown
-from training.files import EVALUATION, write_text
+from training.files import EVALUATION, REPORT, write_text
 from training.rendering import chart, picture, render
 from training.statistics import Figures
 
@@ -24,7 +24,7 @@ COLUMNS = 4
 
 def write_evaluation(directory: Path, document: Document, galleries: Galleries | None = None) -> None:
     """Write the page, then evaluation.json, whose presence says that the evaluation is done."""
-    write_text(directory / "evaluation.html", evaluation_page(document, galleries))
+    write_text(directory / REPORT, evaluation_page(document, galleries))
     write_text(directory / EVALUATION, json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 

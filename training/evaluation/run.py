@@ -14,6 +14,7 @@ from training.evaluation.gate import gate_figures, generated_products, product_p
 from training.evaluation.interval_check import check_interval
 from training.evaluation.report import write_evaluation
 from training.evaluation.robustness import generalisation, robustness
+from training.limits import limits
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def evaluate_bundle(directory: Path, dataset: Dataset, out: Path, options: Evalu
     if not len(dataset.samples):
         raise DatasetError("there is no picture to evaluate; name a part of the splits that has some")
     out.mkdir(parents=True, exist_ok=True)  # before the hours that the rest may take
-    inspector = Inspector.load(directory, options.device)
+    inspector = Inspector.load(directory, options.device, limits=limits())
     bundle, artifact = inspector.bundle, inspector.session.artifact
     evaluation = evaluate_dataset(inspector, dataset, options.confidence)
     document = document_of(options.command, bundle, artifact, evaluation.figures, options.confidence)

@@ -3,11 +3,14 @@
 import json
 import os
 import pickle
+import re
+import shutil
 import time
 import warnings
 import zipfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from lightning.pytorch.callbacks import (
     LearningRateMonitor,
     ModelCheckpoint,
 )
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from safetensors.torch import save_file
@@ -28,7 +32,7 @@ from sklearn.metrics import roc_auc_score
 from app.inspection.mask_metrics import dice
 from training.config import ConfigError, FitConfig, RunConfig
 from training.data.datamodule import Batch, SurfaceDataModule
-from training.files import write_text, written_whole
+from training.files import MLFLOW_RUN, write_text, written_whole
 from training.model.cpu_speed import computed_precision, depthwise_in_float32, keep_freed_memory
 from training.model.losses import class_targets, counted_pixels, segmentation_loss
 from training.model.segmenter import Segmenter, image_probability
@@ -40,9 +44,53 @@ EXPECTED_WARNINGS = (
     "The '.*_dataloader' does not have many workers",  # pictures are in memory, augmentation is cheap
 )
 
+SHARED_MEMORY = re.compile("shared memory|shm|DataLoader worker")  # in what torch says where it ends
 COST = "cost.json"
 MLFLOW_SERVER = "MLFLOW_TRACKING_URI"  # MLflow's own variable
-MLFLOW_RUN = "mlflow-run"  # a file with the run's id: a resumed fit goes on in it
+
+
+class FitError(RuntimeError):
+    """A fit that cannot go on; the message says what to change."""
+
+
+class Progress(L.Callback):
+    """How much of all steps is to go: a bar on a terminal, elsewhere a line for each epoch."""
+
+    def __init__(self, name: str = "fit") -> None:
+        self._name = name
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin where a resumed fit goes on."""
+        hidden = None if trainer.is_global_zero else True  # None: shown on a terminal only
+        self._started, self._first = time.monotonic(), trainer.global_step
+        self._bar = Tqdm(
+            total=trainer.max_steps, initial=self._first, desc=self._name, unit="step", disable=hidden
+        )
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Move the bar."""
+        self._bar.update(trainer.global_step - self._bar.n)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Say how long the rest takes at most: the fit may stop early."""
+        fresh = trainer.global_step > self._first  # a resumed fit closes its last epoch again
+        if trainer.is_global_zero and self._bar.disable and fresh:
+            print(f"{self._name}: {self.told(trainer.global_step, trainer.max_steps)}", flush=True)
+
+    def told(self, step: int, steps: int) -> str:
+        """How many steps are done of how many, and the time of those to go."""
+        each = (time.monotonic() - self._started) / max(1, step - self._first)
+        return f"step {step} of {steps}, at most {(steps - step) * each / 60:.0f} min to go"
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Leave the bar as it is."""
+        self._bar.close()
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Leave the bar as it is."""
+        self._bar.close()
 
 
 class FineTuning(L.LightningModule):
@@ -54,6 +102,7 @@ class FineTuning(L.LightningModule):
         self.settings = settings
         self.training_plan = TrainingPlan(segmenter, settings)
         self._seen: list[tuple[int, float, bool, bool, Any, Any]] = []
+        self._broken: torch.Tensor | bool = False  # whether a loss was no number; asked for once an epoch
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Freeze what the strategy does not train at this step."""
@@ -65,8 +114,24 @@ class FineTuning(L.LightningModule):
         parts = segmentation_loss(
             mask_logits, image_logits, batch, self.settings.image_loss_weight, self.settings.loss
         )
-        self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, prog_bar=True)
+        self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()})
+        self._broken = self._broken | ~parts["total"].detach().isfinite()
         return parts["total"]
+
+    def on_validation_epoch_start(self) -> None:
+        """Refuse a broken fit before its checkpoint is kept."""
+        self._refuse_broken()
+
+    def on_train_epoch_end(self) -> None:
+        """Refuse a broken fit before its checkpoint is kept, where there is no validation."""
+        self._refuse_broken()
+
+    def _refuse_broken(self) -> None:
+        if bool(self._broken):
+            raise FitError(
+                f"the loss was not a number any more by step {self.global_step}: lower fit.learning_rate "
+                f"({self.settings.learning_rate:g}) or set precision: 32-true"
+            )
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Keep what the pictures need; a picture may span several batches."""
@@ -88,6 +153,8 @@ class FineTuning(L.LightningModule):
         self._seen.clear()
         defective = [tiles[0][2] for tiles in pictures.values()]
         scores = [max(tile[1] for tile in tiles) for tiles in pictures.values()]
+        self._broken = self._broken | (not np.isfinite(scores).all())
+        self._refuse_broken()
         overlaps = [
             dice(np.stack([tile[4] for tile in tiles]), np.stack([tile[5] for tile in tiles]))
             for tiles in pictures.values()
@@ -101,10 +168,9 @@ class FineTuning(L.LightningModule):
                 "validation/auroc": auroc,
                 "validation/score": (mean_dice + auroc) / 2,
             },
-            prog_bar=True,
             sync_dist=self.trainer.world_size > 1,
         )
-        if self.trainer.is_global_zero:  # the progress bar shows nothing in a log file
+        if self.trainer.is_global_zero:
             print(f"step {self.global_step}: validation Dice {mean_dice:.3f}, AUROC {auroc:.3f}", flush=True)
 
     def configure_optimizers(self) -> Any:
@@ -161,11 +227,12 @@ def fit(
         limit_val_batches=1.0 if data.validates else 0,
         log_every_n_steps=min(10, settings.validate_every),
         enable_model_summary=False,
+        enable_progress_bar=False,  # it counts one epoch
     )
     last = checkpoints / "last.ckpt"
     if last.exists():
         _load_checkpoint(last)  # asked here: inside the fit, a cut file's error could be anything's
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _told_plainly(config, checkpoints):
         for message in EXPECTED_WARNINGS:
             warnings.filterwarnings("ignore", message)
         trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=False)
@@ -182,6 +249,35 @@ def fit(
     with written_whole(path) as partial:
         save_file(weights, partial)
     return path
+
+
+@contextmanager
+def _told_plainly(config: RunConfig, checkpoints: Path) -> Iterator[None]:
+    """Say of what ends fits on other machines or settings what to change; raises FitError.
+
+    Of a fit whose loss broke nothing is kept: it would go on to the same end.
+    """
+    try:
+        yield
+    except FitError:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        raise
+    except torch.OutOfMemoryError as error:
+        raise FitError(
+            f"the GPU's memory is too small: lower fit.batch_size ({config.fit.batch_size}) or model.tile "
+            f"({config.model.tile}), or free it of other processes"
+        ) from error
+    except Exception as error:  # of several devices, what a process raised comes as text
+        if "FitError: " in str(error):
+            shutil.rmtree(checkpoints, ignore_errors=True)
+            raise FitError(str(error).rpartition("FitError: ")[2].strip()) from error
+        if not SHARED_MEMORY.search(str(error)):
+            raise
+        cause = str(error).strip().splitlines()[0]
+        raise FitError(
+            f"a process that augments images ended ({cause}), as happens where shared memory is too small: "
+            f"set workers: 0 (now {config.workers}), or give more, such as docker run --shm-size 2g"
+        ) from error
 
 
 def _choice_of_checkpoint(config: RunConfig, folder: Path) -> list[L.Callback]:

@@ -1,6 +1,7 @@
 """The segmenter: a UNet with a pretrained encoder and an image-level head."""
 
 import math
+from collections.abc import Sequence
 
 import segmentation_models_pytorch as smp
 import torch
@@ -99,6 +100,25 @@ def build_segmenter(config: ModelConfig, classes: int, seed: int) -> Segmenter:
     segmenter = Segmenter(config, classes)
     load_pretrained(segmenter.unet.encoder, config.encoder, config.weights)
     return segmenter
+
+
+CLASS_LAYER = ("unet.segmentation_head.0.weight", "unet.segmentation_head.0.bias")  # a row for each class
+
+
+def by_class(
+    source: dict[str, torch.Tensor], before: Sequence[str], target: nn.Module, now: Sequence[str]
+) -> dict[str, torch.Tensor]:
+    """Return weights of the classes `before` with the rows of the classes `now`, new ones as in `target`."""
+    state = target.state_dict()
+    layer = {}
+    for key in CLASS_LAYER:
+        rows = state[key].clone()
+        if key in source and source[key].shape[1:] == rows.shape[1:]:
+            for row, name in enumerate(now):
+                if name in before:
+                    rows[row] = source[key][before.index(name)]
+        layer[key] = rows
+    return source | layer
 
 
 def transfer(source: dict[str, torch.Tensor], target: nn.Module) -> list[str]:

@@ -21,6 +21,7 @@ from training.evaluation.judged import Judged, judge_samples
 from training.evaluation.parity import parity
 from training.evaluation.report import write_evaluation
 from training.files import ARTIFACTS, CALIBRATION, EVALUATION, read_json, sha256_of, write_json
+from training.limits import limits
 from training.model.segmenter import Segmenter
 from training.statistics import Figures
 from training.steps.artifacts import (
@@ -49,7 +50,7 @@ def evaluate(run: SplitRun) -> None:
     bundle = with_thresholds(run)
     if others_wanted(run) and not artifacts_are_made(run, bundle):
         raise ConfigError(f"{run.directory / ARTIFACTS} is missing; run the step artifacts first")
-    inspector = Inspector.load(run.bundle, device="cpu")
+    inspector = Inspector.load(run.bundle, device="cpu", limits=limits())
     confidence = run.config.operating_point.confidence
     parts = [(each.inspector, each.samples) for each in nested(run, inspector.session.artifact)]
     parts = parts or [(inspector, run.splits["test"])]

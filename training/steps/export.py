@@ -1,18 +1,22 @@
 """The step from weights to a graph, with the bundle drafted around it."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
+import torch
+from safetensors.torch import save
 
 from app.inspection.bundle.bundle import Bundle, DefectClass, TrainingSummary
 from app.inspection.inference.tiling import cut
 from training.bundle.export import GRAPH, check_parity, draft_bundle, export_graph
+from training.data.contents import CONTENTS, TRAINED_ON, read_contents, read_trained_on, write_trained_on
 from training.data.datamodule import input_contract
 from training.data.pictures import load_pictures
-from training.data.sources import data_sources
-from training.files import require, write_json, write_text
+from training.data.sources import GENERATED, data_sources
+from training.files import read_weights, require, write_json, write_text, written_whole
 from training.model.segmenter import Segmenter
-from training.run import MADE_WITH, WEIGHTS, made_with
+from training.run import FOLDS, MADE_WITH, WEIGHTS, made_with, placeless
 from training.steps.split import SplitRun
 
 PARITY_PICTURES = 24
@@ -36,25 +40,62 @@ def export(run: SplitRun) -> None:
         DefectClass(name=name, severity=config.severity.get(name, "major")) for name in run.classes
     )
     draft_bundle(run.bundle, config, severities, _summary(run))
-    if config.stage == "large":  # for others to start from
-        shutil.copyfile(run.weights, run.bundle / WEIGHTS)
-        write_text(run.bundle / MADE_WITH, made_with(config))
+    if run.fold is None:
+        leave_weights(run)
     write_json(run.bundle / "parity.json", parity)
+
+
+def leave_weights(run: SplitRun) -> None:
+    """Put into the bundle what another run needs to start from it, of each fold too.
+
+    A fold of that run starts from the weights of the same fold, which have not seen the images it predicts;
+    they are in half precision, for there are many.
+    """
+    write_text(run.bundle / MADE_WITH, made_with(placeless(run.config)))
+    shutil.copyfile(run.weights, run.bundle / WEIGHTS)
+    _write_trained_on(run, run.bundle)
+    for fold in run.folds:
+        folder = run.bundle / FOLDS / fold.directory.name
+        folder.mkdir(parents=True, exist_ok=True)
+        with written_whole(folder / WEIGHTS) as partial:
+            # `save_file` would let nobody else read it
+            partial.write_bytes(
+                save({name: _half(each) for name, each in read_weights(fold.weights).items()})
+            )
+        _write_trained_on(fold, folder)
+
+
+def _half(values: torch.Tensor) -> torch.Tensor:
+    """In half precision, unless a value is beyond its range or whole."""
+    half = values.half()
+    return half if values.is_floating_point() and bool(half.isfinite().all()) else values
+
+
+def _write_trained_on(run: SplitRun, folder: Path) -> None:
+    """Tell of which images weights know: those of the training split and of the weights they started from."""
+    contents = read_contents(run.directory / CONTENTS)
+    own = {contents[sample.name].image for sample in run.splits["train"]}
+    start = run.start_weights
+    before = set() if start is None else read_trained_on(start.with_name(TRAINED_ON))
+    write_trained_on(folder / TRAINED_ON, own | before)
 
 
 def _summary(run: SplitRun) -> TrainingSummary:
     config = run.config
-    stages = [f"encoder {config.model.encoder} from {config.model.weights} weights"]
+    stages = [f"encoder {config.model.encoder} from {placeless(config).model.weights} weights"]
     before = Bundle.load(run.start).training if run.start is not None else None
     generated = 0 if config.generated is None else config.generated.pictures
     own = data_sources(run.splits["train"], generated)
+    earlier = () if before is None else before.data
+    # A set that is learnt again, grown by then, counts once; generated images are others each time.
+    again = {source.name for source in own if source.name != GENERATED}
     at_most = "at most " if config.split.folds is None else ""
     fit_text = f"{at_most}{config.fit.steps} steps of {config.fit.batch_size} tiles of {config.model.tile} px"
     if config.transplants is not None:
         fit_text += f", with up to {config.transplants.pictures} pictures of transplanted defects"
     stages = [*(before.stages if before else stages), f"{config.stage}: {fit_text}"]
     return TrainingSummary(
-        data=(*(before.data if before else ()), *own),
+        data=(*(source for source in earlier if source.name not in again), *own),
         stages=tuple(stages),
         seed=config.seed,
         note=config.note,

@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 
+from app.inspection.bundle.bundle import Bundle
 from training.config_files import load_run_config
 from training.data.datamodule import SurfaceDataModule
 from training.data.pictures import Joined, LoadedPictures, load_pictures
 from training.data.sample import Sample
 from training.files import read_weights, require
-from training.model.finetune import fit
-from training.model.segmenter import Segmenter, build_segmenter, transfer
+from training.model.finetune import Progress, fit
+from training.model.segmenter import Segmenter, build_segmenter, by_class, transfer
 from training.model.strategies import STRATEGIES, starting_model
-from training.run import MADE_WITH, WEIGHTS, Run
+from training.run import MADE_WITH, Run
 from training.steps.split import SplitRun, generated_pictures
 from training.transplant.transplant import TransplantSettings, transplanted_pictures
 
@@ -30,7 +31,16 @@ def finetune(run: SplitRun) -> None:
     # The test images of a fold are only watched; nothing is chosen by them.
     watched = splits.get("validation") or splits.get("test") or []
     data = SurfaceDataModule(train, load_pictures(watched, scale), config)
-    fit(initial_segmenter(run, run.classes), data, config, run.weights.parent)
+    watcher = Progress(_which(run))
+    fit(initial_segmenter(run, run.classes), data, config, run.weights.parent, [watcher])
+
+
+def _which(run: SplitRun) -> str:
+    """Which fit of how many this is."""
+    count = run.config.split.folds
+    if run.fold is not None:
+        return f"fold {run.fold.number + 1} of {run.fold.count}"
+    return "fit" if count is None else f"fit on all images, after {count} folds"
 
 
 def initial_segmenter(run: Run, classes: tuple[str, ...]) -> Segmenter:
@@ -39,13 +49,15 @@ def initial_segmenter(run: Run, classes: tuple[str, ...]) -> Segmenter:
     model = starting_model(config.model, config.fit.strategy)
     if run.start is None or not STRATEGIES[config.fit.strategy].pretrained:
         return build_segmenter(model, len(classes), config.seed)
-    require(run.start / WEIGHTS, "export")
+    assert run.start_weights is not None
+    require(run.start_weights, "export")
     segmenter = build_segmenter(model.model_copy(update={"weights": "none"}), len(classes), config.seed)
-    weights = read_weights(run.start / WEIGHTS)
+    weights, before = read_weights(run.start_weights), Bundle.load(run.start).class_names
+    weights = by_class(weights, before, segmenter, classes)
     if load_run_config(run.start / MADE_WITH).model.decoder != model.decoder:
         weights = {name: each for name, each in weights.items() if not name.startswith(OF_DECODER)}
-    fresh = transfer(weights, segmenter)
-    print(f"stage {config.stage} starts from {run.start}; new: {', '.join(fresh)}", flush=True)
+    fresh = transfer(weights, segmenter) + [f"class {name}" for name in classes if name not in before]
+    print(f"stage {config.stage} starts from {run.start}; new: {', '.join(fresh) or 'nothing'}", flush=True)
     return segmenter
 
 

@@ -3,9 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from app.inspection.decoding.decode import DecodeLimits, decode
+from app.inspection.decoding.decode import decode
 from app.inspection.inference.tiling import plan_tiles
 from training.config import ConfigError, GateConfig, RunConfig
+from training.data.contents import (
+    CONTENTS,
+    TRAINED_ON,
+    Content,
+    contents_of,
+    difference,
+    read_contents,
+    read_trained_on,
+    write_contents,
+)
 from training.data.datamodule import input_contract
 from training.data.generators import classes_with_generated, make_generator
 from training.data.pictures import GeneratedPictures
@@ -13,7 +23,8 @@ from training.data.registry import read_dataset
 from training.data.sample import Dataset, DatasetError, Sample, named
 from training.data.splits import Splits, make_splits
 from training.files import read_json, write_json
-from training.run import Run
+from training.limits import limits
+from training.run import SPLITS, Run
 from training.thresholds.input_gate import Known, check_enough, training_pictures
 
 _JUDGED = ("calibration", "test")  # by the bundle, as the service judges
@@ -40,24 +51,68 @@ def read_data(run: Run) -> Dataset:
 def split(run: Run, dataset: Dataset | None = None) -> SplitRun:
     """Divide the data set, read unless it is given, and the folds of a cross-fitted run; write splits.json.
 
-    Raises ConfigError where the folder is of another run, or was divided with other images.
+    Raises ConfigError where the folder is of another run, or something in it was fitted to other images or
+    labels, or the weights to start from were fitted to images that this run measures on.
     """
     run.claim()
     dataset = read_data(run) if dataset is None else dataset
+    return _split(run, dataset, contents_of(dataset))
+
+
+def _split(run: Run, dataset: Dataset, contents: dict[str, Content]) -> SplitRun:
     splits = make_splits(dataset.samples, run.config.split, run.fold)
     listing = {name: [sample.name for sample in samples] for name, samples in splits.items()}
-    path = run.directory / "splits.json"
+    changed = _changed(run, listing, contents)
+    if changed and not run.is_prepared_only:
+        raise ConfigError(f"{changed}; give another --runs folder, or remove this one to begin anew")
+    if changed or not (run.directory / SPLITS).exists():
+        _check(run, dataset, splits)
+    _refuse_seen(run, splits, contents)
+    folds = _folds(run)
+    for fold in folds:
+        fold.claim()
+    divided = tuple(_split(fold, dataset, contents) for fold in folds)
+    write_contents(run.directory / CONTENTS, contents)
+    write_json(run.directory / SPLITS, listing)
+    return SplitRun(**vars(run), classes=dataset.classes, splits=splits, folds=divided)
+
+
+def _changed(run: Run, listing: dict[str, list[str]], contents: dict[str, Content]) -> str | None:
+    """Say what differs from when the set was divided: new labels, or a test image, may have been learnt."""
+    path, before = run.directory / SPLITS, run.directory / CONTENTS
     if not path.exists():
-        check_set(run.config, dataset, splits)
-    elif read_json(path) != listing:
-        raise ConfigError(
-            f"{path} is of other images than {run.data}; a test image could have been trained on"
+        return None
+    if not before.exists():
+        return f"{path} was divided by an earlier version, by other rules"
+    if found := difference(read_contents(before), contents):
+        return (
+            f"{path} is of other images or labels than {run.data}: {found}; a test image could have been "
+            "trained on"
         )
+    return None if read_json(path) == listing else f"{path} is divided otherwise than {run.data} is now"
+
+
+def _check(run: Run, dataset: Dataset, splits: Splits) -> None:
+    """Refuse, before anything is fitted, what later steps would refuse."""
+    if run.fold is None or run.config.split.folds is None:  # of a cross-fitted run all images were checked
+        check_set(run.config, dataset, splits)
     if run.config.gate is not None:
         check_enough(known_pictures(run, run.config.gate, dataset.classes, splits["train"]))
-    folds = tuple(split(fold, dataset) for fold in _folds(run))
-    write_json(path, listing)
-    return SplitRun(**vars(run), classes=dataset.classes, splits=splits, folds=folds)
+
+
+def _refuse_seen(run: Run, splits: Splits, contents: dict[str, Content]) -> None:
+    """Refuse to measure on images that the weights to start from know: figures would be too good."""
+    if run.start_weights is None:
+        return
+    seen = read_trained_on(run.start_weights.with_name(TRAINED_ON))
+    for part, samples in splits.items():
+        known = [sample.name for sample in samples if contents[sample.name].image in seen]
+        if known and part != "train":
+            raise ConfigError(
+                f"{run.start} was trained on {known[0]} ({len(known)} such images), which is in the {part} "
+                "split of this run: thresholds and figures would be too good. Keep the `split` of the run "
+                "that made it, remove copies (`data check` finds them), or start from what it started from"
+            )
 
 
 def _folds(run: Run) -> list[Run]:
@@ -113,11 +168,11 @@ def check_set(config: RunConfig, dataset: Dataset, splits: Splits) -> None:
 def _marked(config: RunConfig, splits: Splits, part: str) -> int:
     """How many defective pictures of a split have a mask that marks something."""
     contract = input_contract(config.model)
-    limits = DecodeLimits(min_side_px=contract.min_side_px)
+    bounds = limits(contract.min_side_px)
     count = 0
     for sample in splits[part]:
         with named(sample.name, sample.image):
-            height, width = decode(sample.image.read(), limits).shape[:2]
+            height, width = decode(sample.image.read(), bounds).shape[:2]
             plan_tiles(height, width, contract)
         count += sample.defective and sample.class_bits((height, width)) is not None
     return count

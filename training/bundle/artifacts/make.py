@@ -8,7 +8,7 @@ import numpy as np
 
 from app.inspection.bundle.artifact import Artifact
 from app.inspection.bundle.bundle import Bundle
-from app.inspection.decoding.decode import DecodeLimits, decode
+from app.inspection.decoding.decode import decode
 from app.inspection.inference.tiling import cut
 from training.bundle.artifacts.budget import held_against, verdicts_of
 from training.bundle.artifacts.convert import Quantiser, write_fp16
@@ -16,6 +16,7 @@ from training.bundle.artifacts.latency import FASTER, ratios, share_out
 from training.config import ArtifactName, OperatingPointConfig
 from training.data.sample import Pixels, Sample, named
 from training.files import sha256_of
+from training.limits import limits
 from training.sessions import inspector_of
 from training.statistics import Figures
 from training.thresholds.learn import Unseen, learn_artifact
@@ -223,7 +224,7 @@ def quantisation_tiles(samples: Sequence[Sample], bundle: Bundle) -> list[Pixels
     tiles: list[Pixels] = []
     for sample in quantisation_samples(samples):
         with named(sample.name, sample.image):
-            tiles += list(cut(decode(sample.image.read(), DecodeLimits()), bundle.input)[0])
+            tiles += list(cut(decode(sample.image.read(), limits()), bundle.input)[0])
     places = np.linspace(0, len(tiles) - 1, min(QUANTISATION_TILES, len(tiles))).round().astype(int)
     return [tiles[place] for place in np.random.default_rng(0).permutation(places)]
 

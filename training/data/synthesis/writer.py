@@ -45,9 +45,12 @@ def write_surfaces(root: Path, count: int, seed: int, defective_share: float, wo
 
 
 def _drawn(pictures: SurfaceSet, indices: range, workers: int) -> Iterator[tuple[str, Files]]:
-    with ThreadPoolExecutor(workers) as threads:
+    threads = ThreadPoolExecutor(workers)
+    try:
         keys = (f"{SOURCE}_{index:06d}" for index in indices)
         yield from zip(keys, threads.map(lambda index: _files(pictures, index), indices), strict=True)
+    finally:
+        threads.shutdown(cancel_futures=True)  # stopped early, it would draw the whole shard first
 
 
 def _files(pictures: SurfaceSet, index: int) -> Files:
