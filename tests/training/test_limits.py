@@ -13,6 +13,7 @@ from app.settings import Settings
 from tests.tiny_bundle import write_tiny_bundle
 from training.__main__ import main
 from training.config import ConfigError
+from training.data.sample import Blob, DatasetError, Sample
 from training.limits import MAX_BYTES, MAX_PIXELS, limits
 from training.sessions import inspector_of
 
@@ -58,3 +59,17 @@ def test_a_set_is_refused_and_taken_by_them(
     for most, status in (("5700", 2), ("5760", 0)):
         monkeypatch.setenv(MAX_PIXELS, most)
         assert main(list(map(str, words))) == status, capsys.readouterr().err
+
+
+def test_an_image_beyond_the_usual_limits_is_read_where_they_are_raised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (MAX_BYTES, MAX_PIXELS):
+        monkeypatch.delenv(name, raising=False)
+    path = tmp_path / "scan.png"
+    cv2.imwrite(str(path), np.full((4096, 16384), 100, np.uint8))
+    scan = Sample("scan", "scan", "made", "good", False, Blob(path))
+    with pytest.raises(DatasetError, match="67108864"):
+        scan.pixels()
+    monkeypatch.setenv(MAX_PIXELS, "70000000")
+    assert scan.pixels().shape == (4096, 16384)

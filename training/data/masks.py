@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from app.inspection.decoding.decode import DecodeLimits, decode_mask
+from app.inspection.decoding.decode import decode_mask
 from app.inspection.errors import PasslineError, ReferenceMaskInvalid
 from training.data.classes import GOOD, IGNORE, Classes, classes_of
 from training.data.mask_values import LABELMAP, MARKED, explained
@@ -29,6 +29,7 @@ from training.data.sample import (
     class_bit,
 )
 from training.labels import LabelsConfig
+from training.limits import limits
 
 SINGLE = ("defect",)  # the class of masks that name none
 WHITE = 255
@@ -222,7 +223,7 @@ def _found(values: NDArray[np.integer[Any]]) -> Values:
 
 def _decoded(blob: Blob, colours: bool) -> NDArray[np.integer[Any]]:
     try:
-        return decode_mask(blob.read(), DecodeLimits(), colours)
+        return decode_mask(blob.read(), limits(), colours)
     except ReferenceMaskInvalid as error:
         raise DatasetError(
             f"mask ({blob.path}) is in colour, and nothing says which colour is which class: put CVAT's "

@@ -12,10 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from app.inspection.decoding.decode import DecodeLimits, decode
+from app.inspection.decoding.decode import decode
 from app.inspection.errors import ImageError
 from training.data.annotations import Points, bits_where, refuse_outside
 from training.data.sample import Bits, DatasetError, Size
+from training.limits import limits
 
 LINE_WIDTH_PX = 10
 POINT_RADIUS_PX = 5
@@ -50,7 +51,7 @@ class Patch:
     def draw(self, size: Size) -> Bits:
         """Return the class bits [H, W]; raises DatasetError where the patch does not decode or fit."""
         try:
-            values = decode(base64.b64decode(self.mask, validate=True), DecodeLimits())
+            values = decode(base64.b64decode(self.mask, validate=True), limits())
         except (ImageError, ValueError) as error:  # ValueError: no base64
             raise DatasetError(f"{self.where}: its mask cannot be read ({error}); save it anew") from error
         (left, top), (right, bottom) = ((int(x), int(y)) for x, y in self.points)

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from app.inspection.decoding.decode import DecodeLimits, decode
+from app.inspection.decoding.decode import decode
 from app.inspection.errors import ImageError
 from app.inspection.types import Name
+from training.limits import limits
 
 Pixels = NDArray[np.uint8]
 # Class bits: bit k - 1 is set where a pixel shows class k, bit 15 where it counts nowhere. Classes overlap.
@@ -248,7 +249,7 @@ def named(name: str, blob: Blob) -> Iterator[None]:
 def _grey(blob: Blob, name: str) -> Pixels:
     """Decode as the service does: another decoder would fill what a cut file lacks with grey, silently."""
     with named(name, blob):
-        return grey(decode(blob.read(), DecodeLimits()))
+        return grey(decode(blob.read(), limits()))
 
 
 def grey(pixels: Pixels) -> Pixels:

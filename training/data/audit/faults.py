@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from app.inspection.decoding.decode import DecodeLimits, decode, decode_mask
+from app.inspection.decoding.decode import decode, decode_mask
 from app.inspection.decoding.files import open_image
 from app.inspection.errors import ImageError, ReferenceMaskInvalid
 from training.data.audit.signatures import Signature, signature
@@ -27,6 +27,7 @@ from training.data.sample import (
     grey,
     named,
 )
+from training.limits import limits
 
 COLOUR_LEVELS = 16  # between the channels of a pixel; more is a colour
 COLOURED_SHARE = 0.001  # of the pixels
@@ -96,7 +97,7 @@ def examine(
     try:
         with named(sample.name, sample.image):
             data = sample.image.read()
-            decoded = decode(data, DecodeLimits())
+            decoded = decode(data, limits())
     except DatasetError as error:
         return None, [Fault("unreadable picture", (sample.name,), str(error))]
     pixels = grey(decoded)
@@ -166,7 +167,7 @@ def _refusal(annotation: Annotation, size: Size) -> str:
     if not isinstance(annotation, MaskFile | MaskImage):
         return "annotation that does not fit"
     try:
-        shape = decode_mask(annotation.blob.read(), DecodeLimits()).shape
+        shape = decode_mask(annotation.blob.read(), limits()).shape
     except ReferenceMaskInvalid:
         return "mask value that is no class"
     except (DatasetError, ImageError):
