@@ -16,7 +16,7 @@ from training.config import ConfigError
 from training.data.registry import LAYOUTS
 from training.data.sample import DatasetError
 from training.data_commands import add_data, add_reading, at_least
-from training.model.finetune import FitError
+from training.model.lightning_module import FitError
 from training.model.strategies import STRATEGIES
 from training.pipeline import UNTIL
 from training.run_commands import compare, cross_validate, curve, evaluate, operating_point, run

@@ -295,8 +295,6 @@ class RunConfig(_Shared, StageConfig):
 
     @model_validator(mode="after")
     def _batch_is_divided_evenly(self) -> Self:
-        if self.fit.batch_size % self.devices:
-            raise ValueError(
-                f"fit.batch_size {self.fit.batch_size} must be a multiple of devices, {self.devices}"
-            )
+        if (size := self.fit.batch_size) % self.devices:
+            raise ValueError(f"fit.batch_size {size} must be a multiple of devices, {self.devices}")
         return self

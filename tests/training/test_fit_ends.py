@@ -13,7 +13,8 @@ from training.__main__ import Stopped, _stopped_by_sigterm
 from training.config import FitConfig, ModelConfig, RunConfig
 from training.data.datamodule import SurfaceDataModule
 from training.data.pictures import LoadedPictures, Picture
-from training.model.finetune import FitError, Progress, fit
+from training.model.finetune import Progress, fit
+from training.model.lightning_module import FitError
 from training.model.segmenter import build_segmenter
 
 MODEL = ModelConfig(

@@ -22,7 +22,7 @@ from training.config_files import load_config, settle
 from training.data.layouts.magnetic_tile import write_generated
 from training.evaluation import gate as gate_figures
 from training.files import write_manifest
-from training.model.finetune import FineTuning
+from training.model.lightning_module import FineTuning
 from training.model.segmenter import build_segmenter
 from training.run import Run
 from training.sessions import inspector_of

@@ -8,14 +8,12 @@ import shutil
 import time
 import warnings
 import zipfile
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import (
     EarlyStopping,
@@ -27,16 +25,13 @@ from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from safetensors.torch import save_file
-from sklearn.metrics import roc_auc_score
 
-from app.inspection.mask_metrics import dice
-from training.config import ConfigError, FitConfig, RunConfig
-from training.data.datamodule import Batch, SurfaceDataModule
+from training.config import ConfigError, RunConfig
+from training.data.datamodule import SurfaceDataModule
 from training.files import MLFLOW_RUN, write_text, written_whole
 from training.model.cpu_speed import computed_precision, depthwise_in_float32, keep_freed_memory
-from training.model.losses import class_targets, counted_pixels, segmentation_loss
-from training.model.segmenter import Segmenter, image_probability
-from training.model.strategies import TrainingPlan
+from training.model.lightning_module import FineTuning, FitError
+from training.model.segmenter import Segmenter
 
 EXPECTED_WARNINGS = (
     "Checkpoint directory .* exists and is not empty",  # a resumed fit
@@ -47,10 +42,6 @@ EXPECTED_WARNINGS = (
 SHARED_MEMORY = re.compile("shared memory|shm|DataLoader worker")  # in what torch says where it ends
 COST = "cost.json"
 MLFLOW_SERVER = "MLFLOW_TRACKING_URI"  # MLflow's own variable
-
-
-class FitError(RuntimeError):
-    """A fit that cannot go on; the message says what to change."""
 
 
 class Progress(L.Callback):
@@ -91,101 +82,6 @@ class Progress(L.Callback):
     ) -> None:
         """Leave the bar as it is."""
         self._bar.close()
-
-
-class FineTuning(L.LightningModule):
-    """Trains a segmenter; validates Dice per defective picture and AUROC over whole pictures."""
-
-    def __init__(self, segmenter: Segmenter, settings: FitConfig) -> None:
-        super().__init__()
-        self.segmenter = segmenter
-        self.settings = settings
-        self.training_plan = TrainingPlan(segmenter, settings)
-        self._seen: list[tuple[int, float, bool, bool, Any, Any]] = []
-        self._broken: torch.Tensor | bool = False  # whether a loss was no number; asked for once an epoch
-
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Freeze what the strategy does not train at this step."""
-        self.training_plan.freeze(self.segmenter, self.global_step)
-
-    def training_step(self, batch: Batch, _: int) -> torch.Tensor:
-        """Return the loss of one batch."""
-        mask_logits, image_logits = self.segmenter(batch["pixels"])
-        parts = segmentation_loss(
-            mask_logits, image_logits, batch, self.settings.image_loss_weight, self.settings.loss
-        )
-        self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()})
-        self._broken = self._broken | ~parts["total"].detach().isfinite()
-        return parts["total"]
-
-    def on_validation_epoch_start(self) -> None:
-        """Refuse a broken fit before its checkpoint is kept."""
-        self._refuse_broken()
-
-    def on_train_epoch_end(self) -> None:
-        """Refuse a broken fit before its checkpoint is kept, where there is no validation."""
-        self._refuse_broken()
-
-    def _refuse_broken(self) -> None:
-        if bool(self._broken):
-            raise FitError(
-                f"the loss was not a number any more by step {self.global_step}: lower fit.learning_rate "
-                f"({self.settings.learning_rate:g}) or set precision: 32-true"
-            )
-
-    def validation_step(self, batch: Batch, _: int) -> None:
-        """Keep what the pictures need; a picture may span several batches."""
-        mask_logits, image_logits = self.segmenter(batch["pixels"])
-        counted = counted_pixels(batch["class_bits"]).squeeze(1) > 0
-        predicted = ((mask_logits > 0).any(dim=1) & counted).cpu().numpy()
-        marked = class_targets(batch["class_bits"], mask_logits.shape[1]).any(dim=1)
-        reference = (marked & counted).cpu().numpy()
-        scores = image_probability(mask_logits.float(), image_logits.float()).cpu().tolist()
-        for row, number in enumerate(batch["picture"].tolist()):
-            defective, known = bool(batch["defective"][row]), bool(batch["mask_known"][row])
-            self._seen.append((number, scores[row], defective, known, predicted[row], reference[row]))
-
-    def on_validation_epoch_end(self) -> None:
-        """Log Dice per defective picture, picture-level AUROC and their mean, the score checkpoints go by."""
-        pictures = defaultdict(list)
-        for tile in self._seen:
-            pictures[tile[0]].append(tile)
-        self._seen.clear()
-        defective = [tiles[0][2] for tiles in pictures.values()]
-        scores = [max(tile[1] for tile in tiles) for tiles in pictures.values()]
-        self._broken = self._broken | (not np.isfinite(scores).all())
-        self._refuse_broken()
-        overlaps = [
-            dice(np.stack([tile[4] for tile in tiles]), np.stack([tile[5] for tile in tiles]))
-            for tiles in pictures.values()
-            if tiles[0][2] and tiles[0][3]
-        ]
-        mean_dice = float(np.mean(overlaps)) if overlaps else 0.0
-        auroc = float(roc_auc_score(defective, scores)) if len(set(defective)) == 2 else 0.5
-        self.log_dict(
-            {
-                "validation/dice": mean_dice,
-                "validation/auroc": auroc,
-                "validation/score": (mean_dice + auroc) / 2,
-            },
-            sync_dist=self.trainer.world_size > 1,
-        )
-        if self.trainer.is_global_zero:
-            print(f"step {self.global_step}: validation Dice {mean_dice:.3f}, AUROC {auroc:.3f}", flush=True)
-
-    def configure_optimizers(self) -> Any:
-        """AdamW on the layers that the strategy trains, with a one-cycle learning rate."""
-        groups = self.training_plan.parameter_groups(self.segmenter)
-        # OneCycleLR divides by zero where the warm-up is of exactly one step, or is all there is.
-        warmup = min(max(self.settings.warmup_share, 1.5 / self.settings.steps), 0.99)
-        optimizer = torch.optim.AdamW(groups, weight_decay=self.settings.weight_decay, fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            [group["lr"] for group in groups],
-            self.settings.steps,
-            pct_start=warmup,
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def fit(
