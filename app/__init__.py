@@ -1,4 +1,4 @@
-"""Passline's service: pictures of manufactured surfaces in, verdicts out."""
+"""Passline's service: images of manufactured surfaces in, verdicts out."""
 
 import os
 

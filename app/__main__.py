@@ -90,7 +90,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _loaded(settings: Settings) -> Loaded:
-    """Bundle and recipes, ready to judge pictures; raises a PasslineError."""
+    """Bundle and recipes, ready to judge images; raises a PasslineError."""
     loaded = load(bundle_to_serve(settings), settings)
     loaded.recipes.check()
     return loaded
@@ -116,10 +116,10 @@ def _inspect(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _pictures(place: Path) -> list[Path]:
-    """The pictures of a folder; says so where there is none."""
+    """The images of a folder; says so where there is none."""
     files = folder.pictures(place)
     if not files:
-        print(f"there is no picture ({', '.join(sorted(folder.SUFFIXES))}) in {place}", file=sys.stderr)
+        print(f"there is no image ({', '.join(sorted(folder.SUFFIXES))}) in {place}", file=sys.stderr)
     return files
 
 
@@ -174,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
         "--certificates",
         type=Path,
         metavar="FOLDER",
-        help="write a certificate of each picture in this folder",
+        help="write a certificate of each image in this folder",
     )
     dry = commands.add_parser(
         "dry-run",
@@ -198,8 +198,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     keys_command.add_parser(commands.add_parser("keys", help="make, list and revoke API keys"))
     commands.add_parser("schema", help="print the JSON Schema of recipes, for an editor")
-    show = commands.add_parser("demo", help="post pictures to a running service; writes overlays")
-    show.add_argument("folder", type=Path, nargs="?", help="pictures (default: the bundle's golden ones)")
+    show = commands.add_parser("demo", help="post images to a running service; writes overlays")
+    show.add_argument("folder", type=Path, nargs="?", help="images (default: the bundle's golden ones)")
     show.add_argument("--url", default="http://127.0.0.1:8000", help="the running service")
     show.add_argument("--token-file", type=Path, help="file with an API key's token, where one is needed")
     show.add_argument("--out", type=Path, default=Path("demo"), help="folder for the overlays")

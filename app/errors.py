@@ -34,7 +34,7 @@ class ServingError(ServiceError):
 
 
 class NotReady(ServingError):
-    """No picture is judged; `cause` is the error that prevents it, where there is one.
+    """No image is judged; `cause` is the error that prevents it, where there is one.
 
     No bundle is served, recipes in force do not fit it, or its execution provider is lost.
 
@@ -200,7 +200,7 @@ class BodyTooLarge(RequestError):
 
 
 class BatchTooLarge(RequestError):
-    """The batch holds more pictures than one request may.
+    """The batch holds more images than one request may.
 
     The limit is `PASSLINE_MAX_BATCH_IMAGES`, or 64 images of one part.
 
@@ -208,7 +208,7 @@ class BatchTooLarge(RequestError):
     """
 
     code = "batch_too_large"
-    title = "The batch has too many pictures"
+    title = "The batch has too many images"
     status = 413
 
 

@@ -18,9 +18,9 @@ from app.service import Service
 from app.settings import Settings
 from app.telemetry.tracing import Traces
 
-DESCRIPTION = """Pictures of manufactured surfaces in, verdicts out.
+DESCRIPTION = """Images of manufactured surfaces in, verdicts out.
 
-Every error is an RFC 9457 problem with a stable `code`; docs/errors.md tells of each. A picture that cannot
+Every error is an RFC 9457 problem with a stable `code`; docs/errors.md tells of each. An image that cannot
 be inspected is a problem or a `review`, never a `pass`."""
 
 
@@ -39,7 +39,7 @@ def create_app(settings: Settings | None = None, traces: Traces | None = None) -
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         docs_url=None,  # the built-in pages load their scripts from outside
         redoc_url=None,
-        redirect_slashes=False,  # a redirect would name the address behind a proxy, and lose the picture
+        redirect_slashes=False,  # a redirect would name the address behind a proxy, and lose the image
         lifespan=_lifespan,
         telemetry={
             "tracer_provider": service.traces.provider,

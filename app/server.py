@@ -103,7 +103,7 @@ def serve(settings: Settings) -> None:
 
 
 def greeting(service: Service, auth: Auth, url: str) -> str:
-    """What to try, on pictures whose verdict is known; or why nothing can be tried."""
+    """What to try, on images whose verdict is known; or why nothing can be tried."""
     try:
         loaded = service.loaded
     except NotReady as error:
@@ -126,7 +126,7 @@ def greeting(service: Service, auth: Auth, url: str) -> str:
 
 
 def examples(bundle: Bundle) -> dict[str, Path]:
-    """One golden picture for each verdict there is, `fail` first."""
+    """One golden image for each verdict there is, `fail` first."""
     found: dict[str, Path] = {}
     for sample in sorted(bundle.golden, key=lambda each: each.verdict):
         found.setdefault(sample.verdict, bundle.directory / sample.image)

@@ -28,7 +28,7 @@ from app.telemetry.metrics import Metrics
 from app.telemetry.tracing import Traces, traces_to
 
 T = TypeVar("T")
-REST = 4  # times as long as work beside the live pictures took
+REST = 4  # times as long as work beside the live images took
 REST_STEP_S = 0.005
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Service:
         watch("queue_waiting", "Inspections that wait for a thread.", lambda: self._scheduler.waiting)
         watch("queue_running", "Inspections that a thread is busy with.", lambda: self._scheduler.running)
         watch("queue_places", "Inspections that may wait or run at once.", lambda: self._scheduler.places)
-        watch("ready", "1 while pictures are judged, else 0.", lambda: float(self._obstacle_now() is None))
+        watch("ready", "1 while images are judged, else 0.", lambda: float(self._obstacle_now() is None))
         watch("failed_runs", "Model runs that failed one after the other.", lambda: self._recovery.failures)
         watch(
             "bundle_kept",
@@ -128,16 +128,16 @@ class Service:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no live picture is being judged or waits for it; any thread may ask."""
+        """Whether no live image is being judged or waits for it; any thread may ask."""
         return self._scheduler.waiting + self._scheduler.running == 0
 
     @property
     def is_waited_for(self) -> bool:
-        """Whether a live picture waits for a thread; any thread may ask."""
+        """Whether a live image waits for a thread; any thread may ask."""
         return self._scheduler.waiting > 0
 
     def rest(self, worked_s: float) -> None:
-        """Leave the processor to live pictures for a while, while there are any; blocks."""
+        """Leave the processor to live images for a while, while there are any; blocks."""
         until = time.perf_counter() + REST * worked_s
         while not self.is_idle and time.perf_counter() < until:
             time.sleep(REST_STEP_S)
@@ -159,7 +159,7 @@ class Service:
 
     @property
     def recipes(self) -> Recipes | None:
-        """What pictures are judged by; None while nothing is served."""
+        """What images are judged by; None while nothing is served."""
         return None if self._store is None else self._store.state.recipes
 
     def state_with(self, inspector: Inspector) -> State | None:
@@ -167,7 +167,7 @@ class Service:
         return None if self._store is None else self._store.state_with(inspector)
 
     def _obstacle_now(self) -> NotReady | None:
-        """Why nothing is judged at this moment; None where pictures are."""
+        """Why nothing is judged at this moment; None where images are."""
         if self._store is None:
             return self._obstacle
         try:
@@ -176,7 +176,7 @@ class Service:
         except NotReady as obstacle:
             return obstacle
         except RecipeInvalid as error:
-            return NotReady(f"no picture is judged: {error}", error)
+            return NotReady(f"no image is judged: {error}", error)
         return None
 
     def readiness(self) -> Readiness:
@@ -189,7 +189,7 @@ class Service:
         return model_answer(loaded.inspector, loaded.recipes)
 
     async def inspect(self, submission: Submission, deadline: float) -> InspectionAnswer:
-        """Inspect a request's one picture by `deadline`, in the event loop's time; raises a PasslineError."""
+        """Inspect a request's one image by `deadline`, in the event loop's time; raises a PasslineError."""
         job = self.loaded.job(submission.pictures[0], submission.options)
         priority = self.settings.camera_priorities.get(submission.options.camera_id or "", 0)
         run = functools.partial(self._scheduler.run, priority=priority)
@@ -197,7 +197,7 @@ class Service:
         return self._recorded(job, await self._recovery.watch(job.inspector, work))
 
     async def inspect_batch(self, submission: Submission, deadline: float) -> BatchAnswer:
-        """Inspect each picture by itself: whatever becomes of one, the others are as they would be alone."""
+        """Inspect each image by itself: whatever becomes of one, the others are as they would be alone."""
         loaded = self.loaded
         chosen = loaded.recipes.choose(submission.options)  # once, as `loaded`: all are judged by the same
 
@@ -213,14 +213,14 @@ class Service:
         return self._recorded(job, await self.run_when_room(inspect_job, job, deadline))
 
     async def run_when_room(self, work: Callable[[Job], T], job: Job, deadline: float) -> T:
-        """Do one picture's work on a thread, as a picture of a batch; raises a PasslineError."""
+        """Do one image's work on a thread, as an image of a batch; raises a PasslineError."""
         timely = in_time(self._scheduler.run_when_room, work, job, deadline)
         return await self._recovery.watch(job.inspector, timely)
 
     async def in_turn(
         self, work: Callable[[Upload], Awaitable[T]], pictures: Iterable[Upload]
     ) -> list[T | BaseException]:
-        """What becomes of each picture, a few at once: more would only fill the queue."""
+        """What becomes of each image, a few at once: more would only fill the queue."""
         turn = asyncio.Semaphore(self._scheduler.workers)
 
         async def one(upload: Upload) -> T:
@@ -246,7 +246,7 @@ class Service:
         return BatchItem(filename=upload.filename, inspection=None, problem=self.problem(outcome))
 
     def problem(self, error: BaseException) -> Problem:
-        """The problem that stands for one picture of many; counts it."""
+        """The problem that stands for one image of many; counts it."""
         problem = problem_of(named(error))
         self.metrics.refused(problem)
         return problem

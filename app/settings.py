@@ -15,7 +15,7 @@ from app.inspection.inference.tensorrt import Engines
 
 PREFIX = "PASSLINE_"
 MIB = 1024 * 1024
-# Where the tests find real pictures: whoever runs them may serve from the same shell.
+# Where the tests find real images: whoever runs them may serve from the same shell.
 NOT_OURS = frozenset({"PASSLINE_DATA"})
 
 Positive = Annotated[int, Field(ge=1)]
@@ -153,12 +153,12 @@ class Settings(BaseSettings):
     )
     workers: Annotated[int, Field(ge=1, le=64)] | None = Field(
         default=None,
-        description="Pictures worked on at the same time; unset: as many as there are threads for model runs,"
+        description="Images worked on at the same time; unset: as many as there are threads for model runs,"
         " and two more whose decoding and encoding overlap with that.",
     )
     camera_priorities: Priorities = Field(
         default={},
-        description="How urgent the pictures of a camera are, as JSON by `camera_id`, such as"
+        description="How urgent the images of a camera are, as JSON by `camera_id`, such as"
         ' `{"press-2": 10}`; those of the others have 0. The more urgent go first, and get in where all'
         " places are taken: then the least urgent single inspection that waits is refused with `overloaded`."
         " It can only take the place of one that waits: where priorities are set, keep `PASSLINE_QUEUE_SIZE`"
@@ -179,17 +179,17 @@ class Settings(BaseSettings):
     upload_timeout_ms: Positive = Field(default=60_000, description="Time for a request's body to arrive.")
     max_upload_bytes: Positive = Field(
         default=32 * MIB,
-        description="Largest body of one inspection: the picture and, if sent, its reference mask.",
+        description="Largest body of one inspection: the image and, if sent, its reference mask.",
     )
     max_batch_bytes: Positive = Field(default=128 * MIB, description="Largest body of one batch.")
-    max_batch_images: Positive = Field(default=64, description="Most pictures in one batch.")
+    max_batch_images: Positive = Field(default=64, description="Most images in one batch.")
     upload_memory_bytes: Positive = Field(
         default=512 * MIB,
         description="Memory for the bodies of all requests together; more is refused with `overloaded`.",
     )
     max_pixels: Positive = Field(
         default=64_000_000,
-        description="Most pixels (width x height) of a picture, checked before any is decoded.",
+        description="Most pixels (width x height) of an image, checked before any is decoded.",
     )
     max_connections: Positive = Field(
         default=256,
@@ -210,7 +210,7 @@ class Settings(BaseSettings):
     )
     max_cameras: Annotated[int, Field(ge=0)] = Field(
         default=32,
-        description="Cameras (`camera_id`) that metrics are kept of by name; pictures of later ones count"
+        description="Cameras (`camera_id`) that metrics are kept of by name; images of later ones count"
         " together as `other`.",
     )
     drift_window: Annotated[int, Field(ge=1, le=1_000_000)] = Field(

@@ -52,7 +52,7 @@ def results(bundle: Path) -> str:
 
 
 def answer(bundle: Path) -> str:
-    """The service's answer to the quick start's picture, abridged, as a fenced block."""
+    """The service's answer to the quick start's image, abridged, as a fenced block."""
     full = inspect(bundle)
     shown = {key: _rounded(full[key]) for key in SHOWN}
     shown["reasons"] = [{key: each[key] for key in REASON_SHOWN} for each in shown["reasons"]]

@@ -1,4 +1,4 @@
-"""Three times as many pictures as can be judged: nothing but refusals and the answers each gets alone."""
+"""Three times as many images as can be judged: nothing but refusals and the answers each gets alone."""
 
 from pathlib import Path
 

@@ -53,6 +53,6 @@ def test_service_reproduces_the_published_figures(client: TestClient, unseen_ima
         name: {verdict: rows.count(verdict) for verdict in ("pass", "fail", "review")}
         for name, rows in (("good", verdicts[False]), ("defective", verdicts[True]))
     }
-    # A picture whose head stands right at the threshold may fall to either side on another processor.
+    # An image whose head stands right at the threshold may fall to either side on another processor.
     for kind, counts in published.items():
         assert sum(abs(found[kind][verdict] - count) for verdict, count in counts.items()) <= 2

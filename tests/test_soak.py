@@ -1,4 +1,4 @@
-"""The soak in its short form: nothing is answered wrongly, and nothing grows with every picture."""
+"""The soak in its short form: nothing is answered wrongly, and nothing grows with every image."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ from tests.benchmarks import soak
 from tests.tiny_bundle import write_tiny_bundle
 
 MINUTES, SAMPLES = 0.75, 18
-# A few thousand pictures tell less than the whole soak: memory goes up and down by more than a small leak
+# A few thousand images tell less than the whole soak: memory goes up and down by more than a small leak
 # would add, and pools of threads may still be filling.
-MOST_SLOPE = 10.0  # MB per 1,000 pictures: 10 kB a picture
+MOST_SLOPE = 10.0  # MB per 1,000 pictures: 10 kB an image
 MOST_THREADS = 3
 
 

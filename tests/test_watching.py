@@ -29,7 +29,7 @@ OF_PROMETHEUS = {"instance", "job"}
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    """Every series of a service that has judged, stopped and refused pictures, with its labels."""
+    """Every series of a service that has judged, stopped and refused images, with its labels."""
     place = tmp_path_factory.mktemp("watched")
     bundle = write_tiny_bundle(place / "tiny", gate=True)
     settings = Settings(bundle_dir=bundle, recipes_dir=place, threads=1, drift_window=1)

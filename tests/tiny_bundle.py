@@ -78,7 +78,7 @@ def write_tiny_bundle(
 def tiny_picture(
     height: int, width: int, dark: tuple[int, int, int, int] | None = None, grain: int = 0
 ) -> NDArray[np.uint8]:
-    """A middle grey picture, uint8 [height, width], perhaps with a dark rectangle (x, y, width, height).
+    """A middle grey image, uint8 [height, width], perhaps with a dark rectangle (x, y, width, height).
 
     `grain` is by how much a pixel of the background may be brighter or darker.
     """
@@ -101,7 +101,7 @@ def peak_of(probability: float) -> float:
 
 
 def png(picture: NDArray[np.uint8]) -> bytes:
-    """The picture as a PNG file."""
+    """The image as a PNG file."""
     file = BytesIO()
     Image.fromarray(picture).save(file, "PNG")
     return file.getvalue()
@@ -183,7 +183,7 @@ def _differences() -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:
 
 
 def _tiny_gate(directory: Path) -> dict[str, Any]:
-    """The gate of pictures with grain, its file of features written beside."""
+    """The gate of images with grain, its file of features written beside."""
     usual = np.full(2, GRAIN * 0.69, dtype=np.float32)  # the mean difference of two such pixels
     np.savez(directory / "gate.npz", mean=usual, whitening=0.2 * np.eye(2, dtype=np.float32))
 

@@ -10,7 +10,7 @@ THRESHOLDS = (0.3, 0.5, 0.8)
 
 
 def trade_off() -> dict[str, Any]:
-    """A table of 100 defective and 100 good pictures, two of a part; the middle row is the bundle's own."""
+    """A table of 100 defective and 100 good images, two of a part; the middle row is the bundle's own."""
     rows = []
     for threshold, escapes, overkills in zip(THRESHOLDS, (0, 1, 6), (12, 3, 0), strict=True):
         by_picture = {"escapes": escapes, "escape_bound": 0.03 + escapes / 50}

@@ -1,3 +1,3 @@
-"""Offline training: from labelled pictures to a published bundle."""
+"""Offline training: from labelled images to a published bundle."""
 
 import app  # noqa: F401  # switches ONNX Runtime's telemetry off before anything imports it

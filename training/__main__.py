@@ -1,4 +1,4 @@
-"""Command line of the training package: from pictures to a published bundle, and what helps on the way."""
+"""Command line of the training package: from images to a published bundle, and what helps on the way."""
 
 import argparse
 import os
@@ -99,7 +99,7 @@ def _without_place(text: str, names: dict[Path, str]) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="passline train", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    _add_run(commands.add_parser("run", help="from pictures to a published bundle"))
+    _add_run(commands.add_parser("run", help="from images to a published bundle"))
     _add_evaluate(commands.add_parser("evaluate", help="a bundle's figures on any labelled set"))
     _add_operating_point(
         commands.add_parser("operating-point", help="thresholds by risk, with what is proven of them")
@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         "--folds", type=int, choices=range(1, FOLDS + 1), default=FOLDS, help=f"the first of {FOLDS}"
     )
     curves.add_argument("--shares", default="0.05,0.1,0.25,0.5,1", help="separated by commas")
-    add_data(commands.add_parser("data", help="make and check pictures"))
+    add_data(commands.add_parser("data", help="make and check images"))
     return parser
 
 
@@ -125,7 +125,7 @@ def _add_run(command: argparse.ArgumentParser) -> None:
     _add_plan(command)
     command.add_argument("--until", choices=UNTIL, default="publish", help="the last step to take")
     command.add_argument("--replace", action="store_true", help="overwrite a published version")
-    command.add_argument("--comparison", type=Path, help="folder of a run split by picture to report")
+    command.add_argument("--comparison", type=Path, help="folder of a run split by image to report")
     command.add_argument(
         "--cross-validation", type=Path, help="folder of this run's cross-validation to report"
     )
@@ -159,7 +159,7 @@ def _add_evaluate(command: argparse.ArgumentParser) -> None:
     add_reading(command)
     command.add_argument("--splits", type=Path, help="splits.json of a run: take one part of the set")
     command.add_argument("--part", default="test", help="which part of --splits; default test")
-    command.add_argument("--changes", type=at_least(0), default=0, metavar="N", help="pictures to change")
+    command.add_argument("--changes", type=at_least(0), default=0, metavar="N", help="images to change")
     command.add_argument("--other", action="append", default=[], metavar="NAME=ROOT", help="another set")
     command.add_argument(
         "--interval-repeats", type=at_least(0), default=0, metavar="N", help="halvings to check intervals on"
@@ -180,7 +180,7 @@ def _add_operating_point(command: argparse.ArgumentParser) -> None:
     aim.add_argument(
         "--cost", type=float, nargs=2, metavar=("ESCAPE", "OVERKILL"), help="what an error of each kind costs"
     )
-    aim.add_argument("--beta", type=float, help="best F-beta of the picture-level call; 1: best F1")
+    aim.add_argument("--beta", type=float, help="best F-beta of the image-level call; 1: best F1")
     command.add_argument("--defective-share", type=float, help="of the line, for --cost; else the set's")
     command.add_argument("--confidence", type=float, default=0.95)
     command.add_argument("--by", choices=["group", "picture"], default="group", help="what is counted")

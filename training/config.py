@@ -33,8 +33,8 @@ class SplitConfig(_Frozen):
 
     `by: picture` leaks re-photographed parts and is for comparison only.
 
-    With `test: published` the pictures outside the publishers' training part are the test split, and other
-    pictures of their groups are in none.
+    With `test: published` the images outside the publishers' training part are the test split, and other
+    images of their groups are in none.
     """
 
     by: Literal["group", "picture"] = "group"
@@ -64,7 +64,7 @@ class SplitConfig(_Frozen):
 
     @property
     def shares(self) -> dict[str, float]:
-        """Share of pictures by split name, without `test` where that is published."""
+        """Share of images by split name, without `test` where that is published."""
         shares = {"train": self.train, "validation": self.validation, "calibration": self.calibration}
         return shares if self.test == "published" else shares | {"test": self.test}
 
@@ -160,10 +160,10 @@ class OperatingPointConfig(_Frozen):
     """How thresholds are chosen on the calibration split.
 
     At most one of `max_escape`, `max_overkill` and `cost` says how the image threshold is; else it is that of
-    the best F-beta of the picture-level call.
+    the best F-beta of the image-level call.
     """
 
-    beta: float = Field(default=1.0, gt=0, description="F-beta of the picture-level call")
+    beta: float = Field(default=1.0, gt=0, description="F-beta of the image-level call")
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     min_area_px: int = Field(
         default=9, ge=1, description="least area of a defect: what the optics resolve, about 3 px across"
@@ -171,7 +171,7 @@ class OperatingPointConfig(_Frozen):
     max_escape: float | None = Field(default=None, gt=0, lt=1, description="rate to be proven")
     max_overkill: float | None = Field(default=None, gt=0, lt=1, description="rate to be proven")
     cost: CostConfig | None = None
-    by: By = Field(default="group", description="what escapes and overkills are counted by; F-beta: pictures")
+    by: By = Field(default="group", description="what escapes and overkills are counted by; F-beta: images")
 
     @model_validator(mode="after")
     def _asks_one_thing(self) -> Self:
@@ -192,7 +192,7 @@ class OperatingPointConfig(_Frozen):
 
 
 class GeneratedConfig(_Frozen):
-    """Generated pictures beside the real ones: training, golden samples and a test set of their own.
+    """Generated images beside the real ones: training, golden samples and a test set of their own.
 
     `classes` says which class of the set a generated class is; one not named keeps its name, and is added to
     the set's classes where it is new.
@@ -204,14 +204,14 @@ class GeneratedConfig(_Frozen):
         default=None,
         gt=0,
         lt=1,
-        description="of the training tiles, drawn from generated pictures; null: by their number",
+        description="of the training tiles, drawn from generated images; null: by their number",
     )
     defective_share: float = Field(default=0.5, gt=0, lt=1)
     classes: dict[str, str] = {}
 
 
 class TransplantConfig(_Frozen):
-    """Defects of the training split put on its own good pictures, and how strictly they are filtered."""
+    """Defects of the training split put on its own good images, and how strictly they are filtered."""
 
     pictures: int = Field(ge=1, description="in training, at most")
     quantile: float | None = Field(
@@ -223,19 +223,19 @@ class TransplantConfig(_Frozen):
 
 
 class GateConfig(_Frozen):
-    """How the limits of the input gate are learnt from the training pictures."""
+    """How the limits of the input gate are learnt from the training images."""
 
     false_alarm_rate: float = Field(
-        default=0.01, gt=0, le=0.1, description="share of ordinary pictures to stop, all checks together"
+        default=0.01, gt=0, le=0.1, description="share of ordinary images to stop, all checks together"
     )
-    pictures: int = Field(default=2000, ge=40, description="taken of the training pictures, at most")
+    pictures: int = Field(default=2000, ge=40, description="taken of the training images, at most")
     size_margin: float = Field(
         default=0.1, ge=0, lt=1, description="how far beyond the sides seen in training a side may be"
     )
 
 
 class StageConfig(_Frozen):
-    """One stage: its pictures, its fit, and the bundle that it makes.
+    """One stage: its images, its fit, and the bundle that it makes.
 
     `name` is the bundle's, that of the data folder where unset. `layout` is that of the data, found out
     where unset. `severity` is `major` for a class not named.
@@ -269,7 +269,7 @@ class _Shared(_Frozen):
     seed: int = Field(default=1, ge=0, lt=2**32)
     precision: Precision = "bf16-mixed"
     devices: int = Field(default=1, ge=1, description="GPUs, or CPU processes where there is no GPU")
-    workers: int = Field(default=0, ge=0, description="processes per device that augment pictures")
+    workers: int = Field(default=0, ge=0, description="processes per device that augment images")
     model: ModelConfig = ModelConfig()
     operating_point: OperatingPointConfig = OperatingPointConfig()
 

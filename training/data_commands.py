@@ -1,4 +1,4 @@
-"""The commands that make and check pictures."""
+"""The commands that make and check images."""
 
 import argparse
 import json
@@ -35,7 +35,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     audit.add_argument("--splits", type=Path, help="splits.json of a run: look for copies across its splits")
     audit.add_argument("--out", type=Path, default=Path("audit.html"), help="the page; default audit.html")
     audit.set_defaults(do=_check)
-    transplant = commands.add_parser("transplant", help="generated defects on a set's own good pictures")
+    transplant = commands.add_parser("transplant", help="generated defects on a set's own good images")
     _add_root(transplant)
     _add_out(transplant, count=200)
     transplant.add_argument(
@@ -72,13 +72,13 @@ def _add_out(command: argparse.ArgumentParser, count: int) -> None:
 
 def _generate(options: argparse.Namespace) -> int:
     write_generated(options.out, options.count, options.seed)
-    print(f"{options.count} generated pictures in {options.out}")
+    print(f"{options.count} generated images in {options.out}")
     return 0
 
 
 def _synthesise(options: argparse.Namespace) -> int:
     write_surfaces(options.out, options.count, options.seed, options.defective_share)
-    print(f"{options.count} generated pictures in {options.out}")
+    print(f"{options.count} generated images in {options.out}")
     return 0
 
 

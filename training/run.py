@@ -31,7 +31,7 @@ class Run:
     `start` is the bundle whose weights it starts from; a fold takes those of the same fold there, which have
     not seen its images, or else those of the bundle. `fold` makes it one turn of a cross-validation.
     `command` is told in the evaluation. `replace` overwrites a published version; `comparison` is the folder
-    of a run split by picture, `cross_validation` that of one: their figures are published beside this one's.
+    of a run split by image, `cross_validation` that of one: their figures are published beside this one's.
     """
 
     config: RunConfig
@@ -177,7 +177,7 @@ class Request:
 _NO_DATA: dict[StageName, str] = {
     "large": "the configuration has a large stage; give its data with --large-data, "
     "or with --from a bundle to start from",
-    "small": "give the root of the pictures with --data",
+    "small": "give the root of the images with --data",
 }
 
 

@@ -30,7 +30,7 @@ from training.thresholds.risk_text import table_text
 
 
 def run(options: argparse.Namespace) -> int:
-    """Take every stage from pictures to a published bundle, or up to the step asked for."""
+    """Take every stage from images to a published bundle, or up to the step asked for."""
     runs = _plan(options)
     for each in runs:
         check_publishing(each)

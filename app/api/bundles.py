@@ -82,7 +82,7 @@ async def drop(service: TheService) -> CandidateAnswer:
     responses=openapi.CANDIDATE,
 )
 async def disagreements(service: TheService) -> DisagreementsAnswer:
-    """The latest live pictures on which the candidate disagrees, the newest first, and all counts."""
+    """The latest live images on which the candidate disagrees, the newest first, and all counts."""
     shadow = service.bundles.candidate.shadow
     if shadow is None:
         raise CandidateNotFound("no ready candidate is in shadow; PUT it again with `shadow` true")

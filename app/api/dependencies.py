@@ -30,7 +30,7 @@ async def service_of(request: Request) -> Service:
 
 
 async def ready_service_of(request: Request) -> Service:
-    """As `service_of`, but only if it judges pictures; raises NotReady before the body is read."""
+    """As `service_of`, but only if it judges images; raises NotReady before the body is read."""
     service = await service_of(request)
     service.readiness()
     return service

@@ -102,9 +102,9 @@ BATCH: dict[str, Any] = {
             "inspection": None,
             "problem": {
                 "type": "urn:passline:problem:image_truncated",
-                "title": "The picture is cut off",
+                "title": "The image is cut off",
                 "status": 400,
-                "detail": "the file ends before the picture does; send it whole",
+                "detail": "the file ends before the image does; send it whole",
                 "code": "image_truncated",
                 "instance": "urn:passline:request:line-2-20260117-000117",
                 "request_id": "line-2-20260117-000117",

@@ -35,7 +35,7 @@ router = APIRouter(dependencies=[needs("inspect")])
 @router.post(
     "/v1/inspections",
     tags=["inspections"],
-    summary="Inspect one picture",
+    summary="Inspect one image",
     response_model=InspectionAnswer,
     responses=openapi.INSPECTION,
     openapi_extra=openapi.INSPECTION_BODY,
@@ -47,7 +47,7 @@ async def inspect(
     options: Annotated[SingleOptions, Query()],
     deadline: SingleDeadline,
 ) -> InspectionAnswer | Response:
-    """Judge one picture: the field `image` of a form or of a JSON object, or the request's body itself.
+    """Judge one image: the field `image` of a form or of a JSON object, or the request's body itself.
 
     With `format=certificate` the answer is the inspection's certificate and nothing else.
     """
@@ -62,7 +62,7 @@ async def inspect(
 @router.post(
     "/v1/inspections/batch",
     tags=["inspections"],
-    summary="Inspect many pictures",
+    summary="Inspect many images",
     responses=openapi.BATCH_PROBLEMS,
     openapi_extra=openapi.BATCH_BODY,
     dependencies=[Depends(each_once)],
@@ -73,7 +73,7 @@ async def inspect_batch(
     options: Annotated[BatchOptions, Query()],
     deadline: BatchDeadline,
 ) -> BatchAnswer:
-    """Judge each picture of the repeated form field `images` by itself: a bad one never fails the others."""
+    """Judge each image of the repeated form field `images` by itself: a bad one never fails the others."""
     async with uploads_of(request).batch(request, options) as submission:
         return await unless_client_leaves(request, service.inspect_batch(submission, deadline))
 
@@ -109,7 +109,7 @@ async def healthz() -> Health:
     return Health(status="ok")
 
 
-@open_router.get("/readyz", tags=["operation"], summary="Are pictures judged?", responses=openapi.NOT_READY)
+@open_router.get("/readyz", tags=["operation"], summary="Are images judged?", responses=openapi.NOT_READY)
 async def readyz(service: TheService) -> Readiness:
     """Ready with what, or a problem that says why not."""
     return service.readiness()

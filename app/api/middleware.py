@@ -106,7 +106,7 @@ class _Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send, origin: CrossOrigin) -> None:
         headers = Headers(scope=scope)
         given = headers.get(HEADER, "")
-        # An id that could garble a log is replaced; refusing the picture for it would help nobody.
+        # An id that could garble a log is replaced; refusing the image for it would help nobody.
         self.request_id = given if _VALID_ID.fullmatch(given) else uuid4().hex
         self.is_surplus: bool = scope.get("state", {}).get(SURPLUS, False)
         self.status: int | None = None

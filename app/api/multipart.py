@@ -158,7 +158,7 @@ class FormReader:
             if len(self._form.files[name]) < most:
                 return
             if most > 1:
-                raise BatchTooLarge(f"a batch holds at most {most} pictures; send the others in another one")
+                raise BatchTooLarge(f"a batch holds at most {most} images; send the others in another one")
             raise _wrong(name, "is given more than once; give it once")
         if name not in self._text_fields:
             known = ", ".join((*self._most_files, *sorted(self._text_fields)))
@@ -187,7 +187,7 @@ class FormReader:
 
 
 def _refuse_more(behind: bytes) -> None:
-    """Raise RequestInvalid for what follows a form's end; the parser would ignore it, a picture too."""
+    """Raise RequestInvalid for what follows a form's end; the parser would ignore it, an image too."""
     if behind.strip():
         raise RequestInvalid("the multipart body goes on behind its closing boundary")
 

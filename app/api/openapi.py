@@ -179,7 +179,7 @@ INSPECTION_BODY = _body(
     _form_or_json(
         {
             "image": _BINARY
-            | {"description": "The picture: JPEG, PNG, BMP or TIFF, or the frame that the query describes."},
+            | {"description": "The image: JPEG, PNG, BMP or TIFF, or the frame that the query describes."},
             "reference_mask": _BINARY
             | {"description": "For measured Dice: class ids, or 0 and 255, as PNG, BMP or TIFF."},
         },

@@ -64,7 +64,7 @@ async def edit_of(
 async def service_with_recipes(request: Request) -> Service:
     """The service, if it has recipes; raises NotReady before the body is read.
 
-    It need not judge pictures: where recipes keep it from that, this is how they are mended.
+    It need not judge images: where recipes keep it from that, this is how they are mended.
     """
     service = await service_of(request)
     _ = service.store
@@ -156,7 +156,7 @@ async def dry_run_pictures(
     labels: Annotated[Labels, Query()],
     deadline: BatchDeadline,
 ) -> DryRunAnswer:
-    """Judge each picture of `images` by the recipe in force and by `candidate`; nothing is changed."""
+    """Judge each image of `images` by the recipe in force and by `candidate`; nothing is changed."""
     options = Options(mask="none", **labels.model_dump())
     async with uploads_of(request).batch(request, options, with_candidate=True) as submission:
         return await unless_client_leaves(request, compare_batch(service, submission, deadline))
@@ -188,7 +188,7 @@ async def activate(
 
 
 async def compare_batch(service: Service, submission: Submission, deadline: float) -> DryRunAnswer:
-    """Compare for each picture by itself, as a batch; raises RecipeInvalid or RecipeUnknown for all of it."""
+    """Compare for each image by itself, as a batch; raises RecipeInvalid or RecipeUnknown for all of it."""
     loaded = service.loaded
     candidate = await asyncio.to_thread(loaded.state.candidate, submission.candidate)  # YAML is slow to read
     now = in_force(loaded.recipes, candidate, submission.options)

@@ -1,4 +1,4 @@
-"""Request bodies into pictures, within bounds: bytes of one body, bytes of all bodies together, and time."""
+"""Request bodies into images, within bounds: bytes of one body, bytes of all bodies together, and time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -55,9 +55,9 @@ class Uploads:
 
     @asynccontextmanager
     async def single(self, request: Request, query: Options) -> AsyncIterator[Submission]:
-        """A request's one picture, as a form or as the body itself; its memory is counted until the end."""
+        """A request's one image, as a form or as the body itself; its memory is counted until the end."""
         hint = (
-            f"send {FORM_TYPE} with the picture in the field `image`, or the picture itself as"
+            f"send {FORM_TYPE} with the image in the field `image`, or the image itself as"
             f" {', '.join(RAW_TYPES)}, a camera's frame as {FRAME_TYPE}, or {JSON_TYPE} with it in base64"
         )
         media_type = _media_type(request, (*FORM_TYPES, *RAW_TYPES, *OTHER_NAMES, FRAME_TYPE), hint)
@@ -81,15 +81,15 @@ class Uploads:
     async def batch(
         self, request: Request, query: Options, *, with_candidate: bool = False
     ) -> AsyncIterator[Submission]:
-        """The pictures of a batch, perhaps with a recipe; their memory is counted until the end."""
+        """The images of a batch, perhaps with a recipe; their memory is counted until the end."""
         taken = (FORM_TYPE,) if with_candidate else FORM_TYPES
-        _media_type(request, taken, f"a batch is {' or '.join(taken)} with each picture in a field `images`")
+        _media_type(request, taken, f"a batch is {' or '.join(taken)} with each image in a field `images`")
         async with self._body(request, self._settings.max_batch_bytes) as chunks:
             most = {"images": self._settings.max_batch_images} | ({"candidate": 1} if with_candidate else {})
             form = await self._form(request, chunks, most)
             pictures = tuple(Upload(each.filename, _of_form(each, query)) for each in form.files["images"])
             if not pictures:
-                raise _missing(form, "images", "send each picture of the batch in a field of this name")
+                raise _missing(form, "images", "send each image of the batch in a field of this name")
             candidate = _candidate(form) if with_candidate else ""
             yield Submission(pictures, _options(form, query), candidate)
 
@@ -210,7 +210,7 @@ async def _joined(chunks: AsyncIterator[bytes]) -> bytes:
 
 def _one_picture(form: Form, query: Options) -> Submission:
     if not form.files["image"]:
-        raise _missing(form, "image", "send the picture in a field of this name")
+        raise _missing(form, "image", "send the image in a field of this name")
     image: File = form.files["image"][0]
     masks = [file.data for file in form.files["reference_mask"]]
     return Submission(
@@ -258,7 +258,7 @@ def _too_large(limit: int) -> BodyTooLarge:
 
 
 def _of_form(file: File, query: FrameOptions) -> bytes | RawFrame:
-    """A form's picture: a frame where the query says what frames are, whether or not its part says more."""
+    """A form's image: a frame where the query says what frames are, whether or not its part says more."""
     if not _frame_fields(query):  # many clients call any file application/octet-stream
         return file.data
     media_type = file.media_type or FRAME_TYPE
@@ -279,7 +279,7 @@ def _check_frame(media_type: str, query: FrameOptions) -> None:
         )
     else:
         wrong = _frame_fields(query)
-        message = f"for frames sent as {FRAME_TYPE}; the picture is {media_type}"
+        message = f"for frames sent as {FRAME_TYPE}; the image is {media_type}"
     if wrong:
         fields = tuple(WrongField(f"query.{name}", f"is {message}") for name in wrong)
         verb = "is" if len(fields) == 1 else "are"
@@ -288,7 +288,7 @@ def _check_frame(media_type: str, query: FrameOptions) -> None:
 
 
 def _as_sent(data: bytes, media_type: str, query: FrameOptions) -> bytes | RawFrame:
-    """A picture's bytes as the file or the frame that they are, once checked."""
+    """An image's bytes as the file or the frame that they are, once checked."""
     if media_type != FRAME_TYPE or query.width is None or query.height is None or query.pixel_format is None:
         return data
     return RawFrame(data, query.width, query.height, query.pixel_format, query.stride)

@@ -25,11 +25,11 @@ log = logging.getLogger(__name__)
 
 
 class Stage(LiveWork, Protocol):
-    """Where live pictures are judged."""
+    """Where live images are judged."""
 
     @property
     def recipes(self) -> Recipes | None:
-        """What live pictures are judged by; None while nothing is served."""
+        """What live images are judged by; None while nothing is served."""
 
     def state_with(self, inspector: Inspector) -> State | None:
         """What there would be if `inspector` judged, None while nothing is served; blocks.
@@ -131,7 +131,7 @@ class Candidate:
         log.info("candidate", extra={"bundle": str(self.bundle), "state": self.state} | about)
 
     def look(self, judge: Judge | None) -> None:
-        """Look at live pictures too, each judged in the way given; None: look at nothing."""
+        """Look at live images too, each judged in the way given; None: look at nothing."""
         self._judge = judge
         if judge is None:
             self._end_shadow()

@@ -1,6 +1,6 @@
 """The bundles in memory: the one that judges, the one before it, and a candidate loaded aside.
 
-Nothing here is on the way of a picture. A swap is one assignment: whoever has begun goes on with what it had.
+Nothing here is on the way of an image. A swap is one assignment: whoever has begun goes on with what it had.
 """
 
 import asyncio
@@ -76,7 +76,7 @@ class BundleRegistry:
         load: Callable[[Path], Inspector],
         judge: Judge,
     ) -> None:
-        """`load` gets the bundle in a folder ready, tested and warm; `judge` is what pictures go through."""
+        """`load` gets the bundle in a folder ready, tested and warm; `judge` is what images go through."""
         self.folder = BundleFolder(settings.bundles_dir)
         self.journal = BundleJournal(settings.state_dir)
         self.active: Served | None = None
@@ -212,7 +212,7 @@ class BundleRegistry:
                 self.active = replace(self.active, inspector=inspector)
 
     def answered(self, job: Job, answer: InspectionAnswer) -> None:
-        """A live picture was judged: perhaps the candidate looks at it too."""
+        """A live image was judged: perhaps the candidate looks at it too."""
         if self._candidate is not None and self._candidate.shadow is not None:
             self._candidate.shadow.answered(job, answer)
 

@@ -1,6 +1,6 @@
-"""A candidate in the shadow of the bundle that judges: it sees live pictures, and no caller sees its verdict.
+"""A candidate in the shadow of the bundle that judges: it sees live images, and no caller sees its verdict.
 
-One picture at a time, begun only while nothing else is judged or waits, and given up once something waits.
+One image at a time, begun only while nothing else is judged or waits, and given up once something waits.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class LiveWork(Protocol):
-    """How busy the live pictures keep the service; any thread may ask."""
+    """How busy the live images keep the service; any thread may ask."""
 
     @property
     def is_idle(self) -> bool:
@@ -38,12 +38,12 @@ class LiveWork(Protocol):
 
 
 class LiveFirst(Exception):
-    """A live picture waits, so this one is given up."""
+    """A live image waits, so this one is given up."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShadowJob(Job):
-    """A picture to be judged for nobody."""
+    """An image to be judged for nobody."""
 
     give_up: Callable[[], bool] = field(default=lambda: False)
 
@@ -78,12 +78,12 @@ class Shadow:
 
     @property
     def counts(self) -> ShadowCounts:
-        """What came of the pictures so far."""
+        """What came of the images so far."""
         judged, dropped, failed = (self._outcomes[each] for each in ("judged", "dropped", "failed"))
         return ShadowCounts(judged=judged, dropped=dropped, failed=failed, disagreements=dict(self._kinds))
 
     def answered(self, job: Job, answer: InspectionAnswer) -> None:
-        """A live picture was judged; holds its bytes only if it is looked at, and until then."""
+        """A live image was judged; holds its bytes only if it is looked at, and until then."""
         if self._task is not None or not self._live.is_idle:
             return self._count("dropped")
         self._task = asyncio.create_task(self._look(job, answer))

@@ -1,4 +1,4 @@
-"""Sample pictures posted to a running service: a table of verdicts, and overlays in a folder."""
+"""Sample images posted to a running service: a table of verdicts, and overlays in a folder."""
 
 import base64
 import http.client
@@ -20,7 +20,7 @@ TIMEOUT_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A picture, and the verdict it must get where that is known, by which recipe (None: the default)."""
+    """An image, and the verdict it must get where that is known, by which recipe (None: the default)."""
 
     file: Path
     expected: str = ""
@@ -36,14 +36,14 @@ class Target:
 
 
 def golden_samples(bundle_dir: Path) -> list[Sample]:
-    """The golden pictures of a bundle, whose verdicts are known."""
+    """The golden images of a bundle, whose verdicts are known."""
     bundle = Bundle.load(bundle_dir)
     own = bundle.default_recipe.name
     return [Sample(bundle.directory / each.image, each.verdict, own) for each in bundle.golden]
 
 
 def folder_samples(folder: Path) -> list[Sample]:
-    """The pictures of a folder."""
+    """The images of a folder."""
     return [Sample(file) for file in pictures(folder)]
 
 
@@ -56,7 +56,7 @@ def run(target: Target, samples: Sequence[Sample], out: Path) -> int:
         print(f"no service answers at {target.url} ({error}); start one with `make serve`", file=sys.stderr)
         return TROUBLE
     print(table(("picture", "verdict", "expected", "decided by", "ms"), rows))
-    print(f"\n{len(rows)} pictures; the overlays are in {out}/")
+    print(f"\n{len(rows)} images; the overlays are in {out}/")
     right = all(row[1] == (row[2] or row[1]) != "error" for row in rows)
     return 0 if rows and right else 1
 

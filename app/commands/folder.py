@@ -26,7 +26,7 @@ REASONS = TypeAdapter(tuple[Reason, ...])
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One picture's outcome: an answer, or the error that stands in its place."""
+    """One image's outcome: an answer, or the error that stands in its place."""
 
     file: Path
     outcome: InspectionAnswer | PasslineError
@@ -45,7 +45,7 @@ class Line:
 
 
 def pictures(folder: Path) -> list[Path]:
-    """Every picture in a folder and the folders below it, in order of name."""
+    """Every image in a folder and the folders below it, in order of name."""
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
@@ -64,7 +64,7 @@ def inspect_folder(
 
 
 def keep_certificate(line: Line, folder: Path, out: Path) -> Line:
-    """Write a line's certificate below `out`, at its picture's place below `folder`; the line without it.
+    """Write a line's certificate below `out`, at its image's place below `folder`; the line without it.
 
     `c.png` has `c.png.html`, for there may be a `c.jpg` beside it. A line of an error stays as it is.
     """
@@ -94,7 +94,7 @@ def dry_run_folder(
 
 
 def dry_run_table(answer: DryRunAnswer) -> str:
-    """A row for each picture, and below them what would change."""
+    """A row for each image, and below them what would change."""
     changes = [f"{count} {change.replace('_', ' ')}" for change, count in answer.counts.changes.items()]
     by = f"{answer.candidate} in the place of {answer.recipe} version {answer.recipe_version}"
     summary = f"{by}: {answer.counts.changed} of {answer.counts.images} verdicts change"
@@ -120,7 +120,7 @@ def read(file: Path, most: int) -> bytes:
 
 
 def exit_status(lines: Sequence[Line]) -> int:
-    """0 if every picture passed, 1 if one did not, 2 if one could not be inspected or there was none."""
+    """0 if every image passed, 1 if one did not, 2 if one could not be inspected or there was none."""
     if not lines or any(isinstance(line.outcome, PasslineError) for line in lines):
         return TROUBLE
     passed = all(

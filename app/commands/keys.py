@@ -18,7 +18,7 @@ def add_parser(parser: argparse.ArgumentParser) -> None:
         "--scope",
         choices=SCOPES,
         required=True,
-        help="inspect: send pictures, read model and metrics; operate: recipes, too; admin: bundles, too",
+        help="inspect: send images, read model and metrics; operate: recipes, too; admin: bundles, too",
     )
     add.add_argument("--days", type=int, help="how long it is good for (default: until it is revoked)")
     actions.add_parser("list", help="every key, without its token, which is kept nowhere")

@@ -46,7 +46,7 @@ class PasslineError(Exception):
 
 
 class ImageError(PasslineError):
-    """The uploaded picture cannot be inspected."""
+    """The uploaded image cannot be inspected."""
 
     fault = Fault.BROKEN
 
@@ -58,28 +58,28 @@ class ImageEmpty(ImageError):
     """
 
     code = "image_empty"
-    title = "The picture is empty"
+    title = "The image is empty"
 
 
 class ImageTooLarge(ImageError):
-    """The upload has more bytes, or the picture more pixels or tiles, than the limits allow.
+    """The upload has more bytes, or the image more pixels or tiles, than the limits allow.
 
     Remedy: Send the image in parts.
     """
 
     code = "image_too_large"
-    title = "The picture is too large"
+    title = "The image is too large"
     fault = Fault.TOO_LARGE
 
 
 class ImageTooSmall(ImageError):
-    """A side of the picture is shorter than the smallest the model can judge.
+    """A side of the image is shorter than the smallest the model can judge.
 
     Remedy: Send the whole image, not a cut-out.
     """
 
     code = "image_too_small"
-    title = "The picture is too small"
+    title = "The image is too small"
     fault = Fault.UNUSABLE
 
 
@@ -94,7 +94,7 @@ class ImageUnsupported(ImageError):
     """
 
     code = "image_unsupported"
-    title = "The picture's type is not supported"
+    title = "The image's type is not supported"
     fault = Fault.UNSUPPORTED
 
 
@@ -105,11 +105,11 @@ class ImageUndecodable(ImageError):
     """
 
     code = "image_undecodable"
-    title = "The picture cannot be decoded"
+    title = "The image cannot be decoded"
 
 
 class ImageTruncated(ImageError):
-    """The file is of a supported type, but ends before the picture does.
+    """The file is of a supported type, but ends before the image does.
 
     It may also lack some of its rows, scans or strips.
 
@@ -119,7 +119,7 @@ class ImageTruncated(ImageError):
     """
 
     code = "image_truncated"
-    title = "The picture is cut off"
+    title = "The image is cut off"
 
 
 class ImageAnimated(ImageError):
@@ -131,7 +131,7 @@ class ImageAnimated(ImageError):
     """
 
     code = "image_animated"
-    title = "The picture has several frames"
+    title = "The image has several frames"
     fault = Fault.UNSUPPORTED
 
 
@@ -155,7 +155,7 @@ class ReferenceMaskError(PasslineError):
 
 
 class ReferenceMaskUnreadable(ReferenceMaskError):
-    """The reference mask is not a readable picture in a lossless format.
+    """The reference mask is not a readable image in a lossless format.
 
     Remedy: Save the mask as PNG, BMP or TIFF.
     """
@@ -165,7 +165,7 @@ class ReferenceMaskUnreadable(ReferenceMaskError):
 
 
 class ReferenceMaskSizeMismatch(ReferenceMaskError):
-    """The reference mask has another size than the picture.
+    """The reference mask has another size than the image.
 
     Remedy: Draw it on the upright image, at full size.
     """
@@ -213,7 +213,7 @@ class RecipeInvalid(RecipeError):
 
 
 class RecipeDoesNotFit(RecipeError):
-    """A region or zone of the recipe holds no pixel of the picture, so that its rules would judge nothing.
+    """A region or zone of the recipe holds no pixel of the image, so that its rules would judge nothing.
 
     The same holds where the recipe ignores the whole image, or its margin leaves nothing of the part.
 
@@ -221,7 +221,7 @@ class RecipeDoesNotFit(RecipeError):
     """
 
     code = "recipe_does_not_fit"
-    title = "The recipe does not fit the picture"
+    title = "The recipe does not fit the image"
 
 
 class BundleError(PasslineError):

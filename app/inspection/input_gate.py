@@ -1,4 +1,4 @@
-"""The input gate: whether a picture is like those the model was trained on, by scores of it.
+"""The input gate: whether an image is like those the model was trained on, by scores of it.
 
 Sharpness, brightness, clipped share and size come from the pixels alone; the feature distance comes from the
 encoder, which sees what kind of surface it is.
@@ -27,7 +27,7 @@ MEANS: dict[GateScore, tuple[Rule, Unit]] = {
     "feature_distance": ("product", "ratio"),
 }
 CLIPPED = (1, 254)  # darkest and brightest level that count as clipped: JPEG moves levels by one
-# Of sharpness, in pixels of the halved picture: the reach of the wide difference, and the side of a block.
+# Of sharpness, in pixels of the halved image: the reach of the wide difference, and the side of a block.
 REACH, BLOCK = 4, 16
 STRIP_PX = 1 << 18  # at a time
 FLAT = 1e-3  # squared grey levels; so that a block without any contrast is not sharp
@@ -35,13 +35,13 @@ FLAT = 1e-3  # squared grey levels; so that a block without any contrast is not 
 
 @dataclass(frozen=True, eq=False)
 class FeatureDistribution:
-    """Where the features of known pictures lie: `mean` float32 [F], `whitening` float32 [F, F]."""
+    """Where the features of known images lie: `mean` float32 [F], `whitening` float32 [F, F]."""
 
     mean: NDArray[np.float32]
     whitening: NDArray[np.float32]
 
     def distance(self, features: NDArray[np.float32]) -> float:
-        """How far features [F] lie from the mean, as a ratio to the root mean square of known pictures.
+        """How far features [F] lie from the mean, as a ratio to the root mean square of known images.
 
         It is Mahalanobis' distance over the square root of F.
         """
@@ -63,7 +63,7 @@ class FeatureDistribution:
 
 
 class InputGate:
-    """The gate of one artifact; holds nothing about a picture, so threads may share it."""
+    """The gate of one artifact; holds nothing about an image, so threads may share it."""
 
     def __init__(self, bundle: Bundle, gate: Gate) -> None:
         """Read the features' file; raises BundleInvalid or BundleCorrupt."""
@@ -75,10 +75,10 @@ class InputGate:
         return self.check(picture_scores(image), features)
 
     def check(self, of_pixels: Mapping[GateScore, float], features: NDArray[np.float32]) -> Looked:
-        """As `look`, from the picture's scores, which need no model.
+        """As `look`, from the image's scores, which need no model.
 
         The mean over tiles, and not the farthest tile, is what the limits were learnt on; a defect fills a
-        tile more easily than a picture. There is a reason for each limit that a score is beyond. Raises
+        tile more easily than an image. There is a reason for each limit that a score is beyond. Raises
         InferenceFailed where the features are so large that they are no distance away.
         """
         distance = self._distribution.distance(features)
@@ -111,11 +111,11 @@ def picture_scores(image: NDArray[np.uint8]) -> dict[GateScore, float]:
 
 
 def sharpness(grey: NDArray[np.uint8]) -> float:
-    """How much of the contrast is fine, of uint8 [H, W]: 0 for a flat picture, about 1 for a sharp surface.
+    """How much of the contrast is fine, of uint8 [H, W]: 0 for a flat image, about 1 for a sharp surface.
 
     In each block it is the energy of the second difference of neighbours over that of the difference REACH
     apart; gain and offset cancel out. The median over blocks leaves a defect out, and the lesser of rows and
-    columns counts, so that motion is blur. The picture is halved first, which takes the edge off the
+    columns counts, so that motion is blur. The image is halved first, which takes the edge off the
     camera's noise: noise is sharp however blurred the part is.
     """
     size = max(1, grey.shape[1] // 2), max(1, grey.shape[0] // 2)

@@ -54,7 +54,7 @@ class Timings:
 
 
 class Inspector:
-    """Inspects pictures with one bundle; holds nothing about a request, so threads may share it."""
+    """Inspects images with one bundle; holds nothing about a request, so threads may share it."""
 
     def __init__(self, bundle: Bundle, session: Session, limits: DecodeLimits | None = None) -> None:
         """Use a bundle with its session; the bundle's shortest side applies on top of `limits`."""
@@ -88,9 +88,9 @@ class Inspector:
         *,
         keep_probability: bool = False,
     ) -> Inspection:
-        """Inspect one uploaded picture by a recipe (default: the bundle's).
+        """Inspect one uploaded image by a recipe (default: the bundle's).
 
-        With a reference mask of the picture's size Dice is measured too. `check` is called now and then and
+        With a reference mask of the image's size Dice is measured too. `check` is called now and then and
         ends the inspection with what it raises. `keep_probability` is for heat maps: it holds one byte more
         for each pixel. Raises a PasslineError.
         """
@@ -153,9 +153,9 @@ class Inspector:
     def _scan(
         self, image: NDArray[np.uint8], put: Put, timings: Timings, check: Callable[[], None]
     ) -> TileAnswers:
-        """Run the model over a picture, and give `put` what it says of each part once that is final.
+        """Run the model over an image, and give `put` what it says of each part once that is final.
 
-        A few tiles at a time: however large the picture, little more than `put` keeps is held.
+        A few tiles at a time: however large the image, little more than `put` keeps is held.
         """
         of_pixels = {}
         if self._gate is not None:
@@ -235,7 +235,7 @@ class Inspector:
     def self_test(self, rest: Callable[[float], None] = lambda _: None) -> None:
         """Inspect the golden samples on the active provider; raises SelfTestFailed naming what differs.
 
-        It also warms the session up, in each way that tiles are run, so that the first picture is not the
+        It also warms the session up, in each way that tiles are run, so that the first image is not the
         slow one. `rest` is called after each sample with the seconds it took, for whoever must leave the
         processor to others in between.
         """
@@ -277,7 +277,7 @@ class Inspector:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Task:
-    """One picture, decoded, and what it is judged by."""
+    """One image, decoded, and what it is judged by."""
 
     info: ImageInfo
     image: NDArray[np.uint8]

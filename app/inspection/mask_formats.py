@@ -89,7 +89,7 @@ def from_polygons(data: Sequence[Polygon], shape: tuple[int, int], classes: Sequ
 
 
 def png_base64(picture: NDArray[np.uint8]) -> str:
-    """A picture, grey [H, W] or BGR [H, W, 3], as a base64 PNG."""
+    """An image, grey [H, W] or BGR [H, W, 3], as a base64 PNG."""
     _, encoded = cv2.imencode(".png", picture)
     return base64.b64encode(encoded.tobytes()).decode("ascii")
 
@@ -110,7 +110,7 @@ def _decode(run_lengths: Any) -> NDArray[np.uint8]:
 
 
 def _polygons(name: str, mask: LabelMap, corner: Point) -> Iterator[Polygon]:
-    """Of a mask whose upper left corner is at (x, y) on the picture."""
+    """Of a mask whose upper left corner is at (x, y) on the image."""
     contours, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=corner)
     links = hierarchy.reshape(-1, 4)  # of each contour: next, previous, first hole, exterior
     for index, (_, _, hole, exterior) in enumerate(links):

@@ -1,4 +1,4 @@
-"""Room for a picture's worth of bytes, of which most will stay zero."""
+"""Room for an image's worth of bytes, of which most will stay zero."""
 
 import contextlib
 import math
@@ -23,7 +23,7 @@ def zero_planes(*shape: int) -> NDArray[np.uint8]:
     try:
         room = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except OSError as error:
-        raise MemoryError(f"there are no {size} bytes for the planes of a picture") from error
+        raise MemoryError(f"there are no {size} bytes for the planes of an image") from error
     with contextlib.suppress(OSError):  # a kernel without huge pages knows no such advice
         room.madvise(mmap.MADV_NOHUGEPAGE)  # else one pixel would take 2 MiB
     return np.frombuffer(room, np.uint8, size).reshape(shape)

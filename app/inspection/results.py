@@ -42,7 +42,7 @@ class Defect:
     first pixel. `length` is along the medial axis, `width` the diameter of the largest circle inside, so a
     single pixel measures 1 x 1; `mean_width` is the area over the length, `equivalent_diameter` that of the
     disc of the same area. `orientation_deg` is the long axis' angle, from 0 to below 180, counter-clockwise
-    from the x axis as one looks at the picture. `nearest` is the gap between the outlines of this and the
+    from the x axis as one looks at the image. `nearest` is the gap between the outlines of this and the
     nearest other defect of any class, None where there is no other. The mm fields are None where no pixel
     pitch is known.
     """
@@ -73,7 +73,7 @@ class Defect:
 class ZoneDefects:
     """The defects of one zone of a recipe, as measured inside it.
 
-    `parents` names for each the defect of the whole picture it is a piece of, by its place in that list.
+    `parents` names for each the defect of the whole image it is a piece of, by its place in that list.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Findings:
 class Reason:
     """One rule that decided the verdict: what was measured, and the limit it went beyond.
 
-    `zone` is None for a rule of the whole picture, `defect` the place in the list of defects, None where it
+    `zone` is None for a rule of the whole image, `defect` the place in the list of defects, None where it
     is no single one. `verdict` is what the rule calls for by itself.
     """
 
@@ -148,7 +148,7 @@ class EstimatedDice:
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """The upright picture's size in pixels, and the SHA-256 of the bytes it came in.
+    """The upright image's size in pixels, and the SHA-256 of the bytes it came in.
 
     `pixel_format` is that of a raw frame, None of a file.
     """
@@ -161,7 +161,7 @@ class ImageInfo:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What the input gate says of a picture: its scores by name, and why it must not be judged, if so."""
+    """What the input gate says of an image: its scores by name, and why it must not be judged, if so."""
 
     scores: Mapping[str, float]
     reasons: tuple[Reason, ...]
@@ -169,7 +169,7 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class TileProbability:
-    """The image-level probability of one tile, and the rows and columns of the picture that it covers."""
+    """The image-level probability of one tile, and the rows and columns of the image that it covers."""
 
     rows: slice
     columns: slice
@@ -178,7 +178,7 @@ class TileProbability:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TileAnswers:
-    """What model and input gate say of a whole picture but for its pixels, before any threshold.
+    """What model and input gate say of a whole image but for its pixels, before any threshold.
 
     `tiles` has the image-level probability of each tile. `looked` is None where the bundle has no gate.
     """

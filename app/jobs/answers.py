@@ -29,7 +29,7 @@ from app.schemas.inspections import (
 
 
 def inspect_job(job: Job) -> InspectionAnswer:
-    """Inspect one picture and put the answer together; runs on a worker thread."""
+    """Inspect one image and put the answer together; runs on a worker thread."""
     started = time.perf_counter()
     job = _with_depth(job)
     upload, options, inspector = job.upload, job.options, job.inspector
@@ -57,7 +57,7 @@ def _with_depth(job: Job) -> Job:
 
 
 def model_used(inspector: Inspector) -> ModelUsed:
-    """What judges the pictures, with the execution provider that is really active."""
+    """What judges the images, with the execution provider that is really active."""
     return ModelUsed(
         name=inspector.bundle.name,
         version=inspector.bundle.version,
@@ -103,7 +103,7 @@ def inspection_answer(
     model: ModelUsed,
     mask: Mask,
 ) -> InspectionAnswer:
-    """One picture's answer, not yet explained; its timings are still the core's own."""
+    """One image's answer, not yet explained; its timings are still the core's own."""
     return InspectionAnswer(
         id=uuid4().hex,
         verdict=inspection.verdict,

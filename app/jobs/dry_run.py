@@ -24,7 +24,7 @@ def in_force(recipes: Recipes, candidate: Recipe, labels: Labels) -> Known:
 
 
 def compare(candidate: Recipe, job: Job) -> Both:
-    """Judge a picture by its job's recipe and by the candidate; raises a PasslineError.
+    """Judge an image by its job's recipe and by the candidate; raises a PasslineError.
 
     Each time from the pixels on, so that all that a recipe decides is decided as it would be at the line.
     """

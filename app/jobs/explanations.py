@@ -18,7 +18,7 @@ from app.report.certificate import Origin, Pictures
 from app.schemas.inspections import InspectionAnswer, Options
 from app.telemetry.metrics import REQUEST_ID
 
-PRINTED_PX = 1200  # the long side of a certificate's pictures: more is not seen on paper, and makes it heavy
+PRINTED_PX = 1200  # the long side of a certificate's images: more is not seen on paper, and makes it heavy
 
 
 def needs_probability(options: Options) -> bool:
@@ -29,7 +29,7 @@ def needs_probability(options: Options) -> bool:
 def explain(answer: InspectionAnswer, inspection: Inspection, job: Job) -> InspectionAnswer:
     """The answer with what the job's options ask for; raises DeadlineExceeded once it is of no use.
 
-    The picture is decoded anew: it is not held while the queue is long. `inspection` must have its
+    The image is decoded anew: it is not held while the queue is long. `inspection` must have its
     probability where `needs_probability`.
     """
     options, recipe = job.options, job.recipe
@@ -71,7 +71,7 @@ def _origin(job: Job, point: OperatingPoint) -> Origin:
 
 
 def _printed(picture: NDArray[np.uint8], inspection: Inspection, job: Job, level: int) -> Pictures:
-    """Overlay and heat map about PRINTED_PX long: small pictures are enlarged, so that captions hide less."""
+    """Overlay and heat map about PRINTED_PX long: small images are enlarged, so that captions hide less."""
     zoom = max(1, PRINTED_PX // max(picture.shape[:2]))
     drawn = overlay.draw(picture, inspection, job.recipe, zoom, job.check)
     job.check()

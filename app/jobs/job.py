@@ -1,4 +1,4 @@
-"""What a thread is given to do: one picture, what judges it, and until when that is of use."""
+"""What a thread is given to do: one image, what judges it, and until when that is of use."""
 
 import asyncio
 import functools
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One picture as it was sent, a file's bytes or a camera's frame, with its reference mask if any."""
+    """One image as it was sent, a file's bytes or a camera's frame, with its reference mask if any."""
 
     filename: str | None
     data: bytes | RawFrame
@@ -29,7 +29,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A whole request: the pictures in the order they were sent, and what it says and asks of them."""
+    """A whole request: the images in the order they were sent, and what it says and asks of them."""
 
     pictures: tuple[Upload, ...]
     options: Options
@@ -38,7 +38,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One picture to be judged; both times are in the clock of `time.perf_counter`."""
+    """One image to be judged; both times are in the clock of `time.perf_counter`."""
 
     inspector: Inspector
     recipe: Recipe

@@ -32,7 +32,7 @@ class Loaded:
         return self.state.recipes
 
     def job(self, upload: Upload, options: Options, chosen: Known | None = None) -> Job:
-        """A picture to be judged by `chosen`, or by what the options choose; raises RecipeUnknown."""
+        """An image to be judged by `chosen`, or by what the options choose; raises RecipeUnknown."""
         known = chosen or self.recipes.choose(options)
         return Job(self.inspector, known.recipe, upload, options, recipe_version=known.version)
 

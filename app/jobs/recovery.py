@@ -1,4 +1,4 @@
-"""A lost execution provider: no picture is judged until a new session on it passes the self-test."""
+"""A lost execution provider: no image is judged until a new session on it passes the self-test."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ from app.inspection.inspector import Inspector
 from app.problems import named
 from app.settings import Settings
 
-FAILURES = 3  # in a row: a GPU that is gone fails every run, an odd picture only its own
+FAILURES = 3  # in a row: a GPU that is gone fails every run, an odd image only its own
 WAITS_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before each try, then the last one again and again
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Recovery:
         """Raise NotReady where the inspector's provider is lost: no answer of it is to be trusted."""
         if inspector in self._lost:
             raise NotReady(
-                f"no picture is judged: {FAILURES} model runs failed one after the other, and a new session"
+                f"no image is judged: {FAILURES} model runs failed one after the other, and a new session"
                 f" has not reproduced the golden samples yet: {self._cause}",
                 self._cause,
             )

@@ -26,7 +26,7 @@ from app.errors import DeadlineExceeded, NotReady, Overloaded
 T = TypeVar("T")
 SMOOTHING = 0.2  # weight of the newest run in the mean duration
 LONGEST_RETRY_S = 60
-IN_BATCH = -math.inf  # the urgency of a batch's pictures
+IN_BATCH = -math.inf  # the urgency of a batch's images
 
 
 @dataclass(eq=False, slots=True)
@@ -77,7 +77,7 @@ class Scheduler:
         return await self._run(work, deadline, priority)
 
     async def run_when_room(self, work: Callable[[], T], deadline: float) -> T:
-        """As `run`, but for a picture of a batch: wait until the deadline for a place batches may have."""
+        """As `run`, but for an image of a batch: wait until the deadline for a place batches may have."""
         try:
             async with asyncio.timeout_at(deadline):
                 while not self._closing and not self._room_for_batch():
@@ -85,7 +85,7 @@ class Scheduler:
                     await self._freed.wait()
         except TimeoutError:
             raise DeadlineExceeded(
-                "no place became free by the deadline; send fewer pictures at once"
+                "no place became free by the deadline; send fewer images at once"
             ) from None
         return await self._run(work, deadline, IN_BATCH)
 
@@ -166,7 +166,7 @@ class Scheduler:
         if least is None or least.urgency >= priority:
             return False
         self._waiting.remove(least)
-        why = "a more urgent picture took the place of this one; try again later"
+        why = "a more urgent image took the place of this one; try again later"
         least.answer.set_exception(Overloaded(why, self._retry_after_s()))
         return True
 
@@ -180,4 +180,4 @@ class Scheduler:
 
 
 def _stopping() -> NotReady:
-    return NotReady("the service is stopping; send the picture again when it is back")
+    return NotReady("the service is stopping; send the image again when it is back")

@@ -38,7 +38,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """A certificate's pictures, base64 PNGs; `scale` shows the heat map's colours from 0 to 1."""
+    """A certificate's images, base64 PNGs; `scale` shows the heat map's colours from 0 to 1."""
 
     overlay: str
     heatmap: str

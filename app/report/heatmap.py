@@ -1,4 +1,4 @@
-"""The probability of any defect laid over the picture in colours, for people to look at."""
+"""The probability of any defect laid over the image in colours, for people to look at."""
 
 import cv2
 import numpy as np
@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 from app.inspection.mask_formats import png_base64
 from app.report.overlay import in_bgr, stroke_of
 
-STRIP = 256  # rows at a time: the blend is in floating point, and a picture may be large
+STRIP = 256  # rows at a time: the blend is in floating point, and an image may be large
 STRONGEST = 0.75  # how much of the surface the highest probability covers
 CONTOUR = (255, 255, 255)
 HALO = (0, 0, 0)
 
 
 def draw(picture: NDArray[np.uint8], probability: NDArray[np.uint8], level: int) -> NDArray[np.uint8]:
-    """Colour a picture by probability, and outline where it reaches the pixel threshold.
+    """Colour an image by probability, and outline where it reaches the pixel threshold.
 
     `picture` is grey [H, W] or RGB [H, W, 3], `probability` uint8 [H, W] (255 is certain), `level` the
     threshold on the same scale; the answer is BGR [H, W, 3]. Colours are viridis, from dark blue for 0 to

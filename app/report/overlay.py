@@ -1,4 +1,4 @@
-"""The picture with its defects drawn in, for people to look at."""
+"""The image with its defects drawn in, for people to look at."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
@@ -41,7 +41,7 @@ def draw(
 ) -> NDArray[np.uint8]:
     """Draw the recipe's regions and outline every defect; write class, score and broken limits beside it.
 
-    `picture` is the decoded picture, grey [H, W] or RGB [H, W, 3]; the answer is BGR [H, W, 3], each side
+    `picture` is the decoded image, grey [H, W] or RGB [H, W, 3]; the answer is BGR [H, W, 3], each side
     `zoom` times as long. The defects that decided the verdict get their captions first; what the recipe does
     not judge is outlined, but has none. `check` is called now and then and ends it with what it raises.
     """
@@ -61,7 +61,7 @@ def draw(
 
 
 def in_bgr(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A decoded picture, grey [H, W] or RGB [H, W, 3], as BGR [H, W, 3] of its own memory."""
+    """A decoded image, grey [H, W] or RGB [H, W, 3], as BGR [H, W, 3] of its own memory."""
     conversion = cv2.COLOR_GRAY2BGR if picture.ndim == 2 else cv2.COLOR_RGB2BGR
     return np.asarray(cv2.cvtColor(picture, conversion), dtype=np.uint8)
 
@@ -128,7 +128,7 @@ def outline(
     stroke: int,
     check: Callable[[], None] = lambda: None,
 ) -> list[Box]:
-    """Draw a recipe's regions on a canvas, BGR, of a picture of `shape`, from exactly the pixels judged.
+    """Draw a recipe's regions on a canvas, BGR, of an image of `shape`, from exactly the pixels judged.
 
     Regions of interest have a line, zones a dashed one and their name, and ignored regions are hatched.
     `check` is called for each region. Gives where the names lie.

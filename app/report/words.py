@@ -11,14 +11,14 @@ MEASURED = {
     "max_total_area": "total area",
     "max_density": "defects in one window",
     "min_distance": "distance",
-    "border": "defects at the picture's edge",
+    "border": "defects at the image's edge",
     "head_without_mask": "head probability, though no defect explains it",
     "low_confidence": "estimated Dice",
     "blur": "sharpness",
     "exposure": "brightness",
     "saturation": "share of black and white pixels",
-    "size": "size of the picture",
-    "product": "distance from the pictures of training",
+    "size": "size of the image",
+    "product": "distance from the images of training",
     "part_not_found": "share of the image inside the part's outline",
 }
 UNITS = {"px": " px", "px2": " px²", "mm": " mm", "mm2": " mm²", "grey_levels": " grey levels"}

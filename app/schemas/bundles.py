@@ -27,7 +27,7 @@ class CandidateAsked(BundleName):
     """The bundle to be loaded aside."""
 
     shadow: bool = Field(
-        default=False, description="Whether it inspects live pictures too; its verdicts reach no caller."
+        default=False, description="Whether it inspects live images too; its verdicts reach no caller."
     )
 
 
@@ -47,7 +47,7 @@ class Promote(By):
 
 
 class ShadowCounts(Shape):
-    """What came of a candidate's shadow: live pictures by outcome, disagreements by kind (`pass_to_fail`)."""
+    """What came of a candidate's shadow: live images by outcome, disagreements by kind (`pass_to_fail`)."""
 
     judged: int
     dropped: int
@@ -112,7 +112,7 @@ class BundlesAnswer(Shape):
 
 
 class Side(Shape):
-    """What one of two bundles says of a picture."""
+    """What one of two bundles says of an image."""
 
     name: str
     version: str
@@ -123,7 +123,7 @@ class Side(Shape):
 
 
 class Disagreement(Shape):
-    """A live picture that the candidate judges otherwise; the picture itself is not kept."""
+    """A live image that the candidate judges otherwise; the image itself is not kept."""
 
     when: AwareDatetime
     kind: str = Field(description="`pass_to_fail`, for one: the active bundle's verdict first.")

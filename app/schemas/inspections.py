@@ -44,13 +44,13 @@ class Shape(BaseModel):
 
 
 class Labels(Shape):
-    """What a request may say of its pictures, as form fields or in the query."""
+    """What a request may say of its images, as form fields or in the query."""
 
     recipe: Label | None = Field(
         default=None,
         description="Name of the recipe to judge by; unset: the one active for the part, the camera, or all.",
     )
-    part_id: Label | None = Field(default=None, description="The part in the picture; returned unchanged.")
+    part_id: Label | None = Field(default=None, description="The part in the image; returned unchanged.")
     camera_id: Label | None = Field(default=None, description="The camera that took it; returned unchanged.")
     significant_bits: SignificantBits | None = Field(
         default=None,
@@ -76,10 +76,10 @@ class Options(FrameOptions):
 
     mask: MaskFormat = Field(default="png", description="Form of the mask in the answer.")
     overlay: bool = Field(
-        default=False, description="Whether to add the picture with the defects drawn in, as PNG."
+        default=False, description="Whether to add the image with the defects drawn in, as PNG."
     )
     heatmap: bool = Field(
-        default=False, description="Whether to add the picture coloured by the probability of any defect."
+        default=False, description="Whether to add the image coloured by the probability of any defect."
     )
     certificate: bool = Field(
         default=False, description="Whether to add a page that tells all of the inspection, to print or keep."
@@ -96,10 +96,10 @@ class SingleOptions(Options):
 
 
 class BatchOptions(Options):
-    """The query of a batch: an overlay is as large as its picture, and a batch's answer holds all at once."""
+    """The query of a batch: an overlay is as large as its image, and a batch's answer holds all at once."""
 
-    overlay: bool = Field(default=False, description="Only `false`: overlays are for one picture at a time.")
-    heatmap: bool = Field(default=False, description="Only `false`: heat maps are for one picture at a time.")
+    overlay: bool = Field(default=False, description="Only `false`: overlays are for one image at a time.")
+    heatmap: bool = Field(default=False, description="Only `false`: heat maps are for one image at a time.")
     certificate: bool = Field(default=False, description="Only `false`, for the same reason.")
 
     @field_validator("overlay", "heatmap", "certificate")
@@ -107,12 +107,12 @@ class BatchOptions(Options):
     def _one_at_a_time(cls, wanted: bool, info: ValidationInfo) -> bool:
         if wanted:
             those = {"overlay": "overlays", "heatmap": "heat maps"}.get(str(info.field_name), "certificates")
-            raise ValueError(f"a batch has no {those}; ask for them one picture at a time")
+            raise ValueError(f"a batch has no {those}; ask for them one image at a time")
         return wanted
 
 
 class MaskPng(Shape):
-    """A PNG of one channel, base64, of the picture's own size: 0 is background, k the k-th class."""
+    """A PNG of one channel, base64, of the image's own size: 0 is background, k the k-th class."""
 
     format: Literal["png"]
     data: str
@@ -150,7 +150,7 @@ class DiceAnswer(Shape):
 
 
 class ModelUsed(Shape):
-    """What judged the picture; `execution_provider` is the one really active."""
+    """What judged the image; `execution_provider` is the one really active."""
 
     name: str
     version: str
@@ -159,7 +159,7 @@ class ModelUsed(Shape):
 
 
 class InspectionAnswer(Shape):
-    """One picture judged."""
+    """One image judged."""
 
     id: str
     verdict: Verdict
@@ -215,7 +215,7 @@ class Problem(Shape):
 
 
 class BatchItem(Shape):
-    """One picture of a batch: either its inspection or its problem."""
+    """One image of a batch: either its inspection or its problem."""
 
     filename: str | None
     inspection: InspectionAnswer | None
@@ -223,7 +223,7 @@ class BatchItem(Shape):
 
 
 class BatchCounts(Shape):
-    """How many pictures of a batch came to what."""
+    """How many images of a batch came to what."""
 
     images: int
     passed: int
@@ -233,7 +233,7 @@ class BatchCounts(Shape):
 
 
 class BatchAnswer(Shape):
-    """One result for each picture, in the order they were sent."""
+    """One result for each image, in the order they were sent."""
 
     counts: BatchCounts
     results: list[BatchItem]
@@ -265,7 +265,7 @@ class Health(Shape):
 
 
 class Readiness(Shape):
-    """The service judges pictures, and by what."""
+    """The service judges images, and by what."""
 
     status: Literal["ready"]
     model: ModelUsed

@@ -102,14 +102,14 @@ class VersionsAnswer(Shape):
 
 
 class Judged(Shape):
-    """What one of the two recipes of a dry run says of a picture."""
+    """What one of the two recipes of a dry run says of an image."""
 
     verdict: Verdict
     reasons: tuple[Reason, ...]
 
 
 class DryRunItem(Shape):
-    """One picture of a dry run: both verdicts, or its problem."""
+    """One image of a dry run: both verdicts, or its problem."""
 
     filename: str | None
     now: Judged | None
@@ -118,7 +118,7 @@ class DryRunItem(Shape):
 
 
 class DryRunCounts(Shape):
-    """How many pictures a change would touch; `changes` counts each, such as `pass_to_fail`."""
+    """How many images a change would touch; `changes` counts each, such as `pass_to_fail`."""
 
     images: int
     unchanged: int

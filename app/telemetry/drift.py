@@ -1,4 +1,4 @@
-"""Drift: what each camera's pictures are like of late, beside those that the bundle was made with."""
+"""Drift: what each camera's images are like of late, beside those that the bundle was made with."""
 
 from bisect import bisect_left
 from collections import deque
@@ -41,7 +41,7 @@ class Window:
         """The population stability index against training: 0 for the same shares, without bound above.
 
         It is the sum over bins of (a - e) ln(a / e), a and e being actual and expected shares (Siddiqi,
-        Credit Risk Scorecards, 2006). Half a picture is added to each bin, so that an empty one is finite.
+        Credit Risk Scorecards, 2006). Half an image is added to each bin, so that an empty one is finite.
         """
         actual = (self._counts + 0.5) / (len(self._bins) + 0.5 * len(self._counts))
         expected = (self._expected + LEAST_SHARE) / (1 + LEAST_SHARE * len(self._expected))
@@ -51,7 +51,7 @@ class Window:
 class CameraMetrics:
     """What is counted by camera. Cameras are named by clients, so only the first `most` have their own label.
 
-    A picture that names none counts under `none`, one of a later camera under `other`.
+    An image that names none counts under `none`, one of a later camera under `other`.
     """
 
     def __init__(self, registry: CollectorRegistry, most: int, window: int) -> None:
@@ -61,36 +61,36 @@ class CameraMetrics:
         self._checks: tuple[GateCheck, ...] = ()
         self._windows: dict[tuple[str, str], Window] = {}
         self._judged = Counter(
-            "passline_camera_inspections", "Pictures judged.", ["camera", "verdict"], registry=registry
+            "passline_camera_inspections", "Images judged.", ["camera", "verdict"], registry=registry
         )
         self._defective = Counter(
             "passline_camera_defective",
-            "Pictures with a defect of the class that their recipe judges, whatever the verdict.",
+            "Images with a defect of the class that their recipe judges, whatever the verdict.",
             ["camera", "defect_class"],
             registry=registry,
         )
         self._stopped = Counter(
             "passline_gate_stopped",
-            "Pictures outside the input gate, by each rule that says so.",
+            "Images outside the input gate, by each rule that says so.",
             ["camera", "rule"],
             registry=registry,
         )
         self._index = Gauge(
             "passline_gate_psi",
-            "Population stability index of a score over the last pictures, once there are enough.",
+            "Population stability index of a score over the last images, once there are enough.",
             ["camera", "score"],
             registry=registry,
         )
 
     def expect(self, model: ModelUsed, gate: Gate | None) -> None:
-        """Compare what this model sees with its gate's training pictures from now on."""
+        """Compare what this model sees with its gate's training images from now on."""
         self._model = model
         self._checks = () if gate is None else gate.checks
         self._windows.clear()
         self._index.clear()
 
     def inspected(self, answer: InspectionAnswer) -> None:
-        """A picture was judged."""
+        """An image was judged."""
         camera = self._label(answer.camera_id)
         self._judged.labels(camera, answer.verdict).inc()
         for name in {defect.defect_class for defect in answer.defects}:

@@ -114,13 +114,13 @@ def configure_logging(level: str) -> None:
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
-    logging.getLogger("PIL").setLevel(logging.INFO)  # at debug it logs every chunk of every picture
+    logging.getLogger("PIL").setLevel(logging.INFO)  # at debug it logs every chunk of every image
 
 
 class Metrics:
     """The service's metrics. Labels come from small, known sets; of the cameras that clients name, few count.
 
-    `cameras` is how many have a label of their own, `window` how many pictures of each drift is told by.
+    `cameras` is how many have a label of their own, `window` how many images of each drift is told by.
     """
 
     def __init__(self, cameras: int, window: int) -> None:
@@ -128,10 +128,10 @@ class Metrics:
         own = self.registry
         self._by_camera = CameraMetrics(own, cameras, window)
         self._inspections = Counter(
-            "passline_inspections", "Pictures judged.", ["verdict", "recipe"], registry=own
+            "passline_inspections", "Images judged.", ["verdict", "recipe"], registry=own
         )
         self._reasons = Counter(
-            "passline_reasons", "Pictures with a reason of the rule.", ["rule"], registry=own
+            "passline_reasons", "Images with a reason of the rule.", ["rule"], registry=own
         )
         self._parts = Counter(
             "passline_parts", "Parts inspected, of several images each.", ["verdict", "rule"], registry=own
@@ -145,11 +145,11 @@ class Metrics:
             "passline_candidates", "Bundles loaded aside, by what came of it.", ["state"], registry=own
         )
         self._shadowed = Counter(
-            "passline_shadow_pictures", "Live pictures of a candidate in shadow.", ["outcome"], registry=own
+            "passline_shadow_pictures", "Live images of a candidate in shadow.", ["outcome"], registry=own
         )
         self._disagreements = Counter(
             "passline_shadow_disagreements",
-            "Pictures that a candidate judges otherwise.",
+            "Images that a candidate judges otherwise.",
             ["kind"],
             registry=own,
         )
@@ -182,13 +182,13 @@ class Metrics:
         Gauge(f"passline_{name}", text, registry=self.registry).set_function(value)
 
     def loaded(self, model: ModelUsed, gate: Gate | None) -> None:
-        """This model is loaded, whose training pictures its gate describes."""
+        """This model is loaded, whose training images its gate describes."""
         self._by_camera.expect(model, gate)
         described = model.model_dump()
         self._model.info({"bundle": described.pop("name"), **described})
 
     def inspected(self, answer: InspectionAnswer) -> None:
-        """A picture was judged; its recipe is one the service knows, so the label stays bounded."""
+        """An image was judged; its recipe is one the service knows, so the label stays bounded."""
         self._inspections.labels(answer.verdict, answer.recipe).inc()
         self._by_camera.inspected(answer)
         for rule in {reason.rule for reason in answer.reasons}:
@@ -206,7 +206,7 @@ class Metrics:
             self._errors.labels(code)
 
     def refused(self, problem: Problem) -> None:
-        """A problem was answered, for a request or for one picture of a batch."""
+        """A problem was answered, for a request or for one image of a batch."""
         self._errors.labels(problem.code).inc()
 
     def changed(self, kind: str) -> None:
@@ -222,11 +222,11 @@ class Metrics:
         self._candidates.labels(state).inc()
 
     def shadowed(self, outcome: str) -> None:
-        """What came of a live picture for the candidate in shadow."""
+        """What came of a live image for the candidate in shadow."""
         self._shadowed.labels(outcome).inc()
 
     def disagreed(self, kind: str) -> None:
-        """The candidate judges a live picture otherwise; `kind` names both verdicts."""
+        """The candidate judges a live image otherwise; `kind` names both verdicts."""
         self._disagreements.labels(kind).inc()
 
     def arrived(self) -> None:

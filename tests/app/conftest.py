@@ -65,13 +65,13 @@ def client(make_client: Callable[..., TestClient]) -> TestClient:
 
 @pytest.fixture(scope="session")
 def dark() -> bytes:
-    """A picture with one defect of the class `dark`: 12 x 9 pixels at (20, 30)."""
+    """An image with one defect of the class `dark`: 12 x 9 pixels at (20, 30)."""
     return png(tiny_picture(96, 80, dark=(20, 30, 12, 9)))
 
 
 @pytest.fixture(scope="session")
 def clean() -> bytes:
-    """A picture without a defect."""
+    """An image without a defect."""
     return png(tiny_picture(96, 80))
 
 

@@ -1,4 +1,4 @@
-"""POST /v1/inspections/batch: one result each, and nothing of one picture touches another."""
+"""POST /v1/inspections/batch: one result each, and nothing of one image touches another."""
 
 from collections.abc import Callable
 from typing import Any
@@ -98,7 +98,7 @@ def test_a_batch_has_no_explanations(client: TestClient, clean: bytes, option: s
     assert problem["fields"] == [
         {
             "field": f"query.{option}",
-            "message": f"a batch has no {those}; ask for them one picture at a time",
+            "message": f"a batch has no {those}; ask for them one image at a time",
         }
     ]
 

@@ -1,4 +1,4 @@
-"""What a swap leaves alone: pictures in work, recipes made meanwhile, the memory, and the next start."""
+"""What a swap leaves alone: images in work, recipes made meanwhile, the memory, and the next start."""
 
 import asyncio
 import gc
@@ -51,7 +51,7 @@ def on_loop(client: TestClient, work: Callable[..., Any], *arguments: Any) -> An
 
 @contextmanager
 def held_up(client: TestClient) -> Iterator[None]:
-    """While the block runs the service's one worker is busy, so that pictures wait."""
+    """While the block runs the service's one worker is busy, so that images wait."""
     service, go_on = service_of(client), threading.Event()
 
     async def occupy() -> None:

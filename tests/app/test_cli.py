@@ -33,7 +33,7 @@ def folder(tmp_path: Path, clean: bytes) -> Path:
     (tmp_path / "below").mkdir()
     (tmp_path / "a.png").write_bytes(clean)
     (tmp_path / "below" / "b.PNG").write_bytes(clean)
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     return tmp_path
 
 
@@ -122,7 +122,7 @@ def test_what_cannot_be_done_says_why(
 def test_a_folder_without_pictures_is_told(place: str) -> None:
     done = app("inspect", place)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "no picture" in done.stderr
+    assert "no image" in done.stderr
 
 
 def test_inspect_ends_quietly_where_its_reader_leaves(bundle_dir: Path, folder: Path) -> None:
@@ -170,7 +170,7 @@ def test_demo_on_a_folder_with_a_bad_picture(
     done = app("demo", folder, "--url", server.url, "--out", tmp_path / "out", bundle_dir=bundle_dir)
     assert done.returncode == 1
     assert "image_empty" in done.stdout
-    assert "3 pictures" in done.stdout
+    assert "3 images" in done.stdout
 
 
 def test_demo_without_a_service_says_how_to_start_one(bundle_dir: Path, tmp_path: Path) -> None:

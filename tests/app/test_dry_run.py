@@ -1,4 +1,4 @@
-"""The dry run: both verdicts for each picture, over HTTP and over a folder, and nothing is changed."""
+"""The dry run: both verdicts for each image, over HTTP and over a folder, and nothing is changed."""
 
 import json
 from collections.abc import Callable

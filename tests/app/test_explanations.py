@@ -39,7 +39,7 @@ HOSTILE = {"part_id": "<script>alert('p')</script>", "camera_id": '"><img src=x 
 
 
 class Page(HTMLParser):
-    """A page's tags with their attributes, its pictures, and its text."""
+    """A page's tags with their attributes, its images, and its text."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ def shipped() -> Iterator[TestClient]:
 
 @pytest.fixture(scope="module")
 def broken(shipped: TestClient) -> dict[str, Any]:
-    """Everything there is about the golden picture of a break."""
+    """Everything there is about the golden image of a break."""
     return post(shipped, golden("break"), "?overlay=true&heatmap=true&certificate=true", part_id="tile-17")
 
 

@@ -1,6 +1,6 @@
 """What goes wrong around a service, on real sockets: callers that leave or dawdle, and clocks that jump.
 
-In all of it nobody is told `pass` for a picture that was not judged, nothing is held for ever, and the next
+In all of it nobody is told `pass` for an image that was not judged, nothing is held for ever, and the next
 caller is served.
 """
 
@@ -28,7 +28,7 @@ from tests.tiny_bundle import png, tiny_picture
 
 UPLOAD_TIMEOUT_S = 0.7
 KEEP_ALIVE_S = 1
-SLOW_SIDE = 2100  # nearly the most tiles that a picture may have
+SLOW_SIDE = 2100  # nearly the most tiles that an image may have
 # Hours forth and back at each look: whoever measures a time by this clock waits for ever or not at all.
 JUMPING_CLOCK = """
 import itertools, sys, time
@@ -60,7 +60,7 @@ def server(bundle_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="module")
 def slow() -> bytes:
-    """A picture that keeps the worker busy for a while."""
+    """An image that keeps the worker busy for a while."""
     return png(tiny_picture(SLOW_SIDE, SLOW_SIDE))
 
 

@@ -1,4 +1,4 @@
-"""The input gate over HTTP: what is not like the known pictures is reviewed, with the reason, and counted."""
+"""The input gate over HTTP: what is not like the known images is reviewed, with the reason, and counted."""
 
 from collections.abc import Callable
 from pathlib import Path

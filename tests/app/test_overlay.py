@@ -1,4 +1,4 @@
-"""What an overlay shows, and that nothing about a picture keeps it from being drawn."""
+"""What an overlay shows, and that nothing about an image keeps it from being drawn."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ zones:
 
 
 def overlay(inspector: Inspector, picture: NDArray[np.uint8], text: str = "name: all\n") -> NDArray[np.uint8]:
-    """The overlay of a picture by a recipe, BGR."""
+    """The overlay of an image by a recipe, BGR."""
     recipe = parse_recipe(text, "test")
     return draw(picture, inspector.inspect(png(picture), recipe), recipe)
 

@@ -1,6 +1,6 @@
 """A provider that is lost while serving: no pass, no readiness, and back by itself once the self-test holds.
 
-The graph is a real one that ONNX Runtime fails to run where a picture has a white pixel.
+The graph is a real one that ONNX Runtime fails to run where an image has a white pixel.
 """
 
 import time

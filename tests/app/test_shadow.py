@@ -1,4 +1,4 @@
-"""A candidate in shadow: what it says of live pictures is told, kept from callers, and never in their way."""
+"""A candidate in shadow: what it says of live images is told, kept from callers, and never in their way."""
 
 import hashlib
 import time
@@ -37,14 +37,14 @@ def counts(client: TestClient) -> dict[str, Any]:
 
 
 def looked(client: TestClient, pictures: int) -> dict[str, Any]:
-    """The counts once something has come of so many pictures."""
+    """The counts once something has come of so many images."""
     until = time.monotonic() + WAIT_S
     while time.monotonic() < until:
         found = counts(client)
         if found["judged"] + found["dropped"] + found["failed"] >= pictures:
             return found
         time.sleep(0.005)
-    raise AssertionError(f"{found} of {pictures} pictures")
+    raise AssertionError(f"{found} of {pictures} images")
 
 
 def test_the_shadow_is_told_the_significant_bits_too(shadowed: TestClient) -> None:

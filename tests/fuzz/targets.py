@@ -25,7 +25,7 @@ _FOLDER = TemporaryDirectory(prefix="passline-fuzz-")
 
 
 def picture(data: bytes) -> None:
-    """A picture is decoded whole, within the limits, or refused."""
+    """An image is decoded whole, within the limits, or refused."""
     with contextlib.suppress(ImageError):
         pixels = decode(data, LIMITS)
         assert pixels.dtype == np.uint8
@@ -34,7 +34,7 @@ def picture(data: bytes) -> None:
 
 
 def reference_mask(data: bytes) -> None:
-    """A reference mask is a label map of the picture's size and classes, or refused."""
+    """A reference mask is a label map of the image's size and classes, or refused."""
     with contextlib.suppress(ReferenceMaskError):
         labels, _ = decode_reference_mask(data, MASK_SHAPE, len(CLASSES))
         assert labels.dtype == np.uint8

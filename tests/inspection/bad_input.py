@@ -1,6 +1,6 @@
 """Uploads that go wrong, or look as if they should, made in code; each with the answer that is right.
 
-Where a right answer is expected, the picture shows one dark rectangle on noisy grey: with `tiny_bundle` its
+Where a right answer is expected, the image shows one dark rectangle on noisy grey: with `tiny_bundle` its
 verdict is `fail`. Limits are taken to be the default ones, and the shortest side 16 px.
 """
 

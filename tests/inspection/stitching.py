@@ -1,4 +1,4 @@
-"""The way back from tiles in one go, as a yardstick: every tile added to a whole picture of floats."""
+"""The way back from tiles in one go, as a yardstick: every tile added to a whole image of floats."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ Levels = NDArray[np.uint8]
 
 
 def stitched(maps: Levels, plan: TilePlan) -> Levels:
-    """Maps uint8 [N, K, tile_height, tile_width], in the tiles' order, as the picture's, uint8 [K, H, W]."""
+    """Maps uint8 [N, K, tile_height, tile_width], in the tiles' order, as the image's, uint8 [K, H, W]."""
     size = plan.scaled_height, plan.scaled_width
     weights_y, weights_x = (
         _weights(starts, tile, side, plan.overlap)

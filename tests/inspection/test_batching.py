@@ -1,4 +1,4 @@
-"""Micro-batches: what waits is run together, at once, and no picture suffers from another."""
+"""Micro-batches: what waits is run together, at once, and no image suffers from another."""
 
 import threading
 import time
@@ -64,7 +64,7 @@ def run(batcher: Batcher, tiles: Tiles, check: Callable[[], None] = lambda: None
 
 
 def started(executor: ThreadPoolExecutor, batcher: Batcher, tiles: Tiles, **more: Any) -> "Future[list[int]]":
-    """A picture that waits in its turn before the next one is given."""
+    """An image that waits in its turn before the next one is given."""
     future = executor.submit(run, batcher, tiles, **more)
     time.sleep(0.02)
     return future

@@ -16,7 +16,7 @@ from tests.inspection.bad_input import bad_inputs, png_chunk, png_header
 MIB = 1024 * 1024
 ROOM_MIB = 64  # beside a file of a few MB and the copy of it that is read
 CPU_S = 1.0
-TILE = 11_264  # a tile of 121 MiB, of a picture of 16 x 12
+TILE = 11_264  # a tile of 121 MiB, of an image of 16 x 12
 UNPACKED = 128 * MIB
 MEASURE = """
 import json, sys, time

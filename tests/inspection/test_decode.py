@@ -1,4 +1,4 @@
-"""Pictures are read rightly or refused by name; reference masks too."""
+"""Images are read rightly or refused by name; reference masks too."""
 
 from contextlib import suppress
 from io import BytesIO
@@ -90,7 +90,7 @@ def test_sixteen_bits_become_eight_the_same_way_in_every_picture() -> None:
     ramp = np.arange(65_536, dtype=np.uint16).reshape(256, 256)
     np.testing.assert_array_equal(decode(encode(ramp, "PNG"), LIMITS), (ramp >> 8).astype(np.uint8))
     dim = np.full((32, 32), 16_384, dtype=np.uint16)
-    assert np.all(decode(encode(dim, "TIFF"), LIMITS) == 64), "a dim picture must stay dim"
+    assert np.all(decode(encode(dim, "TIFF"), LIMITS) == 64), "a dim image must stay dim"
     assert np.all(decode(encode(dim // 4, "PNG"), LIMITS, None, 16) == 16), "where it is said to be dim"
     assert not decode(encode(np.zeros((32, 32), np.uint8), "PNG"), LIMITS).any(), "8 bits may be black"
 

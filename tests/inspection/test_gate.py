@@ -35,7 +35,7 @@ def surface(seed: int = 0, height: int = 200, width: int = 260) -> NDArray[np.ui
 
 
 def rules(inspector: Inspector, picture: NDArray[np.uint8]) -> list[str]:
-    """The rules of the reasons that a picture's verdict has."""
+    """The rules of the reasons that an image's verdict has."""
     found = inspector.inspect(png(picture))
     assert (found.verdict == "review") == bool(found.reasons)
     return [reason.rule for reason in found.reasons]

@@ -136,7 +136,7 @@ def test_defect_outside_of_the_roi_is_shown_and_not_judged(inspector: Inspector)
     assert found.image_probability >= found.image_threshold
     beyond = Region(polygon_px=((40, 0), (150, 0), (150, 100), (40, 100)))
     assert inspector.inspect(data, Recipe(name="right", roi=[beyond])).verdict == "fail"
-    with pytest.raises(RecipeDoesNotFit, match=r"roi\.0 holds no pixel of this picture of 30 x 20 px"):
+    with pytest.raises(RecipeDoesNotFit, match=r"roi\.0 holds no pixel of this image of 30 x 20 px"):
         inspector.inspect(png(tiny_picture(20, 30)), Recipe(name="right", roi=[beyond]))
 
 
@@ -236,7 +236,7 @@ _made: dict[str, Inspector] = {}
 
 
 def _inspectors(paths: pytest.TempPathFactory) -> dict[str, Inspector]:
-    """One inspector that cuts into tiles of 48 px, and one whose tile takes the whole picture."""
+    """One inspector that cuts into tiles of 48 px, and one whose tile takes the whole image."""
     for name, tile in (("tiles", 48), ("whole", 256)):
         if name not in _made:
             bundle = write_tiny_bundle(paths.mktemp(name), tile=tile, overlap=12)

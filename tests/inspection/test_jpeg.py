@@ -29,7 +29,7 @@ options = st.fixed_dictionaries(
 
 
 def noise(height: int, width: int, mode: str, seed: int) -> Image.Image:
-    """A noisy picture of one of Pillow's modes."""
+    """A noisy image of one of Pillow's modes."""
     rng = np.random.default_rng(seed)
     bands = len(Image.new(mode, (1, 1)).getbands())
     values = rng.normal(128, rng.uniform(0, 60), (height, width, bands)).clip(0, 255).astype(np.uint8)

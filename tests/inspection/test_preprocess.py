@@ -1,4 +1,4 @@
-"""Tiles cover the picture, and the way back gives what went in."""
+"""Tiles cover the image, and the way back gives what went in."""
 
 from itertools import pairwise
 from random import Random

@@ -86,7 +86,7 @@ def test_roi_and_ignore() -> None:
 
 
 def test_part_coordinates_turn_with_the_part() -> None:
-    """At 90 degrees the part's x runs up on the picture and its y to the left; 0.5 mm are a pixel."""
+    """At 90 degrees the part's x runs up on the image and its y to the left; 0.5 mm are a pixel."""
     frame = PartFrame(origin_px=(20.0, 20.0), angle_deg=90)
     region = Region(polygon_mm=box(1, 1, 3, 2))
     corners = region.corners_px(frame, 0.5)
@@ -98,7 +98,7 @@ def test_part_coordinates_turn_with_the_part() -> None:
 @pytest.mark.parametrize(
     ("rules", "says"),
     [
-        ({"roi": [Region(polygon_px=box(40, 0, 9, 9))]}, r"roi\.0 holds no pixel of this picture of 32 x 24"),
+        ({"roi": [Region(polygon_px=box(40, 0, 9, 9))]}, r"roi\.0 holds no pixel of this image of 32 x 24"),
         ({"ignore": [Region(polygon_px=box(0, 0, 32, 24))]}, "leave no pixel to judge"),
         ({"roi": [LEFT], "zones": {"rim": (20, 0, 9, 9)}}, r"zones\.rim holds no pixel that is judged"),
     ],

@@ -47,7 +47,7 @@ def inspector(directory: Path, tile: int) -> Inspector:
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Inspector, Inspector]:
-    """One that cuts the picture into 36 tiles, and one whose only tile is the picture."""
+    """One that cuts the image into 36 tiles, and one whose only tile is the image."""
     paths = [tmp_path_factory.mktemp(name) for name in ("tiles", "whole")]
     return inspector(paths[0], TILE), inspector(paths[1], SIDE)
 

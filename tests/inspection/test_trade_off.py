@@ -29,7 +29,7 @@ def _recipe(**choice: Any) -> Recipe:
 
 
 def _inspect(inspector: Inspector, image_probability: float, recipe: Recipe | None = None) -> Inspection:
-    """Inspect a picture with a rectangle that the tiny bundle's region model gives that probability."""
+    """Inspect an image with a rectangle that the tiny bundle's region model gives that probability."""
     picture = tiny_picture(64, 64, dark=(20, 20, 10, 10))
     picture[picture == 10] = round(255 * (1 - peak_of(image_probability)) / 2)
     found = inspector.inspect(png(picture), recipe)
@@ -94,7 +94,7 @@ def test_rates_are_not_claimed_of_another_threshold(movable: Inspector) -> None:
             {"max_escape": 0.05},
             "max_escape: 0.05 is not proven; the best possible is 0.0600, at 95%",
         ),
-        ({"max_overkill": 0.02, "by": "picture"}, "best possible is 0.0300, .* with 100 good pictures"),
+        ({"max_overkill": 0.02, "by": "picture"}, "best possible is 0.0300, .* with 100 good images"),
         ({"image_threshold": 0.29}, "goes from 0.3 to 0.8"),
         ({"image_threshold": 1.0}, "goes from 0.3 to 0.8"),
     ],
@@ -111,8 +111,8 @@ def test_bundle_without_a_table_has_nothing_to_move_along(inspector: Inspector) 
 
 @pytest.mark.parametrize(
     "text",
-    ["{}", "{by: picture}", "{max_escape: 0.1, max_overkill: 0.1}", "{max_escape: 0}", "{max_escape: 1}",
-     "{image_threshold: 0}", "{max_escape: 0.1, by: part}", "{image_threshold: 0.5, by: picture}"],
+    ["{}", "{by: image}", "{max_escape: 0.1, max_overkill: 0.1}", "{max_escape: 0}", "{max_escape: 1}",
+     "{image_threshold: 0}", "{max_escape: 0.1, by: part}", "{image_threshold: 0.5, by: image}"],
 )  # fmt: skip
 def test_choice_is_refused_unless_it_says_one_thing(text: str) -> None:
     with pytest.raises(RecipeInvalid, match="operating_point"):

@@ -1,4 +1,4 @@
-"""Labelled pictures for the tiny bundle, which sees a dark rectangle on middle grey as a defect."""
+"""Labelled images for the tiny bundle, which sees a dark rectangle on middle grey as a defect."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def labelled(
     marked: Box | None = None,
     size: tuple[int, int] = (96, 80),
 ) -> Sample:
-    """A picture with a dark box and a reference mask with a marked one, which makes it defective."""
+    """An image with a dark box and a reference mask with a marked one, which makes it defective."""
     image, mask = directory / f"{name}.png", directory / f"{name}.mask.png"
     image.write_bytes(png(tiny_picture(*size, dark=dark)))
     kind = "good" if marked is None else "dark"
@@ -31,7 +31,7 @@ def labelled(
 
 
 def tiny_dataset(directory: Path) -> Dataset:
-    """One defect found, one escaped; one good picture passed, one with a false alarm."""
+    """One defect found, one escaped; one good image passed, one with a false alarm."""
     samples = [
         labelled(directory, "found", (20, 30, 20, 10), (20, 30, 20, 10)),
         labelled(directory, "escaped", None, (5, 5, 12, 12)),

@@ -169,7 +169,7 @@ def test_quantisation_samples_are_of_both_kinds_and_spread(tmp_path: Path) -> No
 
 
 def _splits(directory: Path, size: tuple[int, int] = (40, 48)) -> Splits:
-    """Dark boxes of several sizes, found or not, and good pictures, in every split."""
+    """Dark boxes of several sizes, found or not, and good images, in every split."""
     boxes = [(4 * k, 3 * k, 12 + k, 10) for k in range(1, 5)]
     names = ("train", "validation", "calibration", "test")
     directory.mkdir()

@@ -60,7 +60,7 @@ def copied(grey: Grey, turn: int = 0, shift: tuple[int, int] = (0, 0), photograp
 
 @dataclass
 class Planted:
-    """A set on disk, made picture by picture; each is its own group unless told otherwise."""
+    """A set on disk, made image by image; each is its own group unless told otherwise."""
 
     root: Path
     samples: list[Sample] = field(default_factory=list)
@@ -139,7 +139,7 @@ def test_every_planted_fault_of_one_picture_is_named(clean: Planted) -> None:
     cut = clean.root / "cut.png"
     cut.write_bytes(cut.read_bytes()[:2000])
     clean.add("no mask", surface(41), blob(), "pit")
-    (clean.root / "no mask_mask.png").write_bytes(b"no picture")
+    (clean.root / "no mask_mask.png").write_bytes(b"no image")
     clean.add("small mask", surface(42), blob()[:100], "pit")
     clean.add("value 255", surface(43), blob(255), "pit")
     clean.add("value 3", surface(44), blob(3), "pit")
@@ -151,19 +151,19 @@ def test_every_planted_fault_of_one_picture_is_named(clean: Planted) -> None:
     dataset = read_dataset(clean.write_shards())
     audit = check(dataset, clean.root / "report.html")
     assert {(fault.kind, Path(fault.samples[0]).name) for fault in audit.faults} == {
-        ("unreadable picture", "cut"),
+        ("unreadable image", "cut"),
         ("unreadable mask", "no mask"),
         ("mask of another size", "small mask"),
         ("mask value that is no class", "value 255"),
         ("mask value that is no class", "value 3"),
-        ("empty mask on a defective picture", "empty"),
-        ("mask on a good picture", "marked"),
+        ("empty mask on a defective image", "empty"),
+        ("mask on a good image", "marked"),
         ("label and mask name different classes", "other class"),
         ("speckle", "specked"),
-        ("blank picture", "blank"),
+        ("blank image", "blank"),
     }
     assert all(fault.remedy and fault.found for fault in audit.faults)
-    assert "mask on a good picture" in (clean.root / "report.html").read_text()
+    assert "mask on a good image" in (clean.root / "report.html").read_text()
     audit = check(dataset, clean.root / "report.html", speckle_px=2)
     assert audit.of("speckle")[0].found == "1 regions of fewer than 2 px"
 
@@ -289,14 +289,14 @@ def test_report_shows_the_pictures_and_escapes_names(clean: Planted) -> None:
     page = (clean.root / "report.html").read_text()
     assert "<b>turned" not in page
     of_faults = 3 * len(audit.faults)  # both, and the second turned as the first
-    assert page.count("data:image/jpeg") == of_faults + OF_EACH_LABEL + 3  # good pictures and pits
+    assert page.count("data:image/jpeg") == of_faults + OF_EACH_LABEL + 3  # good images and pits
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)  # nothing is fetched from elsewhere
 
 
 def test_names_must_differ_and_an_empty_set_is_refused(clean: Planted) -> None:
     clean.samples.append(clean.samples[0])
-    with pytest.raises(DatasetError, match="two pictures of one name"):
+    with pytest.raises(DatasetError, match="two images of one name"):
         clean.check()
     clean.samples.clear()
-    with pytest.raises(DatasetError, match="no pictures"):
+    with pytest.raises(DatasetError, match="no images"):
         clean.check()

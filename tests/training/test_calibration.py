@@ -43,7 +43,7 @@ def count_levels(
 
 
 def _scored(bend: Bend, groups: int, classes: int = 2, seed: int = 1) -> list[Scored]:
-    """Four pictures a group, whose classes and pictures are defective as often as their logits say."""
+    """Four images a group, whose classes and images are defective as often as their logits say."""
     rng = np.random.default_rng(seed)
     scored = []
     for number in range(4 * groups):
@@ -75,7 +75,7 @@ def test_expected_calibration_error_falls_on_pictures_not_calibrated_on(bend: Be
     calibration = calibrate(_scored(bend, groups=60), ("dark", "bright")).calibration
     image, any_defect, classes = count_levels(_scored(bend, groups=150, seed=2), 2)
     plain = Curve().table()
-    # an error of 600 pictures in 10 bins is never near 0, however honest the probabilities are
+    # an error of 600 images in 10 bins is never near 0, however honest the probabilities are
     assert _ece(calibration.image.table(), image) < 0.7 * _ece(plain, image)
     for curve, counts in zip(calibration.classes, classes, strict=True):
         assert _ece(curve.table(), counts) < 0.01 < 0.07 < _ece(plain, counts)
@@ -113,7 +113,7 @@ def test_report_is_of_held_out_groups() -> None:
     counts = count_levels(scored, 1)[0]
     report = calibrated.report["image"]
     assert report["method"] == "isotonic"
-    # on the pictures that it was fitted to, isotonic regression looks almost perfect
+    # on the images that it was fitted to, isotonic regression looks almost perfect
     assert report["after"]["ece"] > _ece(calibrated.calibration.image.table(), counts)
 
 

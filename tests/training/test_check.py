@@ -43,11 +43,11 @@ def test_classes_counts_and_masks_over_images_are_shown_without_a_fault(
     fill(tmp_path / "set")
     status, out, page = checked(tmp_path / "set", capsys)
     assert status == 0
-    assert "good: 3 pictures" in out
-    assert "class defect: 3 pictures, 3 with marks, 3 regions, 1800 px" in out
+    assert "good: 3 images" in out
+    assert "class defect: 3 images, 3 with marks, 3 regions, 1800 px" in out
     assert "warning" not in out
     assert page.count("data:image/jpeg") == 6
-    assert "Masks over pictures" in page
+    assert "Masks over images" in page
     assert "Look at this" not in page
 
 
@@ -121,7 +121,7 @@ def test_configuration_says_how_labels_are_read(tmp_path: Path, capsys: pytest.C
     config.write_text("small: {labels: {mask_values: {1: dent, 255: ignore}}}\n")
     status, out, _ = checked(tmp_path / "set", capsys, "--labels", str(config))
     assert status == 0
-    assert "class dent: 3 pictures, 3 with marks, 3 regions, 1800 px" in out
+    assert "class dent: 3 images, 3 with marks, 3 regions, 1800 px" in out
 
 
 def test_refusal_of_labels_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

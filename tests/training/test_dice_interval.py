@@ -22,7 +22,7 @@ from .test_evaluate import judged_pairs
 
 
 def _pairs(groups: int, pictures: int, seed: int, noise: tuple[float, float] = (0.15, 0.05)) -> DicePairs:
-    """Pictures of parts that err alike, doubtful ones more: standard deviations by part and by picture."""
+    """Images of parts that err alike, doubtful ones more: standard deviations by part and by image."""
     rng = np.random.default_rng(seed)
     group = np.repeat(np.arange(groups), pictures)
     estimated = rng.uniform(0.2, 0.95, groups)[group]
@@ -91,7 +91,7 @@ def test_a_surer_mask_has_no_lower_bound_below_that_of_a_less_sure_one(seed: int
 
 
 def _scored(level: int, group: str, defective: bool = True) -> Scored:
-    """A picture with a called square, of which the lower half is marked if it is defective."""
+    """An image with a called square, of which the lower half is marked if it is defective."""
     probability = np.zeros((1, 32, 32), np.uint8)
     probability[0, 8:24, 8:24] = level
     bits = np.zeros((32, 32), np.uint16)
@@ -140,7 +140,7 @@ def test_halves_are_checked_against_each_other() -> None:
     found = check_interval(judged_pairs(pairs.estimated.tolist(), pairs.true.tolist()), repeats=20)
     assert (found["pictures"], found["groups"]) == (160, 160)
     assert (found["halves"], found["halves_without_interval"]) == (40, 0)
-    assert found["coverage"] == found["coverage_by_group"]  # a picture a part
+    assert found["coverage"] == found["coverage_by_group"]  # an image a part
     assert 0.87 <= found["coverage"]["mean"] <= 0.96
     assert found["coverage"]["lowest"] < found["coverage"]["mean"] < found["coverage"]["highest"]
     json.dumps(found, allow_nan=False)

@@ -24,7 +24,7 @@ def _judged(name: str, verdict: Verdict, dice: float | None = None, defect_px: i
 
 
 def judged_pairs(estimated: list[float], true: list[float]) -> list[Judged]:
-    """Defective pictures, a part each, by their estimated and their true Dice."""
+    """Defective images, a part each, by their estimated and their true Dice."""
     return [
         replace(_judged(f"crack{n}", "fail", dice, 50), estimated_dice=estimate)
         for n, (estimate, dice) in enumerate(zip(estimated, true, strict=True))
@@ -52,7 +52,7 @@ def test_review_stops_a_part_and_an_escape_is_a_pass() -> None:
     assert figures["overkill_rate"]["value"] == 2 / 4
     assert figures["escape_rate"]["interval"] == pytest.approx([0.0063, 0.8059])
     assert figures["verdicts"]["defective"] == {"pass": 1, "fail": 2, "review": 1}
-    # Of the 16 pairs of a defective and a good picture 9 are in order and 3 tied.
+    # Of the 16 pairs of a defective and a good image 9 are in order and 3 tied.
     assert figures["auroc"] == pytest.approx((9 + 3 / 2) / 16, abs=1e-4)
 
 
@@ -86,7 +86,7 @@ def test_estimate_is_held_against_the_measured_dice() -> None:
         "mean_error": 0.2,
         "mean_absolute_error": 0.2,
     }
-    assert (found["pearson"], found["interval"]) == (None, None)  # of two pictures, without intervals
+    assert (found["pearson"], found["interval"]) == (None, None)  # of two images, without intervals
 
 
 def test_order_of_the_estimates_by_hand() -> None:

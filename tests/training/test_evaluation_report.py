@@ -109,7 +109,7 @@ def test_a_page_without_pictures_of_the_set(tmp_path: Path) -> None:
 
 
 def test_an_empty_set_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="no picture"):
+    with pytest.raises(DatasetError, match="no image"):
         evaluate_bundle(
             write_tiny_bundle(tmp_path / "t"), Dataset(("dark",), []), tmp_path, EvaluateOptions("c")
         )

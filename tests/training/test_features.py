@@ -70,7 +70,7 @@ def test_features_are_the_same_however_the_picture_is_cut(segmenter: Segmenter) 
     assert alone.shape == (1, 2 * sum(channels))
     np.testing.assert_allclose(twice[1], alone[0], rtol=1e-4, atol=1e-5)
     maxima = slice(sum(channels), None)
-    assert (twice[0, maxima] >= alone[0, maxima] - 1e-4).all()  # its tiles hold the picture
+    assert (twice[0, maxima] >= alone[0, maxima] - 1e-4).all()  # its tiles hold the image
 
 
 def test_features_leave_the_network_as_it_was(segmenter: Segmenter) -> None:

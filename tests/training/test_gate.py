@@ -33,7 +33,7 @@ from .labelled import labelled
 
 
 def grained(seed: int, grain: int = GRAIN, size: tuple[int, int] = (96, 80)) -> Pixels:
-    """A grained picture of its own brightness."""
+    """A grained image of its own brightness."""
     rng = np.random.default_rng(seed)
     level = 128 + rng.integers(-12, 13)
     return (level + rng.integers(-grain, grain + 1, size)).astype(np.uint8)
@@ -41,7 +41,7 @@ def grained(seed: int, grain: int = GRAIN, size: tuple[int, int] = (96, 80)) -> 
 
 @pytest.fixture(scope="module")
 def learnt_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny bundle whose gate was learnt from 200 pictures of 100 parts."""
+    """A tiny bundle whose gate was learnt from 200 images of 100 parts."""
     directory = write_tiny_bundle(tmp_path_factory.mktemp("learnt"), gate=True)
     bundle = Bundle.load(directory)
     known = [Known(str(seed // 2), lambda seed=seed: grained(seed)) for seed in range(200)]  # type: ignore[misc]

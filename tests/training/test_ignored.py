@@ -74,7 +74,7 @@ def test_tile_of_ignored_pixels_without_a_defect_does_not_train_the_head() -> No
 
 
 def sample_of(folder: Path, name: str, numbers: np.ndarray, defective: bool) -> Sample:
-    """A picture of the tiny bundle with a dark box at 20, 30, and a mask of class numbers and 255."""
+    """An image of the tiny bundle with a dark box at 20, 30, and a mask of class numbers and 255."""
     image, mask = folder / f"{name}.png", folder / f"{name}.mask.png"
     image.write_bytes(png(tiny_picture(numbers.shape[0], numbers.shape[1], dark=(20, 30, 20, 10))))
     mask.write_bytes(png(numbers))

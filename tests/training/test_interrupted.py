@@ -57,7 +57,7 @@ def test_unfit_comparison_is_refused_before_training(run: Run, tmp_path: Path) -
     (tmp_path / "other/bundle").mkdir(parents=True)
     evaluation = tmp_path / "other/bundle/evaluation.json"
     evaluation.write_text(json.dumps({"split": {"by": "group"}}))
-    with pytest.raises(ConfigError, match="not of a run split by picture"):
+    with pytest.raises(ConfigError, match="not of a run split by image"):
         check_publishing(compared)
 
 

@@ -111,7 +111,7 @@ def test_false_area_of_another_class_costs_but_does_not_drown_a_small_defect() -
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_loss_and_gradient_are_finite_for_certain_and_wrong_answers(kind: str, dtype: torch.dtype) -> None:
     bits = _bits(3)
-    bits[0, 4:8, 4:8], bits[1] = 3, 1  # overlapping classes; a picture that is all defect; a good one
+    bits[0, 4:8, 4:8], bits[1] = 3, 1  # overlapping classes; an image that is all defect; a good one
     wrong = -1000 * (2 * class_targets(bits, 2) - 1)
     for logits in (wrong, -wrong, torch.zeros_like(wrong)):
         logits = logits.to(dtype).requires_grad_()

@@ -47,7 +47,7 @@ def test_check_lists_every_mask_that_cannot_be_read(
 ) -> None:
     write_pairs(tmp_path)
     for name in ("a", "c"):
-        (tmp_path / f"masks/{name}.png").write_bytes(b"no picture")
+        (tmp_path / f"masks/{name}.png").write_bytes(b"no image")
     assert main(["data", "check", str(tmp_path), "--out", str(tmp_path / "audit.html")]) == 1
     assert "unreadable mask: 2" in capsys.readouterr().out
 

@@ -1,4 +1,4 @@
-"""`operating-point`: what it says of a bundle on labelled pictures, and its exit status."""
+"""`operating-point`: what it says of a bundle on labelled images, and its exit status."""
 
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def test_command_says_what_is_proven(
     printed = capsys.readouterr().out
     assert printed.startswith("fp32: image threshold ")
     assert said in printed
-    assert "| image threshold | escapes of 4 pictures | overkills of 8 |" in printed
+    assert "| image threshold | escapes of 4 images | overkills of 8 |" in printed
     assert (bundle / "bundle.json").read_bytes() == before
 
 

@@ -1,4 +1,4 @@
-"""Parity: the same pictures through torch and through every artifact."""
+"""Parity: the same images through torch and through every artifact."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The whole journey on generated pictures in the true layout, and what happens when it is interrupted."""
+"""The whole journey on generated images in the true layout, and what happens when it is interrupted."""
 
 import json
 import shutil
@@ -53,7 +53,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     directory = tmp_path_factory.mktemp("run")
     models = directory / "models"
     arguments = ["--config", SMOKE, "--data", data, "--runs", directory, "--models", models]
-    with pytest.MonkeyPatch.context() as patch:  # it measures nothing, so a few pictures are enough
+    with pytest.MonkeyPatch.context() as patch:  # it measures nothing, so a few images are enough
         # masks of a network that knows hardly anything would be noise, each of thousands of regions
         patch.setattr(thresholds, "PIXEL_THRESHOLDS", (0.5,))
         patch.setattr(export_step, "PARITY_PICTURES", 4)
@@ -218,7 +218,7 @@ def test_other_pictures_are_refused(trained: Run, tmp_path: Path) -> None:
 
 
 def test_only_a_run_split_by_picture_is_a_comparison(trained: Run) -> None:
-    with pytest.raises(ConfigError, match="not of a run split by picture"):
+    with pytest.raises(ConfigError, match="not of a run split by image"):
         publish(split(replace(trained, comparison=trained.directory)))
     with pytest.raises(ConfigError, match="is missing"):
         publish(split(replace(trained, comparison=trained.directory / "none")))
@@ -285,6 +285,6 @@ def test_command_line_names_what_is_wrong(tmp_path: Path, capsys: pytest.Capture
         data = str(tmp_path / str(count))
         assert main(["data", "generate", data, "--count", str(count)]) == 0
         assert main([*split_only, "--data", data, "--runs", f"{data}-runs"]) == status
-    assert "defective pictures; it needs both" in capsys.readouterr().err
+    assert "defective images; it needs both" in capsys.readouterr().err
     listed = json.loads((tmp_path / "40-runs/smoke-1/splits.json").read_text())
     assert sum(map(len, listed.values())) == 40

@@ -13,7 +13,7 @@ Maps = list[tuple[NDArray[np.uint8], NDArray[np.uint16]]]
 
 
 def _pictures() -> Maps:
-    """Good and defective pictures of two classes; defects are more probable, but not everywhere."""
+    """Good and defective images of two classes; defects are more probable, but not everywhere."""
     rng = np.random.default_rng(3)
     pictures = []
     for n in range(6):

@@ -14,7 +14,7 @@ SIDE = 72
 
 
 def write_parts(root: Path, side: int = SIDE, masks: bool = True) -> Path:
-    """A plain folder of 40 good and 40 defective pictures of one class, `pit`."""
+    """A plain folder of 40 good and 40 defective images of one class, `pit`."""
     for folder in ("good", "defect/pit", *(["masks/pit"] if masks else [])):
         (root / folder).mkdir(parents=True)
     random = np.random.default_rng(1)
@@ -67,7 +67,7 @@ def test_pictures_left_out_are_told_once(tmp_path: Path, capsys: pytest.CaptureF
     data = write_parts(tmp_path / "parts")
     words = ["run", "--until", "split", "--config", config, "--data", data, "--runs", tmp_path / "runs"]
     assert main(list(map(str, words))) == 0
-    assert "25 of 80 pictures are in no split" in capsys.readouterr().out
+    assert "25 of 80 images are in no split" in capsys.readouterr().out
     assert main(list(map(str, words))) == 0
     assert "in no split" not in capsys.readouterr().out
 

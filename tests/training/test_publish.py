@@ -50,7 +50,7 @@ def test_published_bundle_stands_alone_with_its_card(bundle: Path, tmp_path: Pat
     card = (target / "MODEL_CARD.md").read_text()
     assert "| parts never seen (split by group) | 8 (4) | 0.625 [" in card
     assert "Escape rate 0.250 [" in card
-    assert "split by picture" not in card
+    assert "split by image" not in card
 
 
 def test_card_says_how_good_the_estimated_dice_is(bundle: Path, tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_card_says_how_good_the_estimated_dice_is(bundle: Path, tmp_path: Path) 
     figures["test"] = summarise(rows + ROWS, 0.95) | {"by_part": None}
     new = (
         "Rank correlation: 0.50. Area under the risk-coverage curve: 0.350 (best order 0.250, none 0.400). "
-        "The interval around it holds the measured Dice of 0.667 [0.094, 0.992] of the pictures, 0.667 as "
+        "The interval around it holds the measured Dice of 0.667 [0.094, 0.992] of the images, 0.667 as "
         "the mean of 3 parts; its mean width is 0.40."
     )
     estimate = figures["test"]["estimated_dice"]
@@ -76,7 +76,7 @@ def test_card_says_how_good_the_estimated_dice_is(bundle: Path, tmp_path: Path) 
 def test_comparison_is_shown_as_what_it_is(bundle: Path, tmp_path: Path) -> None:
     (bundle / "evaluation-by-picture.json").write_text((bundle / "evaluation.json").read_text())
     card = (publish_bundle(bundle, tmp_path / "models", replace=False) / "MODEL_CARD.md").read_text()
-    assert "split by picture, another model" in card
+    assert "split by image, another model" in card
     assert "the figures flatter" in card
 
 
@@ -91,7 +91,7 @@ def test_folds_are_shown_with_what_they_are(bundle: Path, tmp_path: Path) -> Non
     card = (publish_bundle(bundle, tmp_path / "models", replace=False) / "MODEL_CARD.md").read_text()
     assert "| 5 folds by group | 0.800 [0.700, 0.900] |" in card
     assert "[0.700, 0.900] | - |" in card
-    assert card.index("5 folds by group") < card.index("| 5 folds by picture | 0.800 [0.700, 0.900] |")
+    assert card.index("5 folds by group") < card.index("| 5 folds by image | 0.800 [0.700, 0.900] |")
 
 
 def test_folds_of_other_settings_are_refused(tmp_path: Path) -> None:

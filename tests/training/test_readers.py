@@ -69,7 +69,7 @@ def test_what_is_missing_is_named(tiles: Path) -> None:
 def test_unreadable_picture_is_named(tiles: Path) -> None:
     sample = read_magnetic_tile(tiles).samples[0]
     whole = sample.image.read()
-    for data, what in ((b"not a picture", "none of JPEG, PNG"), (whole[: len(whole) // 2], "ends before")):
+    for data, what in ((b"not an image", "none of JPEG, PNG"), (whole[: len(whole) // 2], "ends before")):
         sample.image.path.write_bytes(data)
         with pytest.raises(DatasetError, match=f"{sample.image.path.name}.*{what}"):
             sample.pixels()
@@ -106,7 +106,7 @@ def test_folder_that_would_be_left_out_is_named(tiles: Path) -> None:
 def test_set_without_pictures_is_refused(tmp_path: Path) -> None:
     (tmp_path / "MT_Free/Imgs").mkdir(parents=True)
     (tmp_path / "groups.csv").write_text("file,group\n")
-    with pytest.raises(DatasetError, match="holds no pictures"):
+    with pytest.raises(DatasetError, match="holds no images"):
         read_magnetic_tile(tmp_path)
 
 
@@ -151,7 +151,7 @@ def test_picture_that_cannot_be_judged_is_named(
     bundle = write_tiny_bundle(tmp_path_factory.mktemp("tiny") / "bundle")
     inspector = Inspector.load(bundle, device="cpu")
     sample = read_magnetic_tile(tiles).samples[0]
-    sample.image.path.write_bytes(b"not a picture")
+    sample.image.path.write_bytes(b"not an image")
     for judge in (score, judge_samples):
         with pytest.raises(DatasetError, match=sample.image.path.name):
             judge(inspector, [sample])
@@ -175,7 +175,7 @@ def _encoded(pixels: np.ndarray, kind: str) -> bytes:
 
 
 def _facts(**changes: object) -> str:
-    """The JSON of a defective picture."""
+    """The JSON of a defective image."""
     facts = {"defective": True, "group": "g", "source": "set", "classes": ["crack"]}
     return json.dumps(facts | changes)
 
@@ -200,7 +200,7 @@ def test_shards_are_read_in_place(tmp_path: Path) -> None:
     assert pit.pixels().shape == (64, 64)
     np.testing.assert_array_equal(pit.class_bits((64, 64)), mask)
     assert roll.defective
-    assert roll.class_bits((64, 64)) is None  # a picture-level label: no pixel is known
+    assert roll.class_bits((64, 64)) is None  # an image-level label: no pixel is known
     (tmp_path / "large-000.tar").unlink()
     with pytest.raises(DatasetError, match="holds no shard"):
         read_shards(tmp_path)
@@ -227,8 +227,8 @@ def test_broken_shard_and_classes_are_named(tmp_path: Path) -> None:
         (_facts(group=""), "group: String should have at least 1 character"),
         (_facts(classes=[1]), "classes.0: Input should be a valid string"),
         (_facts(classes="crack"), "classes: Input should be a valid array"),
-        (_facts(classes=[]), ".*must name the class of a defective picture, and none of a good"),
-        (_facts(defective=False), ".*must name the class of a defective picture, and none of a good"),
+        (_facts(classes=[]), ".*must name the class of a defective image, and none of a good"),
+        (_facts(defective=False), ".*must name the class of a defective image, and none of a good"),
     ],
 )
 def test_facts_of_a_shard_that_cannot_be_used_are_named(tmp_path: Path, text: str, message: str) -> None:
@@ -242,7 +242,7 @@ def test_facts_of_a_shard_that_cannot_be_used_are_named(tmp_path: Path, text: st
 
 @pytest.fixture
 def shard(tmp_path: Path) -> Path:
-    """A shard of three good pictures, a.jpg, a.json, b.jpg, ..."""
+    """A shard of three good images, a.jpg, a.json, b.jpg, ..."""
     (tmp_path / "classes.json").write_text('{"1": "crack"}')
     with tarfile.open(tmp_path / "set-000.tar", "w") as tar:
         for key in "abc":
@@ -289,7 +289,7 @@ def test_mask_of_a_good_picture_is_for_the_audit_alone(tiles: Path) -> None:
     marked[5:15, 5:15] = 255
     cv2.imwrite(str(mask), marked)
     dataset = read_dataset(tiles)
-    (fault,) = check(dataset, tiles / "audit.html").of("mask on a good picture")
+    (fault,) = check(dataset, tiles / "audit.html").of("mask on a good image")
     assert fault.samples == (f"MT_Free/Imgs/{mask.stem}.jpg",)
     assert fault.found == "100 px marked"
     sample = next(each for each in dataset.samples if each.name in fault.samples)

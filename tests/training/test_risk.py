@@ -23,7 +23,7 @@ def _asking(**asked: Any) -> OperatingPointConfig:
 
 
 def _table(bad: Sequence[float], good: Sequence[float], groups: Sequence[str] = ()) -> TradeOff:
-    """Of the image probabilities of defective and good pictures; without names each is its own group."""
+    """Of the image probabilities of defective and good images; without names each is its own group."""
     names = groups or [str(number) for number in range(len(bad) + len(good))]
     table = trade_off([*bad, *good], [True] * len(bad) + [False] * len(good), names, 0.95)
     assert table is not None
@@ -62,7 +62,7 @@ def test_table_has_only_thresholds_that_no_other_beats() -> None:
 
 
 def test_a_group_errs_where_any_of_its_pictures_does() -> None:
-    # Part a has both kinds of pictures; it is one of two defective and one of two good groups.
+    # Part a has both kinds of images; it is one of two defective and one of two good groups.
     names = ["a", "a", "b", "a", "c", "c"]
     table = _table(bad=[0.3, 0.8, 0.9], good=[0.1, 0.2, 0.6], groups=names)
     assert (table.picture.defective, table.group.defective, table.group.good) == (3, 2, 2)
@@ -159,12 +159,12 @@ def test_promise_is_broken_no_more_often_than_said() -> None:
 
     met, broken = _broken(draw, lambda threshold: float(beta.cdf(threshold, 4, 2)), _asking(max_escape=0.05))
     assert met > 0.95  # it is not kept by never promising
-    assert 0.005 < broken <= 0.05 + MARGIN  # and not by wasting what the pictures could prove
+    assert 0.005 < broken <= 0.05 + MARGIN  # and not by wasting what the images could prove
 
 
 def test_copies_of_a_part_break_the_promise_by_picture_and_not_by_group() -> None:
     def draw(rng: np.random.Generator) -> tuple[Floats, list[str]]:
-        parts = np.repeat(rng.beta(4, 2, 80), 5)  # five pictures of each part, nearly the same
+        parts = np.repeat(rng.beta(4, 2, 80), 5)  # five images of each part, nearly the same
         return parts - rng.uniform(0, 1e-6, 400), [f"bad {number // 5}" for number in range(400)]
 
     def true_rate(threshold: float) -> float:

@@ -1,4 +1,4 @@
-"""Slices of judged pictures: the planted weak one is named, an accident of few is not."""
+"""Slices of judged images: the planted weak one is named, an accident of few is not."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,7 +11,7 @@ from training.statistics import interval
 
 
 def _rows() -> list[Judged]:
-    """Forty defective pictures of two classes and forty good ones; each is a part, and all judged rightly."""
+    """Forty defective images of two classes and forty good ones; each is a part, and all judged rightly."""
     rows = []
     for n in range(80):
         kind = ("crack" if n % 4 else "crack,pit") if n < 40 else "good"
@@ -32,11 +32,11 @@ def test_slices_hold_the_pictures_they_name() -> None:
     assert {row["by"] for row in figures["table"]} == {
         "class",
         "brightness",
-        "picture size",
+        "image size",
     }  # others: one value
     assert _row(figures, "class", "crack")["pictures"] == 40  # those that show a pit too are in both
     assert _row(figures, "class", "pit")["pictures"] == 10
-    assert _row(figures, "picture size", "200 px")["pictures"] == 40
+    assert _row(figures, "image size", "200 px")["pictures"] == 40
     quarters = [row for row in figures["table"] if row["by"] == "brightness"]
     assert sum(row["pictures"] for row in quarters) == 80
     assert len(quarters) == 4
@@ -50,7 +50,7 @@ def test_the_slice_surely_bad_is_named() -> None:
     ]
     rows += [replace(rows[0], group=f"x{n}", name=f"x{n}", picture_class="scratch") for n in range(2)]
     worst = slice_figures(rows, 0.95)["worst"]
-    # both escapes by class scratch are all it has, but two pictures prove nothing
+    # both escapes by class scratch are all it has, but two images prove nothing
     for figure in ("escape_rate", "dice"):
         assert worst[figure]["by"] == "brightness"
         assert worst[figure]["slice"].startswith("10 to ")

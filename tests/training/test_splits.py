@@ -170,7 +170,7 @@ def test_groups_of_a_published_test_split_are_not_trained_on() -> None:
     assert len(tested) == 100
     assert tested.isdisjoint(each.group for members in splits.values() for each in members)
     assert sum(map(len, splits.values())) == 200
-    with pytest.raises(DatasetError, match="every training picture is of a group in the published test"):
+    with pytest.raises(DatasetError, match="every training image is of a group in the published test"):
         make_splits([each for each in samples if each.group in tested], config)
     by_picture = make_splits(samples, config.model_copy(update={"by": "picture"}))
     assert sum(map(len, by_picture.values())) == 400  # for comparison: it leaks, as the configuration asks

@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 
 from training.config import ConfigError, FitConfig, ModelConfig, StrategyName
 from training.data.datamodule import Batch
-from training.model.finetune import EXPECTED_WARNINGS, FineTuning
+from training.model.finetune import EXPECTED_WARNINGS
+from training.model.lightning_module import FineTuning
 from training.model.segmenter import Segmenter, build_segmenter
 from training.model.strategies import STRATEGIES, TrainingPlan, encoder_levels, frozen_levels, starting_model
 

@@ -39,7 +39,7 @@ def as_mask(bits: Bits) -> Flags:
     return np.asarray(bits > 0)
 
 
-# one picture
+# one image
 
 
 @pytest.mark.parametrize("defect_class", [*DEFECTS, None])
@@ -123,7 +123,7 @@ def test_good_surfaces_bear_marks_and_neither_they_nor_brightness_give_the_defec
         assert 0.25 < np.mean(pairs) < 0.8  # area under the ROC curve
 
 
-# onto a given picture
+# onto a given image
 
 
 def checkered() -> Pixels:
@@ -182,7 +182,7 @@ def test_a_texture_needs_a_stronger_contrast_and_so_does_a_smaller_defect() -> N
             ),
             "no room for a pit",
         ),
-        (lambda: SurfaceSet(0, 1), "0 pictures"),
+        (lambda: SurfaceSet(0, 1), "0 images"),
         (lambda: SurfaceSet(5, 1, 1.5), "from 0 to 1"),
         (lambda: SurfaceSet(5, -1), "seed must be 0 or more"),
     ],
@@ -206,7 +206,7 @@ def test_a_set_has_the_wanted_share_and_classes_and_surfaces_in_equal_numbers() 
         assert len({names.count(name) for name in set(names)}) == 1
     assert len({plan.seed for plan in plans}) == len(plans)
     halves = [sum(bool(plan.defect_class) for plan in plans[first::2]) for first in (0, 1)]
-    assert min(halves) > 0.3 * sum(halves)  # a worker that takes every second picture gets some of both
+    assert min(halves) > 0.3 * sum(halves)  # a worker that takes every second image gets some of both
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_a_picture_depends_on_seed_and_index_alone() -> None:
         assert np.array_equal(bits, streamed[index][1])
     assert larger.plan(999_999).seed != SurfaceSet(1_000_000, 10, 0.5).plan(999_999).seed
     assert len({pixels.tobytes() for pixels, _ in streamed}) == 6
-    with pytest.raises(IndexError, match="picture 6 is not in a set of 6"):
+    with pytest.raises(IndexError, match="image 6 is not in a set of 6"):
         SurfaceSet(6, 9)[6]
 
 
@@ -288,4 +288,4 @@ def test_a_set_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytes
 def test_the_benchmark_prints_pictures_a_second_and_cpu_time(capsys: pytest.CaptureFixture[str]) -> None:
     benchmark.main(["--count", "4", "--side", "64"])
     printed = capsys.readouterr().out
-    assert printed.count("pictures/s") == printed.count("ms of CPU a picture") == 2
+    assert printed.count("pictures/s") == printed.count("ms of CPU an image") == 2

@@ -1,4 +1,4 @@
-"""Generated defects on good pictures: exact masks, equal exposure, places kept, implausible ones dropped."""
+"""Generated defects on good images: exact masks, equal exposure, places kept, implausible ones dropped."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -43,7 +43,7 @@ def with_spot(
 
 
 def levels(pictures: Sequence[Pixels]) -> Features:
-    """A description of pictures that needs no network: how bright they are, and how evenly."""
+    """A description of images that needs no network: how bright they are, and how evenly."""
     return np.array([[each.mean(), each.std(), each.min(), each.max()] for each in pictures], np.float32)
 
 
@@ -251,9 +251,9 @@ def test_without_masks_defects_are_drawn() -> None:
 
 
 def test_nothing_to_make_defects_from_is_refused() -> None:
-    with pytest.raises(ValueError, match="good pictures and either marked defects or classes to draw"):
+    with pytest.raises(ValueError, match="good images and either marked defects or classes to draw"):
         transplant([surface(1)], [], 5, 1)
-    with pytest.raises(ValueError, match="good pictures and either"):
+    with pytest.raises(ValueError, match="good images and either"):
         transplant([], [with_spot(1, (60, 60))], 5, 1)
     with pytest.raises(ValueError, match="rust cannot be drawn; known classes: scratch"):
         transplant([surface(1)], [], 5, 1, TransplantSettings(drawn={"rust": 1}))

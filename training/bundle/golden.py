@@ -1,4 +1,4 @@
-"""Golden samples: pictures whose answers a bundle must reproduce wherever it is loaded."""
+"""Golden samples: images whose answers a bundle must reproduce wherever it is loaded."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,14 +36,14 @@ _SEVERITIES = ("critical", "major", "minor")
 def add_golden(
     directory: Path, generator: Generator | None, samples: Sequence[Sample], right: bool = True
 ) -> dict[str, int]:
-    """Add a picture per defect class, the most severe first, and two good ones, judged rightly and surely.
+    """Add an image per defect class, the most severe first, and two good ones, judged rightly and surely.
 
     Rightly and surely by every artifact, whose own answers are kept: each must reproduce its own.
     They are generated, or `samples` of the set itself where there is no generator. They pin the bundle's
     answers down for the self-test and measure nothing, so they lie away from the thresholds, where another
-    processor's rounding could turn them. Without `right` any answer will do. Returns how many pictures were
+    processor's rounding could turn them. Without `right` any answer will do. Returns how many images were
     tried for each; a class of which none of TRIES will do gets none. Raises PublishError where no defective
-    or no good picture is judged rightly: such a model is not fit.
+    or no good image is judged rightly: such a model is not fit.
     """
     bundle = Bundle.load(directory)
     inspectors = [inspector_of(bundle, artifact) for artifact in bundle.artifacts]
@@ -61,7 +61,7 @@ def add_golden(
                 break
     if right and {sample.verdict for sample in found} != {"pass", "fail"}:
         raise PublishError(
-            f"of {tried} pictures none with a defect, or none without, was right: the model is not fit"
+            f"of {tried} images none with a defect, or none without, was right: the model is not fit"
         )
     origin: Literal["generated", "own"] = "generated" if generator else "own"
     golden = {"golden": tuple(found), "golden_origin": origin}
@@ -79,7 +79,7 @@ def _kinds(bundle: Bundle) -> list[tuple[str, int | None]]:
 
 
 def _generated(generator: Generator, number: int | None, place: int) -> Iterator[bytes]:
-    """Pictures of the generator's classes that the set counts under this number; none if it has no such."""
+    """Images of the generator's classes that the set counts under this number; none if it has no such."""
     names = [name for name, each in generator.numbers.items() if each == number] if number else [None]
     for attempt in range(TRIES if names else 0):
         name = names[attempt % len(names)]
@@ -87,7 +87,7 @@ def _generated(generator: Generator, number: int | None, place: int) -> Iterator
 
 
 def _own(samples: Sequence[Sample], bundle: Bundle, number: int | None, name: str) -> Iterator[bytes]:
-    """Pictures of the set itself that show this class alone, or no defect, each good one offered once."""
+    """Images of the set itself that show this class alone, or no defect, each good one offered once."""
     wanted = "good" if number is None else bundle.classes[number - 1].name
     fitting = [sample for sample in samples if sample.picture_class == wanted]
     start = 0 if number is not None else GOOD.index(name)

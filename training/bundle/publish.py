@@ -17,7 +17,7 @@ from training.statistics import Figures
 COMPARISON = "evaluation-by-picture.json"
 COMPARISON_CROSS_VALIDATION = "cross-validation-by-picture.json"
 CROSS_VALIDATION = "cross-validation.json"
-# What a cross-validation may have otherwise than the run: which pictures are where, what is only said, and
+# What a cross-validation may have otherwise than the run: which images are where, what is only said, and
 # what is done with the fitted network.
 OTHERWISE = frozenset(
     {"split", "version", "description", "note", "severity", "right_golden", "artifacts", "test_parity"}
@@ -29,12 +29,12 @@ class PublishError(RuntimeError):
 
 
 def check_comparison(run_directory: Path) -> Path:
-    """Return the figures of a run split by picture; raises ConfigError for any other run."""
+    """Return the figures of a run split by image; raises ConfigError for any other run."""
     evaluation = run_directory / "bundle" / EVALUATION
     if not evaluation.is_file():
         raise ConfigError(f"{evaluation} is missing; --comparison takes the folder of an evaluated run")
     if read_json(evaluation)["split"]["by"] != "picture":
-        raise ConfigError(f"{evaluation} is not of a run split by picture; only such a run is a comparison")
+        raise ConfigError(f"{evaluation} is not of a run split by image; only such a run is a comparison")
     return evaluation
 
 
@@ -93,7 +93,7 @@ def _figures_beside(directory: Path, name: str) -> Any:
 
 
 def model_card(bundle: Bundle, document: Document, by_picture: Document | None, folds: list[Figures]) -> str:
-    """Return MODEL_CARD.md of a bundle, with the figures of the run by picture and of cross-validations."""
+    """Return MODEL_CARD.md of a bundle, with the figures of the run by image and of cross-validations."""
     values = {
         "bundle": bundle,
         "document": document,

@@ -1,6 +1,6 @@
 """The forms in which layouts mark defects, each drawn only when it is asked for; annotation files in JSON.
 
-A picture turned by its EXIF is drawn upright, as the service decodes it, so an annotation must fit that size.
+An image turned by its EXIF is drawn upright, as the service decodes it, so an annotation must fit that size.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from training.data.sample import (
     ignored_alone,
 )
 
-REACH_PX = 1.0  # how far tools let an outline stand over the picture's edge, by rounding
+REACH_PX = 1.0  # how far tools let an outline stand over the image's edge, by rounding
 Points = tuple[tuple[float, float], ...]  # x, y in pixels
 
 
@@ -71,12 +71,12 @@ class RunLengths:
     where: str
 
     def draw(self, size: Size) -> Bits:
-        """Return the class bits [H, W]; raises DatasetError for a run that ends beyond the picture."""
+        """Return the class bits [H, W]; raises DatasetError for a run that ends beyond the image."""
         flat = np.zeros(size[0] * size[1], np.uint16)
         for start, length in self.runs:
             if start + length > flat.size:
                 raise DatasetError(
-                    f"{self.where}: the run '{start + 1} {length}' ends beyond the picture, which has "
+                    f"{self.where}: the run '{start + 1} {length}' ends beyond the image, which has "
                     f"{size[1]} x {size[0]} = {flat.size} pixels"
                 )
             flat[start : start + length] = class_bit(self.number)
@@ -85,7 +85,7 @@ class RunLengths:
 
 @dataclass(frozen=True)
 class CocoRuns:
-    """One class as COCO's run lengths, compressed text or numbers, of a picture of `size` (height, width)."""
+    """One class as COCO's run lengths, compressed text or numbers, of an image of `size` (height, width)."""
 
     number: int
     size: Size
@@ -113,7 +113,7 @@ class Polygons:
     where: str
 
     def draw(self, size: Size) -> Bits:
-        """Return the class bits [H, W]; raises DatasetError for a corner outside the picture."""
+        """Return the class bits [H, W]; raises DatasetError for a corner outside the image."""
         for ring in self.rings:
             refuse_outside(tuple(zip(ring[::2], ring[1::2], strict=True)), size, self.where)
         rings: Any = [list(ring) for ring in self.rings]  # its type stub knows only whole numbers
@@ -124,9 +124,9 @@ class Polygons:
 
 @dataclass(frozen=True)
 class Layers:
-    """Several annotations of one picture over each other; classes may overlap.
+    """Several annotations of one image over each other; classes may overlap.
 
-    `size` (height, width) is what the annotation file says of the picture, None where it says nothing.
+    `size` (height, width) is what the annotation file says of the image, None where it says nothing.
     """
 
     parts: tuple[Part, ...]
@@ -138,7 +138,7 @@ class Layers:
         return sorted({part.number for part in self.parts} - {0})
 
     def draw(self, size: Size) -> Bits:
-        """Return the class bits [H, W]; raises DatasetError where the picture has another size."""
+        """Return the class bits [H, W]; raises DatasetError where the image has another size."""
         if self.size is not None:
             fits(self.size, size, self.where)
         bits = np.zeros(size, np.uint16)
@@ -177,19 +177,19 @@ def uncompress(text: str, where: str) -> tuple[int, ...]:
 
 
 def fits(stated: Size, size: Size, where: str) -> None:
-    """Raise DatasetError unless the size stated in an annotation file is that of the upright picture."""
+    """Raise DatasetError unless the size stated in an annotation file is that of the upright image."""
     if stated != size:
         turned = " (it is turned by its EXIF: annotate it upright)" if stated == size[::-1] else ""
         raise DatasetError(
-            f"{where}: annotated at {stated[1]} x {stated[0]} px, but the picture has "
-            f"{size[1]} x {size[0]} px{turned}; annotate the picture as it is"
+            f"{where}: annotated at {stated[1]} x {stated[0]} px, but the image has "
+            f"{size[1]} x {size[0]} px{turned}; annotate the image as it is"
         )
 
 
 def refuse_outside(points: Points, size: Size, where: str) -> None:
-    """Raise DatasetError for a point (x, y) more than REACH_PX outside the picture, or not a number."""
+    """Raise DatasetError for a point (x, y) more than REACH_PX outside the image, or not a number."""
     for x, y in points:
         if not (-REACH_PX <= x <= size[1] + REACH_PX and -REACH_PX <= y <= size[0] + REACH_PX):
             raise DatasetError(
-                f"{where}: the point ({x:g}, {y:g}) lies outside the picture of {size[1]} x {size[0]} px"
+                f"{where}: the point ({x:g}, {y:g}) lies outside the image of {size[1]} x {size[0]} px"
             )

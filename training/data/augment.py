@@ -16,7 +16,7 @@ from training.data.sample import Bits, Pixels, defects
 
 StrengthName = Literal["light", "standard", "strong"]
 
-ON_DEFECT = 0.75  # of the tiles that defective pictures give
+ON_DEFECT = 0.75  # of the tiles that defective images give
 SURFACE_LEVELS = (25.0, 225.0)  # darkest and brightest that exposure makes a surface: defects must not clip
 
 
@@ -52,7 +52,7 @@ STRENGTHS: dict[StrengthName, Strength] = {
 
 
 class Augmentation:
-    """Cuts one training tile of `tile` x `tile` px out of a picture and varies it.
+    """Cuts one training tile of `tile` x `tile` px out of an image and varies it.
 
     Flips and transposes are free on a surface without a preferred direction; rotation, scale and blur stay
     small so that a defect of 3 px survives; exposure, uneven light, noise and JPEG stand for lamp and camera.
@@ -85,10 +85,10 @@ class Augmentation:
 
 
 class _CutTile(A.DualTransform):  # type: ignore[misc]  # albumentations ships no types
-    """Flip, transpose, rotate, scale, shear and cut in one warp, whose cost is the tile's, not the picture's.
+    """Flip, transpose, rotate, scale, shear and cut in one warp, whose cost is the tile's, not the image's.
 
-    Most tiles are laid so that a random pixel of the picture's defects is anywhere in them. What lies beyond
-    the picture's edge is mirrored, as the service pads.
+    Most tiles are laid so that a random pixel of the image's defects is anywhere in them. What lies beyond
+    the image's edge is mirrored, as the service pads.
     """
 
     def __init__(self, tile: int, strength: Strength) -> None:
@@ -97,13 +97,13 @@ class _CutTile(A.DualTransform):  # type: ignore[misc]  # albumentations ships n
         self._strength = strength
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        """Draw where the tile lies: `matrix` [2, 3] takes its pixels (x, y) to the picture's."""
+        """Draw where the tile lies: `matrix` [2, 3] takes its pixels (x, y) to the image's."""
         rng, bits = self.random_generator, data["mask"]
         linear = self._linear(rng)
         middle = (self._tile - 1) / 2
         seen = _random_defect_pixel(bits, rng) if rng.random() < ON_DEFECT else None
         if seen is None:
-            # anywhere inside; a picture that is smaller lies at the tile's first corner, as the service pads
+            # anywhere inside; an image that is smaller lies at the tile's first corner, as the service pads
             spare = np.maximum(np.array(bits.shape[::-1]) - self._tile, 0)
             centre = rng.integers(spare + 1) + middle
         else:
@@ -114,7 +114,7 @@ class _CutTile(A.DualTransform):  # type: ignore[misc]  # albumentations ships n
         return {"matrix": matrix}
 
     def apply(self, img: NDArray[Any], matrix: NDArray[np.float64], **_: Any) -> NDArray[Any]:
-        """Cut the picture's tile."""
+        """Cut the image's tile."""
         return self._warp(img, matrix, cv2.INTER_LINEAR)[..., None]
 
     def apply_to_mask(self, mask: NDArray[Any], matrix: NDArray[np.float64], **_: Any) -> NDArray[Any]:
@@ -175,6 +175,6 @@ def _random_defect_pixel(bits: Bits, rng: np.random.Generator) -> NDArray[np.int
 
 
 def _inside(centre: NDArray[np.float64], shape: tuple[int, ...], middle: float) -> NDArray[np.float64]:
-    """The centre moved so that its tile leaves the picture as little as it can."""
+    """The centre moved so that its tile leaves the image as little as it can."""
     last = np.array(shape[::-1]) - 1 - middle
     return np.asarray(np.clip(centre, middle, np.maximum(last, middle)))

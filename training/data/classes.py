@@ -31,7 +31,7 @@ class Classes:
         return IGNORED_NUMBER if name == IGNORE else self.names.index(name or found) + 1
 
     def label(self, numbers: Iterable[int]) -> str:
-        """The label of a picture that shows these numbers: class names joined by commas, or good."""
+        """The label of an image that shows these numbers: class names joined by commas, or good."""
         shown = sorted(number for number in set(numbers) if 0 < number <= len(self.names))
         return ",".join(self.names[number - 1] for number in shown) or GOOD
 
@@ -48,7 +48,7 @@ class Classes:
 def classes_of(found: Iterable[str], labels: LabelsConfig, known: Iterable[str] = ()) -> Classes:
     """The classes that the names in a set become, in the order in which they are found.
 
-    `known` are names that the set's files have and no picture uses. Raises DatasetError where the
+    `known` are names that the set's files have and no image uses. Raises DatasetError where the
     configuration renames a class that the set does not have.
     """
     names = list(dict.fromkeys(found))

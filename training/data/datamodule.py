@@ -32,7 +32,7 @@ def input_contract(model: ModelConfig) -> InputContract:
 
 
 class TrainingTiles(Dataset[Batch]):
-    """One augmented tile per drawn picture; the tile's own pixels decide whether it is defective.
+    """One augmented tile per drawn image; the tile's own pixels decide whether it is defective.
 
     A tile is varied by the number of its draw, so that it is the same in whichever process it is made.
     """
@@ -53,10 +53,10 @@ class TrainingTiles(Dataset[Batch]):
 
 
 class ValidationTiles(Dataset[Batch]):
-    """Every tile of every picture, with the number of the picture it belongs to."""
+    """Every tile of every image, with the number of the image it belongs to."""
 
     def __init__(self, pictures: Sequence[Picture], contract: InputContract) -> None:
-        native = contract.model_copy(update={"pixel_scale": 1.0})  # pictures are already at the trained scale
+        native = contract.model_copy(update={"pixel_scale": 1.0})  # images are already at the trained scale
         self._items: list[tuple[Pixels, Bits, bool, bool, int]] = []
         for number, picture in enumerate(pictures):
             tiles, _ = cut(picture.pixels, native)
@@ -89,7 +89,7 @@ class SurfaceDataModule(L.LightningDataModule):
         return len(self._validation) > 0
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Tiles drawn with replacement, `defective_share` of them from defective pictures, classes alike.
+        """Tiles drawn with replacement, `defective_share` of them from defective images, classes alike.
 
         Each of several devices takes its own of the same draw, and its part of every batch.
         """
@@ -114,12 +114,12 @@ class SurfaceDataModule(L.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Validation tiles in picture order."""
+        """Validation tiles in image order."""
         return DataLoader(self._validation, batch_size=self._config.fit.batch_size)
 
 
 def draw_weights(strata: list[int], config: RunConfig) -> list[float]:
-    """How often to draw each picture; the generated ones, which come last, in their configured share."""
+    """How often to draw each image; the generated ones, which come last, in their configured share."""
     share, generated = config.fit.defective_share, config.generated
     if generated is None or generated.drawn_share is None or not generated.pictures:
         return _weights(strata, share)
@@ -129,7 +129,7 @@ def draw_weights(strata: list[int], config: RunConfig) -> list[float]:
 
 
 def _weights(strata: list[int], defective_share: float) -> list[float]:
-    """How often to draw each picture, so that a rare class is drawn as often as a common one."""
+    """How often to draw each image, so that a rare class is drawn as often as a common one."""
     counts = Counter(strata)
     classes = len(counts) - (GOOD in counts)
     shares = dict.fromkeys(counts, defective_share / max(1, classes)) | {GOOD: 1 - defective_share}

@@ -1,4 +1,4 @@
-"""The generators of pictures with exact masks, behind one face: pictures by number, classes by name."""
+"""The generators of images with exact masks, behind one face: images by number, classes by name."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Grey = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Generator:
-    """Makes pictures of the classes of a set.
+    """Makes images of the classes of a set.
 
     `numbers` gives the number in the set's classes of each class that the generator knows.
     """
@@ -35,7 +35,7 @@ class Generator:
 
 
 def classes_with_generated(classes: tuple[str, ...], config: GeneratedConfig | None) -> tuple[str, ...]:
-    """The set's classes and those that its generated pictures add."""
+    """The set's classes and those that its generated images add."""
     if config is None:
         return classes
     named = [config.classes.get(name, name) for name in _KINDS[config.kind][0]]
@@ -57,7 +57,7 @@ def make_generator(classes: tuple[str, ...], config: GeneratedConfig) -> Generat
 
 
 def write_samples(generator: Generator, directory: Path, count: int, seed: int) -> list[Sample]:
-    """Write `count` generated pictures as PNG, every second one defective; return them as samples."""
+    """Write `count` generated images as PNG, every second one defective; return them as samples."""
     directory.mkdir(parents=True)
     names, samples = tuple(generator.numbers), []
     for index in range(count):

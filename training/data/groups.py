@@ -1,8 +1,8 @@
-"""Which pictures show one part: `groups.csv` at the root of a set, and the samples that it completes.
+"""Which images show one part: `groups.csv` at the root of a set, and the samples that it completes.
 
-Columns `file` (the picture's path below the root) and `group`; an optional third, `source`, names where a
-picture is from, for the model card. Pictures of one group never part in a split. Without the file each
-picture is its own group, unless the layout itself says which belong together.
+Columns `file` (the image's path below the root) and `group`; an optional third, `source`, names where a
+image is from, for the model card. Images of one group never part in a split. Without the file each
+image is its own group, unless the layout itself says which belong together.
 """
 
 import csv
@@ -34,7 +34,7 @@ CSV_FIX = "look for a quotation mark that is never closed"
 
 
 class Origin(NamedTuple):
-    """The group and the source of a picture."""
+    """The group and the source of an image."""
 
     group: str
     source: str
@@ -42,7 +42,7 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True)
 class Groups:
-    """The root of a set, what its pictures are called as a source, and groups.csv where there is one."""
+    """The root of a set, what its images are called as a source, and groups.csv where there is one."""
 
     root: Path
     source: str
@@ -58,7 +58,7 @@ class Groups:
     ) -> Sample:
         """Return one sample, named by its path below the root; `group` is what the layout says, if anything.
 
-        Raises DatasetError where groups.csv lacks the picture.
+        Raises DatasetError where groups.csv lacks the image.
         """
         name = image.path.relative_to(self.root).as_posix()
         origin = self._origin(name, group)
@@ -117,7 +117,7 @@ class Groups:
     ) -> Dataset:
         """Return the whole set.
 
-        Raises DatasetError if it is empty, groups.csv names a missing picture, or as Dataset does.
+        Raises DatasetError if it is empty, groups.csv names a missing image, or as Dataset does.
         """
         missing = sorted(set(self.listed or ()) - {same_name(sample.name) for sample in samples})
         if missing:
@@ -126,7 +126,7 @@ class Groups:
                 + (f" ({len(missing)} such lines)" if len(missing) > 1 else "")
             )
         if not samples:
-            raise DatasetError(f"{self.root} holds no pictures; they are expected as {expected}")
+            raise DatasetError(f"{self.root} holds no images; they are expected as {expected}")
         return Dataset(tuple(classes), samples, tuple(notes))
 
     def _origin(self, name: str, group: str | None) -> Origin:
@@ -151,7 +151,7 @@ def read_groups(
         if not required:
             return Groups(root, source)
         raise DatasetError(
-            f"{path} is missing; without groups the pictures of one tile would leak across a split. "
+            f"{path} is missing; without groups the images of one tile would leak across a split. "
             "Write a CSV with the columns file,group"
         )
     try:

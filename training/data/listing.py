@@ -13,7 +13,7 @@ MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # JPEG would blur the edges o
 MASK_ENDINGS = ("_mask", "-mask", ".mask", "_gt", "_label", "_seg")  # of a mask's stem, in any case
 UNREAD_SUFFIXES = (".webp", ".gif", ".heic", ".heif", ".avif", ".jp2", ".jfif", ".jxl", ".dng", ".raw")
 
-# How layouts call the part that their publishers put a picture in.
+# How layouts call the part that their publishers put an image in.
 PARTS: dict[str, Published] = {
     "train": "train",
     "training": "train",
@@ -58,7 +58,7 @@ def same_name(name: str) -> str:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a path is a file named like a picture."""
+    """Whether a path is a file named like an image."""
     return path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
 
 
@@ -68,7 +68,7 @@ def is_image_of_any_kind(path: Path) -> bool:
 
 
 def pictures(folder: Path, suffixes: tuple[str, ...] = PICTURE_SUFFIXES) -> dict[str, Path]:
-    """Return the pictures (or, by `suffixes`, masks) in a folder by their stems.
+    """Return the images (or, by `suffixes`, masks) in a folder by their stems.
 
     Raises DatasetError for folders and files among them that are none, and for stems that occur twice.
     """
@@ -161,7 +161,7 @@ def _fix(path: Path, suffixes: tuple[str, ...]) -> str:
 
 
 def _is_no_data(path: Path) -> bool:
-    """Whether a path is hidden, or a text about the set; a picture or folder called so is data."""
+    """Whether a path is hidden, or a text about the set; an image or folder called so is data."""
     name = path.name.lower()
     if name.startswith(".") or name in _NO_DATA_FOLDERS:
         return True

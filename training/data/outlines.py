@@ -32,7 +32,7 @@ class Outline:
     where: str
 
     def draw(self, size: Size) -> Bits:
-        """Return the class bits [H, W]; raises DatasetError for a point outside the picture."""
+        """Return the class bits [H, W]; raises DatasetError for a point outside the image."""
         refuse_outside(self.points, size, self.where)
         canvas = Image.new("L", (size[1], size[0]))
         KINDS[self.kind].draw(ImageDraw.Draw(canvas), self.points)
@@ -41,7 +41,7 @@ class Outline:
 
 @dataclass(frozen=True)
 class Patch:
-    """One class as a small mask, base64 of a picture, that fills the box between two points."""
+    """One class as a small mask, base64 of an image, that fills the box between two points."""
 
     number: int
     points: Points
@@ -59,7 +59,7 @@ class Patch:
         if not inside or values.shape != (bottom - top + 1, right - left + 1):
             raise DatasetError(
                 f"{self.where}: its mask of {values.shape[1]} x {values.shape[0]} px does not fill the box "
-                f"{left}, {top} to {right}, {bottom} in a picture of {size[1]} x {size[0]} px"
+                f"{left}, {top} to {right}, {bottom} in an image of {size[1]} x {size[0]} px"
             )
         if len(np.unique(values[values > 0])) > 1:
             raise DatasetError(f"{self.where}: its mask holds more than 0 and one other value; draw it again")

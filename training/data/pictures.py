@@ -1,4 +1,4 @@
-"""Pictures to train on: decoded into memory, or made when asked for."""
+"""Images to train on: decoded into memory, or made when asked for."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -16,8 +16,8 @@ from training.data.sample import IGNORED_NUMBER, MAX_CLASSES, Bits, Sample, Size
 Pixels = NDArray[np.uint8]
 
 GOOD = -1
-UNMARKED = 0  # defective, but by a picture-level label only
-TRAINING_SEEDS = 10**9  # where the seeds of generated training pictures start
+UNMARKED = 0  # defective, but by an image-level label only
+TRAINING_SEEDS = 10**9  # where the seeds of generated training images start
 LEAST_COVERAGE = 1e-3  # float32 rounding of cv2's areas lies far below, one pixel of 16 x 16 above
 
 KEPT_SHARE = 0.45  # of the highest coverage nearby: at 0.5 thin oblique lines break here and there
@@ -38,32 +38,32 @@ class Picture:
 
 
 class Pictures(Protocol):
-    """Pictures to draw from, in memory or made when asked for."""
+    """Images to draw from, in memory or made when asked for."""
 
     @property
     def strata(self) -> list[int]:
-        """Of each picture GOOD, UNMARKED or the number of the rarest class that it shows."""
+        """Of each image GOOD, UNMARKED or the number of the rarest class that it shows."""
 
     def __len__(self) -> int:
         """How many there are."""
 
     def __getitem__(self, index: int) -> Picture:
-        """The picture of that index."""
+        """The image of that index."""
 
 
 class LoadedPictures(list[Picture]):
-    """Pictures in memory."""
+    """Images in memory."""
 
     @property
     def strata(self) -> list[int]:
-        """Of each picture GOOD, UNMARKED or the number of the rarest class that it shows."""
+        """Of each image GOOD, UNMARKED or the number of the rarest class that it shows."""
         shown = [_shown(picture) for picture in self]
         counts = Counter(number for numbers in shown for number in numbers)
         return [min(numbers, key=lambda number: (counts[number], number)) for numbers in shown]
 
 
 class GeneratedPictures:
-    """Pictures made when asked for, each from its index alone; the defective come first, classes in turn."""
+    """Images made when asked for, each from its index alone; the defective come first, classes in turn."""
 
     def __init__(self, generator: Generator, config: GeneratedConfig, seed: int, model: ModelConfig) -> None:
         self._generator = generator
@@ -75,7 +75,7 @@ class GeneratedPictures:
 
     @property
     def strata(self) -> list[int]:
-        """Of each picture GOOD or the number of its class."""
+        """Of each image GOOD or the number of its class."""
         return [
             self._generator.numbers[name] if (name := self._class(index)) else GOOD
             for index in range(self._count)
@@ -86,7 +86,7 @@ class GeneratedPictures:
         return self._count
 
     def __getitem__(self, index: int) -> Picture:
-        """Make the picture of that index."""
+        """Make the image of that index."""
         name = self._class(index)
         pixels, bits = self._generator.picture(self._seed + index, name)
         return _scaled(Picture(pixels, bits if name else None, name is not None), self._scale)
@@ -96,7 +96,7 @@ class GeneratedPictures:
 
 
 class Joined:
-    """Several collections of pictures as one."""
+    """Several collections of images as one."""
 
     def __init__(self, *parts: Pictures) -> None:
         self._parts = parts
@@ -111,7 +111,7 @@ class Joined:
         return sum(len(part) for part in self._parts)
 
     def __getitem__(self, index: int) -> Picture:
-        """The picture of that index, counted through all parts."""
+        """The image of that index, counted through all parts."""
         for part in self._parts:
             if index < len(part):
                 return part[index]
@@ -125,7 +125,7 @@ def load_pictures(samples: Iterable[Sample], pixel_scale: float) -> LoadedPictur
 
 
 def _shown(picture: Picture) -> list[int]:
-    """GOOD, UNMARKED or the numbers of the classes that a picture shows."""
+    """GOOD, UNMARKED or the numbers of the classes that an image shows."""
     if not picture.defective:
         return [GOOD]
     if picture.bits is None:

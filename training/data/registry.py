@@ -48,7 +48,7 @@ LAYOUTS = {
     "mvtec": Layout("train/good, test/DEFECT and ground_truth/DEFECT", is_mvtec, read_mvtec),
     "crack500": Layout("train.txt and traincrop/NAME.jpg, NAME.png", is_crack500, read_crack500),
     "pairs": Layout("images/NAME.jpg and masks/NAME.png, also in train, val, test", is_pairs, read_pairs),
-    "coco": Layout("COCO instance JSON and its pictures", is_coco, read_coco),
+    "coco": Layout("COCO instance JSON and its images", is_coco, read_coco),
     "labelme": Layout("NAME.jpg and NAME.json of labelme", is_labelme, read_labelme),
     "folder": Layout("good/, defect/ (or defect/CLASS/) and masks/", is_folder, read_folder),
 }
@@ -62,7 +62,7 @@ def read_dataset(
 ) -> Dataset:
     """Read a folder in the layout of that name, or in the one it shows where None.
 
-    `unlabelled` leaves in, for the audit, pictures whose label cannot be told. `labels` says what the files
+    `unlabelled` leaves in, for the audit, images whose label cannot be told. `labels` says what the files
     do not say themselves. Raises DatasetError where the folder has no known layout or several, the reader
     refuses it, or else where a label cannot be told.
     """
@@ -78,7 +78,7 @@ def read_dataset(
     wrong = [sample.unlabelled for sample in dataset.samples if sample.unlabelled is not None]
     if wrong and not unlabelled:
         raise DatasetError(
-            f"{wrong[0]}; correct the mask, or remove it and its picture"
+            f"{wrong[0]}; correct the mask, or remove it and its image"
             + (f" ({len(wrong)} such masks; `data check` lists them)" if len(wrong) > 1 else "")
         )
     return dataset

@@ -1,4 +1,4 @@
-"""The one form in which every reader hands over its labelled pictures."""
+"""The one form in which every reader hands over its labelled images."""
 
 import re
 import unicodedata
@@ -31,7 +31,7 @@ IGNORED = np.uint16(1 << MAX_CLASSES)  # their bit
 DEFECTS = np.uint16(IGNORED - 1)  # the bits of all classes
 _BIT_OF_NUMBER = np.array([0, *(1 << k for k in range(MAX_CLASSES))], np.uint16)
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
-# Good pictures are called so, and the files of golden samples: NAME.png with NAME.mask.png, good-2.png.
+# Good images are called so, and the files of golden samples: NAME.png with NAME.mask.png, good-2.png.
 _TAKEN = re.compile(r"good(-\d+)?|.*\.mask", re.IGNORECASE)
 
 
@@ -89,14 +89,14 @@ class Blob:
 
 
 class Annotation(Protocol):
-    """Where the defects of one picture are."""
+    """Where the defects of one image are."""
 
     def draw(self, size: Size) -> Bits:
-        """Return the class bits [H, W] of a picture of that size; raises DatasetError where they misfit."""
+        """Return the class bits [H, W] of an image of that size; raises DatasetError where they misfit."""
 
 
 class Mask(Annotation, Protocol):
-    """An annotation that tells by itself what its picture shows."""
+    """An annotation that tells by itself what its image shows."""
 
     def numbers(self) -> list[int]:
         """Return the class numbers that occur; raises DatasetError where the mask cannot be read."""
@@ -104,7 +104,7 @@ class Mask(Annotation, Protocol):
 
 @dataclass(frozen=True)
 class MaskFile:
-    """A mask as an encoded picture; values over 127 are `marked_class`, or all are class numbers without."""
+    """A mask as an encoded image; values over 127 are `marked_class`, or all are class numbers without."""
 
     blob: Blob
     marked_class: int | None = None
@@ -119,13 +119,13 @@ class MaskFile:
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled picture.
+    """One labelled image.
 
-    `group` joins pictures of one part; a split never separates them. `picture_class` is the picture's label:
+    `group` joins images of one part; a split never separates them. `picture_class` is the image's label:
     a class name, several joined by commas, or `good`. `annotation` is None where the set marks no pixels; of
-    a good picture it is there for the audit alone. `split` is the part the set's publishers put it in, if
+    a good image it is there for the audit alone. `split` is the part the set's publishers put it in, if
     any. `unlabelled` says why nobody can tell the label, where the mask that would tell it cannot be read;
-    such a picture counts as defective, and only the audit is given it. `ignores` says that the annotation
+    such an image counts as defective, and only the audit is given it. `ignores` says that the annotation
     holds pixels that count nowhere.
     """
 
@@ -141,13 +141,13 @@ class Sample:
     ignores: bool = False
 
     def pixels(self) -> Pixels:
-        """Return the picture as grey uint8 [H, W]; raises DatasetError if it does not decode."""
+        """Return the image as grey uint8 [H, W]; raises DatasetError if it does not decode."""
         return _grey(self.image, self.name)
 
     def class_bits(self, size: Size) -> Bits | None:
-        """Return the class bits [H, W], of a good picture IGNORED at most; None where no defect is marked.
+        """Return the class bits [H, W], of a good image IGNORED at most; None where no defect is marked.
 
-        `size` is the picture's (height, width). Raises DatasetError where the annotation does not fit it.
+        `size` is the image's (height, width). Raises DatasetError where the annotation does not fit it.
         """
         if not self.defective and not self.ignores:
             return np.zeros(size, np.uint16)
@@ -164,7 +164,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a reader found: the defect classes in the order of their numbers, 1 first, and the pictures.
+    """What a reader found: the defect classes in the order of their numbers, 1 first, and the images.
 
     `notes` say what a reader decided that its user may not expect.
     """
@@ -233,13 +233,13 @@ def check_size(mask: Blob, shape: tuple[int, ...], size: Size) -> None:
     if shape != size:
         raise DatasetError(
             f"its mask ({mask.path}) is {shape[1]} x {shape[0]} px; "
-            f"it must be as large as its picture, {size[1]} x {size[0]} px"
+            f"it must be as large as its image, {size[1]} x {size[0]} px"
         )
 
 
 @contextmanager
 def named(name: str, blob: Blob) -> Iterator[None]:
-    """Turn what the core says of a picture into a DatasetError that names it and its file."""
+    """Turn what the core says of an image into a DatasetError that names it and its file."""
     try:
         yield
     except ImageError as error:

@@ -35,9 +35,9 @@ def make_splits(samples: Sequence[Sample], config: SplitConfig, fold: Fold | Non
 
     With `config.folds` there are train and, of a fold, test only. Otherwise a fold takes its share for the
     test split; the configuration's shares divide the rest. Where groups are
-    kept whole, the training pictures of a group in a published test split are in none. Raises DatasetError
+    kept whole, the training images of a group in a published test split are in none. Raises DatasetError
     where a published test split is asked for and the set has none or nothing else, or where a split lacks
-    good or defective pictures, for no threshold could be chosen on it and no rate measured.
+    good or defective images, for no threshold could be chosen on it and no rate measured.
     """
     if config.folds is not None:
         return _cross_fitted(samples, config, fold)
@@ -54,12 +54,10 @@ def make_splits(samples: Sequence[Sample], config: SplitConfig, fold: Fold | Non
         tested = {sample.group for sample in test} if config.by == "group" else set()
         rest = [each for each in samples if each.split in (None, "train") and each.group not in tested]
         if not test:
-            raise DatasetError(
-                "the set has no published test split; give `split.test` a share of the pictures"
-            )
+            raise DatasetError("the set has no published test split; give `split.test` a share of the images")
         if not rest:
             raise DatasetError(
-                "every training picture is of a group in the published test split; give `split.test` a share"
+                "every training image is of a group in the published test split; give `split.test` a share"
             )
     total = sum(shares.values())
     splits = split_samples(
@@ -108,7 +106,7 @@ def _check_both_kinds(splits: Splits) -> None:
         defective = sum(sample.defective for sample in samples)
         if defective in (0, len(samples)):
             raise DatasetError(
-                f"the {name} split has {len(samples) - defective} good and {defective} defective pictures; "
+                f"the {name} split has {len(samples) - defective} good and {defective} defective images; "
                 "it needs both: add groups of the missing kind, at least one for each split"
             )
 
@@ -219,7 +217,7 @@ def _is_last(key: str, home: Mapping[str, str], holders: Holders) -> bool:
 
 
 def read_splits(path: Path) -> dict[str, list[str]]:
-    """Return the names of the pictures of each split; raises ConfigError where it is no run's splits.json."""
+    """Return the names of the images of each split; raises ConfigError where it is no run's splits.json."""
     if not path.is_file():
         raise ConfigError(f"{path} is missing; --splits takes the splits.json of a run")
     try:

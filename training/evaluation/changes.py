@@ -1,4 +1,4 @@
-"""Controlled changes of a picture: what a camera, its light, its lens and its mounting do to it."""
+"""Controlled changes of an image: what a camera, its light, its lens and its mounting do to it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -18,7 +18,7 @@ MOST_POINTS = 200  # of a curve in evaluation.json; figures are computed from al
 def picture_curves(judged: Sequence[Judged]) -> dict[str, Any] | None:
     """ROC, precision-recall, and escape and overkill rate against the image threshold, as lists of points.
 
-    None where all pictures are of one kind.
+    None where all images are of one kind.
     """
     defective = np.array([each.defective for each in judged])
     probability = np.array([each.image_probability for each in judged])

@@ -21,14 +21,14 @@ from training.statistics import Figures
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """The pictures judged, in the set's order, and the figures of evaluation.json."""
+    """The images judged, in the set's order, and the figures of evaluation.json."""
 
     judged: list[Judged]
     figures: Figures
 
 
 def evaluate_dataset(inspector: Inspector, dataset: Dataset, confidence: float = 0.95) -> Evaluation:
-    """Inspect every picture of a set once, from its own bytes, and work out all figures.
+    """Inspect every image of a set once, from its own bytes, and work out all figures.
 
     As `evaluate_parts` with one part.
     """
@@ -41,7 +41,7 @@ def evaluate_parts(
     """Inspect every image of each part with that part's inspector, and work out the figures of all together.
 
     Classes are matched by name: of classes the bundle does not know, only the any-defect figures tell. The
-    mask's figures before thresholds leave out pictures whose defects' pixels are unknown. Raises DatasetError
+    mask's figures before thresholds leave out images whose defects' pixels are unknown. Raises DatasetError
     naming a sample that is refused.
     """
     levels, judged = PixelLevels(), []

@@ -13,10 +13,10 @@ from training.statistics import Figures, interval
 
 
 def estimate_figures(judged: Sequence[Judged], confidence: float) -> Figures:
-    """Figures of the defective pictures that have both a measured and an estimated Dice.
+    """Figures of the defective images that have both a measured and an estimated Dice.
 
-    `interval` is None where no picture has one, the correlations where fewer than three pictures or no
-    differences show any, `risk_coverage` where there is no picture.
+    `interval` is None where no image has one, the correlations where fewer than three images or no
+    differences show any, `risk_coverage` where there is no image.
     """
     rows = [
         each
@@ -36,9 +36,9 @@ def estimate_figures(judged: Sequence[Judged], confidence: float) -> Figures:
 
 
 def risk_coverage(confidence: NDArray[np.float64], risk: NDArray[np.float64]) -> Figures:
-    """The mean risk of the share of pictures kept, the most confident first, and the area under it (AURC).
+    """The mean risk of the share of images kept, the most confident first, and the area under it (AURC).
 
-    Equally confident pictures are kept in no order: each counts with the mean risk of them all. `best` is the
+    Equally confident images are kept in no order: each counts with the mean risk of them all. `best` is the
     area if the order were that of the risk itself, `random` if it were none. Source: Geifman et al.,
     arXiv 1805.08206.
     """
@@ -55,7 +55,7 @@ def risk_coverage(confidence: NDArray[np.float64], risk: NDArray[np.float64]) ->
 
 
 def _interval_figures(rows: Sequence[Judged], confidence: float) -> Figures | None:
-    """How often the interval holds the measured Dice, by picture and as the mean of parts, and its width."""
+    """How often the interval holds the measured Dice, by image and as the mean of parts, and its width."""
     if not rows:
         return None
     held: dict[str, list[bool]] = defaultdict(list)

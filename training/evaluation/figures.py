@@ -1,4 +1,4 @@
-"""The figures of evaluation.json that follow from judged pictures, and their intervals."""
+"""The figures of evaluation.json that follow from judged images, and their intervals."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -12,17 +12,17 @@ from training.evaluation.estimated_dice import estimate_figures
 from training.evaluation.judged import Judged, Overlap
 from training.statistics import Figures, interval
 
-# Marked defect pixels of a picture, upper bound excluded: from a pin hole to a region.
+# Marked defect pixels of an image, upper bound excluded: from a pin hole to a region.
 SIZE_BINS_PX = ((1, 100), (100, 1_000), (1_000, 10_000), (10_000, 10**9))
 BOOTSTRAP_DRAWS = 2000
 RATES = ("accuracy", "precision", "recall", "escape_rate", "overkill_rate")
 
 
 def summarise(judged: Sequence[Judged], confidence: float) -> Figures:
-    """Return the figures of evaluation.json for one set of judged pictures.
+    """Return the figures of evaluation.json for one set of judged images.
 
-    Dice is that of the label map the service returns, 0 where a defective picture was passed; `pooled` is
-    that of all pixels of all pictures taken as one, good pictures included.
+    Dice is that of the label map the service returns, 0 where a defective image was passed; `pooled` is
+    that of all pixels of all images taken as one, good images included.
     """
     defective = [each for each in judged if each.defective]
     good = [each for each in judged if not each.defective]
@@ -64,12 +64,12 @@ def told(test: Figures, confidence: float) -> str:
 
 
 def picture_rates(judged: Sequence[Judged], confidence: float) -> dict[str, Figures | None]:
-    """The picture-level rates with their exact intervals; None where there is nothing to count."""
+    """The image-level rates with their exact intervals; None where there is nothing to count."""
     return {name: rate(*counts, confidence) for name, counts in _counts(judged).items()}
 
 
 def pooled_dice(overlaps: Iterable[Overlap]) -> float | None:
-    """Dice of all pixels taken as one picture; None where nothing is marked or called in any."""
+    """Dice of all pixels taken as one image; None where nothing is marked or called in any."""
     rows = np.array([(each.common, each.marked + each.called) for each in overlaps], np.int64).reshape(-1, 2)
     common, total = rows.sum(axis=0)
     return round(float(2 * common / total), 4) if total else None
@@ -81,7 +81,7 @@ def mean(values: Sequence[float | None]) -> float | None:
 
 
 def size_name(defect_px: int) -> str:
-    """The name of the size bin of a picture with so many marked pixels, at least 1."""
+    """The name of the size bin of an image with so many marked pixels, at least 1."""
     low, high = next(pair for pair in SIZE_BINS_PX if pair[0] <= defect_px < pair[1])
     return f"{low}-{high - 1} px" if high < SIZE_BINS_PX[-1][1] else f"{low} px and more"
 
@@ -98,13 +98,13 @@ def shares(hits: Any, escapes: Any, alarms: Any, passes: Any) -> dict[str, tuple
 
 
 def _counts(judged: Sequence[Judged]) -> dict[str, tuple[int, int]]:
-    """Of each picture-level rate, how many pictures it counts, of how many."""
+    """Of each image-level rate, how many images it counts, of how many."""
     pairs = Counter((each.defective, each.called_defective) for each in judged)
     return shares(pairs[True, True], pairs[True, False], pairs[False, True], pairs[False, False])
 
 
 def _by_group(judged: Sequence[Judged], confidence: float) -> Figures:
-    """Bootstrap intervals over whole groups, for pictures of one part are not independent."""
+    """Bootstrap intervals over whole groups, for images of one part are not independent."""
     groups: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(6))
     for each in judged:
         sums = groups[each.group]  # hits, escapes, alarms, passes; sum and number of Dice
@@ -146,7 +146,7 @@ def rate(count: int, total: int, confidence: float) -> Figures | None:
 
 
 def _ranking(judged: Sequence[Judged], measure: Callable[..., float]) -> float | None:
-    """A figure of how well the image probability sorts pictures; None where all are of one kind."""
+    """A figure of how well the image probability sorts images; None where all are of one kind."""
     defective = [each.defective for each in judged]
     if len(set(defective)) < 2:
         return None

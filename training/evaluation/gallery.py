@@ -1,4 +1,4 @@
-"""The worst pictures of an evaluation, with the contours of what is marked and of what the bundle called."""
+"""The worst images of an evaluation, with the contours of what is marked and of what the bundle called."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from app.inspection.results import Seen
 from training.data.sample import DEFECTS, Dataset, Pixels, Sample
 from training.evaluation.judged import Judged, inspect_with_prediction
 
-WORST = 12  # pictures a gallery
-LONGEST_PX = 480  # of a picture in the report
+WORST = 12  # images a gallery
+LONGEST_PX = 480  # of an image in the report
 MARKED, CALLED = (0, 200, 80), (255, 40, 40)  # RGB: green is the reference, red what the bundle called
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """A small RGB picture with contours drawn in, and what to know of it."""
+    """A small RGB image with contours drawn in, and what to know of it."""
 
     pixels: Pixels
     caption: str
@@ -28,8 +28,8 @@ class Shown:
 def galleries(inspector: Inspector, dataset: Dataset, judged: Sequence[Judged]) -> dict[str, list[Shown]]:
     """The surest escapes and false alarms and the worst masks of parts that were stopped, worst first.
 
-    `judged` are the set's pictures in its order; the few shown are inspected once more, so that an evaluation
-    need not keep pictures.
+    `judged` are the set's images in its order; the few shown are inspected once more, so that an evaluation
+    need not keep images.
     """
     missed = _worst(judged, lambda e: e.image_probability if e.defective and not e.called_defective else None)
     alarms = _worst(
@@ -43,7 +43,7 @@ def galleries(inspector: Inspector, dataset: Dataset, judged: Sequence[Judged]) 
 
 
 def _worst(judged: Sequence[Judged], rank: Callable[[Judged], float | None]) -> list[int]:
-    """The places of the pictures that rank lowest, without those that have no rank."""
+    """The places of the images that rank lowest, without those that have no rank."""
     ranked = sorted((value, k) for k, each in enumerate(judged) if (value := rank(each)) is not None)
     return [k for _, k in ranked[:WORST]]
 
@@ -59,7 +59,7 @@ def _show(inspector: Inspector, sample: Sample, judged: Judged) -> Shown:
 
 
 def overlay(seen: Seen, bits: NDArray[np.uint16] | None) -> Pixels:
-    """A small RGB copy of the picture with the contours of the reference, then of the label map."""
+    """A small RGB copy of the image with the contours of the reference, then of the label map."""
     pixels = seen.pixels if seen.pixels.ndim == 3 else cv2.cvtColor(seen.pixels, cv2.COLOR_GRAY2RGB)
     factor = min(1.0, LONGEST_PX / max(pixels.shape[:2]))
     size = (max(1, round(pixels.shape[1] * factor)), max(1, round(pixels.shape[0] * factor)))

@@ -1,4 +1,4 @@
-"""How well the input gate stops pictures that it should, and how rarely others."""
+"""How well the input gate stops images that it should, and how rarely others."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,7 +39,7 @@ def gate_figures(
 ) -> Figures:
     """The false alarms of an artifact's gate on a set, and what it makes of changes and of other products.
 
-    AUROC is of the score that should notice a change, against all unchanged pictures; `stopped` is the share
+    AUROC is of the score that should notice a change, against all unchanged images; `stopped` is the share
     that any check stops. At most PICTURES are changed. The artifact must have a gate.
     """
     assert artifact.gate is not None
@@ -68,7 +68,7 @@ def gate_figures(
 
 
 def generated_products(but: str | None) -> dict[str, Iterable[Pixels]]:
-    """Generated pictures as other products than those of the kind `but`, which a model was trained with."""
+    """Generated images as other products than those of the kind `but`, which a model was trained with."""
     kinds: dict[str, tuple[str, Callable[[int], Pixels]]] = {
         "surfaces": ("generated surfaces", lambda seed: generate_surface(seed, None, size=(256, 256))[0]),
         "tiles": ("generated tiles", lambda seed: generate_tile(seed, None, None)[0]),
@@ -83,7 +83,7 @@ def product_pictures(samples: Sequence[Sample]) -> Iterable[Pixels]:
 
 
 def _looker(bundle: Bundle, artifact: Artifact, gate: Gate) -> Callable[[Pixels], Looked]:
-    """Look at pictures as the service does, without the rest of an inspection."""
+    """Look at images as the service does, without the rest of an inspection."""
     checks = InputGate(bundle, gate)
     graph = FeatureGraph(bundle.read(artifact.file), bundle.input)
     return lambda pixels: checks.look(pixels, graph.features(pixels))

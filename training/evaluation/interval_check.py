@@ -1,4 +1,4 @@
-"""Whether intervals around the estimated Dice keep their word on pictures never used for them."""
+"""Whether intervals around the estimated Dice keep their word on images never used for them."""
 
 from collections.abc import Sequence
 
@@ -16,8 +16,8 @@ SEED = 0
 def check_interval(judged: Sequence[Judged], repeats: int) -> Figures:
     """Divide the groups into halves at random, fit an interval on each and hold it against the other.
 
-    Of the defective pictures that have both a measured and an estimated Dice. Each half gives one coverage,
-    by picture and as the mean of groups; their means, standard deviations and extremes are reported, with the
+    Of the defective images that have both a measured and an estimated Dice. Each half gives one coverage,
+    by image and as the mean of groups; their means, standard deviations and extremes are reported, with the
     number of halves that had too few groups for an interval. The bundle's own interval plays no part.
     """
     pairs = DicePairs.of(
@@ -49,7 +49,7 @@ def check_interval(judged: Sequence[Judged], repeats: int) -> Figures:
 
 
 def _held(interval: DiceInterval, pairs: DicePairs) -> tuple[float, float, float]:
-    """Coverage by picture, as the mean of groups, and the mean width."""
+    """Coverage by image, as the mean of groups, and the mean width."""
     bounds = np.array([interval.around(float(each)) for each in pairs.estimated])
     inside = (bounds[:, 0] <= pairs.true) & (pairs.true <= bounds[:, 1])
     _, group, sizes = np.unique(pairs.group, return_inverse=True, return_counts=True)

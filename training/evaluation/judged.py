@@ -1,4 +1,4 @@
-"""What a bundle answers of one labelled picture, and how far that is from its label."""
+"""What a bundle answers of one labelled image, and how far that is from its label."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from training.data.sample import Bits, Sample, class_mask, counted, defects, nam
 
 @dataclass(frozen=True)
 class Overlap:
-    """Pixels of one picture: marked by the reference, called by the bundle, and both at once."""
+    """Pixels of one image: marked by the reference, called by the bundle, and both at once."""
 
     marked: int
     called: int
@@ -24,13 +24,13 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Judged:
-    """One labelled picture and what the bundle answered.
+    """One labelled image and what the bundle answered.
 
-    Dice is None for good pictures and for those whose defects' pixels are unknown; `class_dice` is that of
+    Dice is None for good images and for those whose defects' pixels are unknown; `class_dice` is that of
     every class which the reference shows and the bundle knows. `dice_interval` is (low, high) around the
     estimated Dice. `overlap` is None where pixels are unknown; `class_overlap` has every class that both
     know. `brightness` is the mean grey level, `sharpness` the variance of the Laplacian, of the whole
-    picture.
+    image.
     """
 
     name: str

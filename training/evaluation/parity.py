@@ -1,4 +1,4 @@
-"""Parity: torch and every artifact, picture by picture, from the same bytes to the verdict."""
+"""Parity: torch and every artifact, image by image, from the same bytes to the verdict."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -58,7 +58,7 @@ class TorchSession:
 
 @dataclass
 class Agreement:
-    """How far one artifact is from torch on the pictures so far."""
+    """How far one artifact is from torch on the images so far."""
 
     level_difference: int = 0
     image_difference: float = 0.0
@@ -69,7 +69,7 @@ class Agreement:
     called: list[bool] = field(default_factory=list)
 
     def add(self, sample: Sample, bits: Bits | None, seen: Seen, torch_seen: Seen) -> None:
-        """Count one picture; `bits` are the reference's, None where pixels are unlabelled."""
+        """Count one image; `bits` are the reference's, None where pixels are unlabelled."""
         pairs = [(each.prediction, each.inspection) for each in (seen, torch_seen)]
         (prediction, found), (torch_prediction, torch_found) = pairs
         difference = prediction.probability.astype(np.int16) - torch_prediction.probability
@@ -87,7 +87,7 @@ class Agreement:
         self.called.append(found.verdict != "pass")
 
     def figures(self) -> Figures:
-        """The figures of evaluation.json: flips are counted; names of pictures are not published."""
+        """The figures of evaluation.json: flips are counted; names of images are not published."""
         return {
             "max_mask_level_difference": self.level_difference,
             "max_image_probability_difference": self.image_difference,
@@ -100,7 +100,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Parity:
-    """Of each artifact its agreement with torch, and on how many pictures and tiles."""
+    """Of each artifact its agreement with torch, and on how many images and tiles."""
 
     agreements: dict[str, Agreement]
     torch_dice: float | None

@@ -18,7 +18,7 @@ class PixelLevels:
     """Pixels counted by their any-defect level: the highest of the classes' levels, before any threshold."""
 
     def __init__(self) -> None:
-        """Start with no picture."""
+        """Start with no image."""
         self.pictures = 0
         self.regions = 0
         self.defect: Counts = np.zeros(LEVELS)
@@ -26,7 +26,7 @@ class PixelLevels:
         self._region_shares: Counts = np.zeros(LEVELS)  # of each region's pixels; every region counts alike
 
     def add(self, probability: Pixels, bits: Bits) -> None:
-        """Count one picture: levels uint8 [K, H, W], class bits [H, W]."""
+        """Count one image: levels uint8 [K, H, W], class bits [H, W]."""
         levels, marked = probability.max(axis=0), defects(bits) & counted(bits)
         everywhere = _count(levels[counted(bits)])
         self.pictures += 1

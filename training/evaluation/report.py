@@ -58,12 +58,12 @@ def _calibration(document: Document) -> Markup | None:
 
 
 def _risk_coverage(figures: Figures | None) -> Markup | None:
-    """Mean 1 - Dice of the pictures kept, the surest first; None without any."""
+    """Mean 1 - Dice of the images kept, the surest first; None without any."""
     if figures is None:
         return None
     figure = Figure(figsize=(4.8, 3.6), layout="constrained")
     axes, curve = figure.subplots(), figures["curve"]
-    axes.set(title="Risk and coverage", xlabel="share of pictures kept", ylabel="mean 1 - Dice", xlim=(0, 1))
+    axes.set(title="Risk and coverage", xlabel="share of images kept", ylabel="mean 1 - Dice", xlim=(0, 1))
     axes.plot(curve["kept"], curve["risk"], label=f"by estimated Dice, area {figures['aurc']:.3f}")
     axes.plot(curve["kept"], curve["best_risk"], label=f"best order, area {figures['best']:.3f}")
     axes.axhline(figures["random"], color="grey", linestyle=":", label=f"no order, {figures['random']:.3f}")
@@ -89,9 +89,9 @@ def _charts(test: Figures, threshold: float) -> Markup:
     figure = Figure(figsize=(12, 7.2), layout="constrained")
     axes = figure.subplots(2, 3).ravel()
     curves = test["curves"]
-    _curve(axes[0], curves.get("roc"), "ROC, by picture", f"AUROC {_text(test['auroc'])}")
+    _curve(axes[0], curves.get("roc"), "ROC, by image", f"AUROC {_text(test['auroc'])}")
     precision = f"average precision {_text(test['average_precision'])}"
-    _curve(axes[1], curves.get("precision_recall"), "Precision and recall, by picture", precision)
+    _curve(axes[1], curves.get("precision_recall"), "Precision and recall, by image", precision)
     _curve(axes[2], curves.get("image_threshold"), "Escape and overkill by image threshold", "")
     axes[2].axvline(threshold, color="grey", linestyle=":", label="threshold in force")
     axes[2].legend()
@@ -100,7 +100,7 @@ def _charts(test: Figures, threshold: float) -> Markup:
     _curve(axes[3], curves["region_overlap"], "Per-region overlap", label)
     axes[3].axvline(aupro["limit"], color="grey", linestyle=":")
     by_image = {"as answered": "image_reliability", "calibrated": "image_reliability_calibrated"}
-    _diagram(axes[4], {name: test[key] for name, key in by_image.items()}, "Reliability, by picture")
+    _diagram(axes[4], {name: test[key] for name, key in by_image.items()}, "Reliability, by image")
     pixels = test["pixels"]["reliability"]
     _diagram(axes[5], {name.replace("_", " "): row for name, row in pixels.items()}, "Reliability, by pixel")
     return chart(figure)
@@ -131,7 +131,7 @@ def _diagram(axes: Axes, diagrams: Mapping[str, Figures | None], title: str) -> 
 
 
 def calibration_chart(report: Figures) -> Figure:
-    """Draw the report of `calibrate`: the picture, any defect, and each class."""
+    """Draw the report of `calibrate`: the image, any defect, and each class."""
     outputs = {"picture": report["image"], "any defect": report["any_defect"]} | report["classes"]
     columns = min(COLUMNS, len(outputs))
     rows = math.ceil(len(outputs) / columns)

@@ -1,4 +1,4 @@
-"""Generalisation: the same pictures under controlled change, and other sets, each as a table."""
+"""Generalisation: the same images under controlled change, and other sets, each as a table."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -26,8 +26,8 @@ def robustness(
 ) -> Figures:
     """The figures of a set under every change and strength, `unchanged` first.
 
-    At most so many pictures are taken, evenly from the good and the defective ones. A row leaves out the
-    pictures that the change made smaller than the bundle accepts, or whose every defect pixel it lost. Raises
+    At most so many images are taken, evenly from the good and the defective ones. A row leaves out the
+    images that the change made smaller than the bundle accepts, or whose every defect pixel it lost. Raises
     DatasetError naming a sample that is refused.
     """
     samples = _evenly(dataset.samples, pictures)
@@ -86,7 +86,7 @@ def _lost(sample: Sample, bits: Bits | None) -> bool:
 
 
 def _encoded(pixels: Pixels) -> bytes:
-    """The pixels in a lossless file, as the service takes pictures."""
+    """The pixels in a lossless file, as the service takes images."""
     colours = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
     return cv2.imencode(".png", colours, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
 

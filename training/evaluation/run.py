@@ -21,10 +21,10 @@ from training.limits import limits
 class EvaluateOptions:
     """What to evaluate besides the set itself.
 
-    `command` is recorded in the file; `changes` is how many pictures to take for the table of controlled
+    `command` is recorded in the file; `changes` is how many images to take for the table of controlled
     changes, 0 for none; `others` are the sets of the generalisation table by name; `interval_repeats` is
     how often to check intervals around the estimated Dice on random halves; `pictures` puts the worst
-    pictures into the page, which then may not be published where the set may not.
+    images into the page, which then may not be published where the set may not.
     """
 
     command: str
@@ -41,10 +41,10 @@ def evaluate_bundle(directory: Path, dataset: Dataset, out: Path, options: Evalu
 
     The set's figures are under `test`. Those of the input gate, where there is one, are under `gate`, with
     `others` as other products, or generated surfaces without any. Raises DatasetError for a set without
-    pictures and for a sample that is refused, BundleError or DeviceUnavailable where no bundle loads.
+    images and for a sample that is refused, BundleError or DeviceUnavailable where no bundle loads.
     """
     if not len(dataset.samples):
-        raise DatasetError("there is no picture to evaluate; name a part of the splits that has some")
+        raise DatasetError("there is no image to evaluate; name a part of the splits that has some")
     out.mkdir(parents=True, exist_ok=True)  # before the hours that the rest may take
     inspector = Inspector.load(directory, options.device, limits=limits())
     bundle, artifact = inspector.bundle, inspector.session.artifact

@@ -1,14 +1,14 @@
-"""Where a bundle is weakest: the figures of every slice of the pictures, and the worst slice by name.
+"""Where a bundle is weakest: the figures of every slice of the images, and the worst slice by name.
 
-The pictures of one part are not independent. A rate's interval is Clopper-Pearson's with groups, not
-pictures, as trials, the exact one where every picture is a group (Korn and Graubard, Confidence intervals for
-proportions with small expected number of positive counts estimated from survey data, 1998; the pictures of a
+The images of one part are not independent. A rate's interval is Clopper-Pearson's with groups, not
+images, as trials, the exact one where every image is a group (Korn and Graubard, Confidence intervals for
+proportions with small expected number of positive counts estimated from survey data, 1998; the images of a
 group are taken to be as alike as can be). A mean Dice has the Student t interval whose error is clustered by
 group (Liang and Zeger, Longitudinal data analysis using generalized linear models, 1986).
 
 The worst slice by escape or overkill rate is the one whose interval begins highest, by Dice the one whose
-interval ends lowest: the one surely bad, not the one bad by the accident of few pictures. A slice is compared
-if the figure counts at least MIN_PICTURES pictures of MIN_GROUPS groups in it.
+interval ends lowest: the one surely bad, not the one bad by the accident of few images. A slice is compared
+if the figure counts at least MIN_PICTURES images of MIN_GROUPS groups in it.
 """
 
 from collections import defaultdict
@@ -31,8 +31,8 @@ Slices = dict[str, list[Judged]]
 def slice_figures(judged: Sequence[Judged], confidence: float) -> Figures:
     """The figures of every slice as `table`, and of the worst by escape rate, overkill rate and Dice.
 
-    `worst` holds None for a figure that no slice has enough pictures for, or that is nowhere bad. A worst
-    slice `differs` where its interval does not hold the figure of all pictures.
+    `worst` holds None for a figure that no slice has enough images for, or that is nowhere bad. A worst
+    slice `differs` where its interval does not hold the figure of all images.
     """
     table = [
         {"by": by, "slice": name, "pictures": len(rows)} | _figures(rows, confidence)
@@ -52,7 +52,7 @@ def slice_figures(judged: Sequence[Judged], confidence: float) -> Figures:
 
 
 def _slicings(judged: Sequence[Judged]) -> Iterator[tuple[str, Slices]]:
-    """Every way to cut the pictures into at least two slices."""
+    """Every way to cut the images into at least two slices."""
     ways = {
         "class": _by_class(judged),
         "defect size": _by_name(
@@ -61,7 +61,7 @@ def _slicings(judged: Sequence[Judged]) -> Iterator[tuple[str, Slices]]:
         "source": _by_name(judged, lambda each: each.source),
         "brightness": _by_number(judged, lambda each: each.brightness, "grey levels"),
         "sharpness": _by_number(judged, lambda each: each.sharpness, "(variance of Laplacian)"),
-        "picture size": _by_number(judged, lambda each: each.height * each.width, "px"),
+        "image size": _by_number(judged, lambda each: each.height * each.width, "px"),
     }
     for by, slices in ways.items():
         if len(slices) > 1:
@@ -69,7 +69,7 @@ def _slicings(judged: Sequence[Judged]) -> Iterator[tuple[str, Slices]]:
 
 
 def _by_class(judged: Sequence[Judged]) -> Slices:
-    """Defective pictures by class; one that shows several is in each of them."""
+    """Defective images by class; one that shows several is in each of them."""
     slices: Slices = defaultdict(list)
     for each in judged:
         for name in each.picture_class.split(",") if each.defective else ():
@@ -85,7 +85,7 @@ def _by_name(judged: Sequence[Judged], name: Callable[[Judged], str]) -> Slices:
 
 
 def _by_number(judged: Sequence[Judged], number: Callable[[Judged], float], unit: str) -> Slices:
-    """One slice a value where there are few values, else one a quarter of the pictures."""
+    """One slice a value where there are few values, else one a quarter of the images."""
     values = np.array([number(each) for each in judged])
     starts = np.unique(values)
     if len(starts) > MOST_VALUES:

@@ -36,7 +36,7 @@ from training.model.segmenter import Segmenter
 EXPECTED_WARNINGS = (
     "Checkpoint directory .* exists and is not empty",  # a resumed fit
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
-    "The '.*_dataloader' does not have many workers",  # pictures are in memory, augmentation is cheap
+    "The '.*_dataloader' does not have many workers",  # images are in memory, augmentation is cheap
 )
 
 SHARED_MEMORY = re.compile("shared memory|shm|DataLoader worker")  # in what torch says where it ends
@@ -202,7 +202,7 @@ def _write_cost(directory: Path, seconds: float) -> None:
 
 
 def _distribution(config: RunConfig, module: FineTuning) -> str | DDPStrategy:
-    """One process per device, forked: they share the pictures in memory."""
+    """One process per device, forked: they share the images in memory."""
     if config.devices == 1:
         return "auto"
     return DDPStrategy(start_method="fork", find_unused_parameters=module.training_plan.changes)

@@ -21,7 +21,7 @@ class FitError(RuntimeError):
 
 
 class FineTuning(L.LightningModule):
-    """Trains a segmenter; validates Dice per defective picture and AUROC over whole pictures."""
+    """Trains a segmenter; validates Dice per defective image and AUROC over whole images."""
 
     def __init__(self, segmenter: Segmenter, settings: FitConfig) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class FineTuning(L.LightningModule):
             )
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        """Keep what the pictures need; a picture may span several batches."""
+        """Keep what the images need; an image may span several batches."""
         mask_logits, image_logits = self.segmenter(batch["pixels"])
         counted = counted_pixels(batch["class_bits"]).squeeze(1) > 0
         predicted = ((mask_logits > 0).any(dim=1) & counted).cpu().numpy()
@@ -73,7 +73,7 @@ class FineTuning(L.LightningModule):
             self._seen.append((number, scores[row], defective, known, predicted[row], reference[row]))
 
     def on_validation_epoch_end(self) -> None:
-        """Log Dice per defective picture, picture-level AUROC and their mean, the score checkpoints go by."""
+        """Log Dice per defective image, image-level AUROC and their mean, the score checkpoints go by."""
         pictures = defaultdict(list)
         for tile in self._seen:
             pictures[tile[0]].append(tile)

@@ -27,10 +27,10 @@ def segmentation_loss(
     """Return the parts and the `total`, each a float32 scalar.
 
     mask_logits float [n, classes, h, w] and image_logits float [n] of any precision. The batch holds
-    class_bits int32 [n, h, w] (bit k - 1 is class k), mask_known bool [n] and defective float [n]. Pictures
-    without a known mask train the head only. Ignored pixels count in no part, nor for the head does a picture
+    class_bits int32 [n, h, w] (bit k - 1 is class k), mask_known bool [n] and defective float [n]. Images
+    without a known mask train the head only. Ignored pixels count in no part, nor for the head does an image
     that shows no defect elsewhere: its label may be theirs. The regions' part is the mean of two, each taken
-    for each defective picture: of every class that it shows, so that no large region drowns thin cracks and
+    for each defective image: of every class that it shows, so that no large region drowns thin cracks and
     small pits, and of any defect, so that no class spreads where it is not.
     """
     config = config or LossConfig()
@@ -132,7 +132,7 @@ def _mean_tversky_loss(
 
 
 def _boundary_loss(probability: torch.Tensor, target: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
-    """Probability times the signed distance to the target's edge, over the classes that a picture shows.
+    """Probability times the signed distance to the target's edge, over the classes that an image shows.
 
     In -1 .. 1, the distances being given in REACH_PX. Source: Kervadec et al., Boundary loss, 2019.
     """

@@ -30,7 +30,7 @@ _OUR_PREFIXES = ("", "model.")
 def load_pretrained(encoder: nn.Module, name: str, weights: str) -> None:
     """Fill a one-channel encoder of that name with `imagenet` weights, those of a file, or `none`.
 
-    The colour stem is summed over its channels, which is exact for grey pictures. Raises ConfigError where
+    The colour stem is summed over its channels, which is exact for grey images. Raises ConfigError where
     there are no such weights or they do not fit.
     """
     if weights == "none":

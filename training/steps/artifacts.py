@@ -89,7 +89,7 @@ def artifacts_are_made(run: Run, bundle: Bundle) -> bool:
 
 
 def gate(run: SplitRun) -> None:
-    """Learn the input gate of every artifact from the training pictures."""
+    """Learn the input gate of every artifact from the training images."""
     require(run.bundle / MANIFEST, "export")
     bundle, config = Bundle.load(run.bundle), run.config.gate
     if config is None or all(each.gate is not None for each in bundle.artifacts):

@@ -92,7 +92,7 @@ def _summary(run: SplitRun) -> TrainingSummary:
     at_most = "at most " if config.split.folds is None else ""
     fit_text = f"{at_most}{config.fit.steps} steps of {config.fit.batch_size} tiles of {config.model.tile} px"
     if config.transplants is not None:
-        fit_text += f", with up to {config.transplants.pictures} pictures of transplanted defects"
+        fit_text += f", with up to {config.transplants.pictures} images of transplanted defects"
     stages = [*(before.stages if before else stages), f"{config.stage}: {fit_text}"]
     return TrainingSummary(
         data=(*(source for source in earlier if source.name not in again), *own),

@@ -29,7 +29,7 @@ def publish(run: SplitRun) -> Path:
         generator = None if generated is None else make_generator(run.classes, generated)
         own = run.splits.get("calibration", run.splits["train"])
         tried = add_golden(run.bundle, generator, own, run.config.right_golden)
-        print(f"golden samples, pictures tried for each: {tried}", flush=True)
+        print(f"golden samples, images tried for each: {tried}", flush=True)
     for name, figures in _beside(run).items():
         set_beside(run.bundle, name, figures)
     return publish_bundle(run.bundle, run.models, run.replace)

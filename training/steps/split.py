@@ -124,7 +124,7 @@ def _folds(run: Run) -> list[Run]:
 def known_pictures(
     run: Run, config: GateConfig, classes: tuple[str, ...], samples: Sequence[Sample]
 ) -> list[Known]:
-    """The pictures that the input gate learns from, in their own scale."""
+    """The images that the input gate learns from, in their own scale."""
     return training_pictures(samples, generated_pictures(run, classes, 1.0), config.pictures)
 
 
@@ -141,8 +141,8 @@ def generated_pictures(run: Run, classes: tuple[str, ...], pixel_scale: float) -
 def check_set(config: RunConfig, dataset: Dataset, splits: Splits) -> None:
     """Refuse what the steps after the fit would refuse; print notes, and how many images no split has.
 
-    This decodes the pictures that those steps judge. Raises ConfigError for a severity of no class;
-    DatasetError for a picture that the service would refuse, such as one below the least side, for a mask
+    This decodes the images that those steps judge. Raises ConfigError for a severity of no class;
+    DatasetError for an image that the service would refuse, such as one below the least side, for a mask
     that does not fit, and for a calibration split without any mask.
     """
     for note in dataset.notes:
@@ -159,14 +159,14 @@ def check_set(config: RunConfig, dataset: Dataset, splits: Splits) -> None:
         )
     if left_out := len(dataset.samples) - sum(map(len, splits.values())):
         print(
-            f"{left_out} of {len(dataset.samples)} pictures are in no split: they are beyond train_share, or "
+            f"{left_out} of {len(dataset.samples)} images are in no split: they are beyond train_share, or "
             "of groups in the published test split",
             flush=True,
         )
 
 
 def _marked(config: RunConfig, splits: Splits, part: str) -> int:
-    """How many defective pictures of a split have a mask that marks something."""
+    """How many defective images of a split have a mask that marks something."""
     contract = input_contract(config.model)
     bounds = limits(contract.min_side_px)
     count = 0

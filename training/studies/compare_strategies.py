@@ -44,7 +44,7 @@ def _result(part: SplitRun, name: StrategyName) -> FoldResult:
     figures = evaluated(part)
     cost = read_json(part.directory / "fit" / COST)
     accuracy, recall, auroc = (figures[each] for each in ("accuracy", "recall", "auroc"))
-    assert accuracy is not None  # every split has good and defective pictures
+    assert accuracy is not None  # every split has good and defective images
     assert recall is not None
     assert auroc is not None
     return FoldResult(

@@ -39,7 +39,7 @@ class ComparisonError(ValueError):
 class FoldResult:
     """What one strategy reached on one fold of one repeat.
 
-    accuracy, recall (of defective pictures) and auroc per picture, dice per defective picture, all from 0 to
+    accuracy, recall (of defective images) and auroc per image, dice per defective image, all from 0 to
     1; dice is None for a strategy without mask, gpu_gib (peak memory, GiB) None without a GPU.
     """
 
@@ -92,7 +92,7 @@ class Comparison:
 def mean_interval(values: Sequence[float], folds: int, confidence: float = 0.95) -> Interval:
     """Return the mean of repeated k-fold results and its corrected t-interval.
 
-    Training sets of different folds share pictures, so the results vary less than independent ones would: the
+    Training sets of different folds share images, so the results vary less than independent ones would: the
     variance is multiplied by 1/n + 1/(folds - 1), not by 1/n. Source: Nadeau and Bengio, Inference for the
     Generalization Error, Machine Learning 52, 2003; for repeats Bouckaert and Frank, PAKDD 2004.
     """
@@ -179,7 +179,7 @@ def markdown(comparison: Comparison) -> str:
     lines += [
         "",
         f"Mean and {comparison.confidence:.0%} interval of {comparison.folds} folds, {comparison.repeats} "
-        "times over; the interval is corrected for training pictures that folds share.",
+        "times over; the interval is corrected for training images that folds share.",
         "",
         RULE,
         f"Highest mean score: {comparison.best}. Chosen: {comparison.chosen}.",

@@ -1,4 +1,4 @@
-"""Repeated k-fold cross-validation of a whole run: no picture is judged by a model that saw its part."""
+"""Repeated k-fold cross-validation of a whole run: no image is judged by a model that saw its part."""
 
 import json
 from typing import Any

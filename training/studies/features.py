@@ -1,4 +1,4 @@
-"""The picture-level baseline: frozen encoder features and a support vector machine; no mask, no bundle."""
+"""The image-level baseline: frozen encoder features and a support vector machine; no mask, no bundle."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ Probabilities = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class PictureFigures:
-    """Figures of the picture-level call, from 0 to 1; precision is 0 where nothing is called defective."""
+    """Figures of the image-level call, from 0 to 1; precision is 0 where nothing is called defective."""
 
     accuracy: float
     precision: float
@@ -42,7 +42,7 @@ class FeatureSvm:
     classifier: CalibratedClassifierCV
 
     def probability(self, pictures: Iterable[Pixels]) -> Probabilities:
-        """Return how probably each picture, grey uint8 [H, W] in its own scale, is defective."""
+        """Return how probably each image, grey uint8 [H, W] in its own scale, is defective."""
         found: Probabilities = self.classifier.predict_proba(
             encoder_features(self.segmenter, self.contract, pictures)
         )[:, 1]
@@ -52,10 +52,10 @@ class FeatureSvm:
 def encoder_features(
     segmenter: Segmenter, contract: InputContract, pictures: Iterable[Pixels]
 ) -> NDArray[np.float32]:
-    """Return mean and maximum of every channel of every encoder level, float32 [pictures, features].
+    """Return mean and maximum of every channel of every encoder level, float32 [images, features].
 
-    Pictures are grey uint8 [H, W] in their own scale, cut into tiles as the service does; means and maxima
-    are taken over all of a picture's tiles. The input itself, the first level, is left out.
+    Images are grey uint8 [H, W] in their own scale, cut into tiles as the service does; means and maxima
+    are taken over all of an image's tiles. The input itself, the first level, is left out.
     """
     segmenter.eval()
     device = next(segmenter.parameters()).device
@@ -86,7 +86,7 @@ def fit_svm(
     kinds = [len(set(names[labels == kind])) for kind in (False, True)]
     if min(kinds) < 2:
         raise DatasetError(
-            "a support vector machine needs two groups each of good and of defective pictures, "
+            "a support vector machine needs two groups each of good and of defective images, "
             f"not {kinds[0]} and {kinds[1]}"
         )
     features = encoder_features(segmenter, contract, pictures)
@@ -103,11 +103,9 @@ def fit_svm(
 def picture_figures(
     defective: Sequence[bool], probability: Probabilities, threshold: float = 0.5
 ) -> PictureFigures:
-    """Compare calls with labels; raises DatasetError unless there are good and defective pictures."""
+    """Compare calls with labels; raises DatasetError unless there are good and defective images."""
     if len(set(defective)) < 2:
-        raise DatasetError(
-            "figures of the picture-level call need good and defective pictures; add the others"
-        )
+        raise DatasetError("figures of the image-level call need good and defective images; add the others")
     called = probability >= threshold
     return PictureFigures(
         accuracy=float(accuracy_score(defective, called)),

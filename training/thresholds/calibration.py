@@ -31,7 +31,7 @@ Counts = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class LevelCounts:
-    """The cases of one output (pictures or pixels), counted by group and level: float [groups, 256] each."""
+    """The cases of one output (images or pixels), counted by group and level: float [groups, 256] each."""
 
     positive: Counts
     negative: Counts
@@ -88,7 +88,7 @@ def count_levels(
 ) -> tuple[LevelCounts, LevelCounts, tuple[LevelCounts, ...]]:
     """Count the levels of the image probability, of any defect and of each class.
 
-    `image_probability` is that of each image. Pictures whose pixels are unlabelled count for it only. The
+    `image_probability` is that of each image. Images whose pixels are unlabelled count for it only. The
     any-defect level is the highest of the classes' levels.
     """
     places = {group: place for place, group in enumerate(sorted({each.group for each in scored}))}

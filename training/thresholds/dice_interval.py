@@ -1,9 +1,9 @@
-"""The interval around the estimated Dice: conformal margins, from pictures the network was not fitted to.
+"""The interval around the estimated Dice: conformal margins, from images the network was not fitted to.
 
-It is about defective pictures that are called defective: the true Dice of a good part's mask is 0, whatever
-the estimate. Groups, not pictures, are taken as exchangeable, because a new part on the line is a new group
-and the pictures of one part err alike: each picture counts by its share of its group, and the group to come
-counts as wholly missed. Then, averaged over new parts, at least the stated share of a part's pictures is
+It is about defective images that are called defective: the true Dice of a good part's mask is 0, whatever
+the estimate. Groups, not images, are taken as exchangeable, because a new part on the line is a new group
+and the images of one part err alike: each image counts by its share of its group, and the group to come
+counts as wholly missed. Then, averaged over new parts, at least the stated share of a part's images is
 inside, however the errors are distributed. Split-conformal prediction: Angelopoulos and Bates, arXiv
 2107.07511; of groups: Lee et al., arXiv 2306.06342.
 
@@ -31,7 +31,7 @@ DECIMALS = 4
 
 @dataclass(frozen=True, eq=False)
 class DicePairs:
-    """Estimated and true Dice of pictures, float [N] each, and the group of each, int [N]."""
+    """Estimated and true Dice of images, float [N] each, and the group of each, int [N]."""
 
     estimated: NDArray[np.float64]
     true: NDArray[np.float64]
@@ -45,7 +45,7 @@ class DicePairs:
         return cls(values[:, 0], values[:, 1], group)
 
     def only(self, kept: NDArray[np.bool_]) -> "DicePairs":
-        """Some of the pictures, bool [N]."""
+        """Some of the images, bool [N]."""
         return DicePairs(self.estimated[kept], self.true[kept], self.group[kept])
 
 
@@ -55,7 +55,7 @@ def dice_interval(
     calibration: ProbabilityCalibration,
     splits: tuple[str, ...],
 ) -> DiceInterval | None:
-    """The interval that holds at an operating point, from pictures of `splits`; None from too few groups."""
+    """The interval that holds at an operating point, from images of `splits`; None from too few groups."""
     table, rows = calibration.mask_table(), []
     for each in scored:
         if not each.defective or each.bits is None or not each.bits.any():
@@ -104,7 +104,7 @@ def _levels(pairs: DicePairs, groups: int) -> NDArray[np.float64]:
 
 
 def _margin(pairs: DicePairs, coverage: float) -> float:
-    """The smallest margin that the pictures of a new group exceed, on average, in at most 1 - coverage."""
+    """The smallest margin that the images of a new group exceed, on average, in at most 1 - coverage."""
     _, group, sizes = np.unique(pairs.group, return_inverse=True, return_counts=True)
     errors, place = np.unique(np.abs(pairs.true - pairs.estimated), return_inverse=True)
     share = np.bincount(place, 1 / sizes[group])

@@ -1,4 +1,4 @@
-"""The input gate's limits, learnt from the pictures that the model was trained on."""
+"""The input gate's limits, learnt from the images that the model was trained on."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ FOLDS = 5
 MIN_PICTURES, MIN_GROUPS = 10, 2
 FEWEST_EXTREMES, MOST_EXTREMES = 10, 50
 DECILES = np.arange(0.1, 0.95, 0.1)
-# How far a limit lies, at least, beyond the bulk of the training pictures: they may all be alike. Of the
+# How far a limit lies, at least, beyond the bulk of the training images: they may all be alike. Of the
 # clipped share it is a share, of the others a part of themselves.
 LEAST_ROOM = {"sharpness": 0.05, "brightness": 0.05, "clipped_share": 0.01, "feature_distance": 0.05}
 TAILS = 5  # limits that each take an equal part of the false alarms; the sides take none
@@ -40,7 +40,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Known:
-    """A picture to learn from, made or decoded when asked for; a group's pictures are of one part."""
+    """An image to learn from, made or decoded when asked for; a group's images are of one part."""
 
     group: str
     pixels: Callable[[], Pixels]
@@ -48,7 +48,7 @@ class Known:
 
 @dataclass(frozen=True, eq=False)
 class Looks:
-    """Of n pictures the scores that follow from pixels, float [n] each, features [n, F], and the groups."""
+    """Of n images the scores that follow from pixels, float [n] each, features [n, F], and the groups."""
 
     scores: dict[GateScore, Values]
     features: Features
@@ -76,14 +76,14 @@ class FeatureGraph:
         self._contract = contract
 
     def features(self, image: Pixels) -> NDArray[np.float32]:
-        """The mean features [F] of a picture's tiles, as the service takes them."""
+        """The mean features [F] of an image's tiles, as the service takes them."""
         tiles, _ = cut(image, self._contract)
         each = [self._session.run(["features"], {"pixels": tile[None]})[0] for tile in tiles]
         return np.asarray(np.concatenate(each).mean(axis=0), np.float32)
 
 
 def training_pictures(samples: Sequence[Sample], made: Sequence[Pictures], most: int) -> list[Known]:
-    """At most so many pictures to learn from, evenly of the training split and of what is made beside it."""
+    """At most so many images to learn from, evenly of the training split and of what is made beside it."""
     real = [Known(sample.group, sample.pixels) for sample in samples]
     drawn = [
         Known(f"made {number} {index}", lambda part=part, index=index: part[index].pixels)  # type: ignore[misc]
@@ -94,11 +94,11 @@ def training_pictures(samples: Sequence[Sample], made: Sequence[Pictures], most:
 
 
 def check_enough(known: Sequence[Known]) -> None:
-    """Raise ConfigError where there are too few pictures to learn a gate from."""
+    """Raise ConfigError where there are too few images to learn a gate from."""
     groups = len({each.group for each in known})
     if len(known) < MIN_PICTURES or groups < MIN_GROUPS:
         raise ConfigError(
-            f"an input gate needs {MIN_PICTURES} training pictures of {MIN_GROUPS} groups, "
+            f"an input gate needs {MIN_PICTURES} training images of {MIN_GROUPS} groups, "
             f"not {len(known)} of {groups}; add some, or set gate: null"
         )
 
@@ -114,7 +114,7 @@ def with_gates(
 ) -> list[Artifact]:
     """Return the bundle's artifacts, each with an input gate of its own features; writes their files.
 
-    What drift is measured against are `unseen` pictures, which the network was not fitted to; where they are
+    What drift is measured against are `unseen` images, which the network was not fitted to; where they are
     too few, the known ones.
     """
     graphs = [FeatureGraph(bundle.read(each.file), bundle.input) for each in bundle.artifacts]
@@ -131,11 +131,11 @@ def with_gates(
 
 
 def learn_gate(usual: Looks, fresh: Looks | None, config: GateConfig) -> LearntGate:
-    """Set limits that ordinary pictures keep, but for the configuration's share of them.
+    """Set limits that ordinary images keep, but for the configuration's share of them.
 
     Of each tail beyond a limit the largest values are taken to fall off exponentially (peaks over threshold),
-    for the share is too small to be counted. The feature distance of a usual picture is from a mean and
-    covariance learnt on other groups. `fresh` pictures give the distributions, where there are any.
+    for the share is too small to be counted. The feature distance of a usual image is from a mean and
+    covariance learnt on other groups. `fresh` images give the distributions, where there are any.
     """
     distribution = distribution_of(usual.features)
     scores = usual.scores | {"feature_distance": _held_out(usual.features, usual.groups)}
@@ -150,7 +150,7 @@ def learn_gate(usual: Looks, fresh: Looks | None, config: GateConfig) -> LearntG
 
 
 def _looks(graphs: Sequence[FeatureGraph], pictures: Sequence[Known]) -> list[Looks]:
-    """What there is to learn of pictures by each graph; each picture is made once."""
+    """What there is to learn of images by each graph; each image is made once."""
     rows: list[dict[GateScore, float]] = []
     features: list[list[NDArray[np.float32]]] = [[] for _ in graphs]
     for each in pictures:
@@ -207,7 +207,7 @@ def tail_limit(values: Values, rate: float, least: float = 0.0) -> float:
 
 
 def _held_out(features: NDArray[np.float32], groups: Sequence[str]) -> Values:
-    """The distance of each picture by what was learnt from other groups."""
+    """The distance of each image by what was learnt from other groups."""
     distances = np.empty(len(features))
     folds = GroupKFold(min(FOLDS, len(set(groups))))
     for others, own in folds.split(features, groups=groups):

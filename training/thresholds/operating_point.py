@@ -97,7 +97,7 @@ def expected_rates(
 ) -> ExpectedRates:
     """Return the escape and overkill rates of a split, with their exact intervals.
 
-    `defective` and `called` say of each picture what it is and what it was called; both kinds must occur.
+    `defective` and `called` say of each image what it is and what it was called; both kinds must occur.
     """
     pairs = Counter(zip(defective, called, strict=True))
     bad, good = (pairs[kind, True] + pairs[kind, False] for kind in (True, False))

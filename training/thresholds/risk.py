@@ -1,11 +1,11 @@
 """The image threshold by risk: the trade-off of a calibration split, and the row of it that was asked for.
 
-Why a threshold may be chosen on the very pictures that bound its escape rate: the escapes counted can only
+Why a threshold may be chosen on the very images that bound its escape rate: the escapes counted can only
 rise with the threshold, as the true rate does. Were the row that the walk ends at beyond the limit, the
 threshold where the true rate goes beyond it would have to look proven as well, which happens with a
-probability of at most 1 - confidence, however many rows there are and wherever the pictures put them (Bates
+probability of at most 1 - confidence, however many rows there are and wherever the images put them (Bates
 et al., *Distribution-Free, Risk-Controlling Prediction Sets*, arXiv 2101.02703; as fixed-sequence testing
-Angelopoulos et al., *Learn then Test*, arXiv 2110.01052). It needs pictures, or groups, that are
+Angelopoulos et al., *Learn then Test*, arXiv 2110.01052). It needs images, or groups, that are
 independent and like those of the line.
 """
 
@@ -37,11 +37,11 @@ def trade_off(
 ) -> TradeOff | None:
     """Count escapes and overkills at every image threshold worth choosing; None where there is none.
 
-    For each picture: its image probability, whether it is defective, its group; both kinds must occur.
+    For each image: its image probability, whether it is defective, its group; both kinds must occur.
     """
     levels, kinds, names = np.asarray(image, float), np.asarray(defective, bool), np.asarray(groups)
     bad, good = levels[kinds], levels[~kinds]
-    # A group is as its worst picture: the least probable defective one, the most probable good one.
+    # A group is as its worst image: the least probable defective one, the most probable good one.
     bad_groups = _by_group(bad, names[kinds], np.minimum)
     good_groups = _by_group(good, names[~kinds], np.maximum)
     thresholds = _thresholds(bad, good)
@@ -92,9 +92,9 @@ def thinned(table: TradeOff, kept: TradeOffRow) -> TradeOff:
 
 
 def _thresholds(bad: Levels, good: Levels) -> list[float]:
-    """Midway between a level that good pictures have and the next one, where defective ones have that.
+    """Midway between a level that good images have and the next one, where defective ones have that.
 
-    Anywhere else a step up or down would cost nothing. Each passes a good picture and stops a defective one.
+    Anywhere else a step up or down would cost nothing. Each passes a good image and stops a defective one.
     """
     levels = np.unique(np.concatenate([bad, good]))
     worth = np.isin(levels[:-1], good) & np.isin(levels[1:], bad)
@@ -129,7 +129,7 @@ def _f_beta(table: TradeOff, row: TradeOffRow, beta: float) -> float:
 
 
 def _costs(table: TradeOff, row: TradeOffRow, cost: CostConfig, by: str) -> tuple[float, float]:
-    """The cost of a part by the unit asked for, then by picture, which settles what is equal by group."""
+    """The cost of a part by the unit asked for, then by image, which settles what is equal by group."""
 
     def of(risk: Risk, trials: Trials) -> float:
         share = cost.defective_share

@@ -40,7 +40,7 @@ def table_text(table: TradeOff) -> str:
     """The trade-off as a Markdown table: errors counted, and in brackets the rate that they stay below."""
     picture, group = table.picture, table.group
     lines = [
-        f"| image threshold | escapes of {picture.defective} pictures | overkills of {picture.good} "
+        f"| image threshold | escapes of {picture.defective} images | overkills of {picture.good} "
         f"| escapes of {group.defective} groups | overkills of {group.good} |",
         "|---|---|---|---|---|",
     ]
@@ -73,7 +73,7 @@ def _rate(table: TradeOff, row: TradeOffRow, kind: str, by: By) -> str:
 
 
 def _counts(table: TradeOff, row: TradeOffRow) -> str:
-    """Both ways of counting, for pictures of one part are not independent."""
+    """Both ways of counting, for images of one part are not independent."""
     told = []
     for by in ("picture", "group"):
         risk, trials = row.risk(by), table.trials(by)

@@ -1,1 +1,1 @@
-"""Defects transplanted onto the customer's own good pictures, kept where they look like real ones."""
+"""Defects transplanted onto the customer's own good images, kept where they look like real ones."""

@@ -12,7 +12,7 @@ from training.transplant.donors import Donor, Flags
 Way = Literal["normal", "mixed", "reflectance"]
 Field = NDArray[np.float32]
 
-FEATHER_PX = 4  # a blend fades out this far from the defect; beyond, the picture is the good one's
+FEATHER_PX = 4  # a blend fades out this far from the defect; beyond, the image is the good one's
 MOST_GAIN = 2.5  # exposures further apart are not matched: what one camera lost, no gain brings back
 _POISSON = {"normal": cv2.NORMAL_CLONE, "mixed": cv2.MIXED_CLONE}
 _LEAST_CHANGE = 3.0  # grey levels that an eye may see on an even surface
@@ -22,7 +22,7 @@ _DARKEST = 4.0  # grey levels; ratios to darker surface are noise
 
 
 def gain_between(host: Pixels, donor: Donor) -> float:
-    """Exposure of the host relative to the donor's picture, over clean surface; 1 where there is none."""
+    """Exposure of the host relative to the donor's image, over clean surface; 1 where there is none."""
     if not donor.clean.any():
         return 1.0
     return float((host[donor.clean].mean() + 1) / (donor.pixels[donor.clean].mean() + 1))

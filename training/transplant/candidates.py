@@ -1,4 +1,4 @@
-"""Candidates: good pictures with one generated defect each, every one from the seed and its number alone."""
+"""Candidates: good images with one generated defect each, every one from the seed and its number alone."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ _WAYS: tuple[Way, ...] = get_args(Way)
 
 @dataclass(frozen=True)
 class Candidate:
-    """A picture with a generated defect: grey uint8 [H, W], class bits [H, W].
+    """An image with a generated defect: grey uint8 [H, W], class bits [H, W].
 
-    `host` is the index of its good picture; `group` that of the defect's donor, or DRAWN.
+    `host` is the index of its good image; `group` that of the defect's donor, or DRAWN.
     """
 
     pixels: Pixels
@@ -45,7 +45,7 @@ class Generator:
         if unknown:
             raise ValueError(f"{unknown[0]} cannot be drawn; known classes: {', '.join(DEFECTS)}")
         if not good or not (donors or drawn):
-            raise ValueError("good pictures and either marked defects or classes to draw are needed")
+            raise ValueError("good images and either marked defects or classes to draw are needed")
         self._good, self._drawn, self._seed = good, drawn, seed
         self._donors: dict[int, list[Donor]] = {}
         for donor in donors:

@@ -56,7 +56,7 @@ def generated_crops(
 
 
 def clean_crops(defective: Sequence[Marked], seed: int) -> Crops:
-    """One square of each defective picture that shows no defect, where there is room for one.
+    """One square of each defective image that shows no defect, where there is room for one.
 
     Without them the surface of defective parts, not the defect, could tell real from generated.
     """
@@ -75,7 +75,7 @@ def clean_crops(defective: Sequence[Marked], seed: int) -> Crops:
 
 
 def around(pixels: Pixels, mask: Flags) -> Pixels:
-    """Cut the square around a defect as far as the picture goes, LEAST_SIDE_PX or more a side."""
+    """Cut the square around a defect as far as the image goes, LEAST_SIDE_PX or more a side."""
     left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
     side = max(LEAST_SIDE_PX, round(_SHARE_OF_DEFECT * max(width, height)))
     spans = []

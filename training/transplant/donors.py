@@ -1,4 +1,4 @@
-"""Donors: defects cut from marked pictures, with the surface around them and their place at the border."""
+"""Donors: defects cut from marked images, with the surface around them and their place at the border."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -18,11 +18,11 @@ JOINED_PX = 5  # a side; regions closer than this are one defect: a crack that i
 _LEAST_MARGIN_PX, _MOST_MARGIN_PX = 16, 48
 _SCALES = (0.85, 1.2)
 _TILT_DEGREES = 8.0
-_STRETCH = 1.25  # a defect from side to side is stretched at most so far to fit another picture
+_STRETCH = 1.25  # a defect from side to side is stretched at most so far to fit another image
 
 
 class Marked(NamedTuple):
-    """A defective picture: grey uint8 [H, W], class bits [H, W], the group that joins those of one part."""
+    """A defective image: grey uint8 [H, W], class bits [H, W], the group that joins those of one part."""
 
     pixels: Pixels
     bits: Bits
@@ -30,7 +30,7 @@ class Marked(NamedTuple):
 
 
 class Sides(NamedTuple):
-    """Which sides of its picture a cut reaches."""
+    """Which sides of its image a cut reaches."""
 
     top: bool
     right: bool
@@ -43,7 +43,7 @@ class Donor:
     """One defect with a margin of surface: grey uint8 [h, w], class bits [h, w] of this defect alone.
 
     `clean` (bool [h, w]) is surface that shows no defect at all. A defect whose margin reaches a side of its
-    picture keeps its distance to that side wherever it goes: a break belongs at the edge of a part.
+    image keeps its distance to that side wherever it goes: a break belongs at the edge of a part.
     """
 
     pixels: Pixels
@@ -71,7 +71,7 @@ class Donor:
         return donor._resized((max(1, round(height * scale)), max(1, round(width * scale))))
 
     def fitted(self, size: Size) -> "Donor | None":
-        """Return it as it fits a picture of that size, stretched where it goes from side to side; or None."""
+        """Return it as it fits an image of that size, stretched where it goes from side to side; or None."""
         height, width = self.pixels.shape
         fitted_height = _fitted_side(height, size[0], self.sides.top and self.sides.bottom)
         fitted_width = _fitted_side(width, size[1], self.sides.left and self.sides.right)
@@ -115,7 +115,7 @@ class Donor:
 
 
 def cut_donors(defective: Iterable[Marked]) -> list[Donor]:
-    """Cut every marked defect of the pictures, in their order; regions under LEAST_AREA_PX are left."""
+    """Cut every marked defect of the images, in their order; regions under LEAST_AREA_PX are left."""
     return [donor for picture in defective for donor in _cut(picture)]
 
 
@@ -158,7 +158,7 @@ def _joined(marked: Flags) -> Pixels:
 
 
 def _fitted_side(length: int, available: int, spans: bool) -> int | None:
-    """The length of a donor's side in a picture's `available` pixels; None where it does not fit."""
+    """The length of a donor's side in an image's `available` pixels; None where it does not fit."""
     if spans:
         return available if 1 / _STRETCH <= available / length <= _STRETCH else None
     return length if length <= available else None

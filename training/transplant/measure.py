@@ -24,7 +24,7 @@ ARMS = ("few real", "few real + generated", "few real + filtered", "all real")
 
 @dataclass(frozen=True)
 class Study:
-    """`share` of the training groups with defects are the few; `count` pictures are generated from them."""
+    """`share` of the training groups with defects are the few; `count` images are generated from them."""
 
     share: float = 0.25
     count: int = 120
@@ -40,15 +40,15 @@ class _Row:
 
 
 def measure_transplants(dataset: Dataset, study: Study, whole: Embed, crop: Embed) -> dict[str, Any]:
-    """Return the picture-level AUROC of each arm per fold, its mean, and the gain over few real ones.
+    """Return the image-level AUROC of each arm per fold, its mean, and the gain over few real ones.
 
-    Frozen features of whole pictures (`whole`) and a support vector machine; k-fold by group, so that no
-    tested part was trained on; all arms have the same good pictures and the same test. Gains are paired over
+    Frozen features of whole images (`whole`) and a support vector machine; k-fold by group, so that no
+    tested part was trained on; all arms have the same good images and the same test. Gains are paired over
     folds. `crop` describes what the filter looks at. Raises
     DatasetError where there are too few groups, ConfigError for a study that is none.
     """
     if not 0 < study.share < 1 or study.folds < 2 or study.count < 1:
-        raise ConfigError("a study needs a share between 0 and 1, at least 2 folds and 1 generated picture")
+        raise ConfigError("a study needs a share between 0 and 1, at least 2 folds and 1 generated image")
     pixels = [sample.pixels() for sample in dataset.samples]
     rows = [_Row(*row) for row in zip(dataset.samples, pixels, whole(pixels), strict=True)]
     folds = [_fold(rows, study, number, whole, crop) for number in range(study.folds)]
@@ -97,7 +97,7 @@ def _fold(rows: Sequence[_Row], study: Study, number: int, whole: Embed, crop: E
 
 
 def _marked(rows: Sequence[_Row]) -> list[Marked]:
-    """The pictures among the rows whose defects are marked."""
+    """The images among the rows whose defects are marked."""
     found = []
     for row in rows:
         bits = row.sample.class_bits((row.pixels.shape[0], row.pixels.shape[1]))

@@ -1,4 +1,4 @@
-"""Where a defect goes: of several random places on good pictures, the one whose surface suits it best."""
+"""Where a defect goes: of several random places on good images, the one whose surface suits it best."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ _STAGES = 3  # the deepest ones; earlier answers are edges and little more
 _BATCH = 32
 
 Features = NDArray[np.float32]
-Embed = Callable[[Sequence[Pixels]], Features]  # grey pictures of any size -> one row each
+Embed = Callable[[Sequence[Pixels]], Features]  # grey images of any size -> one row each
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def screen(real: Crops, generated: Crops, good: Crops, embed: Embed, quantile: f
     aurocs = _auroc(of_real, of_good), _auroc(of_real, of_generated)
     if aurocs[0] < LEAST_AUROC:
         reason = f"held-out real defects are hardly told from good surface (AUROC {aurocs[0]:.2f}); "
-        return Screening(everything, *counts, *aurocs, reason + "more marked pictures are needed")
+        return Screening(everything, *counts, *aurocs, reason + "more marked images are needed")
     return Screening(of_generated >= np.quantile(of_real, quantile), *counts, *aurocs)
 
 
@@ -96,7 +96,7 @@ def _auroc(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> floa
 
 
 def frozen_encoder(side: int) -> Embed:
-    """Return a function that describes grey uint8 pictures, each brought to `side` x `side` px.
+    """Return a function that describes grey uint8 images, each brought to `side` x `side` px.
 
     A row joins mean and maximum of the deepest stages of the default encoder with ImageNet weights. Raises
     ConfigError where these are not installed.

@@ -1,4 +1,4 @@
-"""Generated defects on the customer's own good pictures, made, judged and handed over."""
+"""Generated defects on the customer's own good images, made, judged and handed over."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class TransplantSettings:
     """How to transplant.
 
     `drawn`: classes of `synthesis.defects.DEFECTS` to be drawn as well, each with its number in the
-    set. `oversampling`: candidates made per picture asked for. `quantile`: share of the real defects that the
+    set. `oversampling`: candidates made per image asked for. `quantile`: share of the real defects that the
     filter may find less plausible than what it keeps; None keeps everything unseen.
     """
 
@@ -29,9 +29,9 @@ class TransplantSettings:
 
 @dataclass(frozen=True)
 class Transplants:
-    """The pictures kept (uint8 [H, W] and class bits [H, W] each) and what became of the others.
+    """The images kept (uint8 [H, W] and class bits [H, W] each) and what became of the others.
 
-    `candidates` were made, `unplaced` more found no place on a good picture or did not show there.
+    `candidates` were made, `unplaced` more found no place on a good image or did not show there.
     """
 
     pictures: list[tuple[Pixels, Bits]]
@@ -62,11 +62,11 @@ def transplant(
     settings: TransplantSettings | None = None,
     embed: Embed | None = None,
 ) -> Transplants:
-    """Put generated defects on good pictures and keep up to `count` plausible ones, deterministic by `seed`.
+    """Put generated defects on good images and keep up to `count` plausible ones, deterministic by `seed`.
 
     `good` and `defective` must be of the training split alone. Fewer than `count` come back where the filter
     drops more than `settings.oversampling` makes up for. `embed` describes crops, by default the frozen
-    ImageNet encoder. Raises ValueError without good pictures, or without marked defects and drawn classes.
+    ImageNet encoder. Raises ValueError without good images, or without marked defects and drawn classes.
     """
     settings = settings or TransplantSettings()
     generator = Generator(good, cut_donors(defective), settings.drawn, seed)

@@ -13,7 +13,7 @@ from training.transplant.transplant import Transplants, TransplantSettings, tran
 
 
 def load_parts(samples: Sequence[Sample]) -> tuple[list[Pixels], list[Marked]]:
-    """Decode samples into good pictures and marked defective ones; what has no marked pixel is left out."""
+    """Decode samples into good images and marked defective ones; what has no marked pixel is left out."""
     good, defective = [], []
     for sample in samples:
         pixels = sample.pixels()
@@ -30,7 +30,7 @@ def write_transplants(
 ) -> Transplants:
     """Write up to `count` transplants into a new folder, whole or not at all; return what was made.
 
-    `train` is the training split alone: a generated picture carries surface and defect of two parts, and
+    `train` is the training split alone: a generated image carries surface and defect of two parts, and
     would leak them into any other split. The layout is the plain folder: `defect/CLASS/NAME.png` and, in
     `masks/CLASS/`, its mask. A defect of several classes is filed under the one with the most pixels, which
     its mask shows. Raises DatasetError where `root` exists, nothing can be made or nothing made is plausible.
@@ -43,7 +43,7 @@ def write_transplants(
     except ValueError as error:
         raise DatasetError(f"no defect can be generated: {error}") from error
     if not made.pictures:
-        raise DatasetError(f"{made.summary()}; mark more pictures, or raise the quantile of the filter")
+        raise DatasetError(f"{made.summary()}; mark more images, or raise the quantile of the filter")
     partial = root.with_name(f".{root.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # what a killed run has left
     for number, (pixels, bits) in enumerate(made.pictures):

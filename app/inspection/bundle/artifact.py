@@ -29,7 +29,7 @@ class ExpectedRates(BundlePart):
 
 
 class DiceInterval(BundlePart):
-    """How far the true Dice of a defective picture may be from the estimated one, by the level of the latter.
+    """How far the true Dice of a defective image may be from the estimated one, by the level of the latter.
 
     An estimate from `levels[k]` up to the next level is at most `margins[k]` off in a share `coverage` of the
     cases. It was fitted on so many `pictures` of so many `groups` of `splits`, and holds at one operating
@@ -111,7 +111,7 @@ class GateCheck(BundlePart):
     """One score of the input gate: what it must be within, and how it is distributed.
 
     A limit that is None does not exist. `edges` divide the score's range into bins, each with its upper edge;
-    `shares` says how much of the ordinary pictures lay in each of these and above the last edge.
+    `shares` says how much of the ordinary images lay in each of these and above the last edge.
     """
 
     score: GateScore
@@ -138,9 +138,9 @@ class GateCheck(BundlePart):
 
 
 class Gate(BundlePart):
-    """Which pictures are like those the model was trained on; others are not judged but sent to `review`.
+    """Which images are like those the model was trained on; others are not judged but sent to `review`.
 
-    `false_alarm_rate` is the share of ordinary pictures that the limits were set to stop, all checks
+    `false_alarm_rate` is the share of ordinary images that the limits were set to stop, all checks
     together. `features` is a NumPy file with `mean` float32 [F] and `whitening` float32 [F, F], F being
     `feature_count`.
     """

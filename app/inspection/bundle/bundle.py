@@ -31,7 +31,7 @@ class DefectClass(BundlePart):
 
 
 class InputContract(BundlePart):
-    """How a picture must be laid before the graph: tiles of one shape at the trained pixel scale."""
+    """How an image must be laid before the graph: tiles of one shape at the trained pixel scale."""
 
     tile_height: Annotated[int, Field(ge=8, le=4096)]
     tile_width: Annotated[int, Field(ge=8, le=4096)]
@@ -54,7 +54,7 @@ class InputContract(BundlePart):
 
 
 class DataSource(BundlePart):
-    """One set of training pictures."""
+    """One set of training images."""
 
     name: str
     pictures: Annotated[int, Field(ge=0)]

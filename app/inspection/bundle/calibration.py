@@ -44,7 +44,7 @@ class Curve(BundlePart):
 
 
 class ProbabilityCalibration(BundlePart):
-    """What makes probabilities mean frequencies: of each class, of any defect, and of the picture.
+    """What makes probabilities mean frequencies: of each class, of any defect, and of the image.
 
     `mask_temperature` is that of any defect where `any_defect` is not given. `classes` is empty or has one
     curve for each class. The image probability counts as the nearest of 256 levels.

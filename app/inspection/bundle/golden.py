@@ -1,4 +1,4 @@
-"""Golden samples: what a bundle's artifacts answered to known pictures, and how far they may be off."""
+"""Golden samples: what a bundle's artifacts answered to known images, and how far they may be off."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ class GoldenAnswer(BundlePart):
     """What one artifact answered to a golden sample when the bundle was made.
 
     `main_class` is the class with the largest area, None without a defect. `mean_levels` has for each class
-    the mean level (of 255) in 4 x 4 cells of the picture, row by row. `feature_distance` is the input gate's.
+    the mean level (of 255) in 4 x 4 cells of the image, row by row. `feature_distance` is the input gate's.
     """
 
     artifact: str
@@ -28,7 +28,7 @@ class GoldenAnswer(BundlePart):
 
 
 class GoldenSample(BundlePart):
-    """A picture with the label map, verdict and image probability the bundle must reproduce.
+    """An image with the label map, verdict and image probability the bundle must reproduce.
 
     An artifact with one of the `answers` must reproduce that instead.
     """

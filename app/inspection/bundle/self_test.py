@@ -14,12 +14,12 @@ from app.inspection.decoding.decode import decode_reference_mask
 from app.inspection.mask_metrics import label_iou
 from app.inspection.results import Defect, Inspection, Seen
 
-CELLS = 4  # a side: a mean over a whole picture would drown one wrong weight, single pixels are rounding
+CELLS = 4  # a side: a mean over a whole image would drown one wrong weight, single pixels are rounding
 NOTHING = "no defect"
 
 
 def mean_levels(probability: NDArray[np.uint8]) -> tuple[tuple[float, ...], ...]:
-    """The mean level of each class in CELLS x CELLS cells of a picture, row by row; takes uint8 [K, H, W].
+    """The mean level of each class in CELLS x CELLS cells of an image, row by row; takes uint8 [K, H, W].
 
     Masks and verdicts hide what stays on one side of a threshold; these do not.
     """
@@ -124,7 +124,7 @@ def _beyond_the_mask(answer: GoldenAnswer, seen: Seen, tolerance: GoldenToleranc
 
 
 def feature_distance(inspection: Inspection) -> float | None:
-    """How far the input gate finds a picture's features from those of known ones; None without a gate."""
+    """How far the input gate finds an image's features from those of known ones; None without a gate."""
     return None if inspection.gate_scores is None else inspection.gate_scores.get("feature_distance")
 
 

@@ -66,7 +66,7 @@ def decode_reference_mask(
     try:
         values = decode_mask(data, DecodeLimits(max_pixels=shape[0] * shape[1]))
     except ImageTooLarge as error:
-        raise ReferenceMaskSizeMismatch(f"the reference mask is larger than the picture: {error}") from error
+        raise ReferenceMaskSizeMismatch(f"the reference mask is larger than the image: {error}") from error
     except ImageError as error:
         raise ReferenceMaskUnreadable(
             f"the reference mask must be a PNG, BMP or TIFF file: {error}"
@@ -74,7 +74,7 @@ def decode_reference_mask(
     if values.shape != shape:
         raise ReferenceMaskSizeMismatch(
             f"the reference mask is {values.shape[1]} x {values.shape[0]} pixels; "
-            f"the picture is {shape[1]} x {shape[0]}"
+            f"the image is {shape[1]} x {shape[0]}"
         )
     return _label_map(values, n_classes)
 
@@ -106,9 +106,9 @@ def _label_map(values: NDArray[np.integer[Any]], n_classes: int) -> tuple[NDArra
 
 def _check_bytes(data: bytes, limits: DecodeLimits) -> None:
     if not data:
-        raise ImageEmpty("the picture has no bytes; send a JPEG, PNG, BMP or TIFF file, or a camera's frame")
+        raise ImageEmpty("the image has no bytes; send a JPEG, PNG, BMP or TIFF file, or a camera's frame")
     if len(data) > limits.max_bytes:
-        raise ImageTooLarge(f"the picture has {len(data)} bytes; at most {limits.max_bytes} are accepted")
+        raise ImageTooLarge(f"the image has {len(data)} bytes; at most {limits.max_bytes} are accepted")
 
 
 def _check_shape(
@@ -123,12 +123,12 @@ def _check_size(size: tuple[int, int], limits: DecodeLimits) -> None:
     width, height = size
     if width * height > limits.max_pixels:
         raise ImageTooLarge(
-            f"the picture is {width} x {height} = {width * height} pixels; "
+            f"the image is {width} x {height} = {width * height} pixels; "
             f"at most {limits.max_pixels} are accepted"
         )
     if min(width, height) < limits.min_side_px:
         raise ImageTooSmall(
-            f"the picture is {width} x {height} pixels; each side must be {limits.min_side_px} or more"
+            f"the image is {width} x {height} pixels; each side must be {limits.min_side_px} or more"
         )
 
 
@@ -138,7 +138,7 @@ def _greys(file: LosslessFile) -> NDArray[np.integer[Any]]:
     if values.ndim == 2:
         return values
     if np.ptp(values, axis=2).any():
-        raise ReferenceMaskInvalid("the reference mask is in colour; send grey values or a palette picture")
+        raise ReferenceMaskInvalid("the reference mask is in colour; send grey values or a palette image")
     return values[..., 0]
 
 

@@ -27,7 +27,7 @@ from app.inspection.errors import (
 )
 
 # Both are switches of the whole process. Pillow's own limit would warn, or fail, at a number of pixels that
-# is not ours, and a truncated picture must stay an error whatever another library would like.
+# is not ours, and a truncated image must stay an error whatever another library would like.
 Image.MAX_IMAGE_PIXELS = None
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 
@@ -47,10 +47,10 @@ BROKEN = (
     struct.error, zlib.error, Warning,
 )  # fmt: skip
 
-SEVERAL = "the file holds several {}; send each as a picture of its own"
+SEVERAL = "the file holds several {}; send each as an image of its own"
 ADDRESS = re.compile(r"0x[0-9a-f]{6,}")  # of an object, in what an exception says
 
-MAX_READS = 100_000  # by which Pillow takes a file; a real picture needs some thousands
+MAX_READS = 100_000  # by which Pillow takes a file; a real image needs some thousands
 
 
 class OpenedFile(Protocol):
@@ -88,7 +88,7 @@ class _Frugal(BytesIO):
 
 
 def open_image(data: bytes) -> OpenedFile:
-    """Read the header only, and refuse what is plainly not one complete picture."""
+    """Read the header only, and refuse what is plainly not one complete image."""
     if not data.startswith(jpeg.SIGNATURE):
         return open_lossless(data, FORMATS)
     file = jpeg.opened(data)
@@ -123,7 +123,7 @@ def open_lossless(data: bytes, formats: tuple[str, ...] = LOSSLESS) -> LosslessF
 
 
 def _refuse_another(data: bytes, end: int) -> None:
-    """Raise ImageAnimated if a picture begins behind the `end` of a file's own: nobody would look at it."""
+    """Raise ImageAnimated if an image begins behind the `end` of a file's own: nobody would look at it."""
     if data.startswith(SIGNATURES, end) or png.SIGNATURE in data[end:] or jpeg.ANOTHER.search(data, end):
         raise ImageAnimated(SEVERAL.format("pictures"))
 
@@ -190,16 +190,16 @@ class PillowFile:
         except BROKEN as error:
             raise _broken(self.data, error) from error
         if lack:
-            raise ImageTruncated(f"the file holds only a part of the picture ({lack}); send it whole")
+            raise ImageTruncated(f"the file holds only a part of the image ({lack}); send it whole")
 
 
 def _to_8_bit(image: Image.Image) -> NDArray[np.uint8]:
-    """The picture's stored pixels of 8 bits or fewer as uint8, grey or RGB."""
+    """The image's stored pixels of 8 bits or fewer as uint8, grey or RGB."""
     see_through = "transparency" in image.info
     if image.mode in ALPHA_MODES or (see_through and image.mode in (*GREY_MODES, "RGB", "P")):
         image = image.convert("LA" if image.mode in (*GREY_MODES, "LA", "La") else "RGBA")
         if image.getchannel("A").getextrema() != (255, 255):
-            raise ImageUnsupported("the picture has transparent pixels; send it without an alpha channel")
+            raise ImageUnsupported("the image has transparent pixels; send it without an alpha channel")
         return np.asarray(image)[..., 0] if image.mode == "LA" else np.asarray(image)[..., :3]
     if image.mode in GREY_MODES:
         return np.asarray(image.convert("L"))
@@ -211,7 +211,7 @@ def _to_8_bit(image: Image.Image) -> NDArray[np.uint8]:
 def _broken(data: bytes, error: Exception) -> ImageError:
     """Name what a supported file suffers from: an early end, which a sender can repair, or anything else."""
     if isinstance(error, EOFError) or "truncat" in str(error).lower() or _ends_early(data):
-        return ImageTruncated(f"the file ends before the picture does{_reason(error)}; send it whole")
+        return ImageTruncated(f"the file ends before the image does{_reason(error)}; send it whole")
     return ImageUndecodable(f"the file is broken and cannot be decoded{_reason(error)}; export it anew")
 
 

@@ -20,7 +20,7 @@ CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 WITH_ALPHA = (4, 6)
 # Adam7: first column and row of each pass, and its steps across and down.
 PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-# What is fed and taken at once. Nothing is kept, so that a bomb costs time up to the picture's own size only.
+# What is fed and taken at once. Nothing is kept, so that a bomb costs time up to the image's own size only.
 PIECE_IN, PIECE_OUT = 1 << 14, 1 << 20
 CHUNK_EXTRA = 12  # bytes from a chunk's content to that of the next: a checksum, a length and a name
 
@@ -28,7 +28,7 @@ CHUNK_EXTRA = 12  # bytes from a chunk's content to that of the next: a checksum
 def missing(data: bytes) -> str | None:
     """What the pixel data of a PNG lacks by its header's account, or None.
 
-    Takes time in proportion to the picture, so check the size first. Raises zlib.error, ValueError or
+    Takes time in proportion to the image, so check the size first. Raises zlib.error, ValueError or
     LookupError for data that makes no sense.
     """
     expected = _expected(data)

@@ -59,13 +59,13 @@ class Way:
 class Batcher:
     """Runs tiles for any number of threads, `count` batches at a time.
 
-    They are run in the way for `few` while fewer pictures are in work than there are lanes, else in that for
+    They are run in the way for `few` while fewer images are in work than there are lanes, else in that for
     `many`.
     """
 
     def __init__(self, count: int, few: Way, many: Way) -> None:
         self._count = self._free = count
-        self._present = 0  # callers, each with one picture
+        self._present = 0  # callers, each with one image
         self._few = few
         self._many = many
         self._turn = threading.Condition()

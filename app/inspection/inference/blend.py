@@ -1,4 +1,4 @@
-"""From the tiles' answers back to the picture, part by part as they come: no picture's worth of them is held.
+"""From the tiles' answers back to the image, part by part as they come: no image's worth of them is held.
 
 Overlaps are blended: a tile knows least about its own edge.
 """
@@ -17,7 +17,7 @@ Levels = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """The blended levels of the k-th class, uint8 [h, w], in some rows and columns of the picture."""
+    """The blended levels of the k-th class, uint8 [h, w], in some rows and columns of the image."""
 
     k: int
     place: tuple[slice, slice]
@@ -25,7 +25,7 @@ class Part:
 
 
 class Blend:
-    """Blends the maps of one picture's tiles; holds those of two or three lines of tiles at a time.
+    """Blends the maps of one image's tiles; holds those of two or three lines of tiles at a time.
 
     Exact where tiles agree: a model that sees one pixel at a time gives what it would give without tiles.
     """
@@ -105,7 +105,7 @@ class Blend:
 
 
 def _places(plan: TilePlan) -> list[tuple[slice, slice]]:
-    """What is final of the scaled picture, rows and columns, once each line of tiles has come."""
+    """What is final of the scaled image, rows and columns, once each line of tiles has come."""
     starts, end = (plan.rows, plan.scaled_height) if plan.tall else (plan.columns, plan.scaled_width)
     along = [slice(start, stop) for start, stop in zip(starts, (*starts[1:], end), strict=True)]
     rows, columns = slice(0, plan.scaled_height), slice(0, plan.scaled_width)

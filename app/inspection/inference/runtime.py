@@ -28,7 +28,7 @@ ORT_ERRORS: tuple[type[Exception], ...] = (
     *(each for each in vars(ort_state).values() if isinstance(each, type) and issubclass(each, Exception)),
 )
 
-ort.disable_telemetry_events()  # the box is offline, and its pictures are nobody else's business
+ort.disable_telemetry_events()  # the box is offline, and its images are nobody else's business
 
 
 def open_graph(

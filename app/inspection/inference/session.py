@@ -127,7 +127,7 @@ class OnnxSession:
         return functools.partial(_infer, self.execution_provider, self._wanted, run)
 
     def _beside(self, few: Run, bundle: Bundle, compute: Compute) -> Run:
-        """The way for many pictures on a CPU: a session with threads of its own, if it needs another."""
+        """The way for many images on a CPU: a session with threads of its own, if it needs another."""
         own_pool = self.execution_provider == CPU
         if not own_pool or compute.many.threads == compute.few.threads:
             return few
@@ -135,7 +135,7 @@ class OnnxSession:
         try:
             return self._plain(open_graph(graph, self.execution_provider, compute.many.threads))
         except ORT_ERRORS as error:
-            logger.warning("there is no second session for many pictures: %s", error)
+            logger.warning("there is no second session for many images: %s", error)
             return few
 
     def _bound(self, session: Any, bundle: Bundle, threads: int) -> Run:

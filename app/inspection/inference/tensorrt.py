@@ -1,4 +1,4 @@
-"""TensorRT engines, built before they are needed: building one takes minutes, and no picture waits for that.
+"""TensorRT engines, built before they are needed: building one takes minutes, and no image waits for that.
 
 An engine is of one graph, one GPU and one version of everything. So they are no part of a bundle, but lie in
 a folder of the box, with a mark for each graph whose engine is whole. ONNX Runtime itself checks an engine

@@ -4,13 +4,13 @@ What was measured (two cores, the shipped int8 graph, tiles a second held agains
 `python -m tests.benchmarks.lanes`):
 
 - Threads of ONNX Runtime that wait for work spin by default. As soon as anything else runs on the cores, a
-  second picture's decoding or the web server, a spinning thread takes the time that another needs. Without
+  second image's decoding or the web server, a spinning thread takes the time that another needs. Without
   spinning next to nothing is lost on a quiet machine (0.96), and much is won on a busy one (1.5).
 - One run on all cores leaves gaps where its threads wait for the last of them. As many runs beside each other
-  as there are cores, each on one thread, leave none (1.4). But a picture alone would have one core of many.
+  as there are cores, each on one thread, leave none (1.4). But an image alone would have one core of many.
 - A few tiles in one run on all cores are cheaper than one by one (1.2). On one thread there is no gain.
 
-So there are two modes: one for few pictures, and one for when there are enough of them for every core.
+So there are two modes: one for few images, and one for when there are enough of them for every core.
 """
 
 import os
@@ -35,7 +35,7 @@ class Mode:
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """`lanes` runs at once, in the mode `few` while fewer pictures than lanes are in work, else in `many`."""
+    """`lanes` runs at once, in the mode `few` while fewer images than lanes are in work, else in `many`."""
 
     lanes: int
     few: Mode
@@ -56,9 +56,9 @@ def compute_on(*, gpu: bool, threads: int | None = None) -> Compute:
 
 
 def share_the_process() -> None:
-    """Set up a process for many pictures at once: to be called once, by what serves.
+    """Set up a process for many images at once: to be called once, by what serves.
 
-    OpenCV's own threads would only compete with those that work on other pictures. And a thread that comes
+    OpenCV's own threads would only compete with those that work on other images. And a thread that comes
     back from the model waits for the interpreter until another gives it up, by default after 5 ms.
     """
     cv2.setNumThreads(1)
@@ -66,7 +66,7 @@ def share_the_process() -> None:
 
 
 def default_workers(threads: int | None = None) -> int:
-    """How many pictures are worked on at once: those in the lanes, and two that are decoded meanwhile."""
+    """How many images are worked on at once: those in the lanes, and two that are decoded meanwhile."""
     return (threads or usable_cores()) + 2
 
 

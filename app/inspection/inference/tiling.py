@@ -1,6 +1,6 @@
-"""From a picture of any size to the tiles the graph takes.
+"""From an image of any size to the tiles the graph takes.
 
-A picture is never squashed: large ones are cut into overlapping tiles at the trained pixel scale, small ones
+An image is never squashed: large ones are cut into overlapping tiles at the trained pixel scale, small ones
 are padded by reflection.
 """
 
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from app.inspection.bundle.bundle import InputContract
 from app.inspection.errors import ImageTooLarge
 
-MAX_TILES = 2048  # the work of one picture: a long strip has far more tiles than its pixels suggest
+MAX_TILES = 2048  # the work of one image: a long strip has far more tiles than its pixels suggest
 
 
 @dataclass(frozen=True, slots=True)
 class TilePlan:
-    """Where the tiles of a picture of `height` x `width` lie, in pixels of the scaled picture.
+    """Where the tiles of an image of `height` x `width` lie, in pixels of the scaled image.
 
     `rows` and `columns` are the tiles' upper and left edges; tiles are numbered row by row.
     """
@@ -47,20 +47,20 @@ class TilePlan:
 
     @property
     def lines(self) -> list[list[int]]:
-        """The numbers of the tiles, line by line, in the order in which the picture is worked through."""
+        """The numbers of the tiles, line by line, in the order in which the image is worked through."""
         numbers = np.arange(len(self.rows) * len(self.columns)).reshape(len(self.rows), -1)
         lines: list[list[int]] = (numbers if self.tall else numbers.T).tolist()
         return lines
 
     def covered(self) -> list[tuple[slice, slice]]:
-        """Rows and columns of the picture, not scaled, that every tile covers at least in part."""
+        """Rows and columns of the image, not scaled, that every tile covers at least in part."""
         rows = [_unscaled(y, self.tile_height, self.height / self.scaled_height) for y in self.rows]
         columns = [_unscaled(x, self.tile_width, self.width / self.scaled_width) for x in self.columns]
         return [(each, other) for each in rows for other in columns]
 
 
 def plan_tiles(height: int, width: int, contract: InputContract) -> TilePlan:
-    """Lay tiles over a picture so that every pixel is covered and neighbours overlap as the contract says.
+    """Lay tiles over an image so that every pixel is covered and neighbours overlap as the contract says.
 
     Raises ImageTooLarge where that takes more than MAX_TILES.
     """
@@ -70,7 +70,7 @@ def plan_tiles(height: int, width: int, contract: InputContract) -> TilePlan:
     count *= _count(scaled_width, contract.tile_width, contract.overlap)
     if count > MAX_TILES:
         raise ImageTooLarge(
-            f"the picture is {width} x {height} pixels, which takes {count} of the model's tiles; "
+            f"the image is {width} x {height} pixels, which takes {count} of the model's tiles; "
             f"at most {MAX_TILES} are accepted: send it in parts"
         )
     return TilePlan(
@@ -87,18 +87,18 @@ def plan_tiles(height: int, width: int, contract: InputContract) -> TilePlan:
 
 
 class Tiles:
-    """A picture, uint8 [H, W] or [H, W, 3], ready to be cut; `plan` says where its tiles lie.
+    """An image, uint8 [H, W] or [H, W, 3], ready to be cut; `plan` says where its tiles lie.
 
-    Where neither colour nor scale nor padding has to change, it holds no copy of the picture.
+    Where neither colour nor scale nor padding has to change, it holds no copy of the image.
     """
 
     def __init__(self, image: NDArray[np.uint8], contract: InputContract) -> None:
-        """Raises ImageTooLarge where the picture has more than MAX_TILES."""
+        """Raises ImageTooLarge where the image has more than MAX_TILES."""
         plan = self.plan = plan_tiles(image.shape[0], image.shape[1], contract)
         pixels = resized(_in_colour(image, contract), plan.scaled_height, plan.scaled_width)
         below = max(0, plan.tile_height - plan.scaled_height)
         right = max(0, plan.tile_width - plan.scaled_width)
-        if below or right:  # numpy repeats the reflection where the picture is smaller than the padding
+        if below or right:  # numpy repeats the reflection where the image is smaller than the padding
             pixels = np.pad(pixels, ((0, below), (0, right), (0, 0))[: pixels.ndim], mode="reflect")
         self._pixels = pixels.reshape(*pixels.shape[:2], contract.channels)
 
@@ -124,7 +124,7 @@ def _unscaled(start: int, length: int, factor: float) -> slice:
 
 
 def _starts(side: int, tile: int, overlap: int) -> tuple[int, ...]:
-    """Where tiles start along one side; the last one is moved back to end with the picture."""
+    """Where tiles start along one side; the last one is moved back to end with the image."""
     if side <= tile:
         return (0,)
     return (*range(0, side - tile, tile - overlap), side - tile)
@@ -136,7 +136,7 @@ def _count(side: int, tile: int, overlap: int) -> int:
 
 
 def _in_colour(image: NDArray[np.uint8], contract: InputContract) -> NDArray[np.uint8]:
-    """The picture in the contract's colour; grey by Rec. 601 luma."""
+    """The image in the contract's colour; grey by Rec. 601 luma."""
     if contract.colour == "gray" and image.ndim == 3:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
     if contract.colour == "rgb" and image.ndim == 2:

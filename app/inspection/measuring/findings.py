@@ -27,7 +27,7 @@ def find(
 
     `regions` give scores, probabilities and runners-up only: without them the verdict is the same.
     `scope` is the recipe's, for who has it already. `check` is called now and then. Raises RecipeDoesNotFit
-    where the recipe's regions hold nothing of a picture of this size, and what `check` raises.
+    where the recipe's regions hold nothing of an image of this size, and what `check` raises.
     """
     pitch = recipe.pixel_pitch_mm
     scope = scope or scope_of((label_map.shape[0], label_map.shape[1]), recipe, check)
@@ -43,7 +43,7 @@ def find(
 def unexplained(label_map: NDArray[np.uint8], tiles: Iterable[TileProbability], scope: Scope) -> float | None:
     """The highest image-level probability of the tiles that are judged and in which no defect lies.
 
-    `label_map`, uint8 [H, W], is that of the whole picture. None where every such tile shows a defect.
+    `label_map`, uint8 [H, W], is that of the whole image. None where every such tile shows a defect.
     """
     left = (
         each.probability

@@ -37,7 +37,7 @@ def outlines(
     """The closed outlines of a mask [H, W] where the probability, interpolated, crosses the pixel threshold.
 
     `probability` is uint8 [H, W] of the mask's class. Each outline is float64 [N, 2] of (x, y) in px, (0, 0)
-    being the middle of the first pixel; outer ones run clockwise as one looks at the picture, those of holes
+    being the middle of the first pixel; outer ones run clockwise as one looks at the image, those of holes
     the other way. Exactly the mask's pixels have their middles inside: a pixel that the probability alone
     would decide otherwise counts as just at, or just below, the threshold. Marching squares: Lorensen, Cline,
     "Marching cubes", SIGGRAPH 1987, in two dimensions.

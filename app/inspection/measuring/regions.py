@@ -19,7 +19,7 @@ Check = Callable[[], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scope:
-    """The pixels of a picture that a recipe judges, bool [H, W]; None means all of them."""
+    """The pixels of an image that a recipe judges, bool [H, W]; None means all of them."""
 
     pixels: NDArray[np.bool_] | None
 
@@ -36,7 +36,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Patch:
-    """What a polygon holds of a picture: nothing outside `rows` and `columns`, and there `inside`."""
+    """What a polygon holds of an image: nothing outside `rows` and `columns`, and there `inside`."""
 
     rows: slice
     columns: slice
@@ -44,10 +44,10 @@ class _Patch:
 
 
 def scope_of(shape: Shape, recipe: Recipe, check: Check = lambda: None) -> Scope:
-    """What a recipe judges of a picture of shape (H, W); `check` is called before each region is drawn.
+    """What a recipe judges of an image of shape (H, W); `check` is called before each region is drawn.
 
     A recipe whose `roi` is the part is given as `part_outline.with_part` returns it, else ValueError.
-    Raises RecipeDoesNotFit where a region of interest holds no pixel of the picture, or nothing is left, and
+    Raises RecipeDoesNotFit where a region of interest holds no pixel of the image, or nothing is left, and
     what `check` raises.
     """
     if isinstance(recipe.roi, PartRoi):
@@ -123,7 +123,7 @@ def _patch(corners: NDArray[np.float64], shape: Shape) -> _Patch:
 
 
 def _clipped(y: float, height: int) -> int:
-    """The first row at or below a height, within the picture."""
+    """The first row at or below a height, within the image."""
     return min(max(math.ceil(y), 0), height)
 
 
@@ -135,6 +135,6 @@ def _must_hold_pixels(inside: NDArray[np.bool_], problem: str, shape: Shape, rec
     """Rules that judge nothing would pass everything."""
     if not inside.any():
         raise RecipeDoesNotFit(
-            f"recipe {recipe.name}: {problem} of this picture of {shape[1]} x {shape[0]} px; "
-            "send the picture it was drawn for, or mend its polygons"
+            f"recipe {recipe.name}: {problem} of this image of {shape[1]} x {shape[0]} px; "
+            "send the image it was drawn for, or mend its polygons"
         )

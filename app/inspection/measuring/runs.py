@@ -94,7 +94,7 @@ def find_runs(label_map: NDArray[np.uint8] | NDArray[np.bool_], value: int | Non
 
     With None, of all values but 0 together.
 
-    Goes band by band over the box that holds the value, so that a large picture takes little memory.
+    Goes band by band over the box that holds the value, so that a large image takes little memory.
     """
     labels = label_map.view(np.uint8)
     left, top, right, bottom = _box_of(labels, value)
@@ -175,7 +175,7 @@ def _joined(count: int, touching: list[tuple[int, int]]) -> Ints:
 def find_moments(runs: Runs) -> Moments:
     """The moments of each region, to the second."""
     region, of = runs.region, runs.start
-    x0, y0 = runs.first[of], runs.row[of]  # sums from there on lose no digits far from the picture's corner
+    x0, y0 = runs.first[of], runs.row[of]  # sums from there on lose no digits far from the image's corner
     n = (runs.last - runs.first + 1).astype(float)
     x, y = (runs.first + runs.last) / 2 - x0[region], (runs.row - y0[region]).astype(float)
     terms = np.stack((n, n * x, n * y, n * x * x + n**3 / 12, n * y * y + n / 12, n * x * y))

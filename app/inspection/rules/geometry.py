@@ -1,6 +1,6 @@
-"""Where on a picture a recipe's rules hold: polygons in px or in mm, or the part itself; how mm become px.
+"""Where on an image a recipe's rules hold: polygons in px or in mm, or the part itself; how mm become px.
 
-Picture coordinates are x to the right and y down, in px; (0, 0) is the middle of the first pixel, as in a
+Image coordinates are x to the right and y down, in px; (0, 0) is the middle of the first pixel, as in a
 defect's centroid.
 """
 
@@ -22,7 +22,7 @@ from app.inspection.rules.limits import LARGEST_PITCH_MM, LEAST_PITCH_MM, Positi
 
 MAX_POINTS = 1000  # of one polygon
 MAX_REGIONS = 100  # of one kind, so that no recipe takes long to draw
-FAR_PX = 1e9  # beyond every picture, and safe to calculate with
+FAR_PX = 1e9  # beyond every image, and safe to calculate with
 
 
 def _as_tuple(value: Any) -> Any:
@@ -35,7 +35,7 @@ Polygon = Annotated[tuple[Point, ...], BeforeValidator(_as_tuple), Field(min_len
 
 
 class Calibration(Strict):
-    """Two points on the picture and how far apart they are on the part."""
+    """Two points on the image and how far apart they are on the part."""
 
     from_px: Point
     """The first point, [x, y] in px."""
@@ -62,25 +62,25 @@ class Calibration(Strict):
 
 
 class PartFrame(Strict):
-    """Where the part's own coordinates lie on the picture; its y runs 90 degrees counter-clockwise from x."""
+    """Where the part's own coordinates lie on the image; its y runs 90 degrees counter-clockwise from x."""
 
     origin_px: Point
-    """The part's (0, 0) on the picture, [x, y] in px."""
+    """The part's (0, 0) on the image, [x, y] in px."""
     angle_deg: Annotated[float, Field(ge=-360, le=360, allow_inf_nan=False)] = 0.0
-    """From the picture's x to the part's x, counter-clockwise as seen on the picture."""
+    """From the image's x to the part's x, counter-clockwise as seen on the image."""
 
     def to_px(self, point_mm: tuple[float, float], pixel_pitch_mm: float) -> tuple[float, float]:
-        """A point of the part on the picture."""
+        """A point of the part on the image."""
         x, y = (min(max(each / pixel_pitch_mm, -FAR_PX), FAR_PX) for each in point_mm)
         cosine, sine = math.cos(math.radians(self.angle_deg)), math.sin(math.radians(self.angle_deg))
         return self.origin_px[0] + x * cosine - y * sine, self.origin_px[1] - x * sine - y * cosine
 
 
 class Region(Strict):
-    """A polygon on the picture in px, or on the part in mm; where its sides cross, inside is even-odd."""
+    """A polygon on the image in px, or on the part in mm; where its sides cross, inside is even-odd."""
 
     polygon_px: Polygon | None = None
-    """Its corners on the picture, [[x, y], ...]; give these or `polygon_mm`."""
+    """Its corners on the image, [[x, y], ...]; give these or `polygon_mm`."""
     polygon_mm: Polygon | None = None
     """Its corners on the part, [[x, y], ...] in mm of the recipe's `part_frame`."""
 
@@ -94,7 +94,7 @@ class Region(Strict):
         return self
 
     def corners_px(self, frame: PartFrame | None, pixel_pitch_mm: float | None) -> NDArray[np.float64]:
-        """The corners on the picture, float64 [N, 2]; mm need the recipe's frame and pitch."""
+        """The corners on the image, float64 [N, 2]; mm need the recipe's frame and pitch."""
         if self.polygon_mm is None:
             return np.array(self.polygon_px, dtype=np.float64)
         if frame is None or pixel_pitch_mm is None:

@@ -54,7 +54,7 @@ LARGEST_AREA_PX = 2**31  # no image has as many pixels; areas beyond it would ov
 
 
 class Zone(ExtraRules, Region):
-    """A part of the picture with limits of its own, beside those of the whole recipe."""
+    """A part of the image with limits of its own, beside those of the whole recipe."""
 
     review: ExtraRules | None = None
     """Limits beyond which the part is reviewed rather than failed."""
@@ -93,7 +93,7 @@ class Recipe(Rules, Titled):
     pixel_pitch_mm: Pitch | None = Field(default=None, validate_default=True)
     """The mm on the part that one pixel covers; give this or `calibration`."""
     part_frame: PartFrame | None = None
-    """Where the part's own coordinates lie on the picture, for polygons in mm."""
+    """Where the part's own coordinates lie on the image, for polygons in mm."""
     roi: Roi = Field(default_factory=list)
     """Only these regions are inspected (default: all); `part`: the part as found in the image."""
     ignore: Regions = Field(default_factory=list)
@@ -109,9 +109,9 @@ class Recipe(Rules, Titled):
     review: ExtraRules | None = None
     """Limits beyond which the part is reviewed rather than failed."""
     zones: Annotated[dict[str, Zone], Field(max_length=MAX_REGIONS)] = Field(default_factory=dict)
-    """Parts of the picture with limits of their own, by name."""
+    """Parts of the image with limits of their own, by name."""
     border: Literal["judge", "review"] = "judge"
-    """Whether a defect that touches the picture's edge, and may go on outside, is a review at least."""
+    """Whether a defect that touches the image's edge, and may go on outside, is a review at least."""
     min_estimated_dice: Annotated[float, Field(ge=0, le=1)] | None = None
     """The least estimated Dice with which a part may pass; below it, it is reviewed."""
     parts: PartRule = "worst"

@@ -69,9 +69,9 @@ class Trials(_Stored):
 
 
 class TradeOffRow(_Stored):
-    """One image threshold with its risk, counted by picture and by group.
+    """One image threshold with its risk, counted by image and by group.
 
-    A group escapes if any of its defective pictures does, and is overkilled if any of its good ones is.
+    A group escapes if any of its defective images does, and is overkilled if any of its good ones is.
     """
 
     image_threshold: Annotated[float, Field(gt=0, le=1)]
@@ -87,7 +87,7 @@ class TradeOff(_Stored):
     """The image thresholds worth choosing, rising, as counted on the calibration split.
 
     A threshold that another beats in escapes or overkills and equals in the other is left out, and so is one
-    that passes no good picture or catches no defective one.
+    that passes no good image or catches no defective one.
     """
 
     confidence: Annotated[float, Field(gt=0, lt=1)]

@@ -31,7 +31,7 @@ MIN_EVENTS = 32  # taken at once, below which a round costs as much as its set-u
 
 @dataclass(frozen=True)
 class Group:
-    """The defects of one class in the picture or a zone, with their numbers in the picture's list.
+    """The defects of one class in the image or a zone, with their numbers in the image's list.
 
     `alone`: there is no other defect of any class.
     """
@@ -78,7 +78,7 @@ def doubts_about(
     estimated_dice: float | None,
     recipe: Recipe,
 ) -> tuple[Reason, ...]:
-    """Why not to pass a picture that its defects would let pass.
+    """Why not to pass an image that its defects would let pass.
 
     `unexplained_probability` is the highest image-level probability of the tiles that the recipe judges and
     in which no defect lies: a defect explains what the head says of its own tiles, not of others.

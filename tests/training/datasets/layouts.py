@@ -1,4 +1,4 @@
-"""Small sets in the true layouts, one writer each: pictures of 32 x 24 px, defects at known places."""
+"""Small sets in the true layouts, one writer each: images of 32 x 24 px, defects at known places."""
 
 import base64
 import io
@@ -32,19 +32,19 @@ NONE = np.zeros(SIZE, np.uint8)
 
 
 def encoded(pixels: NDArray[Any], suffix: str) -> bytes:
-    """The bytes of a picture file."""
+    """The bytes of an image file."""
     return bytes(cv2.imencode(suffix, pixels)[1])
 
 
 def write(path: Path, pixels: NDArray[Any]) -> Path:
-    """Write a picture by its suffix, with the folders above it."""
+    """Write an image by its suffix, with the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encoded(pixels, path.suffix.lower()))
     return path
 
 
 def picture(path: Path, seed: int = 0) -> Path:
-    """Write a noisy grey picture."""
+    """Write a noisy grey image."""
     return write(path, np.random.default_rng(seed).integers(40, 200, SIZE, dtype=np.uint8))
 
 
@@ -80,7 +80,7 @@ def write_severstal_older(root: Path) -> None:
 
 
 def write_neu_seg(root: Path) -> None:
-    two = np.where(SECOND > 0, np.uint8(3), FIRST)  # classes of one picture cannot overlap there
+    two = np.where(SECOND > 0, np.uint8(3), FIRST)  # classes of one image cannot overlap there
     for part, masks in (("training", (FIRST, two)), ("test", (NONE, 2 * FIRST))):
         for number, mask in enumerate(masks):
             picture(root / f"images/{part}/00000{number}.jpg")
@@ -182,7 +182,7 @@ def write_coco(root: Path) -> None:
 
 
 def labelme_facts(image: str, *shapes: tuple[str, str, list[list[float]]]) -> dict[str, Any]:
-    """What labelme saves of one picture."""
+    """What labelme saves of one image."""
     return {
         "version": "5.5.0",
         "flags": {},

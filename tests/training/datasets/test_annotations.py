@@ -69,9 +69,9 @@ def test_negative_differences_are_read() -> None:
 
 def test_runs_of_another_picture_are_refused() -> None:
     runs = CocoRuns(1, SIZE, (FIRST.size,), "here")
-    with pytest.raises(DatasetError, match=r"annotated at 32 x 24 px, but the picture has 24 x 32 px .*EXIF"):
+    with pytest.raises(DatasetError, match=r"annotated at 32 x 24 px, but the image has 24 x 32 px .*EXIF"):
         runs.draw((32, 24))
-    with pytest.raises(DatasetError, match=r"the picture has 33 x 24 px; annotate"):
+    with pytest.raises(DatasetError, match=r"the image has 33 x 24 px; annotate"):
         runs.draw((24, 33))
 
 
@@ -101,10 +101,10 @@ def test_polygon_may_stand_over_the_edge_by_rounding_only() -> None:
     assert Polygons(1, (whole,), "here").draw(SIZE).all()
     for x, y in ((33.5, 3.0), (3.0, -1.5), (float("nan"), 3.0)):
         with pytest.raises(
-            DatasetError, match=r"here: the point \(.*\) lies outside the picture of 32 x 24 px"
+            DatasetError, match=r"here: the point \(.*\) lies outside the image of 32 x 24 px"
         ):
             Polygons(1, ((*SQUARE, x, y),), "here").draw(SIZE)
-        with pytest.raises(DatasetError, match="lies outside the picture"):
+        with pytest.raises(DatasetError, match="lies outside the image"):
             Outline(1, "point", ((x, y),), "here").draw(SIZE)
 
 
@@ -122,8 +122,8 @@ def test_circle_is_cut_at_the_edge() -> None:
             encoded(SCALE * FIRST[4:10, 6:20], ".png"),
             "does not fill the box 6, 4 to 18, 9",
         ),
-        (((26, 4), (39, 9)), encoded(SCALE * FIRST[4:10, 6:20], ".png"), "in a picture of 32 x 24 px"),
-        (((6, 4), (19, 9)), b"no picture", "its mask cannot be read"),
+        (((26, 4), (39, 9)), encoded(SCALE * FIRST[4:10, 6:20], ".png"), "in an image of 32 x 24 px"),
+        (((6, 4), (19, 9)), b"no image", "its mask cannot be read"),
     ],
 )
 def test_patch_that_does_not_fit_is_named(

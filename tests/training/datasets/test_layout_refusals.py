@@ -30,7 +30,7 @@ from training.data.sample import Dataset, DatasetError
 
 
 def add(name: str) -> Callable[[Path], object]:
-    """A stray picture (or mask, by its name)."""
+    """A stray image (or mask, by its name)."""
     return lambda root: picture(root / name)
 
 
@@ -50,7 +50,7 @@ CASES: list[tuple[str, Callable[[Path], object], str]] = [
     ("severstal", add("more_images/a.jpg"), "more_images has no place in this layout"),
     ("severstal", text("train.csv", "a,b\n"), "must have the columns ImageId,ClassId,EncodedPixels"),
     ("neu-seg", gone("annotations/test/000001.png"), "000001.jpg has no mask"),
-    ("neu-seg", gone("images/test/000001.jpg"), "000001.png is a mask without a picture"),
+    ("neu-seg", gone("images/test/000001.jpg"), "000001.png is a mask without an image"),
     ("neu-seg", text("images/test/a.txt", ""), "a.txt has no place there"),
     ("neu-seg", add("images/extra/a.jpg"), "extra has no place in this layout"),
     ("neu-seg", lambda root: write(root / "annotations/test/000001.png", FIRST * 4), "holds 4, of which"),
@@ -66,25 +66,25 @@ CASES: list[tuple[str, Callable[[Path], object], str]] = [
     ("dagm", text("Class1/Test/a.jpg", ""), "a.jpg has no place there"),
     ("dagm", add("Class1/Validation/0001.PNG"), "Validation has no place in this layout"),
     ("kolektor-sdd", gone("kos01/Part1_label.bmp"), r"Part1.jpg has no mask; Part1_label\.bmp is expected"),
-    ("kolektor-sdd", gone("kos01/Part1.jpg"), "Part1_label.bmp is a mask without a picture"),
-    ("kolektor-sdd", text("kos01/Part2.png", ""), "Part2.png is neither a picture"),
+    ("kolektor-sdd", gone("kos01/Part1.jpg"), "Part1_label.bmp is a mask without an image"),
+    ("kolektor-sdd", text("kos01/Part2.png", ""), "Part2.png is neither an image"),
     ("kolektor-sdd", add("extra/Part0.jpg"), "extra has no place in this layout"),
     ("kolektor-sdd2", gone("test/20001_GT.png"), r"20001.png has no mask; 20001_GT\.png is expected"),
-    ("kolektor-sdd2", gone("test/20001.png"), "20001_GT.png is a mask without a picture"),
-    ("kolektor-sdd2", text("train/a.bmp", ""), "a.bmp is neither a picture"),
+    ("kolektor-sdd2", gone("test/20001.png"), "20001_GT.png is a mask without an image"),
+    ("kolektor-sdd2", text("train/a.bmp", ""), "a.bmp is neither an image"),
     ("mvtec", gone("ground_truth/bent/000_mask.png"), "000.png has no mask; ground_truth/bent/000_mask.png"),
-    ("mvtec", add("ground_truth/bent/001_mask.png"), "001_mask.png is a mask without a picture"),
+    ("mvtec", add("ground_truth/bent/001_mask.png"), "001_mask.png is a mask without an image"),
     ("mvtec", add("ground_truth/bent/000.png"), "000.png .* masks of one image; keep one"),
     ("mvtec", add("ground_truth/dent/000_mask.png"), "dent has no place in this layout"),
     ("mvtec", add("train/bent/000.png"), "bent has no place in this layout"),
     ("mvtec", add("test/loose.png"), "loose.png lies in no folder"),
     ("crack500", gone("traincrop/20160222_081015_1_361.png"), "line 1 names .*png, which is missing"),
     ("crack500", add("testcrop/stray.jpg"), "stray.jpg is in none of the lists"),
-    ("crack500", text("train.txt", "traincrop/a.jpg\n"), "line 1: .* must name a picture and its mask"),
+    ("crack500", text("train.txt", "traincrop/a.jpg\n"), "line 1: .* must name an image and its mask"),
     ("crack500", lambda root: text("val.txt", (root / "val.txt").read_text() * 2)(root), "names .* again"),
     ("crack500", add("extra/a.jpg"), "extra has no place in this layout"),
-    ("pairs", gone("masks/c.png"), "c.jpg has no mask; .*c.png is expected, black if the picture is good"),
-    ("pairs", gone("images/c.jpg"), "c.png is a mask without a picture"),
+    ("pairs", gone("masks/c.png"), "c.jpg has no mask; .*c.png is expected, black if the image is good"),
+    ("pairs", gone("images/c.jpg"), "c.png is a mask without an image"),
     ("pairs", add("masks/d.jpg"), "d.jpg has no place there; only .png, .bmp"),
     ("pairs", add("images/a.png"), "have the same stem"),
     ("pairs", add("train/a.png"), "train has no place in this layout"),
@@ -98,7 +98,7 @@ CASES: list[tuple[str, Callable[[Path], object], str]] = [
     ("labelme", gone("good.json"), "good.jpg has no JSON file"),
     ("labelme", text("good.json", "{"), "good.json: as a whole: Invalid JSON"),
     ("labelme", text("other.json", '{"shapes": [], "imagePath": "good.jpg"}'), "good.jpg has two JSON files"),
-    ("folder", gone("defect/pit/a.jpg"), "a.png is a mask without a picture"),
+    ("folder", gone("defect/pit/a.jpg"), "a.png is a mask without an image"),
     ("folder", add("masks/hole/a.png"), "hole mirrors no folder"),
     ("folder", add("masks/a.png"), "a.png mirrors no folder"),
     ("folder", add("defect/a.png"), "a.png lies beside the class folders dent, pit"),
@@ -107,7 +107,7 @@ CASES: list[tuple[str, Callable[[Path], object], str]] = [
     ("folder", add("defect/Dent/a.png"), "'Dent' and 'dent' cannot name two defect classes"),
     ("mvtec", lambda root: (root / "test/good-2").mkdir(), "good-2"),
     ("folder", add("licences/a.png"), "licences has no place in this layout"),
-    ("folder", add("masks/dent/license.png"), "license.png is a mask without a picture"),
+    ("folder", add("masks/dent/license.png"), "license.png is a mask without an image"),
     ("folder", add("unsure/a.png"), "unsure has no place in this layout"),
     ("folder", add("loose.png"), "loose.png has no place in this layout"),
     ("folder", text("good/a.txt", ""), "a.txt has no place there"),
@@ -164,7 +164,7 @@ def test_every_mask_that_cannot_be_read_is_listed_by_the_audit_alone(tmp_path: P
     for sample in whole.samples:
         if sample.defective:
             assert isinstance(sample.annotation, MaskImage)
-            sample.annotation.blob.path.write_bytes(b"no picture")
+            sample.annotation.blob.path.write_bytes(b"no image")
     with pytest.raises(DatasetError, match=rf"none of PNG.*correct the mask.*\({len(spoilt)} such masks"):
         read_dataset(tmp_path / "set")
     dataset = read_dataset(tmp_path / "set", unlabelled=True)
@@ -200,8 +200,8 @@ def test_table_with_an_open_quotation_mark_is_named(tmp_path: Path, layout: str,
         ("good.jpg,2,0 3", "line 5: the run '0 3' is none"),
         ("good.jpg,2,5 0", "line 5: the run '5 0' is none"),
         ("good.jpg,2,5 x", "line 5: EncodedPixels must be whole numbers"),
-        ("good.jpg,5,5 1", "line 5 needs a picture and a class from 1 to 4; found 'good.jpg', '5'"),
-        (",1,5 1", "line 5 needs a picture and a class"),
+        ("good.jpg,5,5 1", "line 5 needs an image and a class from 1 to 4; found 'good.jpg', '5'"),
+        (",1,5 1", "line 5 needs an image and a class"),
         ("both.jpg,4,5 1", "line 5 gives class 4 of both.jpg again"),
     ],
 )
@@ -218,9 +218,7 @@ def test_run_beyond_the_picture_is_named(tmp_path: Path) -> None:
     with (tmp_path / "train.csv").open("a") as file:
         file.write("good.jpg,2,768 1\ngood.jpg,3,768 2\n")
     sample = next(each for each in read_dataset(tmp_path).samples if "good" in each.name)
-    message = (
-        r"good.jpg: .*train\.csv line 6: the run '768 2' ends beyond the picture, .* 32 x 24 = 768 pixels"
-    )
+    message = r"good.jpg: .*train\.csv line 6: the run '768 2' ends beyond the image, .* 32 x 24 = 768 pixels"
     with pytest.raises(DatasetError, match=message):
         sample.class_bits((24, 32))
 
@@ -256,10 +254,10 @@ def spoilt_coco(root: Path, spoil: Callable[[dict[str, Any]], object]) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda facts: facts["annotations"][0].update(image_id=77), "no picture has the id 77"),
+        (lambda facts: facts["annotations"][0].update(image_id=77), "no image has the id 77"),
         (lambda facts: facts["annotations"][0].update(category_id=77), "77 is no category of the file"),
         (lambda facts: facts["annotations"][0].pop("image_id"), "annotations.0.image_id: Field required"),
-        (lambda facts: facts["images"].append(facts["images"][0]), "gives the picture id 1 twice"),
+        (lambda facts: facts["images"].append(facts["images"][0]), "gives the image id 1 twice"),
         (lambda facts: facts["images"].append(facts["images"][0] | {"id": 8}), "1.jpg is named twice"),
         (lambda facts: facts["categories"][0].update(id=9), "gives the category id 9 twice"),
         (
@@ -335,7 +333,7 @@ def test_embedded_picture_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "good.json").write_text(json.dumps(facts | {"imageData": "!"}))
     (tmp_path / "good.jpg").unlink()
     sample = next(each for each in read_dataset(tmp_path).samples if each.name == "good.json")
-    with pytest.raises(DatasetError, match=r"good\.json: imageData is no picture"):
+    with pytest.raises(DatasetError, match=r"good\.json: imageData is no image"):
         sample.pixels()
 
 

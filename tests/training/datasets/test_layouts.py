@@ -42,14 +42,14 @@ from training.labels import LabelsConfig
 
 
 def bits(dataset: Dataset, name: str) -> np.ndarray | None:
-    """The class bits of one sample, at the size that its picture really has."""
+    """The class bits of one sample, at the size that its image really has."""
     sample = next(sample for sample in dataset.samples if sample.name == name)
     height, width = sample.pixels().shape
     return sample.class_bits((height, width))
 
 
 def facts(dataset: Dataset) -> dict[str, tuple[str, str | None]]:
-    """Class and published part of each picture."""
+    """Class and published part of each image."""
     return {sample.name: (sample.picture_class, sample.split) for sample in dataset.samples}
 
 
@@ -338,7 +338,7 @@ def test_plain_folder(tmp_path: Path) -> None:
         "defect/pit/a.jpg": ("pit", None),
     }
     same(bits(dataset, "defect/pit/a.jpg"), NONE, SECOND)
-    assert bits(dataset, "defect/dent/b.png") is None  # no mask: labelled as a picture
+    assert bits(dataset, "defect/dent/b.png") is None  # no mask: labelled as an image
 
 
 def test_plain_folder_of_one_class(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def drawn(dataset: Dataset, name: str) -> Bits | None:
 
 
 def pairs(root: Path, *masks: Grey) -> Path:
-    """Paired folders with these masks, a, b, ... and a good picture."""
+    """Paired folders with these masks, a, b, ... and a good image."""
     for name, mask in zip("abcdefg", (*masks, NONE), strict=False):
         picture(root / f"images/{name}.png", seed=ord(name))
         write(root / f"masks/{name}.png", mask)
@@ -84,7 +84,7 @@ def test_white_cannot_mark_one_class_here_and_be_void_there(tmp_path: Path) -> N
         ("good", True),
         ("good", False),
     ]
-    bits = samples[1].class_bits(SIZE)  # of a good picture, too, nothing is learnt there
+    bits = samples[1].class_bits(SIZE)  # of a good image, too, nothing is learnt there
     np.testing.assert_array_equal(bits, np.where(SECOND > 0, IGNORED, np.uint16(0)))
 
 

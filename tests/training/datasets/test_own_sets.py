@@ -31,7 +31,7 @@ NAMES = ("a.jpg", "b.jpg", "good.jpg")
 
 
 def coco_set(root: Path, folder: str = "images", file: str = "labels.json") -> dict[str, Any]:
-    """Two pictures with a dent and a good one, and what their annotation file says."""
+    """Two images with a dent and a good one, and what their annotation file says."""
     for number, name in enumerate(NAMES):
         picture(root / folder / name, seed=number)
     (root / file).parent.mkdir(parents=True, exist_ok=True)
@@ -191,7 +191,7 @@ def test_categories_that_no_picture_uses_are_left_out_and_said(tmp_path: Path) -
     facts["categories"] = [{"id": k, "name": "dent" if k == 1 else f"kind{k}"} for k in range(20)]
     dataset = read_dataset(save(tmp_path, facts))
     assert dataset.classes == ("dent",)
-    assert dataset.notes[0].startswith("no picture shows the categories kind0, kind2, ")
+    assert dataset.notes[0].startswith("no image shows the categories kind0, kind2, ")
 
 
 def test_ids_may_be_text_here_and_numbers_there(tmp_path: Path) -> None:
@@ -391,12 +391,12 @@ def test_folder_without_images_says_so(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"has no known layout: it holds no images$"):
         read_dataset(tmp_path)
     picture(tmp_path / "good/a.png")
-    with pytest.raises(DatasetError, match="defect is missing; put defective pictures there"):
+    with pytest.raises(DatasetError, match="defect is missing; put defective images there"):
         read_dataset(tmp_path)
 
 
 def two_classes(root: Path, second: str, segmentation: list[list[int]] | None = None) -> Path:
-    """A COCO set whose pictures a and good show a second class."""
+    """A COCO set whose images a and good show a second class."""
     facts = coco_set(root)
     facts["categories"].append({"id": 2, "name": second})
     drawn = [OTHER] if segmentation is None else segmentation
@@ -415,7 +415,7 @@ def test_class_that_hardly_means_a_defect_is_said(tmp_path: Path, name: str) -> 
 
 
 def test_class_may_be_left_out(tmp_path: Path) -> None:
-    root = two_classes(tmp_path, "OK", [])  # as tools mark a whole picture: by a box
+    root = two_classes(tmp_path, "OK", [])  # as tools mark a whole image: by a box
     dataset = read_dataset(root, labels=LabelsConfig(classes={"OK": "good"}))
     assert dataset.classes == ("dent",)
     assert dataset.notes == ()

@@ -1,4 +1,4 @@
-"""What an artifact may lose against fp32, measured on pictures that neither fit nor test split hold."""
+"""What an artifact may lose against fp32, measured on images that neither fit nor test split hold."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ MAX_NEW_ESCAPES = 0.01
 
 @dataclass(frozen=True)
 class ArtifactVerdicts:
-    """What an artifact answered of a set: mean Dice, verdicts by name, and which pictures are defective."""
+    """What an artifact answered of a set: mean Dice, verdicts by name, and which images are defective."""
 
     dice: float | None
     verdicts: dict[str, Verdict]
@@ -28,7 +28,7 @@ class ArtifactVerdicts:
 
     @property
     def escapes(self) -> frozenset[str]:
-        """The defective pictures that were passed."""
+        """The defective images that were passed."""
         return frozenset(name for name in self.defective if self.verdicts[name] == "pass")
 
 

@@ -217,9 +217,9 @@ class Bench:
 
 
 def quantisation_tiles(samples: Sequence[Sample], bundle: Bundle) -> list[Pixels]:
-    """Tiles uint8 [h, w, C] of pictures spread over the training split.
+    """Tiles uint8 [h, w, C] of images spread over the training split.
 
-    They are never pictures of another split: what they fit is part of the model.
+    They are never images of another split: what they fit is part of the model.
     """
     tiles: list[Pixels] = []
     for sample in quantisation_samples(samples):
@@ -230,7 +230,7 @@ def quantisation_tiles(samples: Sequence[Sample], bundle: Bundle) -> list[Pixels
 
 
 def quantisation_samples(samples: Sequence[Sample]) -> list[Sample]:
-    """Pictures spread over the training split, half of them defective where possible."""
+    """Images spread over the training split, half of them defective where possible."""
     chosen = []
     for defective in (True, False):
         some = [each for each in samples if each.defective is defective]

@@ -51,7 +51,7 @@ class Audit:
         """The classes, one line a kind of fault and a warning, and how the pairs agree with the groups."""
         statistics = self.statistics
         classes = [
-            f"class {each.name}: {statistics.shown.get(each.name, 0)} pictures, {each.pictures} with marks, "
+            f"class {each.name}: {statistics.shown.get(each.name, 0)} images, {each.pictures} with marks, "
             f"{each.regions} regions, {each.pixels} px"
             for each in statistics.classes
         ]
@@ -59,13 +59,13 @@ class Audit:
         groups = self.agreement
         return "\n".join(
             [
-                f"{statistics.pictures} pictures, {len(self.faults)} faults",
-                f"good: {statistics.pictures - statistics.defective} pictures",
+                f"{statistics.pictures} images, {len(self.faults)} faults",
+                f"good: {statistics.pictures - statistics.defective} images",
                 *classes,
                 *counts,
                 *(f"warning: {each}" for each in self.warnings),
                 _agreement("groups", groups.every),
-                _agreement(f"groups of at most {SMALL_GROUP} pictures", groups.small),
+                _agreement(f"groups of at most {SMALL_GROUP} images", groups.small),
                 f"pairs found in different groups: {groups.found_elsewhere}",
             ]
         )
@@ -77,12 +77,12 @@ def check(
     splits: Mapping[str, Sequence[str]] | None = None,
     speckle_px: int = SPECKLE_PX,
 ) -> Audit:
-    """Look at every picture and every pair of pictures; write the report, HTML in one file.
+    """Look at every image and every pair of images; write the report, HTML in one file.
 
-    `splits` maps split names to picture names; without it the published splits count. Regions of fewer than
+    `splits` maps split names to image names; without it the published splits count. Regions of fewer than
     `speckle_px` px are speckle. Copies are found turned, mirrored, re-exposed, encoded again, with small
-    noise, shifted or cropped by a tenth of the side, or more. About 15 kB of memory a picture.
-    Raises DatasetError where the set is empty, has a name twice or a split names a picture it lacks.
+    noise, shifted or cropped by a tenth of the side, or more. About 15 kB of memory an image.
+    Raises DatasetError where the set is empty, has a name twice or a split names an image it lacks.
     """
     samples = _by_name(dataset.samples)
     parts = parts_of(dataset.samples, splits)
@@ -113,14 +113,14 @@ def check(
 def _by_name(samples: Sequence[Sample]) -> dict[str, Sample]:
     named = {sample.name: sample for sample in samples}
     if not named:
-        raise DatasetError("the set holds no pictures; there is nothing to check")
+        raise DatasetError("the set holds no images; there is nothing to check")
     if len(named) < len(samples):
-        raise DatasetError("the set has two pictures of one name; give each its own")
+        raise DatasetError("the set has two images of one name; give each its own")
     return named
 
 
 def _examine_all(dataset: Dataset, speckle_px: int) -> tuple[dict[str, Examined], list[Fault]]:
-    """Every readable picture by name, and the faults of single pictures."""
+    """Every readable image by name, and the faults of single images."""
     usual = usual_side(dataset.samples)
 
     def look(sample: Sample) -> tuple[Examined | None, list[Fault]]:

@@ -1,7 +1,7 @@
-"""Finding the pairs of pictures that show the same surface, among all pairs and all 8 turns.
+"""Finding the pairs of images that show the same surface, among all pairs and all 8 turns.
 
-Spectra find for each picture the few it may be a copy of; registration then decides. The spectra are
-whitened by half over the set: what all its pictures share tells no pair apart.
+Spectra find for each image the few it may be a copy of; registration then decides. The spectra are
+whitened by half over the set: what all its images share tells no pair apart.
 """
 
 import os
@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 from training.data.audit.registration import Registration, register, turned
 from training.data.audit.signatures import FREQUENCIES, Signature, Spectrum, Working
 
-CANDIDATES = 12  # looked at for each picture
+CANDIDATES = 12  # looked at for each image
 SCALED_CANDIDATES = 3  # of these, the nearest are also tried at SCALES: crops brought back to full size
 SCALES = (0.905, 0.935, 0.966, 0.983, 1.017, 1.035, 1.07, 1.105)  # crops by up to 10 % of the side
 COMPONENTS = 128
 QUARTER_TURNS = (0, 1, 4, 5)  # the others look the same to a spectrum: half a turn apart
-_BLOCK = 256  # pictures whose neighbours are searched at once: the similarities of a block fit in memory
+_BLOCK = 256  # images whose neighbours are searched at once: the similarities of a block fit in memory
 
 Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two pictures, by name, that show the same surface, and how the second lies on the first."""
+    """Two images, by name, that show the same surface, and how the second lies on the first."""
 
     first: str
     second: str
@@ -36,7 +36,7 @@ class Pair:
 
 
 def near_duplicates(signatures: Mapping[str, Signature]) -> list[Pair]:
-    """Return the pairs of pictures that show the same surface, by name."""
+    """Return the pairs of images that show the same surface, by name."""
     names = list(signatures)
     working = [each.working for each in signatures.values()]
     proposals = sorted(_proposals([each.spectrum for each in signatures.values()]).items())
@@ -105,7 +105,7 @@ def _whitening(spectra: Sequence[Spectrum]) -> tuple[Vectors, Vectors]:
 
 
 def _vectors(spectra: Sequence[Spectrum], turn: int, mean: Vectors, axes: Vectors) -> Vectors:
-    """Unit vectors [pictures, COMPONENTS] of the spectra, turned."""
+    """Unit vectors [images, COMPONENTS] of the spectra, turned."""
     projected = (_halves(spectra, turn) - mean) @ axes
     return np.asarray(projected / (np.linalg.norm(projected, axis=1, keepdims=True) + 1e-9), np.float32)
 

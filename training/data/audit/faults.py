@@ -1,4 +1,4 @@
-"""Faults, and those that one picture and its mask show by themselves."""
+"""Faults, and those that one image and its mask show by themselves."""
 
 import hashlib
 from dataclasses import dataclass
@@ -31,31 +31,31 @@ from training.limits import limits
 
 COLOUR_LEVELS = 16  # between the channels of a pixel; more is a colour
 COLOURED_SHARE = 0.001  # of the pixels
-BLANK_SPREAD = 1.0  # grey levels; a standard deviation below it is no picture of a surface
+BLANK_SPREAD = 1.0  # grey levels; a standard deviation below it is no image of a surface
 
 # What to do about each kind of fault, in the order of the report.
 REMEDIES = {
-    "unreadable picture": "copy the file again from its source, or remove it from the set",
+    "unreadable image": "copy the file again from its source, or remove it from the set",
     "unreadable mask": "copy the mask again from its source, or draw it again",
-    "mask of another size": "export the mask at the size of its picture, pixel for pixel",
+    "mask of another size": "export the mask at the size of its image, pixel for pixel",
     "mask value that is no class": "save the mask without smoothing, as PNG, or name the missing class",
     "annotation that does not fit": "correct the annotation as the message says",
-    "empty mask on a defective picture": "draw the defect, or label the picture good",
-    "mask on a good picture": "label the picture with its defect, or clear the mask",
-    "label and mask name different classes": "correct the picture's label or its mask",
+    "empty mask on a defective image": "draw the defect, or label the image good",
+    "mask on a good image": "label the image with its defect, or clear the mask",
+    "label and mask name different classes": "correct the image's label or its mask",
     "speckle": "remove the specks from the mask; they are slips of the pen or of a threshold",
-    "blank picture": "remove it: the camera or the light was off, or the file is damaged",
+    "blank image": "remove it: the camera or the light was off, or the file is damaged",
     "exact duplicate": "keep one of the copies",
     "copies across splits": "put all copies into one split: a test on them measures memory",
     "group across splits": "put the whole group into one split",
     "copies in different groups": "join the groups: a split by group would put one surface on both sides",
-    "conflicting labels of copies": "look at the pictures and give all copies the label that is right",
+    "conflicting labels of copies": "look at the images and give all copies the label that is right",
 }
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault: its kind (a key of REMEDIES), the names of the pictures concerned, what was found."""
+    """One fault: its kind (a key of REMEDIES), the names of the images concerned, what was found."""
 
     kind: str
     samples: tuple[str, ...]
@@ -69,11 +69,11 @@ class Fault:
 
 @dataclass(frozen=True)
 class Examined:
-    """What is kept of a picture that can be read.
+    """What is kept of an image that can be read.
 
     `areas` holds the size in px of each connected defect region with its class number, in px; `sharpness`
     is the variance of the Laplacian, `brightness` the mean, in grey levels. `pixels_digest` and
-    `mask_digest` are equal for equal contents. Blank pictures have no signature: there is nothing to find.
+    `mask_digest` are equal for equal contents. Blank images have no signature: there is nothing to find.
     `marked` is the share of its pixels that show a defect; `coloured` says that grey is not all it holds, and
     `turned` that its EXIF turns it.
     """
@@ -93,13 +93,13 @@ class Examined:
 def examine(
     sample: Sample, classes: tuple[str, ...], usual: float, speckle_px: int
 ) -> tuple[Examined | None, list[Fault]]:
-    """Read a picture and its mask once; return what is kept of it, None where unreadable, and its faults."""
+    """Read an image and its mask once; return what is kept of it, None where unreadable, and its faults."""
     try:
         with named(sample.name, sample.image):
             data = sample.image.read()
             decoded = decode(data, limits())
     except DatasetError as error:
-        return None, [Fault("unreadable picture", (sample.name,), str(error))]
+        return None, [Fault("unreadable image", (sample.name,), str(error))]
     pixels = grey(decoded)
     bits, faults = _mask_faults(sample, classes, pixels)
     areas = _areas(bits, len(classes))
@@ -108,7 +108,7 @@ def examine(
         faults.append(Fault("speckle", (sample.name,), f"{specks} regions of fewer than {speckle_px} px"))
     blank = float(pixels.std()) < BLANK_SPREAD
     if blank:
-        faults.append(Fault("blank picture", (sample.name,), f"all grey levels near {pixels.mean():.0f}"))
+        faults.append(Fault("blank image", (sample.name,), f"all grey levels near {pixels.mean():.0f}"))
     examined = Examined(
         size=(pixels.shape[0], pixels.shape[1]),
         brightness=float(pixels.mean()),
@@ -149,8 +149,8 @@ def _mask_faults(sample: Sample, classes: tuple[str, ...], pixels: Pixels) -> tu
     drawn = {classes[number - 1] for number in numbers if number <= len(classes)}
     checks = {
         "mask value that is no class": (bool(beyond), f"class {', '.join(beyond)} of {len(classes)}"),
-        "empty mask on a defective picture": (sample.defective and not shown, "no pixel is marked"),
-        "mask on a good picture": (
+        "empty mask on a defective image": (sample.defective and not shown, "no pixel is marked"),
+        "mask on a good image": (
             not sample.defective and shown > 0,
             f"{np.count_nonzero(defects(bits))} px marked",
         ),

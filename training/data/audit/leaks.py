@@ -8,13 +8,13 @@ from training.data.audit.duplicates import Pair
 from training.data.audit.faults import Examined, Fault
 from training.data.sample import DatasetError, Sample
 
-SMALL_GROUP = 6  # pictures
-WHOLE_OVERLAP = 0.8  # of the larger picture; with less, the defect may lie outside one of the two
+SMALL_GROUP = 6  # images
+WHOLE_OVERLAP = 0.8  # of the larger image; with less, the defect may lie outside one of the two
 
 
 @dataclass(frozen=True)
 class InGroups:
-    """Of groups of several pictures: how many there are and are whole, how many pairs they have.
+    """Of groups of several images: how many there are and are whole, how many pairs they have.
 
     Pairs are counted as found, and `joined`, where copies of copies count too.
     """
@@ -30,7 +30,7 @@ class InGroups:
 class Agreement:
     """The pairs found held against the groups of the set, which were not used to find them.
 
-    `small` is of groups of at most SMALL_GROUP pictures: large ones have nearly all the pairs.
+    `small` is of groups of at most SMALL_GROUP images: large ones have nearly all the pairs.
     """
 
     every: InGroups
@@ -40,7 +40,7 @@ class Agreement:
 
 
 def exact_copies(examined: Mapping[str, Examined]) -> list[list[str]]:
-    """Names of the pictures that are equal pixel for pixel, together."""
+    """Names of the images that are equal pixel for pixel, together."""
     same: dict[bytes, list[str]] = defaultdict(list)
     for name, picture in examined.items():
         same[picture.pixels_digest].append(name)
@@ -50,9 +50,9 @@ def exact_copies(examined: Mapping[str, Examined]) -> list[list[str]]:
 def parts_of(
     samples: Sequence[Sample], splits: Mapping[str, Sequence[str]] | None
 ) -> dict[str, frozenset[str]]:
-    """The splits each picture is in, by name: the given ones, else the published ones.
+    """The splits each image is in, by name: the given ones, else the published ones.
 
-    Raises DatasetError where a given split names a picture that the set lacks.
+    Raises DatasetError where a given split names an image that the set lacks.
     """
     if splits is None:
         return {sample.name: frozenset({sample.split} if sample.split else ()) for sample in samples}
@@ -90,7 +90,7 @@ def copy_faults(
     near: Sequence[Pair],
 ) -> list[Fault]:
     """The faults that copies make: equal ones, some across splits or groups, some labelled otherwise."""
-    faults = [Fault("exact duplicate", tuple(names), f"{len(names)} equal pictures") for names in exact]
+    faults = [Fault("exact duplicate", tuple(names), f"{len(names)} equal images") for names in exact]
     links = _links(exact, near)
     for names in joined(links):
         held = sorted(frozenset().union(*(parts[name] for name in names)))
@@ -112,7 +112,7 @@ def copy_faults(
 
 
 def group_faults(samples: Iterable[Sample], parts: Mapping[str, frozenset[str]]) -> list[Fault]:
-    """The groups that a split divides, whatever their pictures look like, and pictures in two splits."""
+    """The groups that a split divides, whatever their images look like, and images in two splits."""
     groups: dict[str, list[str]] = defaultdict(list)
     for sample in samples:
         groups[sample.group].append(sample.name)
@@ -157,7 +157,7 @@ def agreement(
 def _links(
     exact: Sequence[Sequence[str]], near: Sequence[Pair], every: bool = False
 ) -> list[tuple[str, str]]:
-    """Pairs of names; of equal pictures each with the next, or `every` pair of them."""
+    """Pairs of names; of equal images each with the next, or `every` pair of them."""
     links = [(pair.first, pair.second) for pair in near]
     for names in exact:
         for number, first in enumerate(names):

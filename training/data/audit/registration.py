@@ -1,4 +1,4 @@
-"""Laying one working picture over another: the turn and shift at which they agree most, and how much."""
+"""Laying one working image over another: the turn and shift at which they agree most, and how much."""
 
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,10 +14,10 @@ TURNS = 8  # 0 to 3: quarter turns against the clock; 4 to 7: the same, then mir
 MIN_OVERLAP = 0.7  # of the shorter of the two heights, and of the two widths
 BLOCK_PX = 12  # working px; the side of the blocks that must agree each by itself
 FAINT, STRONG = 0.2, 0.6  # of full local contrast; a block counts if faint in both or strong in one, for
-# one blank in a clean picture shows the noise of its copy
+# one blank in a clean image shows the noise of its copy
 
 # Parts of one design (solar cells, circuit boards) agree along the lines they share and nowhere else: their
-# correlation can reach 0.9. Two pictures of one surface agree nearly everywhere.
+# correlation can reach 0.9. Two images of one surface agree nearly everywhere.
 MIN_CORRELATION = 0.6
 MIN_AGREEMENT = 0.5
 MIN_DETAIL = 0.4  # with detail in fewer blocks, a chance likeness of a few edges is easy: be all but equal
@@ -30,10 +30,10 @@ _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 @dataclass(frozen=True)
 class Registration:
-    """How a second picture lies on the first once turned and scaled.
+    """How a second image lies on the first once turned and scaled.
 
     `shift` is that of its corner, down and right, in working px; `overlap` the shared area in shares of the
-    larger picture; `correlation` the normalised cross-correlation there, -1 to 1. `detail` is the share of
+    larger image; `correlation` the normalised cross-correlation there, -1 to 1. `detail` is the share of
     the blocks there that show any, `agreement` the correlation that nine in ten of those reach.
     """
 
@@ -47,20 +47,20 @@ class Registration:
 
     @property
     def same_surface(self) -> bool:
-        """Whether the two pictures show the same surface."""
+        """Whether the two images show the same surface."""
         if self.detail >= MIN_DETAIL:
             return self.correlation >= MIN_CORRELATION and self.agreement >= MIN_AGREEMENT
         return self.correlation >= PLAIN_MIN_CORRELATION and self.agreement >= PLAIN_MIN_AGREEMENT
 
 
 def turned(array: NDArray[_Scalar], turn: int) -> NDArray[_Scalar]:
-    """Turn a picture [h, w] (or a centred spectrum) by one of the 8 symmetries of the square."""
+    """Turn an image [h, w] (or a centred spectrum) by one of the 8 symmetries of the square."""
     rotated = np.rot90(array, turn % 4)
     return np.fliplr(rotated) if turn >= 4 else rotated
 
 
 def register(first: Working, second: Working, turn: int, scale: float = 1.0) -> Registration:
-    """Turn and scale the second picture, and shift it to where both agree most.
+    """Turn and scale the second image, and shift it to where both agree most.
 
     Only shifts that leave an overlap of at least MIN_OVERLAP a side count.
     """
@@ -116,5 +116,5 @@ def _agreement(a: Field, b: Field) -> tuple[float, float]:
 
 def _block_means(field: Field) -> Field:
     means = cv2.blur(field, (BLOCK_PX, BLOCK_PX), borderType=cv2.BORDER_REFLECT)
-    start = [min(BLOCK_PX // 2, (side - 1) // 2) for side in field.shape]  # of a picture below one block too
+    start = [min(BLOCK_PX // 2, (side - 1) // 2) for side in field.shape]  # of an image below one block too
     return np.asarray(means[start[0] :: BLOCK_PX, start[1] :: BLOCK_PX], np.float32)

@@ -1,4 +1,4 @@
-"""The audit as a page: faults with their pictures, and charts."""
+"""The audit as a page: faults with their images, and charts."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ from training.data.sample import Dataset, DatasetError, Pixels, Sample
 from training.files import write_text
 from training.rendering import chart, picture, render
 
-SHOWN_FAULTS = 12  # with pictures, of each kind; the others are listed by name
+SHOWN_FAULTS = 12  # with images, of each kind; the others are listed by name
 SHOWN_PICTURES = 6
 SIDE_PX = 200
 OF_PAIRS = (
@@ -59,7 +59,7 @@ def write_audit(
 def _shown(
     fault: Fault, samples: Mapping[str, Sample], pairs: Mapping[frozenset[str], Pair]
 ) -> dict[str, Any]:
-    """A fault with its first pictures; of copies the first two that were laid over each other."""
+    """A fault with its first images; of copies the first two that were laid over each other."""
     names = list(fault.samples)
     pair = None
     if fault.kind in OF_PAIRS:
@@ -72,12 +72,12 @@ def _shown(
 
 
 def _image(sample: Sample) -> Markup:
-    """The picture with what its mask marks, or a note that it cannot be read."""
+    """The image with what its mask marks, or a note that it cannot be read."""
     try:
         pixels = sample.pixels()
     except DatasetError:
         return Markup("<em>not readable</em>")
-    try:  # what is on disk, of good pictures too
+    try:  # what is on disk, of good images too
         bits = sample.annotation.draw((pixels.shape[0], pixels.shape[1])) if sample.annotation else None
     except DatasetError:
         bits = None
@@ -85,7 +85,7 @@ def _image(sample: Sample) -> Markup:
 
 
 def _aligned(samples: Mapping[str, Sample], pair: Pair | None) -> Markup | None:
-    """The second picture of a pair, turned to lie as the first does."""
+    """The second image of a pair, turned to lie as the first does."""
     if pair is None:
         return None
     pixels = np.ascontiguousarray(turned(samples[pair.second].pixels(), pair.registration.turn))

@@ -1,9 +1,9 @@
-"""What is kept of a picture to find its copies: small, and blind to exposure.
+"""What is kept of an image to find its copies: small, and blind to exposure.
 
-A picture is brought to a working scale that all pictures of about one size share, so that a crop keeps its
+An image is brought to a working scale that all images of about one size share, so that a crop keeps its
 scale, and each pixel is measured against the mean and the contrast around it: gain, offset and gamma leave
-that nearly as it is. Its amplitude spectrum does not change with a shift, turns with the picture, and is the
-same for a picture and the one turned by half a turn.
+that nearly as it is. Its amplitude spectrum does not change with a shift, turns with the image, and is the
+same for an image and the one turned by half a turn.
 """
 
 import math
@@ -17,7 +17,7 @@ from scipy import fft
 
 from training.data.sample import DatasetError, Pixels, Sample
 
-WORKING_SIDE_PX = 96  # the side of a square as large as the usual picture, at working scale
+WORKING_SIDE_PX = 96  # the side of a square as large as the usual image, at working scale
 CONTRAST_SIGMA_PX = 4.0  # working pixels; the surroundings a pixel is measured against
 NOISE_LEVELS = 2.0  # grey levels; less contrast than that is noise and is not raised to full contrast
 SPECTRUM_SIDE_PX = 128
@@ -31,27 +31,27 @@ Spectrum = NDArray[np.float16]
 
 @dataclass(frozen=True)
 class Signature:
-    """The working picture [h, w] and the middle of its log amplitude spectrum [39, 39]."""
+    """The working image [h, w] and the middle of its log amplitude spectrum [39, 39]."""
 
     working: Working
     spectrum: Spectrum
 
 
 def usual_side(samples: Sequence[Sample]) -> float:
-    """The median of sqrt(height * width), in px, of pictures spread evenly over the set."""
+    """The median of sqrt(height * width), in px, of images spread evenly over the set."""
     step = max(1, len(samples) // _PROBES)
     sides = []
     for sample in samples[::step]:
         try:
             height, width = sample.pixels().shape
-        except DatasetError:  # the audit of that picture says so
+        except DatasetError:  # the audit of that image says so
             continue
         sides.append(math.sqrt(height * width))
     return float(np.median(sides)) if sides else float(WORKING_SIDE_PX)
 
 
 def signature(pixels: Pixels, usual: float) -> Signature:
-    """Return the signature of a grey picture [H, W]; `usual` is the set's usual side in px."""
+    """Return the signature of a grey image [H, W]; `usual` is the set's usual side in px."""
     working = local_contrast(_at_working_scale(pixels, usual))
     return Signature(working, _spectrum(working))
 

@@ -1,4 +1,4 @@
-"""Counts and spreads of a set: classes, defect sizes, picture sizes, brightness and sharpness."""
+"""Counts and spreads of a set: classes, defect sizes, image sizes, brightness and sharpness."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ OUTLIER_SPREADS = 5.0  # robust standard deviations (1.4826 median absolute devi
 
 @dataclass(frozen=True)
 class ClassCount:
-    """Pictures that show a class, its regions, its pixels, and the median and least size of a region, px."""
+    """Images that show a class, its regions, its pixels, and the median and least size of a region, px."""
 
     name: str
     pictures: int
@@ -26,14 +26,14 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class Spread:
-    """One value per picture, by name, in `values`; the pictures far from the rest, furthest first."""
+    """One value per image, by name, in `values`; the images far from the rest, furthest first."""
 
     quantity: str
     values: Mapping[str, float]
     outliers: tuple[str, ...]
 
     def quantile(self, share: float) -> float:
-        """The value below which that share of the pictures lies."""
+        """The value below which that share of the images lies."""
         return float(np.quantile(list(self.values.values()), share)) if self.values else 0.0
 
 
@@ -41,7 +41,7 @@ class Spread:
 class Statistics:
     """What the set is made of.
 
-    `labels` counts the pictures by their label, as given, `shown` those of which the label names a class.
+    `labels` counts the images by their label, as given, `shown` those of which the label names a class.
     """
 
     pictures: int
@@ -57,7 +57,7 @@ class Statistics:
 def statistics_of(
     samples: Sequence[Sample], classes: Sequence[str], examined: Mapping[str, Examined]
 ) -> Statistics:
-    """Count the set; unreadable pictures count by their label only."""
+    """Count the set; unreadable images count by their label only."""
     pictures = examined.values()
     return Statistics(
         pictures=len(samples),

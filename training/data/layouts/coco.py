@@ -1,9 +1,9 @@
 """Reader of COCO instance annotations: polygons, compressed and uncompressed run lengths.
 
 Source: cocodataset.org, "Data format". The JSON files lie at the root, in `annotations/` or, as
-`_annotations.coco.json`, beside the pictures of a part; `train`, `val` or `test` in a file's path is the
-part. Categories that annotations use are classes. A picture without annotations is good. A box without an
-outline labels its picture, and its pixels count nowhere: some of them show the defect. Crowds (iscrowd) are
+`_annotations.coco.json`, beside the images of a part; `train`, `val` or `test` in a file's path is the
+part. Categories that annotations use are classes. An image without annotations is good. A box without an
+outline labels its image, and its pixels count nowhere: some of them show the defect. Crowds (iscrowd) are
 defects like any other.
 """
 
@@ -83,10 +83,10 @@ def is_coco(root: Path) -> bool:
 
 
 def read_coco(root: Path, labels: LabelsConfig) -> Dataset:
-    """Return every picture that the JSON files name.
+    """Return every image that the JSON files name.
 
-    Raises DatasetError, with all faults at once, for a picture that is missing, named twice or not at all,
-    and for an annotation of an unknown picture or category, or that cannot be drawn.
+    Raises DatasetError, with all faults at once, for an image that is missing, named twice or not at all,
+    and for an annotation of an unknown image or category, or that cannot be drawn.
     """
     faults = Faults()
     contents = {}
@@ -109,7 +109,7 @@ def read_coco(root: Path, labels: LabelsConfig) -> Dataset:
         samples += unlisted(reading.groups, reading.images, paths, labels, fix)
     faults.refuse()
     unused = [name for name in every if name not in used]
-    notes = [f"no picture shows the categories {', '.join(unused)}: left out"] if unused else []
+    notes = [f"no image shows the categories {', '.join(unused)}: left out"] if unused else []
     notes += classes.notes(used)
     return reading.groups.dataset(classes.names, samples, "the images of a COCO JSON file", notes)
 
@@ -139,7 +139,7 @@ def _load(path: Path) -> _File:
 
 
 def _read_file(reading: _Set, path: Path, content: _File) -> Iterator[Sample]:
-    """Yield the pictures of one annotation file; some tools write ids as text here and as numbers there."""
+    """Yield the images of one annotation file; some tools write ids as text here and as numbers there."""
     names, faults = content.names(), reading.faults
     entries: dict[str, list[_Entry]] = defaultdict(list)
     for entry in content.annotations:
@@ -151,18 +151,18 @@ def _read_file(reading: _Set, path: Path, content: _File) -> Iterator[Sample]:
         own = entries.pop(str(image.id), [])
         with faults.collected():
             blob = Blob(reading.images.find(path, image.file_name, path.stem.rpartition("_")[2]))
-            label, layers = _labelled(reading, f"{path}, picture {image.file_name}", image, own, names)
+            label, layers = _labelled(reading, f"{path}, image {image.file_name}", image, own, names)
             yield reading.groups.sample(blob, label, layers, _split(reading.groups.root, path))
     for wrong, without in entries.items():
         faults.add(
-            f"{path}: no picture has the id {wrong}, which {len(without)} annotations name; add it to images"
+            f"{path}: no image has the id {wrong}, which {len(without)} annotations name; add it to images"
         )
 
 
 def _labelled(
     reading: _Set, where: str, image: _Image, entries: list[_Entry], names: dict[str, str]
 ) -> tuple[str, Layers | None]:
-    """What a picture shows, and where; None where no defect is outlined."""
+    """What an image shows, and where; None where no defect is outlined."""
     shown: list[int] = []
     parts: list[Part] = []
     for entry in entries:

@@ -1,7 +1,7 @@
 """Reader of the CRACK500 layout: `{train,val,test}.txt`, lines `traincrop/NAME.jpg traincrop/NAME.png`.
 
 Source: Yang et al., Feature pyramid and hierarchical boosting network for pavement crack detection, IEEE
-Transactions on Intelligent Transportation Systems 2020. The pictures are crops of photos called by date and
+Transactions on Intelligent Transportation Systems 2020. The images are crops of photos called by date and
 time, YYYYMMDD_HHMMSS, which begin the crops' names: crops of one photo are a group. Copies that unpack to
 `traincrop/traincrop` are read too. The uncropped photos (`traindata` and so on) show the same surfaces again
 and are not read.
@@ -57,13 +57,13 @@ def _photo_of(image: Path) -> str | None:
 
 
 def _read_list(path: Path, used: set[Path]) -> Iterator[tuple[Path, Path]]:
-    """Yield the picture and the mask of each line, and note both as used."""
+    """Yield the image and the mask of each line, and note both as used."""
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         names = line.split()
         if not names:
             continue
         if len(names) != 2:
-            raise DatasetError(f"{path} line {number}: '{line}' must name a picture and its mask")
+            raise DatasetError(f"{path} line {number}: '{line}' must name an image and its mask")
         image, mask = (_find(path, number, Path(name)) for name in names)
         if image in used:
             raise DatasetError(f"{path} line {number} names {names[0]} again; keep one line in one list")

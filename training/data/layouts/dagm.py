@@ -2,7 +2,7 @@
 
 Source: competition at the DAGM 2007 symposium, "Weakly Supervised Learning for Industrial Optical
 Inspection". Each of the ten textures ClassN has one kind of defect, so its folder names the class.
-`Label/Labels.txt` says which pictures are defective: a heading, then lines of index, 0 or 1, picture, 0,
+`Label/Labels.txt` says which images are defective: a heading, then lines of index, 0 or 1, image, 0,
 mask or 0. The masks are ellipses drawn generously around the defects, so Dice on them means little.
 """
 
@@ -28,9 +28,9 @@ def is_dagm(root: Path) -> bool:
 
 
 def read_dagm(root: Path, labels: LabelsConfig) -> Dataset:
-    """Return every picture of every texture in the folder.
+    """Return every image of every texture in the folder.
 
-    Raises DatasetError where Labels.txt, the pictures and the masks disagree.
+    Raises DatasetError where Labels.txt, the images and the masks disagree.
     """
     textures = _textures(root)
     refuse_others(root, textures)
@@ -93,9 +93,9 @@ def _files(folder: Path, besides: set[str]) -> dict[str, Path]:
 
 
 def _read_labels(path: Path) -> dict[str, str | None]:
-    """What Labels.txt says: picture, in lower case -> name of its mask, None where it is good."""
+    """What Labels.txt says: image, in lower case -> name of its mask, None where it is good."""
     if not path.is_file():
-        raise DatasetError(f"{path} is missing; it says which pictures are defective")
+        raise DatasetError(f"{path} is missing; it says which images are defective")
     labels: dict[str, str | None] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         words = line.split()
@@ -103,8 +103,8 @@ def _read_labels(path: Path) -> dict[str, str | None]:
             continue
         if len(words) != 5 or words[1] not in "01" or (words[1] == "1") != (words[4] != "0"):
             raise DatasetError(
-                f"{path} line {number}: '{line}' cannot be used; index, 1, picture, 0, mask are expected, "
-                "or index, 0, picture, 0, 0"
+                f"{path} line {number}: '{line}' cannot be used; index, 1, image, 0, mask are expected, "
+                "or index, 0, image, 0, 0"
             )
         if words[2].lower() in labels:
             raise DatasetError(f"{path} line {number} names {words[2]} again; keep one line")

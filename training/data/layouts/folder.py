@@ -1,9 +1,9 @@
 """Reader of a plain folder: `good/`, `defect/` or `defect/CLASS/`, and `masks/`, which mirrors `defect/`.
 
-A mask has the path and the stem of its picture: `masks/CLASS/NAME.png` for `defect/CLASS/NAME.jpg`; an
-ending such as `_mask` may follow. A defective picture without a mask is labelled as a picture only: no pixel
+A mask has the path and the stem of its image: `masks/CLASS/NAME.png` for `defect/CLASS/NAME.jpg`; an
+ending such as `_mask` may follow. A defective image without a mask is labelled as an image only: no pixel
 of it is known. Other usual names of the folders are read too, in any case: `OK` and `NG`, `normal`,
-`abnormal` and `mask`. Masks of good pictures are for the audit alone.
+`abnormal` and `mask`. Masks of good images are for the audit alone.
 """
 
 from collections.abc import Mapping
@@ -52,11 +52,11 @@ def is_folder(root: Path) -> bool:
 
 
 def read_folder(root: Path, labels: LabelsConfig = AS_WRITTEN) -> Dataset:
-    """Return every picture; raises DatasetError for a mask without a picture and any other file or folder."""
+    """Return every image; raises DatasetError for a mask without an image and any other file or folder."""
     folders = _folders(root)
     refuse_others(root, [path.name for path in folders if path] or (GOOD, "defect", "masks"))
     if folders.defect is None:
-        raise DatasetError(f"{root / 'defect'} is missing; put defective pictures there")
+        raise DatasetError(f"{root / 'defect'} is missing; put defective images there")
     names = _classes(folders)
     goods = pictures(folders.good) if folders.good else {}
     rows: list[_Row] = []
@@ -74,7 +74,7 @@ def _folders(root: Path) -> _Folders:
 
 
 def _classes(folders: _Folders) -> tuple[str, ...]:
-    """The folders among the defective pictures, or their only class; where the masks have no others."""
+    """The folders among the defective images, or their only class; where the masks have no others."""
     assert folders.defect is not None
     inside = listed(folders.defect)
     found = tuple(path.name for path in inside if path.is_dir())
@@ -90,24 +90,24 @@ def _classes(folders: _Folders) -> tuple[str, ...]:
 
 
 def _read_class(folders: _Folders, name: str, goods: Mapping[str, Path]) -> list[_Row]:
-    """The pictures of one class with their masks; those of `goods` may have masks beside them."""
+    """The images of one class with their masks; those of `goods` may have masks beside them."""
     assert folders.defect is not None
     below = name if (folders.defect / name).is_dir() else ""
     images, drawn = pictures(folders.defect / below), _masks(folders, below)
     matched = mask_of(images, drawn)
     strays = mask_of(goods, {same_name(mask.stem): mask for mask in matched.without_image}).without_image
     refuse_strays(
-        strays, (), f"is a mask without a picture; the same stem is expected in {folders.defect / below}"
+        strays, (), f"is a mask without an image; the same stem is expected in {folders.defect / below}"
     )
     return [_Row(image, name, matched.by_stem.get(stem)) for stem, image in images.items()]
 
 
 def _good_rows(folders: _Folders, goods: Mapping[str, Path], rows: list[_Row]) -> list[_Row]:
-    """The good pictures; their masks lie in a folder of their own, or among those of the only class."""
+    """The good images; their masks lie in a folder of their own, or among those of the only class."""
     own = folder_called(folders.masks, GOOD_FOLDERS) if folders.masks else None
     if own is not None and own.name not in {row.name for row in rows}:
         matched = mask_of(goods, masks(own))
-        refuse_strays(matched.without_image, (), f"is a mask without a picture in {folders.good}")
+        refuse_strays(matched.without_image, (), f"is a mask without an image in {folders.good}")
     else:
         taken = {row.mask for row in rows}
         free = {stem: mask for stem, mask in _masks(folders, "").items() if mask not in taken}

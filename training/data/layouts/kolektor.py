@@ -33,9 +33,9 @@ def is_kolektor_sdd2(root: Path) -> bool:
 
 
 def read_kolektor_sdd(root: Path, labels: LabelsConfig) -> Dataset:
-    """Return every picture, which decodes all masks: a picture whose mask marks nothing is good.
+    """Return every image, which decodes all masks: an image whose mask marks nothing is good.
 
-    Raises DatasetError for a picture without a mask, a mask without a picture, and any other file.
+    Raises DatasetError for an image without a mask, a mask without an image, and any other file.
     """
     commutators = _commutators(root)
     refuse_others(root, [folder.name for folder in commutators])
@@ -48,7 +48,7 @@ def read_kolektor_sdd(root: Path, labels: LabelsConfig) -> Dataset:
 
 
 def read_kolektor_sdd2(root: Path, labels: LabelsConfig) -> Dataset:
-    """Return every picture of both parts, like `read_kolektor_sdd`; each picture is its own group."""
+    """Return every image of both parts, like `read_kolektor_sdd`; each image is its own group."""
     refuse_others(root, _PARTS)
     rows = [
         (image, mask, PARTS[part], None)
@@ -74,7 +74,7 @@ def _commutators(root: Path) -> list[Path]:
 
 
 def _pairs(folder: Path, ending: str, mask_ending: str) -> Iterator[tuple[Path, Path]]:
-    """Yield each picture NAME+ending of a folder with its mask NAME+mask_ending."""
+    """Yield each image NAME+ending of a folder with its mask NAME+mask_ending."""
     files = {path.name: path for path in listed(folder)}
     drawn = {
         name.removesuffix(mask_ending): path for name, path in files.items() if name.endswith(mask_ending)
@@ -84,12 +84,12 @@ def _pairs(folder: Path, ending: str, mask_ending: str) -> Iterator[tuple[Path, 
     refuse_strays(
         rest.values(),
         images.values(),
-        f"is neither a picture (*{ending}) nor a mask (*{mask_ending}); move it away",
+        f"is neither an image (*{ending}) nor a mask (*{mask_ending}); move it away",
     )
     refuse_strays(
         [path for name, path in drawn.items() if name not in images],
         (),
-        f"is a mask without a picture; the same name with {ending} is expected beside it",
+        f"is a mask without an image; the same name with {ending} is expected beside it",
     )
     for name, image in images.items():
         if name not in drawn:

@@ -1,9 +1,9 @@
-"""Reader of labelme annotations: one JSON file per picture, beside it or anywhere below the root.
+"""Reader of labelme annotations: one JSON file per image, beside it or anywhere below the root.
 
 Source: github.com/wkentaro/labelme. Labels of shapes are the classes. Shapes are drawn as labelme itself
-draws them: a line or linestrip LINE_WIDTH_PX wide, a point as a disc of radius POINT_RADIUS_PX. A picture
+draws them: a line or linestrip LINE_WIDTH_PX wide, a point as a disc of radius POINT_RADIUS_PX. An image
 without shapes is good, unless a flag that bears the name of a class is set: then it is labelled as a
-picture. Other flags say nothing of defects. Where the picture is not found by `imagePath`, the copy in
+image. Other flags say nothing of defects. Where the image is not found by `imagePath`, the copy in
 `imageData` is read.
 """
 
@@ -51,14 +51,14 @@ class _File(Checked):
 
 @dataclass(frozen=True)
 class EmbeddedPicture(Blob):
-    """A picture inside its labelme file."""
+    """An image inside its labelme file."""
 
     def read(self) -> bytes:
-        """Return the picture's bytes; raises DatasetError where `imageData` holds none."""
+        """Return the image's bytes; raises DatasetError where `imageData` holds none."""
         try:
             return base64.b64decode(read_checked(self.path, _File).image_data or "", validate=True)
         except ValueError as error:  # no base64, or no ASCII
-            raise DatasetError(f"{self.path}: imageData is no picture ({error}); save it anew") from error
+            raise DatasetError(f"{self.path}: imageData is no image ({error}); save it anew") from error
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ def is_labelme(root: Path) -> bool:
 
 
 def read_labelme(root: Path, labels: LabelsConfig) -> Dataset:
-    """Return the picture of every JSON file.
+    """Return the image of every JSON file.
 
-    Raises DatasetError, with all faults at once, for a picture without a JSON file, or the reverse, and for
+    Raises DatasetError, with all faults at once, for an image without a JSON file, or the reverse, and for
     a shape of no known kind.
     """
     faults = Faults()
@@ -149,7 +149,7 @@ def _part(shape: _Shape, number: int, where: str) -> Part:
 
 
 def _picture(reading: _Set, path: Path, content: _File) -> Blob:
-    """The picture of a labelme file; labelme on Windows writes its path with backslashes."""
+    """The image of a labelme file; labelme on Windows writes its path with backslashes."""
     try:
         return Blob(reading.images.find(path, content.image_path))
     except DatasetError as error:

@@ -1,8 +1,8 @@
 """Reader of the magnetic-tile layout: `MT_CLASS/Imgs/NAME.jpg` (or .jpeg) with the mask in `NAME.png`.
 
 Source: Huang et al., Surface defect saliency of magnetic tile, The Visual Computer 2020. The same tile
-was photographed up to six times; `groups.csv` (columns `file`, `group`) joins the pictures of one tile. An
-optional column `source` names where a picture is from, for the model card.
+was photographed up to six times; `groups.csv` (columns `file`, `group`) joins the images of one tile. An
+optional column `source` names where an image is from, for the model card.
 """
 
 import csv
@@ -28,9 +28,9 @@ def is_magnetic_tile(root: Path) -> bool:
 
 
 def read_magnetic_tile(root: Path, labels: LabelsConfig = AS_WRITTEN) -> Dataset:
-    """Return every picture below `root`, by class and name.
+    """Return every image below `root`, by class and name.
 
-    Raises DatasetError where the layout, a mask or the group of a picture is missing, and where a file or
+    Raises DatasetError where the layout, a mask or the group of an image is missing, and where a file or
     folder would be left out: nothing is dropped in silence.
     """
     _check_folders(root)
@@ -47,7 +47,7 @@ def read_magnetic_tile(root: Path, labels: LabelsConfig = AS_WRITTEN) -> Dataset
 def write_generated(root: Path, count: int, seed: int) -> None:
     """Write `count` generated tiles, half of them defective, in this layout; each is its own group.
 
-    Raises DatasetError where `root` holds a set already: its groups.csv would lose its pictures.
+    Raises DatasetError where `root` holds a set already: its groups.csv would lose its images.
     """
     if (root / "groups.csv").exists():
         raise DatasetError(f"{root} holds a groups.csv already; give a new folder, or remove that one first")
@@ -75,11 +75,11 @@ def _check_folders(root: Path) -> None:
         if folder.name not in _FOLDERS:
             raise DatasetError(f"{folder} is of no known class; known folders: {', '.join(_FOLDERS)}")
         if not (folder / "Imgs").is_dir():
-            raise DatasetError(f"{folder} has no folder Imgs; put its pictures and masks there")
+            raise DatasetError(f"{folder} has no folder Imgs; put its images and masks there")
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
-    """Yield the pictures of one class by name; refuse files that are neither picture nor mask."""
+    """Yield the images of one class by name; refuse files that are neither image nor mask."""
     files = sorted((folder / "Imgs").glob("*"))
     stems = {file.stem for file in files if file.suffix.lower() in _SUFFIXES}
     for file in files:
@@ -88,10 +88,10 @@ def _pictures(folder: Path) -> Iterator[Path]:
         elif file.suffix == ".png":
             if file.stem not in stems:
                 raise DatasetError(
-                    f"{file} is a mask without a picture; {file.stem}.jpg is expected beside it"
+                    f"{file} is a mask without an image; {file.stem}.jpg is expected beside it"
                 )
         elif not file.name.startswith((".", "README")):
-            raise DatasetError(f"{file} is neither a picture (.jpg, .jpeg) nor a mask (.png); move it away")
+            raise DatasetError(f"{file} is neither an image (.jpg, .jpeg) nor a mask (.png); move it away")
 
 
 def _sample(groups: Groups, classes: Classes, image: Path, picture_class: str) -> Sample:

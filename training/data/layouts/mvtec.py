@@ -1,8 +1,8 @@
 """Reader of one category in the MVTec AD layout: `train/good`, `test/{good,DEFECT}`, masks in `ground_truth`.
 
 Source: Bergmann et al., The MVTec Anomaly Detection Dataset, International Journal of Computer Vision 2021. A
-defective picture `test/DEFECT/NNN.png` has its mask in `ground_truth/DEFECT/NNN_mask.png` or `NNN.png`; the
-folders DEFECT name the classes. Good pictures may be in `ok`, as BTAD has them. Many sets have this layout,
+defective image `test/DEFECT/NNN.png` has its mask in `ground_truth/DEFECT/NNN_mask.png` or `NNN.png`; the
+folders DEFECT name the classes. Good images may be in `ok`, as BTAD has them. Many sets have this layout,
 so it says nothing of where one is from.
 """
 
@@ -33,9 +33,9 @@ def is_mvtec(root: Path) -> bool:
 
 
 def read_mvtec(root: Path, labels: LabelsConfig) -> Dataset:
-    """Return every picture of one category.
+    """Return every image of one category.
 
-    Raises DatasetError for a defective picture without a mask, a mask without a picture, any other file, and
+    Raises DatasetError for a defective image without a mask, a mask without an image, any other file, and
     for the folder of all categories: they are products of their own.
     """
     if not _is_category(root):
@@ -73,7 +73,7 @@ def _categories(root: Path) -> list[Path]:
 
 
 def _tested(root: Path, folder: Path) -> list[tuple[Path, Path | None]]:
-    """The pictures of one folder of `test`, defective ones with their masks."""
+    """The images of one folder of `test`, defective ones with their masks."""
     images = pictures(folder)
     if folder.name.lower() in GOOD_FOLDERS:
         return [(image, None) for image in images.values()]
@@ -81,7 +81,7 @@ def _tested(root: Path, folder: Path) -> list[tuple[Path, Path | None]]:
     refuse_strays(
         drawn.without_image,
         (),
-        f"is a mask without a picture; {folder.name}/NNN.png and NNN_mask.png belong together",
+        f"is a mask without an image; {folder.name}/NNN.png and NNN_mask.png belong together",
     )
     faults = Faults()
     for stem, image in images.items():

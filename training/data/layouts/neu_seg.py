@@ -2,7 +2,7 @@
 
 `validation` and `val` are read as well. `classes.txt` at the root names the classes, one a line. Many sets
 have this layout, so it says nothing of where one is from and what its classes are called. NEU-Seg itself
-(github.com/DHW-Master/NEU_Seg) has the classes inclusion, patches and scratches; most of its pictures come
+(github.com/DHW-Master/NEU_Seg) has the classes inclusion, patches and scratches; most of its images come
 several times, flipped or turned, also across its two parts: put such groups into groups.csv.
 """
 
@@ -23,9 +23,9 @@ def is_neu_seg(root: Path) -> bool:
 
 
 def read_neu_seg(root: Path, labels: LabelsConfig) -> Dataset:
-    """Return every picture of all parts, which decodes all masks; one whose mask is 0 all over is good.
+    """Return every image of all parts, which decodes all masks; one whose mask is 0 all over is good.
 
-    Raises DatasetError for a picture without a mask, a mask without a picture, and a number that is no class.
+    Raises DatasetError for an image without a mask, a mask without an image, and a number that is no class.
     """
     refuse_others(root, (IMAGES, ANNOTATIONS))
     for folder in (IMAGES, ANNOTATIONS):
@@ -47,7 +47,7 @@ def _pairs(root: Path, part: str) -> list[tuple[Path, Path]]:
     """The images of a part and their masks."""
     images = pictures(root / IMAGES / part)
     drawn = mask_of(images, masks(root / ANNOTATIONS / part))
-    refuse_strays(drawn.without_image, (), "is a mask without a picture; remove it")
+    refuse_strays(drawn.without_image, (), "is a mask without an image; remove it")
     faults = Faults()
     for stem, image in images.items():
         if stem not in drawn.by_stem:

@@ -2,7 +2,7 @@
 
 A mask of one class, called `defect`, marks it by 255 or by 1. For several, `classes.txt` at the root names
 them, one a line, and the masks hold their numbers: 1 for the first line, 0 for no defect, 255 for pixels that
-count nowhere. A mask of nothing else than 0 makes its picture a good one.
+count nowhere. A mask of nothing else than 0 makes its image a good one.
 """
 
 from pathlib import Path
@@ -22,9 +22,9 @@ def is_pairs(root: Path) -> bool:
 
 
 def read_pairs(root: Path, labels: LabelsConfig) -> Dataset:
-    """Return every picture, which decodes all masks.
+    """Return every image, which decodes all masks.
 
-    Raises DatasetError for a picture without a mask, a mask without a picture, and any other file or folder.
+    Raises DatasetError for an image without a mask, a mask without an image, and any other file or folder.
     """
     parts = _parts(root)
     at_root = any(folder == root for folder, _ in parts)
@@ -56,13 +56,13 @@ def _pairs(root: Path, folder: Path) -> list[tuple[Path, Path]]:
     refuse_strays(
         drawn.without_image,
         (),
-        f"is a mask without a picture; the same stem is expected in {folder / IMAGES}",
+        f"is a mask without an image; the same stem is expected in {folder / IMAGES}",
     )
     faults = Faults()
     for stem, image in images.items():
         if stem not in drawn.by_stem:
             faults.add(
-                f"{image} has no mask; {folder / MASKS / stem}.png is expected, black if the picture is good"
+                f"{image} has no mask; {folder / MASKS / stem}.png is expected, black if the image is good"
             )
     faults.refuse()
     return [(image, drawn.by_stem[stem]) for stem, image in images.items()]

@@ -1,9 +1,9 @@
 """Reader of the Severstal steel strips: `train.csv` and `train_images/NAME.jpg` of 1600 x 256 px.
 
 Source: Kaggle competition "Severstal: Steel Defect Detection", 2019. `train.csv` has the columns ImageId,
-ClassId, EncodedPixels and a line per picture and class that it shows; pictures without a line are good. In
+ClassId, EncodedPixels and a line per image and class that it shows; images without a line are good. In
 its older form the columns are ImageId_ClassId (`NAME.jpg_1` to `NAME.jpg_4`) and EncodedPixels, and each
-picture has four lines. EncodedPixels is `start length start length ...`, counted down the columns, the top
+image has four lines. EncodedPixels is `start length start length ...`, counted down the columns, the top
 left pixel being 1, and empty where the class does not occur. Up to four classes overlap. `test_images` has
 no labels and is not read.
 """
@@ -24,7 +24,7 @@ from training.labels import LabelsConfig
 CLASSES = ("class_1", "class_2", "class_3", "class_4")  # its publishers gave them no names
 TABLE, IMAGES = "train.csv", "train_images"
 
-Marks = dict[str, dict[int, RunLengths]]  # picture -> class number -> its runs, which may be none
+Marks = dict[str, dict[int, RunLengths]]  # image -> class number -> its runs, which may be none
 
 
 def is_severstal(root: Path) -> bool:
@@ -33,7 +33,7 @@ def is_severstal(root: Path) -> bool:
 
 
 def read_severstal(root: Path, labels: LabelsConfig) -> Dataset:
-    """Return every picture of `train_images`; raises DatasetError for a line that does not fit, naming it."""
+    """Return every image of `train_images`; raises DatasetError for a line that does not fit, naming it."""
     refuse_others(root, (IMAGES, "test_images"))
     marks, every_picture_listed = _read_table(root / TABLE)
     groups, classes = read_groups(root, labels), classes_of(CLASSES, labels)
@@ -62,7 +62,7 @@ def _sample(groups: Groups, classes: Classes, image: Path, marks: dict[int, RunL
 
 
 def _read_table(path: Path) -> tuple[Marks, bool]:
-    """Return the marks of each picture, and whether the table is of the form that lists every picture."""
+    """Return the marks of each image, and whether the table is of the form that lists every image."""
     if not path.is_file():
         raise DatasetError(f"{path} is missing; the lines ImageId,ClassId,EncodedPixels are expected there")
     marks: Marks = defaultdict(dict)
@@ -90,7 +90,7 @@ def _read_table(path: Path) -> tuple[Marks, bool]:
 
 
 def _lines(path: Path, rows: "csv.DictReader[str]", older: bool) -> Iterator[tuple[str, str, int, str]]:
-    """Yield what each line says: where it is, picture, class number, runs."""
+    """Yield what each line says: where it is, image, class number, runs."""
     for row in rows:
         line = f"{path} line {rows.line_num}"
         if older:
@@ -98,7 +98,7 @@ def _lines(path: Path, rows: "csv.DictReader[str]", older: bool) -> Iterator[tup
         else:
             image, number = row["ImageId"] or "", row["ClassId"] or ""
         if not image or number not in ("1", "2", "3", "4"):
-            raise DatasetError(f"{line} needs a picture and a class from 1 to 4; found '{image}', '{number}'")
+            raise DatasetError(f"{line} needs an image and a class from 1 to 4; found '{image}', '{number}'")
         yield line, image, int(number), row["EncodedPixels"] or ""
 
 

@@ -1,4 +1,4 @@
-"""Reader of WebDataset tar shards: `KEY.jpg`, `KEY.mask.png` (class numbers) and `KEY.json` per picture.
+"""Reader of WebDataset tar shards: `KEY.jpg`, `KEY.mask.png` (class numbers) and `KEY.json` per image.
 
 `classes.json` beside them names the class numbers. A shard called `NAME-val.tar` is the publishers'
 validation part, `NAME-test.tar` their test part, any other their training part.
@@ -22,7 +22,7 @@ _CLASSES = TypeAdapter(dict[int, str])
 
 
 class _Facts(Checked):
-    """What the JSON of a picture says of it; `picture_class` is for a label that is no class of the masks."""
+    """What the JSON of an image says of it; `picture_class` is for a label that is no class of the masks."""
 
     defective: StrictBool
     group: Annotated[str, Field(min_length=1, coerce_numbers_to_str=True)]
@@ -32,14 +32,14 @@ class _Facts(Checked):
 
     @property
     def label(self) -> str:
-        """The picture's label."""
+        """The image's label."""
         return ",".join(self.classes) or self.picture_class
 
     @model_validator(mode="after")
     def _label_fits(self) -> Self:
         if self.defective != (self.label != GOOD):
             raise ValueError(
-                "classes or picture_class must name the class of a defective picture, and none of a good"
+                "classes or picture_class must name the class of a defective image, and none of a good"
             )
         return self
 
@@ -50,7 +50,7 @@ def is_shards(root: Path) -> bool:
 
 
 def read_shards(root: Path, labels: LabelsConfig = AS_WRITTEN) -> Dataset:
-    """Return every picture of the shards in `root`, by index only: the bytes stay in the tar."""
+    """Return every image of the shards in `root`, by index only: the bytes stay in the tar."""
     names, shards = _read_classes(root), sorted(root.glob("*.tar"))
     if not shards:
         raise DatasetError(f"{root} holds no shard; NAME.tar is expected beside classes.json")
@@ -97,7 +97,7 @@ def _read_classes(root: Path) -> tuple[str, ...]:
 
 
 def _read_shard(shard: Path) -> Iterator[tuple[str, dict[str, Blob], _Facts]]:
-    """Yield the key, the files and the facts of each picture of a shard."""
+    """Yield the key, the files and the facts of each image of a shard."""
     for key, files in _members(shard).items():
         if not {"jpg", "json"} <= set(files):
             raise DatasetError(f"{shard}: {key} must have a .jpg and a .json, found {sorted(files)}")
@@ -112,7 +112,7 @@ def _members(shard: Path) -> dict[str, dict[str, Blob]]:
             for member in tar:
                 key, _, kind = member.name.partition(".")
                 if kind in members[key]:
-                    raise DatasetError(f"{shard} holds {member.name} twice; give each picture its own key")
+                    raise DatasetError(f"{shard} holds {member.name} twice; give each image its own key")
                 members[key][kind] = Blob(shard, member.offset_data, member.size)
             end = tar.offset
     except tarfile.TarError as error:

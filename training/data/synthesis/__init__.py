@@ -1,1 +1,1 @@
-"""Procedural pictures of textured surfaces, good and defective, with exact masks."""
+"""Procedural images of textured surfaces, good and defective, with exact masks."""

@@ -1,4 +1,4 @@
-"""Draws one procedural defect onto any grey picture, with its exact mask."""
+"""Draws one procedural defect onto any grey image, with its exact mask."""
 
 import math
 
@@ -26,19 +26,19 @@ _REACH = np.ones((2 * EDGE_PX + 1, 2 * EDGE_PX + 1), np.uint8)
 def draw_defect(
     rng: Random, pixels: Pixels, defect_class: str, part: Flags | None = None
 ) -> tuple[Pixels, Flags]:
-    """Draw one defect of a class of DEFECTS onto a picture.
+    """Draw one defect of a class of DEFECTS onto an image.
 
-    `pixels` is grey uint8 [H, W], any picture of at least MIN_SIDE_PX a side; it is left as it is. `part`
-    (bool [H, W]) is where defects may lie, everywhere where None. Returns the picture with the defect and
+    `pixels` is grey uint8 [H, W], any image of at least MIN_SIDE_PX a side; it is left as it is. `part`
+    (bool [H, W]) is where defects may lie, everywhere where None. Returns the image with the defect and
     its mask, bool [H, W], never empty: pixels farther than EDGE_PX from the mask are those of `pixels`, and
-    in the mask the change is at least `least_change`. Raises ValueError for an unknown class, a picture that
+    in the mask the change is at least `least_change`. Raises ValueError for an unknown class, an image that
     is too small, or no room in `part`.
     """
     if defect_class not in DEFECTS:
         raise ValueError(f"unknown defect class {defect_class!r}; known classes: {', '.join(DEFECTS)}")
     if pixels.ndim != 2 or min(pixels.shape) < MIN_SIDE_PX:
         raise ValueError(
-            f"a picture of shape {pixels.shape} cannot be drawn on; {MIN_SIDE_PX} px a side are needed"
+            f"an image of shape {pixels.shape} cannot be drawn on; {MIN_SIDE_PX} px a side are needed"
         )
     for _ in range(_ATTEMPTS):
         mask = defect_mask(rng, _size(pixels), defect_class, part)
@@ -50,7 +50,7 @@ def draw_defect(
 
 
 def least_change(pixels: Pixels, mask: Flags) -> float:
-    """The visibility floor: grey levels (root mean square) by which a defect changes a picture in its mask.
+    """The visibility floor: grey levels (root mean square) by which a defect changes an image in its mask.
 
     What texture may hide is seen where contrast * sqrt(area) / (noise * sqrt(area of a grain)) is about 5:
     A. Rose, J. Opt. Soc. Am. 38, 196 (1948). The area is that of the smallest connected piece; of a line it
@@ -70,7 +70,7 @@ def _floor(mask: Flags, deepest: float, texture: float) -> float:
 
 
 def _drawn(rng: Random, pixels: Pixels, mask: Flags, defect_class: str) -> tuple[Pixels, Flags]:
-    """The picture with the defect and what of the mask can be seen; an empty mask where nothing can."""
+    """The image with the defect and what of the mask can be seen; an empty mask where nothing can."""
     place = _surroundings(mask)
     crop, inside = pixels[place], mask[place]
     before = crop.astype(np.float32)

@@ -1,7 +1,7 @@
-"""Composes surface, marks, camera and defect into labelled pictures that depend on a seed alone.
+"""Composes surface, marks, camera and defect into labelled images that depend on a seed alone.
 
-Two random streams per seed: one for the surface and its picture, one for the defect, so that a seed gives the
-same surface with and without one. Same seed, same release of numpy and OpenCV: same picture.
+Two random streams per seed: one for the surface and its image, one for the defect, so that a seed gives the
+same surface with and without one. Same seed, same release of numpy and OpenCV: same image.
 """
 
 import math
@@ -25,13 +25,13 @@ from training.data.synthesis.noise import (
 from training.data.synthesis.surfaces import SURFACES, reflectance
 
 SIDE_PX = 256
-BLOCK = 16  # pictures that are shuffled among each other
+BLOCK = 16  # images that are shuffled among each other
 _SURFACE, _DEFECT, _ORDER = range(3)  # the random streams of a seed
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one picture of a set is to show; `generate_surface` makes it."""
+    """What one image of a set is to show; `generate_surface` makes it."""
 
     seed: int
     defect_class: str | None
@@ -41,7 +41,7 @@ class Plan:
 def generate_surface(
     seed: int, defect_class: str | None, surface: str | None = None, size: Size = (SIDE_PX, SIDE_PX)
 ) -> tuple[Pixels, Bits]:
-    """Return one picture, uint8 [H, W], and its class bits, uint16 [H, W], in the order of DEFECTS.
+    """Return one image, uint8 [H, W], and its class bits, uint16 [H, W], in the order of DEFECTS.
 
     `surface` is one of SURFACES, drawn at random where None; `size` is (height, width) in pixels. The bits
     are all 0 where `defect_class` is None. Raises ValueError for an unknown class or surface or a side below
@@ -67,7 +67,7 @@ def generate_surface(
 
 @dataclass(frozen=True)
 class SurfaceSet:
-    """A set of `count` pictures, each of which depends on the set's seed and its own index alone.
+    """A set of `count` images, each of which depends on the set's seed and its own index alone.
 
     count * defective_share of them are defective (exactly, to the next whole number, where `count` is a
     multiple of BLOCK, else within a few); classes and surfaces take equal turns. Workers may each draw a
@@ -82,20 +82,20 @@ class SurfaceSet:
     def __post_init__(self) -> None:
         """Refuse what cannot be a set."""
         if self.count < 1:
-            raise ValueError(f"a set of {self.count} pictures cannot be made; give 1 or more")
+            raise ValueError(f"a set of {self.count} images cannot be made; give 1 or more")
         if self.seed < 0:
             raise ValueError(f"the seed must be 0 or more, found {self.seed}")
         if not 0 <= self.defective_share <= 1:
             raise ValueError(f"the defective share must be from 0 to 1, found {self.defective_share}")
 
     def __len__(self) -> int:
-        """How many pictures there are."""
+        """How many images there are."""
         return self.count
 
     def plan(self, index: int) -> Plan:
-        """What picture `index` (0 to count - 1) shows; raises IndexError beyond the set."""
+        """What image `index` (0 to count - 1) shows; raises IndexError beyond the set."""
         if not 0 <= index < self.count:
-            raise IndexError(f"picture {index} is not in a set of {self.count}")
+            raise IndexError(f"image {index} is not in a set of {self.count}")
         seed = int(np.random.SeedSequence([self.seed, index]).generate_state(1, np.uint64)[0])
         place = self._place(index)
         before, after = (math.floor(i * self.defective_share + 0.5) for i in (place, place + 1))
@@ -105,14 +105,14 @@ class SurfaceSet:
         return Plan(seed, DEFECTS[number], SURFACES[turn % len(SURFACES)])
 
     def __getitem__(self, index: int) -> tuple[Pixels, Bits]:
-        """Picture `index` and its class bits, as of `generate_surface`; raises IndexError beyond the set."""
+        """Image `index` and its class bits, as of `generate_surface`; raises IndexError beyond the set."""
         plan = self.plan(index)
         return generate_surface(plan.seed, plan.defect_class, plan.surface, self.size)
 
     def _place(self, index: int) -> int:
-        """Where the picture stands among those that take turns: `index`, shuffled within its block.
+        """Where the image stands among those that take turns: `index`, shuffled within its block.
 
-        So every worker's share is mixed, and no picture needs a shuffled list of the whole set.
+        So every worker's share is mixed, and no image needs a shuffled list of the whole set.
         """
         block, offset = divmod(index, BLOCK)
         return block * BLOCK + int(
@@ -121,7 +121,7 @@ class SurfaceSet:
 
 
 def surfaces(count: int, seed: int, defective_share: float) -> Iterator[tuple[Pixels, Bits]]:
-    """Yield the pictures and class bits of a SurfaceSet one after the other; raises ValueError as it does."""
+    """Yield the images and class bits of a SurfaceSet one after the other; raises ValueError as it does."""
     pictures = SurfaceSet(count, seed, defective_share)
     return (pictures[index] for index in range(count))
 
@@ -131,7 +131,7 @@ def _stream(seed: int, number: int) -> Random:
 
 
 def photograph(rng: Random, reflectance: Field) -> Pixels:
-    """Return a picture, uint8 [H, W], of a surface under a light and through a camera drawn at random."""
+    """Return an image, uint8 [H, W], of a surface under a light and through a camera drawn at random."""
     shape = (reflectance.shape[0], reflectance.shape[1])
     along, across = coordinates(shape, rng.uniform(0, 2 * math.pi))
     half = np.float32(max(shape) / 2)

@@ -27,7 +27,7 @@ DARK_SHARE: dict[str, float] = {
 
 @dataclass(frozen=True)
 class Window:
-    """The part of a picture around a defect."""
+    """The part of an image around a defect."""
 
     before: Field  # [h, w], grey levels
     mask: Flags  # [h, w]

@@ -17,11 +17,11 @@ from training.data.synthesis.noise import (
     smooth_noise,
 )
 
-MOST_BEYOND = 0.12  # of the picture's side lies beyond an edge of the part at most
+MOST_BEYOND = 0.12  # of the image's side lies beyond an edge of the part at most
 
 
 def tolerated_marks(rng: Random, shape: Size) -> Field:
-    """Soft clouds, faint lines, specks and grooves across the whole picture, some of each; about 1."""
+    """Soft clouds, faint lines, specks and grooves across the whole image, some of each; about 1."""
     factor = np.ones(shape, np.float32)
     if rng.random() < 0.5:
         factor *= _clouds(rng, shape)
@@ -82,7 +82,7 @@ def _specks(rng: Random, shape: Size) -> Field:
 
 
 def _grooves(rng: Random, shape: Size) -> Field:
-    """Straight lines of the part's own shape, evenly spaced, from one side of the picture to the other."""
+    """Straight lines of the part's own shape, evenly spaced, from one side of the image to the other."""
     _, across = coordinates(shape, rng.choice([0.0, math.pi / 2]) + rng.normal(0, 0.02))
     spacing, width = rng.uniform(0.2, 0.9) * min(shape), log_uniform(rng, 1, 6)
     phase = np.abs(np.mod(across + rng.uniform(0, spacing), spacing) - spacing / 2)

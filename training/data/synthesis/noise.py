@@ -49,7 +49,7 @@ def streaks(rng: Random, shape: Size, along: float, across: float, angle: float)
     side = math.ceil(math.hypot(*shape))
     layer = smooth_noise(rng, (side, side), across, along)
     cos, sin = math.cos(angle), math.sin(angle)
-    x, y = shape[1] / 2, shape[0] / 2  # the picture's centre comes from the layer's centre
+    x, y = shape[1] / 2, shape[0] / 2  # the image's centre comes from the layer's centre
     turn = np.array(
         [[cos, sin, side / 2 - cos * x - sin * y], [-sin, cos, side / 2 + sin * x - cos * y]], np.float32
     )
@@ -60,7 +60,7 @@ def streaks(rng: Random, shape: Size, along: float, across: float, angle: float)
 
 
 def coordinates(shape: Size, angle: float, centre: tuple[float, float] | None = None) -> tuple[Field, Field]:
-    """Distances in px along and across the direction `angle`, from `centre` (x, y) or the picture's own."""
+    """Distances in px along and across the direction `angle`, from `centre` (x, y) or the image's own."""
     rows, columns = np.ogrid[: shape[0], : shape[1]]
     centre_x, centre_y = centre or (shape[1] / 2, shape[0] / 2)
     x, y = (columns - centre_x).astype(np.float32), (rows - centre_y).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Where a defect of each class lies: bool masks [H, W], at least 3 px wide, up to a third of the picture."""
+"""Where a defect of each class lies: bool masks [H, W], at least 3 px wide, up to a third of the image."""
 
 import math
 from collections.abc import Callable
@@ -18,9 +18,9 @@ from training.data.synthesis.noise import (
     streaks,
 )
 
-MOST_SHARE = 1 / 3  # of the picture
+MOST_SHARE = 1 / 3  # of the image
 LEAST_WIDTH_PX = 3
-# Least area in px, and the greatest as a share of the picture; the large are a little
+# Least area in px, and the greatest as a share of the image; the large are a little
 # likelier than if log-uniform.
 AREAS: dict[str, tuple[int, float]] = {
     "pit": (12, 0.03),
@@ -174,7 +174,7 @@ def _dent(rng: Random, shape: Size) -> Flags:
 
 
 def _fray(rng: Random, shape: Size) -> Flags:
-    """A patch with a torn outline, mostly reaching in from a side of the picture."""
+    """A patch with a torn outline, mostly reaching in from a side of the image."""
     area = _area(rng, shape, "fray")
     radius, angle = math.sqrt(area / math.pi), rng.uniform(0, math.pi)
     x, y = _anywhere(rng, shape)
@@ -187,7 +187,7 @@ def _fray(rng: Random, shape: Size) -> Flags:
 
 
 def _uneven(rng: Random, shape: Size) -> Flags:
-    """A band across the picture or a rounded rectangle."""
+    """A band across the image or a rounded rectangle."""
     area = _area(rng, shape, "uneven")
     angle = rng.choice([0.0, math.pi / 2]) + rng.normal(0, 0.15)
     along, across = coordinates(shape, angle, _anywhere(rng, shape))

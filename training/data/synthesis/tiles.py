@@ -1,7 +1,7 @@
-"""Procedural pictures of ground magnetic tiles, good and defective, with exact masks.
+"""Procedural images of ground magnetic tiles, good and defective, with exact masks.
 
-No third-party picture goes into them, so they may be published with a bundle, and tests and
-training runs need no download. A picture is a *reflectance* map (illumination, grinding lines,
+No third-party image goes into them, so they may be published with a bundle, and tests and
+training runs need no download. An image is a *reflectance* map (illumination, grinding lines,
 grain, stains, bevels) times an exposure. A defect changes the reflectance inside its mask only,
 from a random stream of its own: one seed gives the same tile with and without the defect.
 """
@@ -24,7 +24,7 @@ AREA_PX: dict[str, tuple[int, int, float]] = {
     "fray": (500, 65_000, 0.5),
     "uneven": (5_000, 70_000, 0.7),
 }
-MAX_DEFECT_SHARE = 0.45  # of the tile's surface, so that small pictures keep some good surface
+MAX_DEFECT_SHARE = 0.45  # of the tile's surface, so that small images keep some good surface
 MIN_SIDE_PX = 128
 EDGE_PX = 2  # a defect's soft edge reaches at most this far beyond its mask
 
@@ -46,7 +46,7 @@ class _Surface:
 
 
 def generate_tile(seed: int, defect_class: str | None, size: Size | None = None) -> tuple[Grey, Grey]:
-    """Return one picture and its label map.
+    """Return one image and its label map.
 
     Both are uint8 [H, W]; the label map is 0 on good surface and k on the k-th class of CLASSES
     (1-based), all 0 when `defect_class` is None. `size` is (height, width) in pixels, random where
@@ -66,7 +66,7 @@ def generate_tile(seed: int, defect_class: str | None, size: Size | None = None)
 
 
 def generated_tiles(count: int, seed: int, defective_share: float = 0.5) -> Iterator[tuple[Grey, Grey]]:
-    """Yield `count` pictures with label maps, in random order.
+    """Yield `count` images with label maps, in random order.
 
     round(count * defective_share) of them are defective, the classes taking equal turns.
     """

@@ -19,7 +19,7 @@ PICTURES_PER_SHARD = 1_000
 JPEG_QUALITY = 90
 SOURCE = "generated"
 
-Files = dict[str, bytes]  # of one picture, by the rest of their name after its key
+Files = dict[str, bytes]  # of one image, by the rest of their name after its key
 
 
 def write_surfaces(root: Path, count: int, seed: int, defective_share: float, workers: int = 2) -> None:
@@ -74,7 +74,7 @@ def _files(pictures: SurfaceSet, index: int) -> Files:
 def _encoded(suffix: str, pixels: Pixels, parameters: list[int]) -> bytes:
     done, data = cv2.imencode(suffix, pixels, parameters)
     if not done:
-        raise DatasetError(f"a generated picture could not be encoded as {suffix}")
+        raise DatasetError(f"a generated image could not be encoded as {suffix}")
     return data.tobytes()
 
 
