@@ -19,13 +19,18 @@ RUN python -m venv --without-pip /opt/passline \
 WORKDIR /opt/passline-app
 COPY app app
 COPY models models
+# The command `passline`, from any folder: the modules are this folder's, the script is one as pip writes it.
+RUN echo "$PWD" > /opt/passline/lib/python3.11/site-packages/passline.pth \
+ && printf '#!/opt/passline/bin/python\nimport sys\nfrom app.__main__ import main\nsys.exit(main())\n' \
+        > /opt/passline/bin/passline \
+ && chmod 755 /opt/passline/bin/passline
 ENV PATH=/opt/passline/bin:$PATH \
     PASSLINE_BUNDLE_DIR=/opt/passline-app/models/magnetic-tile/6
 # The bundle must reproduce its golden samples before it ships. The same run leaves the bytecode of the modules
 # that serving imports, the standard library's too, where a read-only container will look for it; compileall
 # adds what uvicorn and anyio load by name only once they run.
 RUN export PYTHONPYCACHEPREFIX=/opt/passline/bytecode ORT_DISABLE_TELEMETRY=1 \
- && python -m app verify "$PASSLINE_BUNDLE_DIR" \
+ && passline verify "$PASSLINE_BUNDLE_DIR" \
  && python -c 'import app.main, uvicorn.protocols.http.h11_impl' \
  && python -m compileall -q app /opt/passline/lib/python3.11/site-packages/uvicorn \
         /opt/passline/lib/python3.11/site-packages/anyio
@@ -50,4 +55,4 @@ ENV PATH=/opt/passline/bin:$PATH \
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["python", "healthcheck.py"]
-CMD ["python", "-m", "app", "serve"]
+CMD ["passline", "serve"]

@@ -1,11 +1,12 @@
-"""`passline`, or `python -m app`: serve, inspect a folder, verify a bundle, train, print a schema, more."""
+"""Serve a bundle, inspect folders, verify bundles, train, make API keys, and more."""
 
 import argparse
 import json
 import signal
 import sys
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from app.access.keys import KeysUnusable
 from app.bundles.storage import bundle_to_serve
 from app.bundles.tensorrt import build_engine
-from app.commands import demo, dry_run, folder
+from app.commands import demo, folder
 from app.commands import keys as keys_command
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import PasslineError
@@ -23,17 +24,17 @@ from app.recipes.state import fitting
 from app.server import TlsUnusable, serve
 from app.settings import PackageMissing, Settings, UnknownSetting, variable, what_is_wrong
 
-PLUGINS = "passline.commands"  # group of entry points
-PLUGIN_COMMANDS = frozenset({"train"})  # no other package may stand in for a command of the service
+PLUGINS = "passline.commands"  # group of entry points; training brings one, and the service never imports it
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit status is 2 where it could not do its work, and a line on stderr says why."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    parser = _parser()
-    if arguments and arguments[0] in PLUGIN_COMMANDS and (plugin := _plugin(arguments[0])) is not None:
-        return _run_plugin(plugin, arguments[1:])
-    options = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["train"]:
+        return _train(given[1:])
+    options = _parser().parse_args(given)
+    if arguments is None and options.command in {"inspect", "dry-run"}:  # a caller in Python must survive it
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it quietly
     try:
         settings = Settings.from_environment()
         return _run(options, settings)
@@ -44,23 +45,21 @@ def main(arguments: list[str] | None = None) -> int:
     return folder.TROUBLE
 
 
-def _plugin(name: str) -> EntryPoint | None:
-    """The command of that name that another installed package brings, such as `train`."""
-    found = entry_points(group=PLUGINS, name=name)
-    return next(iter(found), None)
-
-
-def _run_plugin(plugin: EntryPoint, arguments: list[str]) -> int:
-    try:
-        command: Callable[[list[str]], int] = plugin.load()
-    except ModuleNotFoundError as error:
-        print(
-            f"passline {plugin.name} needs the package {error.name}, which is not installed here; install "
-            f"Passline with its extra `{plugin.name}`",
-            file=sys.stderr,
-        )
-        return folder.TROUBLE
-    return command(arguments)
+def _train(arguments: list[str]) -> int:
+    missing: str | None = "training"
+    for plugin in entry_points(group=PLUGINS, name="train"):
+        try:
+            command: Callable[[list[str]], int] = plugin.load()
+        except ModuleNotFoundError as error:
+            missing = error.name
+        else:
+            return command(arguments)
+    print(
+        f"passline train needs the package {missing}, which is not installed here; install Passline with its "
+        "extra `train`",
+        file=sys.stderr,
+    )
+    return folder.TROUBLE
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:
@@ -118,8 +117,6 @@ def _inspect(options: argparse.Namespace, settings: Settings) -> int:
 
 def _pictures(place: Path) -> list[Path]:
     """The pictures of a folder; says so where there is none."""
-    if __name__ == "__main__":  # for whoever imports this, a closed connection must not be the end
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it quietly
     files = folder.pictures(place)
     if not files:
         print(f"there is no picture ({', '.join(sorted(folder.SUFFIXES))}) in {place}", file=sys.stderr)
@@ -132,8 +129,8 @@ def _dry_run(options: argparse.Namespace, settings: Settings) -> int:
         return folder.TROUBLE
     loaded = _loaded(settings)
     candidate = fitting(load_recipe(options.candidate), loaded.inspector)
-    answer = dry_run.dry_run_folder(loaded, candidate, files, options.recipe)
-    print(answer.model_dump_json(indent=1) if options.json else dry_run.as_table(answer))
+    answer = folder.dry_run_folder(loaded, candidate, files, options.recipe)
+    print(answer.model_dump_json(indent=1) if options.json else folder.dry_run_table(answer))
     if answer.counts.problems:
         return folder.TROUBLE
     return folder.SOME_NOT if answer.counts.changed else folder.ALL_PASS
@@ -157,13 +154,14 @@ def _build_engine(directory: Path, settings: Settings) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    trains = find_spec("torch") is not None
     parser = argparse.ArgumentParser(
         prog="passline",
         description=__doc__,
-        epilog="`passline train --help` lists the commands of training. Settings are environment variables: "
-        "docs/settings.md.",
+        epilog=("" if trains else "To train, install Passline with its extra `train`: docs/training.md. ")
+        + "Settings are environment variables: docs/settings.md.",
     )
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("serve", help="serve the bundle over HTTP")
     inspect = commands.add_parser(
         "inspect",
@@ -205,6 +203,8 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--url", default="http://127.0.0.1:8000", help="the running service")
     show.add_argument("--token-file", type=Path, help="file with an API key's token, where one is needed")
     show.add_argument("--out", type=Path, default=Path("demo"), help="folder for the overlays")
+    if trains:
+        commands.add_parser("train", help="train, evaluate and publish bundles: see `passline train --help`")
     return parser
 
 

@@ -6,11 +6,22 @@ import re
 from pathlib import Path
 from uuid import uuid4
 
+from pydantic import BaseModel, ConfigDict
+
 _FILE = re.compile(r"[0-9]{8}\.json")
 
 
 class Taken(Exception):
     """Another process has written the file that comes next."""
+
+
+class Kept(BaseModel):
+    """Base of what is kept in files: frozen, and a key that is not known is refused.
+
+    Shapes of their own, so that a change of the HTTP API never makes files unreadable that are there already.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class NumberedFiles:

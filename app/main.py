@@ -8,11 +8,10 @@ from fastapi.staticfiles import StaticFiles
 
 from app.access.auth import Auth, check_all_closed
 from app.api.bundles import router as bundle_router
-from app.api.docs_page import STATIC
 from app.api.error_handlers import install
 from app.api.inspections import open_router, router
-from app.api.middleware import RequestMiddleware
-from app.api.openapi import DocumentedApp
+from app.api.middleware import QUIET, RequestMiddleware
+from app.api.openapi import STATIC, DocumentedApp
 from app.api.recipes import router as recipe_router
 from app.api.uploads import Uploads
 from app.service import Service
@@ -42,6 +41,14 @@ def create_app(settings: Settings | None = None, traces: Traces | None = None) -
         redoc_url=None,
         redirect_slashes=False,  # a redirect would name the address behind a proxy, and lose the picture
         lifespan=_lifespan,
+        telemetry={
+            "tracer_provider": service.traces.provider,
+            "metrics": False,  # /metrics has them
+            "logs": False,
+            "operation_spans": False,  # an inspection's own steps say more
+            "auto_configure": False,  # PASSLINE_OTLP_ENDPOINT alone says whether anything is sent
+            "exclude": lambda scope: scope.get("path") in QUIET,
+        },
     )
     app.state.service = service
     app.state.uploads = _uploads(service)
@@ -53,7 +60,7 @@ def create_app(settings: Settings | None = None, traces: Traces | None = None) -
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     check_all_closed(app.routes)
     install(app, service.metrics)
-    app.add_middleware(RequestMiddleware, metrics=service.metrics, traces=service.traces)
+    app.add_middleware(RequestMiddleware, metrics=service.metrics)
     return app
 
 

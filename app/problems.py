@@ -3,9 +3,7 @@
 import logging
 from collections.abc import Mapping
 
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
-
+from app import change_errors as _  # noqa: F401  # so that `kinds` finds its branches of the tree
 from app import errors as service
 from app.inspection import errors as core
 from app.inspection.errors import PasslineError
@@ -42,12 +40,6 @@ def named(error: BaseException) -> PasslineError:
     """The error of the tree that stands for any error; one nobody foresaw is logged and is `Unexpected`."""
     if isinstance(error, PasslineError):
         return error
-    if isinstance(error, RequestValidationError):
-        return service.RequestInvalid.of_validation(error.errors())
-    if isinstance(error, HTTPException) and error.status_code == 404:
-        return service.NotFound("nothing is served at this address; /docs lists what is")
-    if isinstance(error, HTTPException) and error.status_code == 405:
-        return service.MethodNotAllowed("this address is not served with this method; /docs lists what is")
     log.error("unexpected error", exc_info=error)
     return service.Unexpected("nothing was judged; the service's log tells more under this request id")
 

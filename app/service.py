@@ -13,9 +13,8 @@ from app.errors import NotReady, Unexpected
 from app.inspection.errors import PasslineError, RecipeInvalid
 from app.inspection.inference.threads import default_workers
 from app.inspection.inspector import Inspector
-from app.jobs.answers import batch_answer, model_answer, model_used
-from app.jobs.job import Job, Submission, Upload
-from app.jobs.judging import in_time, judge
+from app.jobs.answers import batch_answer, inspect_job, model_answer, model_used
+from app.jobs.job import Job, Submission, Upload, in_time
 from app.jobs.loading import Loaded, load, load_inspector, open_recipes
 from app.jobs.recovery import Recovery, renewed
 from app.jobs.scheduler import Scheduler
@@ -24,9 +23,9 @@ from app.recipes.history import AnyChange, free_bytes
 from app.recipes.state import Recipes, State
 from app.recipes.store import RecipeStore
 from app.schemas.inspections import BatchAnswer, BatchItem, InspectionAnswer, ModelAnswer, Problem, Readiness
-from app.settings import PackageMissing, Settings
+from app.settings import Settings
 from app.telemetry.metrics import Metrics
-from app.telemetry.tracing import OFF, Traces
+from app.telemetry.tracing import Traces, traces_to
 
 T = TypeVar("T")
 REST = 4  # times as long as work beside the live pictures took
@@ -49,7 +48,7 @@ class Service:
         self._building: asyncio.Task[None] | None = None  # of an engine, beside the service
         self._obstacle = NotReady("the service has not started")
         load_aside = functools.partial(load_inspector, settings=settings, rest=self.rest)
-        self.bundles = BundleRegistry(settings, self, self.metrics, load_aside, judge)
+        self.bundles = BundleRegistry(settings, self, self.metrics, load_aside, inspect_job)
         watch = self.metrics.watch
         watch("queue_waiting", "Inspections that wait for a thread.", lambda: self._scheduler.waiting)
         watch("queue_running", "Inspections that a thread is busy with.", lambda: self._scheduler.running)
@@ -194,7 +193,7 @@ class Service:
         job = self.loaded.job(submission.pictures[0], submission.options)
         priority = self.settings.camera_priorities.get(submission.options.camera_id or "", 0)
         run = functools.partial(self._scheduler.run, priority=priority)
-        work = in_time(run, judge, job, deadline)
+        work = in_time(run, inspect_job, job, deadline)
         return self._recorded(job, await self._recovery.watch(job.inspector, work))
 
     async def inspect_batch(self, submission: Submission, deadline: float) -> BatchAnswer:
@@ -211,7 +210,7 @@ class Service:
 
     async def inspect_when_room(self, job: Job, deadline: float) -> InspectionAnswer:
         """Inspect one image of several by `deadline`; raises a PasslineError."""
-        return self._recorded(job, await self.run_when_room(judge, job, deadline))
+        return self._recorded(job, await self.run_when_room(inspect_job, job, deadline))
 
     async def run_when_room(self, work: Callable[[Job], T], job: Job, deadline: float) -> T:
         """Do one picture's work on a thread, as a picture of a batch; raises a PasslineError."""
@@ -258,18 +257,3 @@ class Service:
         about["recipe"] = about.pop("name", None)  # a log record has a name of its own
         versions = {"old_version": change.version - 1, "new_version": change.version}
         log.info(f"{change.kind} changed", extra=about | versions)
-
-
-def traces_to(endpoint: str | None) -> Traces:
-    """Traces to the OTLP collector at this address; raises PackageMissing where its package is not there."""
-    if endpoint is None:
-        return OFF
-    try:
-        from app.telemetry.otel import collected
-
-        return collected(endpoint)
-    except ImportError as error:
-        raise PackageMissing(
-            f"PASSLINE_OTLP_ENDPOINT is set, but {error.name} is not installed; install passline[otel] or"
-            " unset the variable"
-        ) from error

@@ -81,7 +81,7 @@ class Settings(BaseSettings):
         default=None,
         description="Folder for TensorRT's engines, to be kept from start to start; unset: TensorRT is not"
         " used. An engine that is missing is built beside the service, on CUDA meanwhile, and used from the"
-        " next start on; `python -m app build-engine` builds it before.",
+        " next start on; `passline build-engine` builds it before.",
     )
     host: str = Field(
         default="127.0.0.1", description="Address to listen on; `0.0.0.0` for every network of the box."
@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     )
     keys_file: Path | None = Field(
         default=None,
-        description="File of API keys, which `python -m app keys` writes; read again when it changes."
+        description="File of API keys, which `passline keys` writes; read again when it changes."
         " Unset, missing or unreadable: where keys are demanded, nobody gets in.",
     )
     rate_limit_per_minute: Positive | None = Field(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from app import change_errors
 from app import errors as service
 from app.inspection import errors as core
 from app.inspection.errors import PasslineError
@@ -24,11 +25,11 @@ SETTINGS = ROOT / "docs/settings.md"
 SECTIONS: dict[str, tuple[type[PasslineError], ...]] = {
     "image": (core.ImageError,),
     "reference-mask": (core.ReferenceMaskError,),
-    "recipe": (core.RecipeError, service.StoredRecipeError),
+    "recipe": (core.RecipeError, change_errors.StoredRecipeError),
     "access": (service.AccessError,),
     "request": (service.RequestError,),
     "serving": (service.ServingError, core.InferenceFailed),
-    "swap": (service.SwapError,),
+    "swap": (change_errors.SwapError,),
     "bundle": (core.BundleError, core.DeviceUnavailable),
 }
 

@@ -65,7 +65,7 @@ def environment(**settings: object) -> dict[str, str]:
 
 
 def app_command(*arguments: str) -> list[str]:
-    """`python -m app` with warnings as errors."""
+    """`passline` with warnings as errors."""
     return [sys.executable, "-W", "error", "-m", "app", *arguments]
 
 

@@ -155,22 +155,23 @@ def _check_make(words: list[str]) -> None:
     dry = subprocess.run(["make", "-n", *words], cwd=ROOT, capture_output=True, text=True, check=False)
     assert dry.returncode == 0, dry.stderr
     for line in dry.stdout.splitlines():
-        if " -m training " in line or " -m app " in line:
-            _check_python(shlex.split(line.partition("-m ")[2]))
+        if "/passline " in line:
+            _check_passline(shlex.split(line.partition("/passline ")[2]))
+
+
+def _check_passline(words: list[str]) -> None:
+    trains = words[0] == "train"
+    options = _parsed(training_parser(), words[1:]) if trains else _parsed(app_parser(), words)
+    config = getattr(options, "config", None)
+    own = config is not None and config.parts[0] != "training"
+    assert config is None or own or (ROOT / config).is_file(), f"there is no {config}"
 
 
 def _check_python(words: list[str]) -> None:
-    module, arguments = words[0], words[1:]
-    parsers = {"app": app_parser, "training": training_parser}
-    if module in parsers:
-        options = _parsed(parsers[module](), arguments)
-        config = getattr(options, "config", None)
-        own = config is not None and config.parts[0] != "training"
-        assert config is None or own or (ROOT / config).is_file(), f"there is no {config}"
-    else:
-        path = ROOT.joinpath(*module.split("."))
-        known = path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
-        assert known or module in {"pip", "venv", "pytest"}, f"python -m {module}?"
+    module = words[1]
+    path = ROOT.joinpath(*module.split("."))
+    known = path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
+    assert known or module in {"pip", "venv"}, f"python -m {module}?"
 
 
 def _parsed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
@@ -201,7 +202,8 @@ def _check_nothing(words: list[str]) -> None:
 
 CHECKS: dict[str, Callable[[list[str]], None]] = {
     "make": _check_make,
-    "python": lambda words: _check_python(words[1:]),
+    "passline": _check_passline,
+    "python": _check_python,
     "docker": _check_docker,
     **dict.fromkeys(
         ["cd", "chown", "cp", "df", "free", "git", "gunzip", "ls", "mkdir", "mv", "nvidia-smi", "openssl"],
@@ -227,11 +229,13 @@ def test_command_exists(command: str) -> None:
     CHECKS[tool](words[1:])
 
 
-@pytest.mark.parametrize("command", [each for _, each in SHELL if " -m training data generate " in each])
+@pytest.mark.parametrize(
+    "command", [each for _, each in SHELL if each.startswith("passline train data generate ")]
+)
 def test_generate_writes_what_the_reader_reads(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    arguments = shlex.split(command.partition(" -m training ")[2])
+    arguments = shlex.split(command.removeprefix("passline train "))
     assert training([*arguments, "--count", "4"]) == 0  # the last count is in force
     assert len(read_magnetic_tile(training_parser().parse_args(arguments).out).samples) == 4

@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -21,7 +22,8 @@ from packaging.utils import canonicalize_name
 from app.settings import PREFIX, refuse_unknown
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
 SHIPPED_STAGE = DOCKERFILE.split("FROM ${BASE}")[-1]
@@ -45,7 +47,9 @@ def pins(lock: str) -> dict[str, str]:
 
 
 def direct(lock: str) -> list[Requirement]:
-    """What pyproject.toml asks for, for the extras a lock is made from."""
+    """What pyproject.toml asks for, for what a lock is made from."""
+    if lock == "build":
+        return [Requirement(line) for line in PYPROJECT["build-system"]["requires"]]
     extras = PROJECT["optional-dependencies"]
     return [
         Requirement(line) for line in PROJECT["dependencies"] + [r for e in LOCKS[lock] for r in extras[e]]
@@ -62,7 +66,7 @@ def third_party(path: Path) -> set[str]:
     return {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"app", "training", "tests"}
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", ["build", *LOCKS])
 def test_lock_pins_every_direct_dependency_within_its_bounds(lock: str) -> None:
     pinned = pins(lock)
     for requirement in direct(lock):
@@ -85,7 +89,7 @@ def test_what_is_imported_is_a_direct_dependency(package: str, locks: list[str])
             )
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", ["build", *LOCKS])
 def test_lock_has_a_hash_for_every_pin(lock: str) -> None:
     text = (ROOT / f"requirements/{lock}.txt").read_text()
     entries = re.findall(r"^[\w.-]+==.*(?:\n    .*)*", text, re.M)
@@ -93,10 +97,22 @@ def test_lock_has_a_hash_for_every_pin(lock: str) -> None:
     assert all("--hash=sha256:" in entry for entry in entries)
 
 
+def test_what_installs_the_project_is_what_it_is_built_with() -> None:
+    assert PYPROJECT["dependency-groups"]["build"] == PYPROJECT["build-system"]["requires"]
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_what_installs_the_project_fits_every_environment(lock: str) -> None:
+    pinned = pins(lock)
+    assert {
+        name: version for name, version in pins("build").items() if pinned.get(name, version) != version
+    } == {}
+
+
 @pytest.mark.parametrize("lock", SERVING)
 def test_serving_never_installs_training(lock: str) -> None:
     training = {canonicalize_name(Requirement(r).name) for r in PROJECT["optional-dependencies"]["train"]}
-    assert not (training - {"scipy"}) & set(pins(lock))
+    assert not (training - {"markupsafe"}) & set(pins(lock))  # Jinja2 needs it
     assert "opencv-python" not in pins(lock), "the headless build needs no libraries of a desktop"
 
 
@@ -111,6 +127,43 @@ def test_peers_run_on_what_the_service_runs_on() -> None:
     peers = pins("peers")
     served = {name: version for name, version in pins("serve-cpu").items() if "opentelemetry" not in name}
     assert {name: version for name, version in served.items() if peers[name] != version} == {}
+
+
+def make(folder: Path, **environment: str) -> str:
+    """What `make serve` would run."""
+    command = ["make", "--dry-run", "serve"]
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Path:
+    """A clone in which nothing has been set up."""
+    folder = tmp_path / "fresh clone"
+    shutil.copytree(ROOT / "requirements", folder / "requirements")
+    shutil.copy(ROOT / "Makefile", folder)
+    return folder
+
+
+def test_environment_is_set_up_once_and_again_where_the_folder_moves(fresh: Path) -> None:
+    first = make(fresh)
+    assert "-m venv --clear .venv" in first
+    (stamp,) = re.findall(r"touch (\.venv/\S+)", first)
+    (fresh / ".venv").mkdir()
+    (fresh / stamp).touch()
+    assert "venv --clear" not in make(fresh)
+    assert "venv --clear" in make(fresh.rename(fresh.with_name("moved")))
+
+
+def test_python_that_fails_is_passed_over(fresh: Path, tmp_path: Path) -> None:
+    shims = tmp_path / "shims"
+    shims.mkdir()
+    (shims / "python3.11").write_text("#!/bin/sh\nexit 127\n")
+    (shims / "python3.11").chmod(0o755)
+    (shims / "python3").symlink_to(sys.executable)
+    assert "\npython3 -m venv" in make(fresh, PATH=f"{shims}:{os.environ['PATH']}")
 
 
 def test_image_runs_as_a_numbered_user_who_is_not_root() -> None:

@@ -19,7 +19,7 @@ from training.data.registry import read_dataset
 from training.data.sample import Sample
 from training.data.splits import make_splits
 
-BUNDLE = Path("models/surface-large/2")
+BUNDLE = Path("models/surface-large/3")
 
 
 @pytest.fixture

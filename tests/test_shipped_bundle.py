@@ -1,5 +1,6 @@
 """The shipped bundle: its parts are there, it judges its samples over HTTP, its card is not by hand."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,12 +11,14 @@ from app.inspection.bundle.bundle import Bundle
 from app.main import create_app
 from app.settings import Settings
 from tests.markdown import ROOT
-from training.bundle.model_card import model_card
-from training.bundle.publish import COMPARISON, figures_beside, folds_beside
+from training.bundle.publish import card_of
 from training.data.synthesis.tiles import CLASSES
+from training.evaluation.document import Document
+from training.evaluation.report import evaluation_page
+from training.files import EVALUATION
 
 BUNDLE = ROOT / "models/magnetic-tile/6"
-LARGE_STAGE = ROOT / "models/surface-large/2"
+LARGE_STAGE = ROOT / "models/surface-large/3"
 MOST_BYTES = 25_000_000  # of the graph: it is committed, and every clone carries every version
 
 
@@ -53,9 +56,13 @@ def test_sample_is_judged_rightly(client: TestClient, name: str, verdict: str, c
 
 @pytest.mark.parametrize("bundle", [BUNDLE, LARGE_STAGE], ids=lambda path: str(path.parent.name))
 def test_model_card_is_as_the_figures_say(bundle: Path) -> None:
-    evaluation = figures_beside(bundle, "evaluation.json")
-    assert evaluation is not None
-    card = model_card(
-        Bundle.load(bundle), evaluation, figures_beside(bundle, COMPARISON), folds_beside(bundle)
-    )
-    assert (bundle / "MODEL_CARD.md").read_text(encoding="utf-8") == card
+    assert (bundle / "MODEL_CARD.md").read_text(encoding="utf-8") == card_of(bundle)
+
+
+@pytest.mark.parametrize("bundle", [BUNDLE, LARGE_STAGE], ids=lambda path: str(path.parent.name))
+def test_evaluation_has_the_shape_of_today(bundle: Path) -> None:
+    read: Document = json.loads((bundle / EVALUATION).read_text(encoding="utf-8"))
+    of_a_run = {"split", "by_fold", "probability_calibration", "parity"}
+    assert Document.__required_keys__ | of_a_run <= read.keys()
+    assert read.keys() <= Document.__required_keys__ | Document.__optional_keys__
+    assert f"Evaluation of {read['bundle']['name']}" in evaluation_page(read)

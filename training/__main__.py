@@ -13,7 +13,7 @@ from training.data.registry import LAYOUTS
 from training.data.sample import DatasetError
 from training.data_commands import add_data, at_least
 from training.model.strategies import STRATEGIES
-from training.pipeline import STEPS
+from training.pipeline import UNTIL
 from training.run_commands import compare, cross_validate, curve, evaluate, operating_point, run
 from training.studies.comparison import ComparisonError
 from training.studies.learning_curve import FOLDS
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns what it returns, or 2 with one line on stderr where the input is at fault."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
-    options.command = f"python -m training {shlex.join(_placeless(arguments, options))}"
+    options.command = f"passline train {shlex.join(_placeless(arguments, options))}"
     try:
         status: int = options.do(options)
     except EXPECTED as error:
@@ -63,7 +63,7 @@ def _placeless(arguments: list[str], options: argparse.Namespace) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    parser = argparse.ArgumentParser(prog="passline train", description=__doc__)
     commands = parser.add_subparsers(required=True)
     _add_run(commands.add_parser("run", help="from pictures to a published bundle"))
     _add_evaluate(commands.add_parser("evaluate", help="a bundle's figures on any labelled set"))
@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_run(command: argparse.ArgumentParser) -> None:
     _add_plan(command)
-    command.add_argument("--until", choices=list(STEPS), default="publish", help="the last step to take")
+    command.add_argument("--until", choices=UNTIL, default="publish", help="the last step to take")
     command.add_argument("--replace", action="store_true", help="overwrite a published version")
     command.add_argument("--comparison", type=Path, help="folder of a run split by picture to report")
     command.add_argument(

@@ -4,23 +4,19 @@ A configuration file describes one run of one or two stages: `large`, and `small
 `RunConfig` is what one stage is made with once all defaults and inheritance are settled.
 """
 
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from app.inspection.results import Severity
 from app.inspection.rules.trade_off import By, Mode
 from training.encoders import canonical, check_licence
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,63}$"
-Severity = Literal["minor", "major", "critical"]
 StageName = Literal["large", "small"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 ArtifactName = Literal["fp32", "fp16", "int8"]
 StrategyName = Literal["full", "decoder", "gradual", "layerwise", "scratch", "svm"]
-# What a model may change and still start from another's weights; another kind of decoder begins anew.
-ADAPTABLE = frozenset({"decoder", "decoder_channels", "dropout", "tile", "overlap", "pixel_scale"})
 
 
 class ConfigError(ValueError):
@@ -42,10 +38,7 @@ class SplitConfig(_Frozen):
     seed: int = Field(default=1, ge=0)
     train: float = Field(default=0.55, gt=0, lt=1)
     train_share: float = Field(
-        default=1.0,
-        gt=0,
-        le=1,
-        description="of the training groups of each class, to learn how many are needed",
+        default=1.0, gt=0, le=1, description="of each class's training groups, to learn how many are needed"
     )
     validation: float = Field(default=0.10, gt=0, lt=1)
     calibration: float = Field(default=0.15, gt=0, lt=1)
@@ -54,21 +47,16 @@ class SplitConfig(_Frozen):
         default=None,
         ge=3,
         le=20,
-        description="cross-fitting: train on all images, take thresholds and figures from so many folds; "
-        "the four shares are of no use then",
+        description="cross-fitting: train on all images, take thresholds and figures from so many folds, "
+        "not from the four shares",
     )
 
     @model_validator(mode="after")
-    def _folds_hold_all(self) -> Self:
+    def _holds_all_images_once(self) -> Self:
         if self.folds is not None and self.test == "published":
             raise ValueError("folds take all images, and a published test split must stay out: set only one")
-        return self
-
-    @model_validator(mode="after")
-    def _sum_to_one(self) -> Self:
         if abs(sum(self.shares.values()) - 1) > 1e-6:
-            names = " + ".join(self.shares)
-            raise ValueError(f"{names} must be 1")
+            raise ValueError(f"{' + '.join(self.shares)} must be 1")
         return self
 
     @property
@@ -311,83 +299,3 @@ class RunConfig(_Shared, StageConfig):
                 f"fit.batch_size {self.fit.batch_size} must be a multiple of devices, {self.devices}"
             )
         return self
-
-
-def settle(config: Config, stage: StageName, name: str, start: RunConfig | None) -> RunConfig:
-    """Return what a stage is made with; what it leaves unset it takes from `start`, if it starts from one.
-
-    Taken over are the model and the settings of the fit; how they were taken is told by `inherited`.
-    """
-    own = config.large if stage == "large" else config.small
-    assert own is not None
-    shared = config.model_dump(exclude={"large", "small"}, exclude_unset=True)
-    values = own.model_dump(exclude_unset=True) | shared | {"stage": stage, "name": own.name or name}
-    if start is not None:
-        values["model"] = _adapted(start, values.get("model", {}))
-        values["fit"] = _continued(start.fit, values.get("fit", {}))
-    return RunConfig.model_validate(values)
-
-
-def _adapted(start: RunConfig, wanted: dict[str, Any]) -> dict[str, Any]:
-    """The model of `start` with what of it may be changed; raises ConfigError for what its weights forbid."""
-    model = start.model.model_dump()
-    for key in wanted.keys() - ADAPTABLE:
-        if ModelConfig.model_validate(model | {key: wanted[key]}) != start.model:
-            raise ConfigError(
-                f"model.{key} is {wanted[key]}, but {start.name} {start.version}, whose weights this stage "
-                f"starts from, has {model[key]}; leave it out, or start from another bundle"
-            )
-    return model | {key: wanted[key] for key in wanted.keys() & ADAPTABLE}
-
-
-def _continued(before: FitConfig, own: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a fit that goes on from another: its own, then those of the loss, then the other's.
-
-    From scratch is never inherited: it would throw away the weights that the stage starts from.
-    """
-    fit = before.model_dump()
-    if before.strategy == "scratch":
-        fit["strategy"] = FitConfig().strategy
-    return fit | own | {"loss": fit["loss"] | own.get("loss", {})}
-
-
-def inherited(config: Config, run: RunConfig, start: RunConfig) -> str:
-    """Say in one line which settings a stage took from where it starts, and which it set itself."""
-    own = config.large if run.stage == "large" else config.small
-    assert own is not None
-    fit = run.fit.model_dump()
-    taken = ", ".join(f"{key} {value}" for key, value in fit.items() if key not in own.fit.model_fields_set)
-    mine = ", ".join(f"{key} {fit[key]}" for key in sorted(own.fit.model_fields_set))
-    return (
-        f"stage {run.stage} takes from {start.name} {start.version}: encoder {run.model.encoder}, "
-        f"{run.model.decoder} decoder of {', '.join(map(str, run.model.decoder_channels))} channels, "
-        f"tile {run.model.tile}, overlap {run.model.overlap}, pixel_scale {run.model.pixel_scale}, "
-        f"{taken or 'no more'}; sets itself: {mine or 'nothing'}"
-    )
-
-
-Settings = TypeVar("Settings", Config, RunConfig)
-
-
-def load_config(path: Path) -> Config:
-    """Read a YAML configuration; raises ConfigError naming the file, the field and what it may be."""
-    return _load(path, Config)
-
-
-def load_run_config(path: Path) -> RunConfig:
-    """Read what a stage was made with; raises ConfigError as `load_config` does."""
-    return _load(path, RunConfig)
-
-
-def _load(path: Path, kind: type[Settings]) -> Settings:
-    try:
-        return kind.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}); give a YAML file") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
-    except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
-        raise ConfigError(f"{path}: " + "; ".join(lines)) from error

@@ -11,8 +11,8 @@ from training.data.layouts.magnetic_tile import write_generated
 from training.data.registry import LAYOUTS, read_dataset
 from training.data.splits import part_of, read_splits
 from training.data.synthesis.writer import write_surfaces
-from training.transplant.embedding import frozen_encoder
 from training.transplant.measure import Study, measure_transplants
+from training.transplant.plausibility import frozen_encoder
 from training.transplant.transplant import CROP_SIDE_PX
 from training.transplant.write import write_transplants
 

@@ -16,6 +16,7 @@ from app.inspection.bundle.bundle import MANIFEST, Bundle
 from app.inspection.rules.recipe import Recipe
 from training.config import ConfigError
 
+EVALUATION = "evaluation.json"  # in a bundle
 ARTIFACTS = "artifacts.json"  # in a run's folder: what was tried beside fp32
 CALIBRATION = "calibration.json"  # how well the probabilities of fp32 are calibrated
 

@@ -1,9 +1,10 @@
-"""The whole journey of one stage, from pictures to a published bundle.
+"""The whole journey of one stage, from images to a published bundle.
 
-Datasets -> folds -> fit -> export -> operating point -> artifacts -> gate -> evaluate -> publish.
+Split -> folds -> fit -> export -> operating point -> artifacts -> gate -> evaluate -> publish.
 
-Every step writes into the run's folder and is skipped when its result is there, so a run that was stopped
-goes on where it was. The stage `small` is the same journey, from the weights of `large`.
+The split reads the data set, once, and each step after it takes the run with its splits. Every step writes
+into the run's folder and is skipped when its result is there, so a run that was stopped goes on where it was.
+The stage `small` is the same journey, from the weights of `large`.
 """
 
 from collections.abc import Callable
@@ -12,22 +13,18 @@ from training.run import Run
 from training.steps.artifacts import artifacts, gate, operating_point
 from training.steps.evaluate import evaluate
 from training.steps.export import export
-from training.steps.fit import finetune, split
+from training.steps.fit import finetune
 from training.steps.publish import publish
-from training.steps.unseen import fold_runs
+from training.steps.split import SplitRun, split
 
 
-def fit_folds(run: Run) -> None:
+def fit_folds(run: SplitRun) -> None:
     """Fit and export the network of each fold of a cross-fitted run, to predict images it has not seen."""
-    parts = fold_runs(run)
-    for part in parts:
-        go(part, "split")
-    for part in parts:
-        go(part, "export")
+    for fold in run.folds:
+        take_steps(fold, "export")
 
 
-STEPS: dict[str, Callable[[Run], object]] = {
-    "split": split,
+STEPS: dict[str, Callable[[SplitRun], object]] = {
     "folds": fit_folds,
     "fit": finetune,
     "export": export,
@@ -37,12 +34,15 @@ STEPS: dict[str, Callable[[Run], object]] = {
     "evaluate": evaluate,
     "publish": publish,
 }
+UNTIL = ("split", *STEPS)  # what a run may stop after
 
 
 def go(run: Run, until: str) -> None:
     """Take every step of a run up to and with `until`."""
-    run.claim()
-    for name, step in STEPS.items():
+    take_steps(split(run), until)
+
+
+def take_steps(run: SplitRun, until: str) -> None:
+    """Take every step after the split up to and with `until`; none where that is the split."""
+    for step in list(STEPS.values())[: UNTIL.index(until)]:
         step(run)
-        if name == until:
-            return

@@ -7,7 +7,8 @@ from pathlib import Path
 import yaml
 
 from app.inspection.bundle.bundle import Bundle
-from training.config import Config, ConfigError, RunConfig, StageName, inherited, load_run_config, settle
+from training.config import Config, ConfigError, RunConfig, StageName
+from training.config_files import inherited, load_run_config, settle
 from training.data.splits import Fold
 from training.files import sha256_of, write_text
 
@@ -24,8 +25,7 @@ class Run:
 
     `start` is the bundle whose weights it starts from. `fold` makes it one turn of a cross-validation.
     `command` is told in the evaluation. `replace` overwrites a published version; `comparison` is the folder
-    of a run split by picture, `folds` that of a cross-validation: their figures are published beside this
-    one's.
+    of a run split by picture, `cross_validation` that of one: their figures are published beside this one's.
     """
 
     config: RunConfig
@@ -37,7 +37,7 @@ class Run:
     fold: Fold | None = None
     replace: bool = False
     comparison: Path | None = None
-    folds: Path | None = None
+    cross_validation: Path | None = None
 
     @property
     def bundle(self) -> Path:
@@ -100,7 +100,7 @@ class Request:
     command: str
     replace: bool = False
     comparison: Path | None = None
-    folds: Path | None = None
+    cross_validation: Path | None = None
 
     def plan(self) -> list[Run]:
         """Return the runs in order: `large`, unless a bundle to start from is given, then `small`.
@@ -126,7 +126,7 @@ class Request:
                 start=start,
                 replace=self.replace,
                 comparison=self.comparison if stage == "small" else None,
-                folds=self.folds if stage == "small" else None,
+                cross_validation=self.cross_validation if stage == "small" else None,
             )
             runs.append(run)
             start, made = run.bundle, config
@@ -154,7 +154,7 @@ def _made(bundle: Path) -> RunConfig:
         if not (bundle / name).is_file():
             raise ConfigError(
                 f"{bundle / name} is missing; --from takes a bundle that was published with its weights, "
-                "such as models/surface-large/2"
+                "such as models/surface-large/3"
             )
     Bundle.load(bundle)  # its manifest is needed after the fit, which takes hours
     return load_run_config(bundle / MADE_WITH)

@@ -9,11 +9,12 @@ from pydantic import ValidationError
 
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.rules.recipe import describe
-from training.config import ConfigError, OperatingPointConfig, StageName, load_config
+from training.config import ConfigError, OperatingPointConfig, StageName
+from training.config_files import load_config
 from training.data.registry import read_dataset
 from training.data.splits import part_of, published_part
 from training.evaluation.run import EvaluateOptions, evaluate_bundle
-from training.files import read_json
+from training.files import EVALUATION, read_json
 from training.pipeline import go
 from training.run import Request, Run
 from training.sessions import inspector_of
@@ -37,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
         where = each.models / each.config.name / each.config.version
         print(f"published {where}" if options.until == "publish" else f"{each.directory} is done")
         if options.until == "publish":
-            print(read_json(where / "evaluation.json")["certainty"])
+            print(read_json(where / EVALUATION)["certainty"])
     return 0
 
 
@@ -83,7 +84,7 @@ def evaluate(options: argparse.Namespace) -> int:
         interval_repeats=options.interval_repeats,
     )
     evaluate_bundle(options.bundle, dataset, options.out, asked)
-    print(f"figures in {options.out / 'evaluation.json'}, to read in {options.out / 'evaluation.html'}")
+    print(f"figures in {options.out / EVALUATION}, to read in {options.out / 'evaluation.html'}")
     return 0
 
 
@@ -134,7 +135,7 @@ def _plan(options: argparse.Namespace) -> list[Run]:
         command=options.command,
         replace=options.replace,
         comparison=options.comparison,
-        folds=options.cross_validation,
+        cross_validation=options.cross_validation,
     )
     return request.plan()
 

@@ -3,17 +3,17 @@
 from app.inspection.bundle.artifact import Artifact
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.inference.runtime import CPU, GPU_PROVIDERS
-from app.inspection.inference.session import Session
+from app.inspection.inference.session import OnnxSession
 from app.inspection.inspector import Inspector
 
 
-def session_on(bundle: Bundle, artifact: Artifact, provider: str, threads: int | None = None) -> Session:
+def session_on(bundle: Bundle, artifact: Artifact, provider: str, threads: int | None = None) -> OnnxSession:
     """A session of this artifact on this provider, whatever providers it is meant for.
 
     Raises DeviceUnavailable where the provider is not to be had here, BundleInvalid for a broken graph.
     """
     alone = bundle.model_copy(update={"artifacts": (artifact.model_copy(update={"providers": (provider,)}),)})
-    return Session(alone, "cuda" if provider in GPU_PROVIDERS else "cpu", threads)
+    return OnnxSession(alone, "cuda" if provider in GPU_PROVIDERS else "cpu", threads)
 
 
 def inspector_of(bundle: Bundle, artifact: Artifact) -> Inspector:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 BINS = 10
+Figures = dict[str, Any]  # by name, as JSON files hold them
 
 
 def interval(events: int, trials: int, confidence: float) -> tuple[float, float]:
@@ -43,7 +44,7 @@ def reliability(
     probability: NDArray[np.floating[Any]],
     cases: NDArray[np.floating[Any]],
     positives: NDArray[np.floating[Any]],
-) -> dict[str, Any] | None:
+) -> Figures | None:
     """The reliability diagram in 10 bins of one width, and the expected calibration error (ECE).
 
     For each probability, float [N], `cases` says how many cases have it and `positives` how many of these are

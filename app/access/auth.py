@@ -136,7 +136,7 @@ class Auth:
 
     def _how_to_make(self, scope: Scope = "inspect") -> str:
         first = "" if self._names_a_file else "set PASSLINE_KEYS_FILE to a file and "
-        return f"to make one, {first}run `python -m app keys add --scope {scope} --name NAME` on the box"
+        return f"to make one, {first}run `passline keys add --scope {scope} --name NAME` on the box"
 
 
 def needs(scope: Scope) -> Any:

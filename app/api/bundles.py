@@ -12,8 +12,9 @@ from app.api.uploads import TEXT_TYPES
 from app.bundles.candidate import Candidate
 from app.bundles.registry import BundleRegistry, Served
 from app.bundles.shadow import Shadow
-from app.errors import CandidateNotFound
+from app.change_errors import CandidateNotFound
 from app.schemas.bundles import (
+    BundleChange,
     BundleChanges,
     BundlesAnswer,
     CandidateAnswer,
@@ -38,7 +39,8 @@ async def bundles(service: TheService) -> BundlesAnswer:
 @router.get("/v1/bundles/changes", summary="Every promotion and rollback", responses=openapi.BUNDLES)
 async def changes(service: TheService) -> BundleChanges:
     """Which bundle was promoted or gone back to when, by whom and why, the oldest first."""
-    return BundleChanges(changes=list(service.bundles.journal.changes))
+    kept = service.bundles.journal.changes
+    return BundleChanges(changes=[BundleChange(**each.model_dump()) for each in kept])
 
 
 @router.put(

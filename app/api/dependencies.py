@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, Request
-from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from app.api.uploads import Uploads
@@ -62,12 +61,25 @@ async def each_once(request: Request) -> None:
     places += [("header", DEADLINE)] * len(request.headers.getlist(DEADLINE))
     wrong = [{"loc": place, "msg": "Given more than once; give it once"} for place in repeated(places)]
     if wrong:
-        raise RequestValidationError(wrong)
+        raise RequestInvalid.of_validation(wrong)
 
 
-def deadline_of(milliseconds: int) -> float:
-    """The event loop's time, so many milliseconds from now."""
+async def single_deadline(service: ReadyService, asked_ms: DeadlineMs = None) -> float:
+    """When one image's answer is of no use any more, in the event loop's time."""
+    return _deadline(asked_ms or service.settings.deadline_ms)
+
+
+async def batch_deadline(service: ReadyService, asked_ms: DeadlineMs = None) -> float:
+    """As `single_deadline`, of several images."""
+    return _deadline(asked_ms or service.settings.batch_deadline_ms)
+
+
+def _deadline(milliseconds: int) -> float:
     return asyncio.get_running_loop().time() + milliseconds / 1000
+
+
+SingleDeadline = Annotated[float, Depends(single_deadline)]
+BatchDeadline = Annotated[float, Depends(batch_deadline)]
 
 
 def wants(accept: Iterable[str], media_type: str, instead_of: str) -> bool:

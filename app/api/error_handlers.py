@@ -13,11 +13,11 @@ from app.telemetry.metrics import Metrics
 
 def respond(error: BaseException, metrics: Metrics) -> Response:
     """The response that answers any error; counts it."""
-    known = named(error)
+    known = _of_framework(error) or named(error)
     problem = problem_of(known)
     metrics.refused(problem)
     response = Response(problem.model_dump_json(exclude_none=True), problem.status, media_type=MEDIA_TYPE)
-    if isinstance(known, service.Overloaded | service.RateLimited):
+    if isinstance(known, service.ServiceError) and known.retry_after_s is not None:
         response.headers["Retry-After"] = str(known.retry_after_s)
     if isinstance(known, service.KeyRequired):
         response.headers["WWW-Authenticate"] = 'Bearer realm="passline"'
@@ -26,6 +26,17 @@ def respond(error: BaseException, metrics: Metrics) -> Response:
     if isinstance(error, HTTPException):
         response.headers.update(error.headers or {})  # Allow, for a method that is not served
     return response
+
+
+def _of_framework(error: BaseException) -> PasslineError | None:
+    """The error of the tree that stands for one of the framework's own; None for any other."""
+    if isinstance(error, RequestValidationError):
+        return service.RequestInvalid.of_validation(error.errors())
+    if isinstance(error, HTTPException) and error.status_code == 404:
+        return service.NotFound("nothing is served at this address; /docs lists what is")
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        return service.MethodNotAllowed("this address is not served with this method; /docs lists what is")
+    return None
 
 
 def install(app: FastAPI, metrics: Metrics) -> None:

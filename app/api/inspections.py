@@ -8,15 +8,14 @@ from fastapi.responses import HTMLResponse, Response
 from app.access.auth import needs
 from app.api import openapi
 from app.api.dependencies import (
-    DeadlineMs,
+    BatchDeadline,
     ReadyService,
+    SingleDeadline,
     TheService,
-    deadline_of,
     each_once,
     uploads_of,
     wants,
 )
-from app.api.docs_page import docs_page
 from app.api.parts import inspect_part
 from app.api.uploads import unless_client_leaves
 from app.schemas.inspections import (
@@ -26,9 +25,9 @@ from app.schemas.inspections import (
     InspectionAnswer,
     ModelAnswer,
     Options,
+    PartAnswer,
     Readiness,
 )
-from app.schemas.parts import PartAnswer
 
 open_router = APIRouter()  # for everyone: probes, and a page that holds nothing of this box
 router = APIRouter(dependencies=[needs("inspect")])
@@ -47,13 +46,12 @@ async def inspect(
     request: Request,
     service: ReadyService,
     options: Annotated[Options, Query()],
-    deadline_ms: DeadlineMs = None,
+    deadline: SingleDeadline,
 ) -> InspectionAnswer | Response:
     """Judge one picture, sent as a form with the field `image` or as the request's body itself.
 
     With an `Accept` that prefers `text/html` the answer is the inspection's certificate and nothing else.
     """
-    deadline = deadline_of(deadline_ms or service.settings.deadline_ms)
     as_page = wants(request.headers.getlist("accept"), "text/html", "application/json")
     if as_page:
         options = options.model_copy(update={"certificate": True})
@@ -74,10 +72,9 @@ async def inspect_batch(
     request: Request,
     service: ReadyService,
     options: Annotated[BatchOptions, Query()],
-    deadline_ms: DeadlineMs = None,
+    deadline: BatchDeadline,
 ) -> BatchAnswer:
     """Judge each picture of the repeated form field `images` by itself: a bad one never fails the others."""
-    deadline = deadline_of(deadline_ms or service.settings.batch_deadline_ms)
     async with uploads_of(request).batch(request, options) as submission:
         return await unless_client_leaves(request, service.inspect_batch(submission, deadline))
 
@@ -94,10 +91,9 @@ async def inspect_images_of_part(
     request: Request,
     service: ReadyService,
     options: Annotated[BatchOptions, Query()],
-    deadline_ms: DeadlineMs = None,
+    deadline: BatchDeadline,
 ) -> PartAnswer:
     """Inspect each image of the repeated form field `image`, and give the part one verdict by the recipe."""
-    deadline = deadline_of(deadline_ms or service.settings.batch_deadline_ms)
     async with uploads_of(request).part(request, options) as submission:
         return await unless_client_leaves(request, inspect_part(service, submission, deadline))
 
@@ -135,4 +131,4 @@ async def metrics(service: TheService) -> Response:
 @open_router.get("/docs", include_in_schema=False)
 async def docs() -> HTMLResponse:
     """The OpenAPI document as a page."""
-    return docs_page()
+    return openapi.docs_page()

@@ -6,6 +6,7 @@ import re
 import time
 from uuid import uuid4
 
+from opentelemetry.trace import get_current_span
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,7 +14,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.error_handlers import respond
 from app.errors import HeadersTooLarge, Overloaded
 from app.telemetry.metrics import KEY_NAME, REQUEST_ID, Metrics
-from app.telemetry.tracing import OFF, Traces
 
 HEADER = "X-Request-ID"
 CLIENT_LEFT = 499  # nginx's number for it; only logs and metrics see it
@@ -33,10 +33,9 @@ A_YEAR = "max-age=31536000"
 class RequestMiddleware:
     """ASGI middleware; give it to `add_middleware`."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, traces: Traces = OFF) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
-        self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; anything but HTTP is passed on untouched."""
@@ -47,13 +46,12 @@ class RequestMiddleware:
         self._metrics.arrived()
         KEY_NAME.set(None)  # the next request of a connection may begin in the context of the one before
         started = time.perf_counter()
-        traces = OFF if scope["path"] in QUIET else self._traces
-        with traces.request(scope, exchange.request_id) as ended:
-            try:
-                await self._serve(scope, exchange)
-            finally:
-                ended(*self._report(scope, exchange, time.perf_counter() - started))
-                REQUEST_ID.reset(token)
+        get_current_span().set_attribute("passline.request_id", exchange.request_id)
+        try:
+            await self._serve(scope, exchange)
+        finally:
+            self._report(scope, exchange, time.perf_counter() - started)
+            REQUEST_ID.reset(token)
 
     async def _serve(self, scope: Scope, exchange: "_Exchange") -> None:
         try:
@@ -68,8 +66,8 @@ class RequestMiddleware:
             if exchange.status is None:
                 await response(scope, exchange.receive, exchange.send)
 
-    def _report(self, scope: Scope, exchange: "_Exchange", seconds: float) -> tuple[str, int]:
-        """Log and count a request; its route and status."""
+    def _report(self, scope: Scope, exchange: "_Exchange", seconds: float) -> None:
+        """Log and count a request."""
         status = exchange.status or CLIENT_LEFT
         route = getattr(scope.get("route"), "path", "none")
         self._metrics.answered(route, status, seconds, exchange.received)
@@ -81,7 +79,6 @@ class RequestMiddleware:
             "ms": round(seconds * 1000, 1),
         }
         log.log(level, "request", extra=about | {"bytes": exchange.received})
-        return route, status
 
 
 def _check_header(scope: Scope) -> None:

@@ -1,40 +1,47 @@
-"""What the OpenAPI document says beyond the code: request bodies, and problems."""
+"""What the OpenAPI document says beyond the code, request bodies and problems, and the document as a page."""
 
+import base64
+import hashlib
+import re
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse
 
 from app.api.examples import BATCH, PART_OF_TWO
 from app.api.examples import INSPECTION as INSPECTION_EXAMPLE
-from app.api.frames import FRAME_TYPE
-from app.api.uploads import PART_IMAGES, RAW_TYPES
-from app.errors import (
-    BatchTooLarge,
-    BodyTooLarge,
+from app.api.uploads import FRAME_TYPE, PART_IMAGES, RAW_TYPES
+from app.change_errors import (
     BundleInUse,
     BundleNotFound,
     CandidateNotFound,
     CandidateNotReady,
+    NoPreviousBundle,
+    RecipeInUse,
+    RecipeNotFound,
+    RecipesNotWritable,
+    StateNotWritable,
+    SwappingOff,
+    VersionStale,
+)
+from app.errors import (
+    BatchTooLarge,
+    BodyTooLarge,
     DeadlineExceeded,
     ForeignPage,
     HeadersTooLarge,
     KeyRequired,
     MediaTypeUnsupported,
-    NoPreviousBundle,
     NotReady,
     Overloaded,
     RateLimited,
-    RecipeInUse,
-    RecipeNotFound,
-    RecipesNotWritable,
     RequestInvalid,
     ScopeMissing,
-    StateNotWritable,
-    SwappingOff,
     Unexpected,
     UploadTimeout,
-    VersionStale,
 )
 from app.inspection import errors as core
 from app.inspection.errors import PasslineError
@@ -44,6 +51,7 @@ from app.schemas.bundles import CandidateAsked
 from app.schemas.inspections import Problem
 from app.schemas.recipes import Activations
 
+STATIC = Path(__file__).parents[1] / "static"
 _PICTURE: tuple[type[PasslineError], ...] = (
     core.ImageEmpty,
     core.ImageTooLarge,
@@ -85,6 +93,13 @@ _LABELS: dict[str, Any] = {
         "type": "string",
         "description": "The camera; returned unchanged.",
         "example": "line-2-top",
+    },
+    "significant_bits": {
+        "type": "integer",
+        "minimum": 8,
+        "maximum": 16,
+        "description": "How many bits of a 16-bit image are used, from the lowest on; unset: the recipe's.",
+        "example": 12,
     },
 }
 _BINARY = {"type": "string", "format": "binary"}
@@ -232,3 +247,23 @@ class DocumentedApp(FastAPI):
             content = document["paths"][path]["post"]["responses"]["200"]["content"]
             content["application/json"]["example"] = example
         return document
+
+
+def docs_page() -> HTMLResponse:
+    """Swagger UI with nothing from outside: neither its scripts nor its validator badge."""
+    page = get_swagger_ui_html(
+        openapi_url="openapi.json",  # relative, so that it works below a proxy's path too
+        title="Passline",
+        swagger_js_url="static/swagger-ui-bundle.js",
+        swagger_css_url="static/swagger-ui.css",
+        swagger_favicon_url="static/favicon-32x32.png",
+        swagger_ui_parameters={"validatorUrl": None},
+    )
+    # Its one script on the page is known by its hash, so that no other runs, whatever an answer shown holds.
+    (script,) = re.findall(rb"<script>(.*?)</script>", page.body, re.DOTALL)
+    known = base64.b64encode(hashlib.sha256(script).digest()).decode()
+    page.headers["Content-Security-Policy"] = (
+        f"default-src 'none'; script-src 'self' 'sha256-{known}'; style-src 'self' 'unsafe-inline';"
+        " img-src 'self' data: blob:; connect-src 'self'; frame-ancestors 'none'"
+    )
+    return page

@@ -7,8 +7,7 @@ from app.inspection.rules.part_verdict import ImageResult, judge_part
 from app.jobs.answers import model_used
 from app.jobs.job import Submission, Upload
 from app.problems import named
-from app.schemas.inspections import BatchItem, InspectionAnswer
-from app.schemas.parts import PartAnswer
+from app.schemas.inspections import BatchItem, InspectionAnswer, PartAnswer
 from app.service import Service
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,7 @@
-"""Recipes over HTTP: their versions, what is active, and the dry run; no logic."""
+"""Recipes over HTTP: their versions, what is active, and the dry run."""
 
 import asyncio
+import functools
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
@@ -9,20 +10,20 @@ from fastapi.responses import Response
 from app.access.auth import needs
 from app.api import openapi
 from app.api.dependencies import (
-    DeadlineMs,
+    BatchDeadline,
     ReadyService,
-    deadline_of,
     each_once,
     read_json,
     service_of,
     uploads_of,
     wants,
 )
-from app.api.dry_run import dry_run
 from app.api.uploads import TEXT_TYPES, unless_client_leaves
 from app.inspection.rules.recipe import parse_recipe
 from app.inspection.rules.recipe import recipe_schema as json_schema
-from app.recipes.history import ActivationsChange, RecipeChange
+from app.jobs.dry_run import Both, compare, dry_run_answer, dry_run_item, in_force
+from app.jobs.job import Submission, Upload
+from app.recipes.history import ActivationsChange, ActiveRecipes, RecipeChange
 from app.recipes.state import Edit, State
 from app.schemas.inspections import Label, Labels, Options
 from app.schemas.recipes import (
@@ -31,6 +32,7 @@ from app.schemas.recipes import (
     Active,
     By,
     DryRunAnswer,
+    DryRunItem,
     RecipeAnswer,
     RecipeEntry,
     RecipesAnswer,
@@ -152,13 +154,12 @@ async def dry_run_pictures(
     request: Request,
     service: ReadyService,
     labels: Annotated[Labels, Query()],
-    deadline_ms: DeadlineMs = None,
+    deadline: BatchDeadline,
 ) -> DryRunAnswer:
     """Judge each picture of `images` by the recipe in force and by `candidate`; nothing is changed."""
-    deadline = deadline_of(deadline_ms or service.settings.batch_deadline_ms)
     options = Options(mask="none", **labels.model_dump())
     async with uploads_of(request).batch(request, options, with_candidate=True) as submission:
-        return await unless_client_leaves(request, dry_run(service, submission, deadline))
+        return await unless_client_leaves(request, compare_batch(service, submission, deadline))
 
 
 @router.get("/v1/activations", summary="What is active where", responses=openapi.READ)
@@ -179,10 +180,30 @@ async def activate(
     request: Request, response: Response, service: RecipeService, edit: TheEdit
 ) -> ActivationsAnswer:
     """Make the body what is active, whole and at once; what is being inspected keeps its recipe."""
-    wanted = read_json(Activations, await uploads_of(request).text(request, (JSON,)))
+    asked = read_json(Activations, await uploads_of(request).text(request, (JSON,)))
+    wanted = ActiveRecipes(**asked.model_dump())
     change = await asyncio.to_thread(service.store.activate, wanted, edit)
     _tag(response, change.version)
     return activations_answer(change)
+
+
+async def compare_batch(service: Service, submission: Submission, deadline: float) -> DryRunAnswer:
+    """Compare for each picture by itself, as a batch; raises RecipeInvalid or RecipeUnknown for all of it."""
+    loaded = service.loaded
+    candidate = await asyncio.to_thread(loaded.state.candidate, submission.candidate)  # YAML is slow to read
+    now = in_force(loaded.recipes, candidate, submission.options)
+
+    async def one(upload: Upload) -> Both:
+        job = loaded.job(upload, submission.options, now)
+        return await service.run_when_room(functools.partial(compare, candidate), job, deadline)
+
+    def item(upload: Upload, outcome: Both | BaseException) -> DryRunItem:
+        known = service.problem(outcome) if isinstance(outcome, BaseException) else outcome
+        return dry_run_item(upload.filename, known)
+
+    done = await service.in_turn(one, submission.pictures)
+    pairs = zip(submission.pictures, done, strict=True)
+    return dry_run_answer(now, candidate, [item(*pair) for pair in pairs])
 
 
 def version_answer(change: RecipeChange) -> VersionAnswer:

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
 
-from app.api.frames import FRAME_TYPE, as_sent, check_frame, of_form
 from app.api.multipart import File, Form, FormReader
 from app.errors import (
     BodyTooLarge,
@@ -18,14 +17,23 @@ from app.errors import (
     UploadTimeout,
     WrongField,
 )
+from app.inspection.decoding.raw import RawFrame
 from app.inspection.rules.recipe_text import MAX_RECIPE_CHARS
 from app.jobs.job import Submission, Upload
-from app.schemas.inspections import Labels, Options
+from app.schemas.inspections import FrameOptions, Labels, Options
 from app.settings import Settings
 
 T = TypeVar("T")
 RAW_TYPES = ("image/jpeg", "image/png", "image/bmp", "image/tiff")
+# what clients call these; the content decides in any case
+OTHER_NAMES = (
+    *("image/jpg", "image/pjpeg", "image/x-png", "image/tif", "image/x-tiff", "image/x-tif"),
+    *("image/x-bmp", "image/x-ms-bmp", "image/x-windows-bmp"),
+)
 FORM_TYPE = "multipart/form-data"
+FRAME_TYPE = "application/octet-stream"  # of raw frames
+FRAME_NEEDS = ("width", "height", "pixel_format")
+FRAME_FIELDS = (*FRAME_NEEDS, "stride")
 TEXT_TYPES = ("application/yaml", "application/json")
 MAX_TEXT_BYTES = 4 * MAX_RECIPE_CHARS  # the most that UTF-8 makes of them
 LABEL_FIELDS = frozenset(Labels.model_fields)
@@ -47,15 +55,15 @@ class Uploads:
             f"send {FORM_TYPE} with the picture in the field `image`, or the picture itself as"
             f" {', '.join(RAW_TYPES)}, or a camera's frame as {FRAME_TYPE}"
         )
-        media_type = _media_type(request, (FORM_TYPE, *RAW_TYPES, FRAME_TYPE), hint)
+        media_type = _media_type(request, (FORM_TYPE, *RAW_TYPES, *OTHER_NAMES, FRAME_TYPE), hint)
         if media_type != FORM_TYPE:
-            check_frame(media_type, query)
+            _check_frame(media_type, query)
         async with self._body(request, self._settings.max_upload_bytes) as chunks:
             if media_type == FORM_TYPE:
                 form = await self._form(request, chunks, {"image": 1, "reference_mask": 1})
                 yield _one_picture(form, query)
             else:
-                data = as_sent(await _joined(chunks), media_type, query)
+                data = _as_sent(await _joined(chunks), media_type, query)
                 yield Submission((Upload(None, data),), query)
 
     async def text(self, request: Request, media_types: tuple[str, ...] = TEXT_TYPES) -> str:
@@ -73,7 +81,7 @@ class Uploads:
         async with self._body(request, self._settings.max_batch_bytes) as chunks:
             most = {"images": self._settings.max_batch_images} | ({"candidate": 1} if with_candidate else {})
             form = await self._form(request, chunks, most)
-            pictures = tuple(Upload(each.filename, of_form(each, query)) for each in form.files["images"])
+            pictures = tuple(Upload(each.filename, _of_form(each, query)) for each in form.files["images"])
             if not pictures:
                 raise _missing("images", "send each picture of the batch in a field of this name")
             candidate = _candidate(form) if with_candidate else ""
@@ -86,7 +94,7 @@ class Uploads:
         fewest, most = PART_IMAGES
         async with self._body(request, self._settings.max_batch_bytes) as chunks:
             form = await self._form(request, chunks, {"image": min(most, self._settings.max_batch_images)})
-            images = tuple(Upload(each.filename, of_form(each, query)) for each in form.files["image"])
+            images = tuple(Upload(each.filename, _of_form(each, query)) for each in form.files["image"])
             options = _options(form, query)
             if len(images) < fewest:
                 message = f"is given {len(images)} times; a part has at least {fewest} images"
@@ -182,7 +190,7 @@ def _one_picture(form: Form, query: Options) -> Submission:
     image: File = form.files["image"][0]
     masks = [file.data for file in form.files["reference_mask"]]
     return Submission(
-        (Upload(image.filename, of_form(image, query), masks[0] if masks else None),), _options(form, query)
+        (Upload(image.filename, _of_form(image, query), masks[0] if masks else None),), _options(form, query)
     )
 
 
@@ -224,3 +232,40 @@ def _missing(field: str, what: str) -> RequestInvalid:
 
 def _too_large(limit: int) -> BodyTooLarge:
     return BodyTooLarge(f"the body is larger than {limit} bytes, the most that is taken here")
+
+
+def _of_form(file: File, query: FrameOptions) -> bytes | RawFrame:
+    """A form's picture: a frame where the query says what frames are, whether or not its part says more."""
+    if not _frame_fields(query):  # many clients call any file application/octet-stream
+        return file.data
+    media_type = file.media_type or FRAME_TYPE
+    _check_frame(media_type, query)
+    return _as_sent(file.data, media_type, query)
+
+
+def _frame_fields(query: FrameOptions) -> list[str]:
+    return [name for name in FRAME_FIELDS if getattr(query, name) is not None]
+
+
+def _check_frame(media_type: str, query: FrameOptions) -> None:
+    """Refuse a frame of which something is not told, and a file of which a frame's parameters are."""
+    if media_type == FRAME_TYPE:
+        wrong = [name for name in FRAME_NEEDS if getattr(query, name) is None]
+        message = (
+            f"missing; a frame needs {', '.join(FRAME_NEEDS)}, and a file its own type, such as image/jpeg"
+        )
+    else:
+        wrong = _frame_fields(query)
+        message = f"for frames sent as {FRAME_TYPE}; the picture is {media_type}"
+    if wrong:
+        fields = tuple(WrongField(f"query.{name}", f"is {message}") for name in wrong)
+        verb = "is" if len(fields) == 1 else "are"
+        names = ", ".join(each.field for each in fields)
+        raise RequestInvalid(f"{names} {verb} {message}", fields)
+
+
+def _as_sent(data: bytes, media_type: str, query: FrameOptions) -> bytes | RawFrame:
+    """A picture's bytes as the file or the frame that they are, once checked."""
+    if media_type != FRAME_TYPE or query.width is None or query.height is None or query.pixel_format is None:
+        return data
+    return RawFrame(data, query.width, query.height, query.pixel_format, query.stride)

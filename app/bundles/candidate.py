@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from app.bundles.shadow import LiveWork, Shadow
-from app.errors import CandidateNotReady
+from app.change_errors import CandidateNotReady
 from app.inspection.errors import BundleInvalid, RecipeInvalid, RecipeUnknown
 from app.inspection.inspector import Inspector
 from app.jobs.job import Job

@@ -11,12 +11,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from app.bundles.candidate import Candidate, Judge, Stage, Way, name_of
-from app.bundles.storage import BundleFolder, BundleJournal, bundle_to_serve
-from app.errors import BundleInUse, CandidateNotFound, NoPreviousBundle, VersionStale
+from app.bundles.shadow import Shadow
+from app.bundles.storage import BundleFolder, BundleJournal, Swap, bundle_to_serve
+from app.change_errors import (
+    BundleInUse,
+    CandidateNotFound,
+    NoPreviousBundle,
+    VersionStale,
+)
 from app.inspection.inspector import Inspector
 from app.jobs.answers import model_used
 from app.jobs.job import Job
-from app.schemas.bundles import BundleChange, BundleName, CandidateAsked, How, Promote
+from app.schemas.bundles import BundleName, CandidateAsked, How, Promote
 from app.schemas.inspections import InspectionAnswer
 from app.schemas.recipes import By
 from app.settings import Settings
@@ -41,10 +47,10 @@ class Served:
         """Whether both are of one bundle, perhaps in sessions of their own."""
         return self.inspector.bundle.manifest_sha256 == other.inspector.bundle.manifest_sha256
 
-    def change(self, number: int) -> BundleChange:
-        """The change that made it judge; `how` must not be `start`."""
+    def change(self, number: int, shadow: Shadow | None = None) -> Swap:
+        """The change that made it judge, `shadow` being the candidate's; `how` must not be `start`."""
         bundle = self.inspector.bundle
-        return BundleChange.model_validate(
+        return Swap.model_validate(
             {
                 "number": number,
                 "when": self.since,
@@ -53,6 +59,7 @@ class Served:
                 "version": bundle.version,
                 "manifest_sha256": bundle.manifest_sha256,
                 "from_setting": self.from_setting,
+                "shadow": None if shadow is None else shadow.counts.model_dump(),
                 **self.by.model_dump(),
             }
         )
@@ -162,8 +169,7 @@ class BundleRegistry:
             served = Served(candidate.ready(), datetime.now(UTC), "promotion", by)
             if self.active is not None and self.active.is_of_same_bundle(served):
                 served = replace(served, from_setting=self.active.from_setting)
-            shadow = None if candidate.shadow is None else candidate.shadow.counts
-            change = served.change(self.journal.next_number).model_copy(update={"shadow": shadow})
+            change = served.change(self.journal.next_number, candidate.shadow)
             await asyncio.to_thread(self._stage.serve, served.inspector, lambda: self.journal.keep(change))
             self.previous = self.active
             self._let_go()

@@ -16,7 +16,7 @@ from app.jobs.job import Job
 from app.problems import named
 from app.recipes.state import State
 from app.schemas.bundles import Disagreement, ShadowCounts, Side
-from app.schemas.inspections import InspectionAnswer, Options
+from app.schemas.inspections import InspectionAnswer, Labels, Options
 from app.telemetry.metrics import REQUEST_ID, Metrics
 
 AFTER_ANSWER_S = 0.02  # the answer is written out first
@@ -120,7 +120,7 @@ class Shadow:
         if state is None:
             raise LiveFirst  # let go of meanwhile
         chosen = state.recipes.choose(job.options)
-        labels = job.options.model_dump(include={"recipe", "part_id", "camera_id"})
+        labels = job.options.model_dump(include=set(Labels.model_fields))
         return self._judge(
             ShadowJob(
                 self._inspector,

@@ -3,22 +3,53 @@
 import hashlib
 import logging
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 
-from app.append_only import NumberedFiles, Taken
-from app.errors import BundleNotFound, StateInvalid, StateNotWritable, SwappingOff, VersionStale
+from app.append_only import Kept, NumberedFiles, Taken
+from app.change_errors import (
+    BundleNotFound,
+    StateInvalid,
+    StateNotWritable,
+    SwappingOff,
+    VersionStale,
+)
 from app.inspection.bundle.bundle import MANIFEST, Bundle
 from app.inspection.errors import BundleCorrupt
 from app.inspection.rules.recipe import describe
-from app.inspection.types import Name
-from app.schemas.bundles import BundleChange, BundleName
+from app.inspection.types import Name, Sha256
+from app.schemas.bundles import BundleName
 from app.settings import Settings
 
 FOLDER = "bundles"
 log = logging.getLogger(__name__)
 OFF = "bundles cannot be swapped here: set PASSLINE_BUNDLES_DIR to the folder that holds them as NAME/VERSION"
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
+
+
+class ShadowOutcome(Kept):
+    """What came of a promoted candidate's shadow, in images; disagreements by kind (`pass_to_fail`)."""
+
+    judged: int
+    dropped: int
+    failed: int
+    disagreements: dict[str, int]
+
+
+class Swap(Kept):
+    """One change of what is served."""
+
+    who: str | None = None
+    why: str | None = None
+    number: Annotated[int, Field(ge=1)]
+    when: AwareDatetime
+    how: Literal["promotion", "rollback"]
+    name: str
+    version: str
+    manifest_sha256: Sha256
+    from_setting: bool
+    shadow: ShadowOutcome | None = None
 
 
 class BundleFolder:
@@ -68,7 +99,7 @@ class BundleJournal:
 
     def __init__(self, folder: Path | None) -> None:
         self._files = None if folder is None else NumberedFiles(folder / FOLDER)
-        self.changes: tuple[BundleChange, ...] = ()
+        self.changes: tuple[Swap, ...] = ()
         self._unreadable: str | None = None
         self._first: str | None = None
 
@@ -96,7 +127,7 @@ class BundleJournal:
         setting_decides = not self.changes or self.changes[-1].from_setting
         return self._first if setting_decides else self.changes[-1].manifest_sha256
 
-    def try_to_keep(self, change: BundleChange) -> bool:
+    def try_to_keep(self, change: Swap) -> bool:
         """As `keep`, but tell whether it could be done."""
         try:
             self.keep(change)
@@ -105,7 +136,7 @@ class BundleJournal:
             return False
         return True
 
-    def keep(self, change: BundleChange) -> None:
+    def keep(self, change: Swap) -> None:
         """Keep a change, unless the next start would serve that bundle anyhow; it outlives a power cut.
 
         Raises StateNotWritable, or VersionStale where another process has written to the folder.
@@ -151,9 +182,9 @@ def bundle_to_serve(settings: Settings, journal: BundleJournal | None = None) ->
     return place
 
 
-def _parsed(path: Path, content: bytes) -> BundleChange:
+def _parsed(path: Path, content: bytes) -> Swap:
     try:
-        return BundleChange.model_validate_json(content)
+        return Swap.model_validate_json(content)
     except ValidationError as error:
         raise StateInvalid(f"{path} is no change of bundles: {describe(error)}") from error
 

@@ -10,7 +10,7 @@ import onnxruntime as ort
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import DeviceUnavailable
 from app.inspection.inference.runtime import CUDA, TENSORRT
-from app.inspection.inference.session import Session
+from app.inspection.inference.session import OnnxSession
 from app.inspection.inference.tensorrt import Engines
 from app.inspection.inspector import Inspector
 
@@ -26,7 +26,7 @@ def build_engine(bundle: Bundle, folder: Path) -> str:
     artifact = next((each for each in bundle.artifacts if TENSORRT in each.providers), None)
     if artifact is not None and engines.has(artifact):
         return f"{folder} has the engine of {artifact.file} already"
-    session = Session(bundle, "cuda", engines=Engines(folder, building=True))
+    session = OnnxSession(bundle, "cuda", engines=Engines(folder, building=True))
     if session.execution_provider != TENSORRT:
         raise DeviceUnavailable(
             f"{TENSORRT} cannot be used here, only {session.execution_provider}; install TensorRT's libraries"

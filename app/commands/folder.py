@@ -1,4 +1,4 @@
-"""A folder of pictures through the core, without HTTP."""
+"""A folder of images inspected without HTTP, by one recipe or, as a dry run, by two."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -9,11 +9,15 @@ from pydantic import TypeAdapter
 
 from app.inspection.errors import ImageUndecodable, PasslineError
 from app.inspection.results import Reason
+from app.inspection.rules.recipe import Recipe
+from app.jobs.answers import inspect_job
+from app.jobs.dry_run import Both, compare, dry_run_answer, dry_run_item, in_force
 from app.jobs.job import Upload
-from app.jobs.judging import judge
 from app.jobs.loading import Loaded
+from app.problems import problem_of
 from app.report.words import sentence
-from app.schemas.inspections import InspectionAnswer, Options
+from app.schemas.inspections import InspectionAnswer, Labels, Options, Problem
+from app.schemas.recipes import DryRunAnswer, DryRunItem
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 ALL_PASS, SOME_NOT, TROUBLE = 0, 1, 2
@@ -54,7 +58,7 @@ def inspect_folder(
     for file in files:
         try:
             data = read(file, loaded.inspector.limits.max_bytes)
-            yield Line(file, judge(loaded.job(Upload(file.name, data), options, chosen)))
+            yield Line(file, inspect_job(loaded.job(Upload(file.name, data), options, chosen)))
         except PasslineError as error:
             yield Line(file, error)
 
@@ -71,6 +75,39 @@ def keep_certificate(line: Line, folder: Path, out: Path) -> Line:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(line.outcome.certificate, encoding="utf-8")
     return Line(line.file, line.outcome.model_copy(update={"certificate": None}))
+
+
+def dry_run_folder(
+    loaded: Loaded, candidate: Recipe, files: Sequence[Path], recipe: str | None
+) -> DryRunAnswer:
+    """Compare files, one after the other; `recipe` names what to compare with, as the label does."""
+    now = loaded.recipes.find(recipe) if recipe else in_force(loaded.recipes, candidate, Labels())
+
+    def one(file: Path) -> Both | Problem:
+        try:
+            upload = Upload(file.name, read(file, loaded.inspector.limits.max_bytes))
+            return compare(candidate, loaded.job(upload, Options(mask="none"), now))
+        except PasslineError as error:
+            return problem_of(error)
+
+    return dry_run_answer(now, candidate, [dry_run_item(str(file), one(file)) for file in files])
+
+
+def dry_run_table(answer: DryRunAnswer) -> str:
+    """A row for each picture, and below them what would change."""
+    changes = [f"{count} {change.replace('_', ' ')}" for change, count in answer.counts.changes.items()]
+    by = f"{answer.candidate} in the place of {answer.recipe} version {answer.recipe_version}"
+    summary = f"{by}: {answer.counts.changed} of {answer.counts.images} verdicts change"
+    lines = table(("picture", "now", "then", "decided by"), map(_dry_run_row, answer.results))
+    return f"{lines}\n{summary}{': ' if changes else ''}{', '.join(changes)}"
+
+
+def _dry_run_row(item: DryRunItem) -> tuple[str, str, str, str]:
+    name = item.filename or ""
+    if item.now is None or item.then is None:
+        detail = f"{item.problem.code}: {item.problem.detail}" if item.problem else ""
+        return name, "error", "error", detail
+    return name, item.now.verdict, item.then.verdict, in_words(item.then.reasons)
 
 
 def read(file: Path, most: int) -> bytes:

@@ -1,4 +1,4 @@
-"""`python -m app keys`: make, list and revoke API keys, in the file that PASSLINE_KEYS_FILE names."""
+"""`passline keys`: make, list and revoke API keys, in the file that PASSLINE_KEYS_FILE names."""
 
 import argparse
 import sys

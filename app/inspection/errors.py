@@ -86,11 +86,11 @@ class ImageTooSmall(ImageError):
 class ImageUnsupported(ImageError):
     """The file type or its pixel format is not one that is read.
 
-    JPEG, PNG, BMP and TIFF are read. Not read are: transparency; 10 or 12 bits in a 16-bit file or frame; an
-    arithmetic or lossless JPEG; a BMP with run-length encoding (RLE); a 16-bit TIFF in which 0 is white; a
-    TIFF compressed as JPEG or fax, where a missing part would go unnoticed.
+    docs/api.md has the table of encodings that are read. A 16-bit file or frame is refused too if it looks as
+    if it used fewer bits and nothing says how many.
 
-    Remedy: Export as 8 bit or full 16 bit, grey or RGB; TIFF uncompressed, or with LZW or Deflate.
+    Remedy: Export as 8 or 16 bit grey or RGB; TIFF uncompressed, or with LZW or Deflate. Send
+    `significant_bits` with 10 to 14 bits in 16.
     """
 
     code = "image_unsupported"
@@ -139,7 +139,7 @@ class FrameMismatch(ImageError):
     """The bytes of a raw frame are not as many, or not such, as its size and pixel format say.
 
     Its width, height, pixel format and stride give a number of bytes, which the message names; its pixel
-    format limits their values.
+    format limits their values. So do `significant_bits`, or what a file says of its depth, in files too.
 
     Remedy: Send the whole buffer, with the parameters that the camera reports for it.
     """

@@ -72,9 +72,9 @@ class InputGate:
 
     def look(self, image: NDArray[np.uint8], features: NDArray[np.float32]) -> Looked:
         """Score uint8 pixels [H, W] or [H, W, 3] with the mean features [F] of their tiles."""
-        return self.judge(picture_scores(image), features)
+        return self.check(picture_scores(image), features)
 
-    def judge(self, of_pixels: Mapping[GateScore, float], features: NDArray[np.float32]) -> Looked:
+    def check(self, of_pixels: Mapping[GateScore, float], features: NDArray[np.float32]) -> Looked:
         """As `look`, from the picture's scores, which need no model.
 
         The mean over tiles, and not the farthest tile, is what the limits were learnt on; a defect fills a
@@ -86,12 +86,12 @@ class InputGate:
             raise InferenceFailed("the model gave features at no finite distance from the familiar ones")
         scores = {**of_pixels, "feature_distance": distance}
         reasons = []
-        for check in self._checks:
-            measured, (rule, unit) = scores[check.score], MEANS[check.score]
-            limit = check.broken(measured)
+        for each in self._checks:
+            measured, (rule, unit) = scores[each.score], MEANS[each.score]
+            limit = each.broken(measured)
             if limit is not None:
                 reasons.append(Reason(rule, None, measured, limit, unit))
-        return Looked({check.score: scores[check.score] for check in self._checks}, tuple(reasons))
+        return Looked({each.score: scores[each.score] for each in self._checks}, tuple(reasons))
 
 
 def picture_scores(image: NDArray[np.uint8]) -> dict[GateScore, float]:

@@ -16,32 +16,22 @@ from app.inspection.bundle.golden import GoldenSample
 from app.inspection.bundle.self_test import differences, setting_differences
 from app.inspection.decoding.decode import DecodeLimits, decode, decode_reference_mask
 from app.inspection.decoding.raw import RawFrame
-from app.inspection.errors import PasslineError, RecipeInvalid, SelfTestFailed
+from app.inspection.errors import PasslineError, SelfTestFailed
 from app.inspection.inference.blend import Blend
 from app.inspection.inference.runtime import Device
-from app.inspection.inference.session import Session
+from app.inspection.inference.session import OnnxSession, Session, check_batches
 from app.inspection.inference.tensorrt import Engines
 from app.inspection.inference.tiling import Tiles, plan_tiles
 from app.inspection.input_gate import InputGate, picture_scores
-from app.inspection.mask_metrics import confusion, dice_of_counts, soft_dice_confidence
+from app.inspection.mask_metrics import estimated_dice, measured_dice
 from app.inspection.measuring.defect_regions import form_regions, keep_defects
 from app.inspection.measuring.findings import find, unexplained
 from app.inspection.measuring.mask import MaskAccumulator
 from app.inspection.measuring.part_outline import locate, part_doubts, with_part
 from app.inspection.measuring.regions import scope_of
 from app.inspection.planes import zero_planes
-from app.inspection.results import (
-    EstimatedDice,
-    ImageInfo,
-    Inspection,
-    MeasuredDice,
-    Prediction,
-    Scan,
-    Seen,
-    TileProbability,
-)
+from app.inspection.results import ImageInfo, Inspection, Prediction, Seen, TileAnswers, TileProbability
 from app.inspection.rules.recipe import Recipe, check_classes
-from app.inspection.rules.trade_off import resolve
 from app.inspection.rules.verdict import doubts_about, judge
 
 Place = tuple[slice, slice]  # rows and columns
@@ -87,7 +77,7 @@ class Inspector:
     ) -> "Inspector":
         """Load a bundle onto a device; raises BundleError or DeviceUnavailable. `self_test` it before use."""
         bundle = Bundle.load(bundle_dir)
-        return cls(bundle, Session(bundle, device, threads, engines=engines), limits)
+        return cls(bundle, OnnxSession(bundle, device, threads, engines=engines), limits)
 
     def inspect(
         self,
@@ -107,7 +97,7 @@ class Inspector:
         task = self._begin(data, recipe, reference_mask)
         marks = MaskAccumulator(task.shape, task.point)
         scan = self._scan(task.image, marks.add, task.timings, check)
-        inspection = self._judge(task, marks, scan, check)
+        inspection = self._decide(task, marks, scan, check)
         return inspection if keep_probability else replace(inspection, probability=None)
 
     def inspect_with_prediction(
@@ -119,14 +109,15 @@ class Inspector:
     ) -> Seen:
         """As `inspect`, and give what the inspection was made of too: a plane for each class."""
         task = self._begin(data, recipe, reference_mask)
-        marks, planes = MaskAccumulator(task.shape, task.point), self._planes(task.shape)
+        marks = MaskAccumulator(task.shape, task.point)
+        planes = zero_planes(len(self.bundle.classes), *task.shape)
 
         def put(k: int, place: Place, levels: NDArray[np.uint8]) -> None:
             marks.add(k, place, levels)
             planes[k][place] = levels
 
         scan = self._scan(task.image, put, task.timings, check)
-        inspection = replace(self._judge(task, marks, scan, check), probability=None)
+        inspection = replace(self._decide(task, marks, scan, check), probability=None)
         return Seen(task.image, Prediction(scan.tiles, scan.looked, planes), inspection)
 
     def predict(
@@ -136,7 +127,7 @@ class Inspector:
         check: Callable[[], None] = lambda: None,
     ) -> Prediction:
         """What model and input gate say of uint8 pixels [H, W] or [H, W, 3], before any threshold."""
-        planes = self._planes((image.shape[0], image.shape[1]))
+        planes = zero_planes(len(self.bundle.classes), *image.shape[:2])
 
         def put(k: int, place: Place, levels: NDArray[np.uint8]) -> None:
             planes[k][place] = levels
@@ -151,12 +142,17 @@ class Inspector:
         timings = Timings()
         with timings.step("decode"):
             image = decode(
-                data, self.limits, lambda height, width: plan_tiles(height, width, self.bundle.input)
+                data,
+                self.limits,
+                lambda height, width: plan_tiles(height, width, self.bundle.input),
+                recipe.significant_bits,
             )
             reference = None if reference_mask is None else self._reference(reference_mask, image)
         return _Task(_image_info(image, data), image, reference, recipe, point, timings)
 
-    def _scan(self, image: NDArray[np.uint8], put: Put, timings: Timings, check: Callable[[], None]) -> Scan:
+    def _scan(
+        self, image: NDArray[np.uint8], put: Put, timings: Timings, check: Callable[[], None]
+    ) -> TileAnswers:
         """Run the model over a picture, and give `put` what it says of each part once that is final.
 
         A few tiles at a time: however large the picture, little more than `put` keeps is held.
@@ -186,19 +182,20 @@ class Inspector:
         looked = None
         if self._gate is not None:
             with timings.step("gate"):
-                looked = self._gate.judge(of_pixels, features.mean(axis=0))
+                looked = self._gate.check(of_pixels, features.mean(axis=0))
         covered = zip(plan.covered(), heads.tolist(), strict=True)
-        return Scan(tuple(TileProbability(*place, head) for place, head in covered), looked)
+        return TileAnswers(tuple(TileProbability(*place, head) for place, head in covered), looked)
 
-    def _judge(
-        self, task: "_Task", marks: MaskAccumulator, scan: Scan, check: Callable[[], None]
+    def _decide(
+        self, task: "_Task", marks: MaskAccumulator, scan: TileAnswers, check: Callable[[], None]
     ) -> Inspection:
         recipe, point, timings, names = task.recipe, task.point, task.timings, self.bundle.class_names
         with timings.step("mask"):
             regions = form_regions(marks, task.image, scan.tiles, point, check)
+            around = None if point.dice_interval is None else point.dice_interval.around
             kept, label_map = keep_defects(marks, regions, point), marks.label_map
-            estimated = self._estimated_dice(marks.highest, label_map, point)
-            measured = None if task.reference is None else self._measured_dice(label_map, *task.reference)
+            estimated = estimated_dice(marks.highest, label_map, self._mask_table, around)
+            measured = None if task.reference is None else measured_dice(label_map, *task.reference, names)
         with timings.step("measure"):
             part = locate(task.image, recipe)
             recipe = with_part(recipe, part)
@@ -231,29 +228,9 @@ class Inspector:
             part=part,
         )
 
-    def _planes(self, shape: tuple[int, int]) -> NDArray[np.uint8]:
-        """Room for the levels of each class, zero."""
-        return zero_planes(len(self.bundle.classes), *shape)
-
     def operating_point(self, recipe: Recipe) -> OperatingPoint:
-        """The operating point in force: the active artifact's, with what the recipe changes of it.
-
-        A recipe can move it along its trade-off and set another least area. Raises RecipeInvalid where the
-        artifact cannot keep what the recipe asks.
-        """
-        point = self.session.artifact.operating_point
-        changes: dict[str, float | None] = {}
-        if recipe.operating_point is not None:
-            try:
-                changes["image_threshold"] = resolve(recipe.operating_point, point.trade_off)
-            except RecipeInvalid as error:
-                raise RecipeInvalid(f"recipe {recipe.name}: {error}") from error
-        if recipe.least_area_px not in (None, point.min_area_px):
-            changes["min_area_px"] = recipe.least_area_px
-        if not changes:
-            return point
-        # what was expected, chosen and held for Dice is true of the artifact's own point only
-        return point.model_copy(update=dict.fromkeys(("expected", "chosen", "dice_interval")) | changes)
+        """The active artifact's operating point, changed as a recipe asks; raises as `for_recipe`."""
+        return self.session.artifact.operating_point.for_recipe(recipe)
 
     def self_test(self, rest: Callable[[float], None] = lambda _: None) -> None:
         """Inspect the golden samples on the active provider; raises SelfTestFailed naming what differs.
@@ -280,7 +257,7 @@ class Inspector:
     def _batch_differences(self) -> list[str]:
         try:
             image = decode(self.bundle.read(self.bundle.golden[0].image), self.limits)
-            self.session.check_batches(Tiles(image, self.bundle.input).cut([0])[0])
+            check_batches(self.session, Tiles(image, self.bundle.input).cut([0])[0])
         except PasslineError as error:
             return [str(error)]
         return []
@@ -296,28 +273,6 @@ class Inspector:
 
     def _reference(self, data: bytes, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
         return decode_reference_mask(data, (image.shape[0], image.shape[1]), len(self.bundle.classes))
-
-    def _measured_dice(
-        self, label_map: NDArray[np.uint8], reference: NDArray[np.uint8], has_classes: bool
-    ) -> MeasuredDice:
-        pixels = confusion(label_map, reference, len(self.bundle.classes))
-        found, there, common = pixels.sum(axis=1), pixels.sum(axis=0), pixels.diagonal()
-        per_class = {
-            name: dice_of_counts(int(found[k]), int(there[k]), int(common[k]))
-            for k, name in enumerate(self.bundle.class_names, start=1)
-        }
-        any_defect = dice_of_counts(int(found[1:].sum()), int(there[1:].sum()), int(pixels[1:, 1:].sum()))
-        return MeasuredDice(any_defect, per_class if has_classes else None)
-
-    def _estimated_dice(
-        self, highest: NDArray[np.uint8], label_map: NDArray[np.uint8], point: OperatingPoint
-    ) -> EstimatedDice:
-        if not label_map.any():
-            return EstimatedDice(None, "empty_mask")
-        estimate = soft_dice_confidence(highest, label_map, self._mask_table)
-        if estimate is None or point.dice_interval is None:
-            return EstimatedDice(estimate, None)
-        return EstimatedDice(estimate, None, *point.dice_interval.around(estimate))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

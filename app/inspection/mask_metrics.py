@@ -3,11 +3,13 @@
 Empty masks: two empty masks agree perfectly (1.0); one empty and one not agree in nothing (0.0).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from app.inspection.results import EstimatedDice, MeasuredDice
 
 STRIP_PX = 1 << 18
 
@@ -23,13 +25,6 @@ def dice_of_counts(predicted: int, reference: int, common: int) -> float:
     """Dice coefficient of two masks from their pixels and those they share."""
     total = predicted + reference
     return 2.0 * common / total if total else 1.0
-
-
-def iou(predicted: NDArray[np.bool_], reference: NDArray[np.bool_]) -> float:
-    """Intersection over union, |A and B| / |A or B|, of two boolean masks of one shape."""
-    _same_shape(predicted, reference)
-    union = np.count_nonzero(predicted | reference)
-    return float(np.count_nonzero(predicted & reference) / union) if union else 1.0
 
 
 def label_iou(predicted: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:
@@ -66,6 +61,41 @@ def confusion(predicted: NDArray[np.uint8], reference: NDArray[np.uint8], classe
         pairs = predicted[rows].astype(np.intp) * (classes + 1) + reference[rows]
         counts += np.bincount(pairs.ravel(), minlength=len(counts))
     return counts.reshape(classes + 1, -1)
+
+
+def measured_dice(
+    label_map: NDArray[np.uint8], reference: NDArray[np.uint8], has_classes: bool, names: tuple[str, ...]
+) -> MeasuredDice:
+    """Dice of a label map uint8 [H, W] with a reference that tells classes apart, or any defect only.
+
+    `names` are the classes', in their order.
+    """
+    pixels = confusion(label_map, reference, len(names))
+    found, there, common = pixels.sum(axis=1), pixels.sum(axis=0), pixels.diagonal()
+    per_class = {
+        name: dice_of_counts(int(found[k]), int(there[k]), int(common[k]))
+        for k, name in enumerate(names, start=1)
+    }
+    any_defect = dice_of_counts(int(found[1:].sum()), int(there[1:].sum()), int(pixels[1:, 1:].sum()))
+    return MeasuredDice(any_defect, per_class if has_classes else None)
+
+
+def estimated_dice(
+    levels: NDArray[np.uint8],
+    label_map: NDArray[np.uint8],
+    table: NDArray[np.floating[Any]],
+    around: Callable[[float], tuple[float, float]] | None,
+) -> EstimatedDice:
+    """Dice to expect of a label map, by `soft_dice_confidence` of the any-defect levels, uint8 [H, W].
+
+    An empty mask has none. `around` gives the interval of an estimate, where the bundle has intervals.
+    """
+    if not label_map.any():
+        return EstimatedDice(None, "empty_mask")
+    estimate = soft_dice_confidence(levels, label_map, table)
+    if estimate is None or around is None:
+        return EstimatedDice(estimate, None)
+    return EstimatedDice(estimate, None, *around(estimate))
 
 
 def _strips(shape: tuple[int, ...]) -> Iterator[slice]:

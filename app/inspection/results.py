@@ -177,7 +177,7 @@ class TileProbability:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scan:
+class TileAnswers:
     """What model and input gate say of a whole picture but for its pixels, before any threshold.
 
     `tiles` has the image-level probability of each tile. `looked` is None where the bundle has no gate.
@@ -193,7 +193,7 @@ class Scan:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Prediction(Scan):
+class Prediction(TileAnswers):
     """A scan with what the model says of each pixel, uint8 [K, H, W] (255 is certain)."""
 
     probability: NDArray[np.uint8]

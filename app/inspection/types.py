@@ -11,7 +11,7 @@ Threshold = Annotated[float, Field(gt=0, le=1)]  # 0 would call every pixel a de
 Level = Annotated[float, Field(ge=0, le=255)]  # of a probability, as the graph gives it
 
 
-class Part(BaseModel):
+class BundlePart(BaseModel):
     """Base of everything in `bundle.json`: frozen, and a key that is not known is refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

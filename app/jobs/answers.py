@@ -1,11 +1,15 @@
-"""From what the core found to what the service answers."""
+"""From a job, on a worker thread, to what the service answers."""
 
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import uuid4
 
 from app.inspection import mask_formats
 from app.inspection.inspector import Inspector
 from app.inspection.results import Inspection
+from app.jobs.explanations import explain, needs_probability
+from app.jobs.job import Job
 from app.recipes.state import Recipes
 from app.schemas.inspections import (
     BatchAnswer,
@@ -22,6 +26,34 @@ from app.schemas.inspections import (
     ModelUsed,
     Options,
 )
+
+
+def inspect_job(job: Job) -> InspectionAnswer:
+    """Inspect one picture and put the answer together; runs on a worker thread."""
+    started = time.perf_counter()
+    job = _with_depth(job)
+    upload, options, inspector = job.upload, job.options, job.inspector
+    keep = needs_probability(options)
+    inspection = inspector.inspect(
+        upload.data, job.recipe, upload.reference_mask, job.check, keep_probability=keep
+    )
+    encoding = time.perf_counter()
+    job.check()
+    mask = mask_answer(inspection, options)
+    answer = inspection_answer(inspection, job.recipe_version, options, model_used(inspector), mask)
+    answer = explain(answer, inspection, job)
+    ended = time.perf_counter()
+    around = {"queue": started - job.placed, "encode": ended - encoding, "total": ended - job.placed}
+    timings = inspection.timings_ms | {step: seconds * 1000 for step, seconds in around.items()}
+    return answer.model_copy(update={"timings_ms": {step: round(ms, 3) for step, ms in timings.items()}})
+
+
+def _with_depth(job: Job) -> Job:
+    """The job with a recipe that knows the image's depth as its request says it."""
+    bits = job.options.significant_bits
+    if bits is None:
+        return job
+    return replace(job, recipe=job.recipe.model_copy(update={"significant_bits": bits}))
 
 
 def model_used(inspector: Inspector) -> ModelUsed:

@@ -4,8 +4,8 @@ from collections import Counter
 from dataclasses import replace
 
 from app.inspection.rules.recipe import Recipe
+from app.jobs.answers import inspect_job
 from app.jobs.job import Job
-from app.jobs.judging import judge
 from app.recipes.state import Known, Recipes
 from app.schemas.inspections import InspectionAnswer, Labels, Problem
 from app.schemas.recipes import DryRunAnswer, DryRunCounts, DryRunItem, Judged
@@ -28,9 +28,9 @@ def compare(candidate: Recipe, job: Job) -> Both:
 
     Each time from the pixels on, so that all that a recipe decides is decided as it would be at the line.
     """
-    now = judge(job)
+    now = inspect_job(job)
     job.check()
-    return _judged(now), _judged(judge(replace(job, recipe=candidate)))
+    return _judged(now), _judged(inspect_job(replace(job, recipe=candidate)))
 
 
 def _judged(answer: InspectionAnswer) -> Judged:

@@ -1,15 +1,21 @@
 """What a thread is given to do: one picture, what judges it, and until when that is of use."""
 
+import asyncio
+import functools
 import math
 import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from app.errors import DeadlineExceeded
 from app.inspection.decoding.raw import RawFrame
 from app.inspection.inspector import Inspector
 from app.inspection.rules.recipe import Recipe
 from app.schemas.inspections import Options
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +53,18 @@ class Job:
         """Raise DeadlineExceeded once nobody waits any more: the thread is needed for others."""
         if self.abandoned.is_set() or time.perf_counter() > self.useless_after:
             raise DeadlineExceeded("the inspection was not done by the deadline; it was not judged")
+
+
+async def in_time(
+    run: Callable[[Callable[[], T], float], Awaitable[T]],
+    work: Callable[[Job], T],
+    job: Job,
+    deadline: float,
+) -> T:
+    """Run the work of a job by `deadline`, in the event loop's time; it ends early if nobody waits."""
+    left = deadline - asyncio.get_running_loop().time()
+    timely = replace(job, useless_after=job.placed + left)
+    try:
+        return await run(functools.partial(work, timely), deadline)
+    finally:
+        timely.abandoned.set()

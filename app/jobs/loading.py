@@ -6,8 +6,8 @@ from pathlib import Path
 
 from app.inspection.decoding.decode import DecodeLimits
 from app.inspection.inspector import Inspector
+from app.jobs.answers import inspect_job
 from app.jobs.job import Job, Upload
-from app.jobs.judging import judge
 from app.recipes.state import Known, Recipes, State
 from app.recipes.store import OnChange, RecipeStore
 from app.schemas.inspections import Options
@@ -56,7 +56,9 @@ def load_inspector(
     inspector.self_test(rest)
     # Once through everything, since the first overlay and the first PNG are slow too.
     sample = Upload(None, inspector.bundle.read(inspector.bundle.golden[0].image))
-    judge(Job(inspector, inspector.bundle.default_recipe, sample, Options(overlay=True, certificate=True)))
+    inspect_job(
+        Job(inspector, inspector.bundle.default_recipe, sample, Options(overlay=True, certificate=True))
+    )
     return inspector
 
 

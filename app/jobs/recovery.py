@@ -9,7 +9,7 @@ from weakref import WeakSet
 from app.errors import NotReady
 from app.inspection.errors import DeviceUnavailable, InferenceFailed, PasslineError
 from app.inspection.inference.runtime import TENSORRT
-from app.inspection.inference.session import Session
+from app.inspection.inference.session import OnnxSession
 from app.inspection.inspector import Inspector
 from app.problems import named
 from app.settings import Settings
@@ -108,7 +108,7 @@ def renewed(lost: Inspector, settings: Settings) -> Inspector:
     """
     was = lost.session.execution_provider
     engines = settings.engines if was == TENSORRT else None  # one may have been built meanwhile
-    session = Session(lost.bundle, settings.device, settings.threads, engines=engines)
+    session = OnnxSession(lost.bundle, settings.device, settings.threads, engines=engines)
     if session.execution_provider != was:
         raise DeviceUnavailable(
             f"{was} does not come up again, only {session.execution_provider} does; mend driver and device,"

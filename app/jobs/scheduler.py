@@ -17,7 +17,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -41,11 +41,12 @@ class _Job:
 class Scheduler:
     """Runs work on threads within bounds; its state belongs to one event loop, so there are no locks."""
 
-    def __init__(self, workers: int, places: int) -> None:
+    def __init__(self, workers: int, places: int, executor: Executor | None = None) -> None:
+        """`executor` has the threads, by default as many as `workers`."""
         self.workers = workers
         self.places = places
         self._batch_places = max(1, places // 2)
-        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="inspection")
+        self._executor = executor or ThreadPoolExecutor(workers, thread_name_prefix="inspection")
         self._waiting: deque[_Job] = deque()
         self._running: set[_Job] = set()
         self._freed = asyncio.Event()

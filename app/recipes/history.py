@@ -10,11 +10,10 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 
-from app.append_only import NumberedFiles, Taken
-from app.errors import RecipesNotWritable, VersionStale
+from app.append_only import Kept, NumberedFiles, Taken
+from app.change_errors import RecipesNotWritable, VersionStale
 from app.inspection.errors import RecipeInvalid
 from app.inspection.rules.recipe import describe, parse_recipe
-from app.schemas.recipes import Activations, By, How
 
 FOLDER = "history"
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
@@ -29,9 +28,19 @@ class HandMade:
     file: str
 
 
-class Change(By):
+class ActiveRecipes(Kept):
+    """Names of recipes for requests that name none: by part, else by camera, else the default."""
+
+    default: str | None = None
+    cameras: dict[str, str] = Field(default_factory=dict)
+    parts: dict[str, str] = Field(default_factory=dict)
+
+
+class Change(Kept):
     """What all changes tell; versions count from 1, for each recipe and for the activations by themselves."""
 
+    who: str | None = None
+    why: str | None = None
     version: Annotated[int, Field(ge=1)]
     when: AwareDatetime
     key: str | None = None  # the name of the API key that was shown, which `who` need not be
@@ -42,7 +51,7 @@ class RecipeChange(Change):
 
     kind: Literal["recipe"] = "recipe"
     name: str
-    how: How
+    how: Literal["bundle", "file", "http"]
     text: str | None
 
 
@@ -50,7 +59,7 @@ class ActivationsChange(Change):
     """A new version of what is active where."""
 
     kind: Literal["activations"] = "activations"
-    activations: Activations
+    activations: ActiveRecipes
 
 
 AnyChange = RecipeChange | ActivationsChange

@@ -1,16 +1,19 @@
 """What judges at one moment, by which recipes, and what a change to that is made to."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from app.errors import RecipeNotFound, VersionStale
-from app.inspection.bundle.fit import check_fit
+from app.change_errors import RecipeNotFound, VersionStale
+from app.inspection.bundle.artifact import OperatingPoint
 from app.inspection.errors import RecipeInvalid, RecipeUnknown
 from app.inspection.inspector import Inspector
-from app.inspection.rules.recipe import Recipe, Written, read_recipe
-from app.recipes.history import ActivationsChange, RecipeChange
+from app.inspection.rules.part_model import resolve_parts
+from app.inspection.rules.recipe import Recipe, Written, no_class, read_recipe, unknown_classes
+from app.inspection.rules.recipe_text import field_at
+from app.inspection.rules.trade_off import resolve
+from app.recipes.history import ActivationsChange, ActiveRecipes, RecipeChange
 from app.schemas.inspections import Labels
-from app.schemas.recipes import Activations, Active, By
+from app.schemas.recipes import Active, By
 
 SENT = "the recipe sent"  # what a request's recipe is called in messages
 
@@ -36,7 +39,7 @@ class Recipes:
     So an inspection goes on with what it began with, and nobody waits for a lock.
     """
 
-    def __init__(self, known: Mapping[str, Known | Misfit], default: str, activations: Activations) -> None:
+    def __init__(self, known: Mapping[str, Known | Misfit], default: str, activations: ActiveRecipes) -> None:
         """Take all of it; `default` is in force where `activations` has none.
 
         Raises RecipeUnknown if a recipe in force is not there; one that does not fit is left to `check`.
@@ -109,7 +112,7 @@ class Recipes:
         changed = others if known is None else others | {name: known}
         return Recipes(changed, self.fallback, self._activations)
 
-    def with_activations(self, activations: Activations) -> "Recipes":
+    def with_activations(self, activations: ActiveRecipes) -> "Recipes":
         """The snapshot after a change of what is active; raises RecipeUnknown or RecipeInvalid."""
         changed = Recipes(self._known, self.fallback, activations)
         changed.check()
@@ -182,3 +185,36 @@ def fitting(written: Written, inspector: Inspector) -> Recipe:
     """A recipe that fits the inspector's bundle; raises RecipeInvalid where it does not."""
     check_fit(written, inspector.bundle.class_names, inspector.session.artifact.operating_point)
     return written.recipe
+
+
+def check_fit(written: Written, classes: Iterable[str], point: OperatingPoint) -> None:
+    """Check a recipe against a bundle's classes and the operating point of its artifact in use.
+
+    Raises RecipeInvalid with the source, and the line and field of everything that does not fit.
+    """
+    misfits = list(_misfits(written, tuple(classes), point))
+    if misfits:
+        raise RecipeInvalid(f"{written.source}: {'; '.join(misfits)}")
+
+
+def _misfits(written: Written, classes: tuple[str, ...], point: OperatingPoint) -> Iterator[str]:
+    recipe, line_of = written.recipe, written.document.line_of
+    unknown = unknown_classes(recipe, classes)
+    for place in unknown[:-1]:
+        yield f"{field_at(place, line_of(place))}: no defect class of this model"
+    for place in unknown[-1:]:  # the classes there are, once
+        yield f"{field_at(place, line_of(place))}: {no_class(classes)}"
+    choice = recipe.operating_point
+    if choice is not None:
+        try:
+            resolve(choice, point.trade_off)
+        except RecipeInvalid as error:  # which names the field itself
+            yield _at(line_of(("operating_point", choice.asked)), str(error))
+    try:
+        resolve_parts(recipe.parts, point.parts)
+    except RecipeInvalid as error:
+        yield _at(line_of(("parts",)), str(error))
+
+
+def _at(line: int | None, what: str) -> str:
+    return what if line is None else f"line {line}: {what}"

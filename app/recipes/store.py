@@ -8,13 +8,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app.errors import RecipeInUse, RecipesNotWritable, VersionStale
+from app.change_errors import RecipeInUse, RecipesNotWritable, VersionStale
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import RecipeInvalid
 from app.inspection.inspector import Inspector
 from app.inspection.rules.recipe import read_recipe
 from app.recipes.history import (
     ActivationsChange,
+    ActiveRecipes,
     AnyChange,
     HandMade,
     History,
@@ -23,7 +24,7 @@ from app.recipes.history import (
     read_hand_made,
 )
 from app.recipes.state import SENT, Edit, Known, Misfit, Recipes, State, fitting
-from app.schemas.recipes import Activations, Active
+from app.schemas.recipes import Active
 
 OnChange = Callable[[AnyChange], None]
 log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ class RecipeStore:
             for name, (*_, last) in versions.items()
             if last.text is not None
         }
-        active = Activations() if activations is None else activations.activations
+        active = ActiveRecipes() if activations is None else activations.activations
         return State(inspector, versions, activations, Recipes(known, self._default or own, active))
 
     def keep_hand_made(self) -> None:
@@ -146,7 +147,7 @@ class RecipeStore:
             self._keep(change, recipes.with_recipe(name, None))
             return change
 
-    def activate(self, activations: Activations, edit: Edit) -> ActivationsChange:
+    def activate(self, activations: ActiveRecipes, edit: Edit) -> ActivationsChange:
         """Change what is active where.
 
         Raises RecipeUnknown, RecipeInvalid (one that does not fit), VersionStale or RecipesNotWritable.

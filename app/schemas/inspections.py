@@ -17,6 +17,9 @@ from app.inspection.bundle.bundle import DefectClass, InputContract, TrainingSum
 from app.inspection.decoding.raw import FORMATS
 from app.inspection.mask_formats import MaskFormat, Polygon, RunLengths
 from app.inspection.results import Defect, EstimatedDice, ImageInfo, MeasuredDice, Part, Reason, Verdict
+from app.inspection.rules.part_model import PartRule
+from app.inspection.rules.part_verdict import PartReason
+from app.inspection.rules.recipe import SignificantBits
 
 # A label that customers choose: shown, logged, never interpreted, so only control characters are refused.
 Label = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -49,6 +52,10 @@ class Labels(Shape):
     )
     part_id: Label | None = Field(default=None, description="The part in the picture; returned unchanged.")
     camera_id: Label | None = Field(default=None, description="The camera that took it; returned unchanged.")
+    significant_bits: SignificantBits | None = Field(
+        default=None,
+        description="How many bits of a 16-bit image are used, from the lowest on; unset: the recipe's.",
+    )
 
 
 class FrameOptions(Labels):
@@ -221,6 +228,25 @@ class BatchAnswer(Shape):
 
     counts: BatchCounts
     results: list[BatchItem]
+
+
+class PartAnswer(Shape):
+    """One verdict for a part, and what became of each of its images in the order they were sent.
+
+    `defect_probability` and `part_threshold` are null for the rule `worst`.
+    """
+
+    part_id: str
+    verdict: Verdict
+    reasons: tuple[PartReason, ...]
+    rule: PartRule
+    defect_probability: float | None
+    part_threshold: float | None
+    recipe: str
+    recipe_version: int
+    camera_id: str | None
+    model: ModelUsed
+    images: list[BatchItem]
 
 
 class Health(Shape):

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 
+from opentelemetry.trace import format_trace_id, get_current_span
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -23,12 +24,10 @@ from prometheus_client import (
 )
 
 from app.inspection.bundle.artifact import Gate
-from app.schemas.inspections import InspectionAnswer, ModelUsed, Problem
-from app.schemas.parts import PartAnswer
+from app.schemas.inspections import InspectionAnswer, ModelUsed, PartAnswer, Problem
 from app.telemetry.drift import CameraMetrics
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="none")
-TRACE_ID: ContextVar[str | None] = ContextVar("trace_id", default=None)
 KEY_NAME: ContextVar[str | None] = ContextVar("key_name", default=None)  # never the token
 
 TASKS = Path("/proc/self/task")  # one entry a thread, also of those that ONNX Runtime starts
@@ -99,8 +98,8 @@ class JsonLines(logging.Formatter):
             "message": record.getMessage(),
             "request_id": REQUEST_ID.get(),
         }
-        if (trace_id := TRACE_ID.get()) is not None:
-            line["trace_id"] = trace_id
+        if (span := get_current_span().get_span_context()).is_valid:
+            line["trace_id"] = format_trace_id(span.trace_id)
         if (key := KEY_NAME.get()) is not None:
             line["key"] = key
         line |= {key: value for key, value in record.__dict__.items() if key not in _OWN}

@@ -9,9 +9,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.inspection.rules.recipe import parse_recipe
+from app.recipes.history import ActiveRecipes
 from app.recipes.state import Known, Recipes
 from app.schemas.inspections import Labels
-from app.schemas.recipes import Activations
 from tests.app.conftest import GENEROUS, STRICT
 from tests.app.test_batch import batch
 from tests.app.test_inspections import post, refused
@@ -86,7 +86,7 @@ def test_the_longest_pattern_wins_and_a_whole_id_before_a_beginning(part_id: str
     names = (*parts.values(), "base")
     known = {name: Known(parse_recipe(f"name: {name}", "test"), 1) for name in names}
     for order in (parts, dict(reversed(parts.items()))):
-        recipes = Recipes(known, "base", Activations(parts=order))
+        recipes = Recipes(known, "base", ActiveRecipes(parts=order))
         assert recipes.choose(Labels(part_id=part_id)).recipe.name == recipe
 
 

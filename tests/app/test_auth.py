@@ -70,7 +70,7 @@ def test_every_address_but_the_open_ones_demands_a_key(box: Box, method: str, pa
         return
     problem = refused(response, 401, "key_required")
     assert response.headers["WWW-Authenticate"].startswith("Bearer")
-    assert "python -m app keys add" in problem["detail"]
+    assert "passline keys add" in problem["detail"]
 
 
 def test_the_walk_over_the_addresses_meets_them_all() -> None:

@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.bundles import registry
-from app.bundles.storage import bundle_to_serve
+from app.bundles.storage import BundleJournal, ShadowOutcome, bundle_to_serve
 from app.settings import Settings
 from tests.app.test_bundle_swaps import service_of
 from tests.app.test_bundles import ONLY_BRIGHT, SPECK, WAIT_S, judged_by, promote, propose
@@ -154,3 +154,36 @@ def test_a_bundle_that_the_recipes_fit_makes_the_service_ready(make: MakeClient,
 def test_a_folder_for_the_state_needs_one_of_bundles(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="bundles_dir"):
         Settings(state_dir=tmp_path)
+
+
+# as it lies in the folders of services that ran before
+FILE = """{
+ "who": "anna",
+ "why": null,
+ "number": 1,
+ "when": "2026-01-02T03:04:05.678901Z",
+ "how": "promotion",
+ "name": "tiny",
+ "version": "2",
+ "manifest_sha256": "abababababababababababababababababababababababababababababababab",
+ "from_setting": false,
+ "shadow": {
+  "judged": 3,
+  "dropped": 1,
+  "failed": 0,
+  "disagreements": {
+   "pass_to_fail": 1
+  }
+ }
+}"""
+
+
+def test_a_file_that_is_there_already_stays_readable_and_is_written_alike(tmp_path: Path) -> None:
+    (tmp_path / "bundles").mkdir()
+    (tmp_path / "bundles" / "00000001.json").write_text(FILE)
+    journal = BundleJournal(tmp_path)
+    journal.read()
+    (change,) = journal.changes
+    assert (change.number, change.who, change.how, change.name) == (1, "anna", "promotion", "tiny")
+    assert change.shadow == ShadowOutcome(judged=3, dropped=1, failed=0, disagreements={"pass_to_fail": 1})
+    assert change.model_dump_json(indent=1) == FILE

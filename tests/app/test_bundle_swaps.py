@@ -15,14 +15,15 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.api.bundles import candidate
-from app.errors import CandidateNotFound
+from app.change_errors import CandidateNotFound
 from app.inspection.errors import RecipeInvalid, SelfTestFailed
 from app.inspection.inspector import Inspector
+from app.jobs.job import Upload
 from app.jobs.loading import load_inspector
 from app.recipes.state import Edit
 from app.recipes.store import RecipeStore
 from app.schemas.bundles import BundleName, Wait
-from app.schemas.inspections import InspectionAnswer
+from app.schemas.inspections import InspectionAnswer, Options
 from app.schemas.recipes import By
 from app.service import REST, Service
 from app.telemetry.metrics import Metrics
@@ -55,12 +56,13 @@ def held_up(client: TestClient) -> Iterator[None]:
 
     async def occupy() -> None:
         until = asyncio.get_running_loop().time() + WAIT_S
-        await service._scheduler.run(lambda: go_on.wait(WAIT_S), until)
+        job = service.loaded.job(Upload(None, b""), Options())
+        await service.run_when_room(lambda _: go_on.wait(WAIT_S), job, until)
 
     assert client.portal is not None
     occupied = client.portal.start_task_soon(occupy)
     try:
-        while service._scheduler.running == 0:
+        while service.is_idle:
             time.sleep(0.001)
         yield
     finally:
@@ -73,7 +75,7 @@ def waiting(client: TestClient, work: Callable[..., Any], *arguments: Any) -> Fu
     pool = ThreadPoolExecutor(1)
     asked = pool.submit(work, client, *arguments)
     pool.shutdown(wait=False)
-    while service_of(client)._scheduler.waiting == 0:
+    while not service_of(client).is_waited_for:
         time.sleep(0.001)
     return asked
 
@@ -84,7 +86,7 @@ def test_what_has_begun_is_finished_by_the_bundle_it_began_with(make: MakeClient
     with held_up(client):
         single = waiting(client, post, SPECK)
         promote(client)
-        assert service_of(client)._scheduler.waiting == 1
+        assert service_of(client).is_waited_for
         assert client.get("/readyz").json()["model"]["version"] == "2"
     answer = single.result(WAIT_S)
     assert (answer["model"]["version"], answer["verdict"]) == ("1", "fail")

@@ -1,6 +1,8 @@
-"""`python -m app` as people call it: what it prints, and with which status it ends."""
+"""`passline` as people call it: what it prints, and with which status it ends."""
 
 import json
+import os
+import signal
 import subprocess
 import tomllib
 from pathlib import Path
@@ -121,6 +123,16 @@ def test_a_folder_without_pictures_is_told(place: str) -> None:
     done = app("inspect", place)
     assert (done.returncode, done.stdout) == (2, "")
     assert "no picture" in done.stderr
+
+
+def test_inspect_ends_quietly_where_its_reader_leaves(bundle_dir: Path, folder: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)  # as `passline inspect FOLDER | head` does
+    command = app_command("inspect", str(folder), "--json")
+    env = environment(threads=1, bundle_dir=bundle_dir)
+    done = subprocess.run(command, cwd=ROOT, env=env, stdout=write, stderr=subprocess.PIPE, timeout=120)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b"")
 
 
 def test_inspect_by_a_recipe_that_is_not_there(bundle_dir: Path, folder: Path) -> None:

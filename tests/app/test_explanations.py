@@ -21,9 +21,9 @@ from app.inspection.inspector import Inspector
 from app.inspection.mask_formats import from_png
 from app.inspection.results import Rule
 from app.inspection.rules.recipe import Recipe, Region
+from app.jobs.answers import inspect_job
 from app.jobs.explanations import PRINTED_PX, explain
 from app.jobs.job import Job, Upload
-from app.jobs.judging import judge
 from app.main import create_app
 from app.report import overlay
 from app.report.heatmap import CONTOUR, draw
@@ -234,7 +234,7 @@ def test_nothing_is_drawn_after_the_deadline(bundle_dir: Path, dark: bytes, aske
     inspector = Inspector.load(bundle_dir, "cpu")
     options = Options.model_validate({asked: True})
     job = Job(inspector, inspector.bundle.default_recipe, Upload(None, dark), options)
-    answer = judge(job)
+    answer = inspect_job(job)
     inspection = inspector.inspect(dark, keep_probability=True)
     explain(answer, inspection, job)
     with pytest.raises(DeadlineExceeded):

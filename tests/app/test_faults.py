@@ -200,7 +200,7 @@ def test_nothing_but_records_is_stamped_by_the_wall_clock() -> None:
         for path in (ROOT / "app").rglob("*.py")
         if any(asks.search(ast.unparse(node)) for node in ast.parse(path.read_text()).body)
     }
-    of_recipes = {"explanations.py", "history.py", "otel.py", "store.py"}
+    of_recipes = {"explanations.py", "history.py", "store.py", "tracing.py"}
     of_bundles = {"candidate.py", "registry.py", "shadow.py"}
     assert files == of_recipes | of_bundles | {"keys.py"}
 

@@ -19,8 +19,7 @@ from starlette.testclient import TestClient
 from app.api.examples import BATCH, INSPECTION, PART_OF_TWO
 from app.main import create_app
 from app.problems import kinds
-from app.schemas.inspections import BatchAnswer, InspectionAnswer, Problem
-from app.schemas.parts import PartAnswer
+from app.schemas.inspections import BatchAnswer, InspectionAnswer, PartAnswer, Problem
 from app.settings import Settings
 from tests.serving import serving
 
@@ -140,7 +139,7 @@ def test_the_picture_may_come_in_every_way_that_is_read(document: dict[str, Any]
     files = {"image/jpeg", "image/png", "image/bmp", "image/tiff"}
     assert set(content) == {"multipart/form-data", "application/octet-stream", *files}
     fields = content["multipart/form-data"]["schema"]["properties"]
-    assert set(fields) == {"image", "reference_mask", "recipe", "part_id", "camera_id"}
+    assert set(fields) == {"image", "reference_mask", "recipe", "part_id", "camera_id", "significant_bits"}
 
 
 def test_the_page_needs_nothing_from_outside(client: TestClient) -> None:

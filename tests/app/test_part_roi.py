@@ -105,7 +105,7 @@ def test_overlay_and_certificate(client: TestClient) -> None:
     assert len(np.unique(drawn[30, 18:30].reshape(-1, 3), axis=0)) > 2, "the line of the outline"
     unseen = post(client, png(np.zeros((96, 120), dtype=np.uint8)), "?certificate=true", recipe="part")
     assert (
-        "hare of the image inside the part&#x27;s outline 0, below the limit of 0.25" in unseen["certificate"]
+        "hare of the image inside the part&#39;s outline 0, below the limit of 0.25" in unseen["certificate"]
     )
 
 

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app.errors import VersionStale
-from app.recipes.history import ActivationsChange, History
-from app.schemas.recipes import Activations
+from app.change_errors import VersionStale
+from app.recipes.history import ActivationsChange, ActiveRecipes, History
 from tests.app.conftest import STRICT
 from tests.app.test_inspections import post, refused
 from tests.app.test_recipes import LENIENT, put
@@ -163,9 +162,69 @@ def test_a_change_is_in_its_file_before_it_is_answered(start: Start, folder: Pat
 
 def test_the_history_itself_refuses_to_replace_a_change(tmp_path: Path) -> None:
     change = ActivationsChange.model_validate(
-        {"version": 1, "when": "2026-01-01T00:00:00Z", "activations": Activations()}
+        {"version": 1, "when": "2026-01-01T00:00:00Z", "activations": ActiveRecipes()}
     )
     History(tmp_path).append(change)
     with pytest.raises(VersionStale):
         History(tmp_path).append(change.model_copy(update={"version": 2}))
     assert History(tmp_path).read() == [change]
+
+
+# as they lie in the folders of services that ran before
+FILES = (
+    """{
+ "who": "anna",
+ "why": "less strict",
+ "version": 2,
+ "when": "2026-01-02T03:04:05.678901Z",
+ "key": "line",
+ "kind": "recipe",
+ "name": "strict",
+ "how": "http",
+ "text": "name: strict\\n"
+}""",
+    """{
+ "who": null,
+ "why": null,
+ "version": 3,
+ "when": "2026-01-02T03:04:05.678901Z",
+ "key": null,
+ "kind": "recipe",
+ "name": "strict",
+ "how": "file",
+ "text": null
+}""",
+    """{
+ "who": null,
+ "why": null,
+ "version": 1,
+ "when": "2026-01-02T03:04:05.678901Z",
+ "key": null,
+ "kind": "activations",
+ "activations": {
+  "default": "strict",
+  "cameras": {
+   "top": "new"
+  },
+  "parts": {
+   "AB*": "new"
+  }
+ }
+}""",
+)
+
+
+def test_files_that_are_there_already_stay_readable_and_are_written_alike(tmp_path: Path) -> None:
+    (tmp_path / "history").mkdir()
+    for number, text in enumerate(FILES, 1):
+        (tmp_path / "history" / f"{number:08d}.json").write_text(text)
+    changes = History(tmp_path).read()
+    assert [(each.kind, each.version, each.who) for each in changes] == [
+        ("recipe", 2, "anna"),
+        ("recipe", 3, None),
+        ("activations", 1, None),
+    ]
+    last = changes[-1]
+    assert isinstance(last, ActivationsChange)
+    assert last.activations == ActiveRecipes(default="strict", cameras={"top": "new"}, parts={"AB*": "new"})
+    assert [each.model_dump_json(indent=1) for each in changes] == list(FILES)

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import DeviceUnavailable
-from app.inspection.inference.session import Session
+from app.inspection.inference.session import OnnxSession
 from app.inspection.inspector import Inspector
 from app.jobs import recovery
 from app.jobs.recovery import FAILURES, renewed
@@ -165,12 +165,11 @@ def test_a_bundle_gone_back_to_gets_its_provider_back_too(
     assert (answer["verdict"], answer["model"]["version"]) == ("pass", "1")
 
 
-def test_another_provider_does_not_take_over_by_itself(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_provider_does_not_take_over_by_itself(directory: Path) -> None:
     bundle = Bundle.load(directory)
-    inspector = Inspector(bundle, Session(bundle, "cpu", 1))
-    inspector.session.execution_provider = "CUDAExecutionProvider"  # as it was before the GPU was lost
+    session = OnnxSession(bundle, "cpu", 1)
+    session.execution_provider = "CUDAExecutionProvider"  # as it was before the GPU was lost
+    inspector = Inspector(bundle, session)
     with pytest.raises(DeviceUnavailable, match="CUDAExecutionProvider does not come up again"):
         renewed(inspector, Settings(threads=1))
     assert "CPUExecutionProvider" in ort.get_available_providers()

@@ -8,8 +8,8 @@ from starlette.testclient import TestClient
 from app.api.middleware import MAX_HEADER_BYTES
 from app.errors import DeadlineExceeded
 from app.inspection.inspector import Inspector
+from app.jobs.answers import inspect_job
 from app.jobs.job import Job, Upload
-from app.jobs.judging import judge
 from app.schemas.inspections import Options
 from tests.app.test_inspections import post, refused
 from tests.inspection.bad_input import BadInput, bad_inputs
@@ -88,7 +88,7 @@ def test_work_that_is_too_late_leaves_its_thread(bundle_dir: Path) -> None:
     upload = Upload(None, png(tiny_picture(2100, 2100)))
     late = Job(inspector, inspector.bundle.default_recipe, upload, Options(), useless_after=0.0)
     with pytest.raises(DeadlineExceeded):
-        judge(late)
+        inspect_job(late)
 
 
 def test_an_address_with_a_slash_at_its_end_is_not_served(client: TestClient, dark: bytes) -> None:

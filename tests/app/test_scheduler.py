@@ -7,6 +7,7 @@ import functools
 import threading
 import time
 from collections.abc import Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -325,16 +326,21 @@ def test_urgent_ones_never_displace_each_other_or_what_runs() -> None:
     in_loop(scene())
 
 
-def test_work_that_gets_no_thread_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def test() -> None:
-        scheduler = Scheduler(1, 4)
-        submit = scheduler._executor.submit
+class OutOfThreads(ThreadPoolExecutor):
+    """Has no thread for the first work it is given."""
 
-        def refuse(*_: Any) -> None:
-            monkeypatch.setattr(scheduler._executor, "submit", submit)
+    refused = False
+
+    def submit(self, *work: Any, **more: Any) -> Future[Any]:
+        if not self.refused:
+            self.refused = True
             raise RuntimeError("can't start new thread")
+        return super().submit(*work, **more)
 
-        monkeypatch.setattr(scheduler._executor, "submit", refuse)
+
+def test_work_that_gets_no_thread_fails_alone() -> None:
+    async def test() -> None:
+        scheduler = Scheduler(1, 4, OutOfThreads(1))
         with pytest.raises(RuntimeError, match="new thread"):
             await scheduler.run(lambda: "never", soon())
         assert await scheduler.run(lambda: "done", soon()) == "done"

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
@@ -15,6 +16,8 @@ from tests.app.test_bundles import make as make
 from tests.app.test_inspections import post, refused
 from tests.app.test_recipes import put
 from tests.app.test_telemetry import samples
+from tests.inspection.bad_input import encode
+from tests.tiny_bundle import tiny_picture
 
 MakeClient = Callable[..., TestClient]
 
@@ -42,6 +45,12 @@ def looked(client: TestClient, pictures: int) -> dict[str, Any]:
             return found
         time.sleep(0.005)
     raise AssertionError(f"{found} of {pictures} pictures")
+
+
+def test_the_shadow_is_told_the_significant_bits_too(shadowed: TestClient) -> None:
+    deep = encode(tiny_picture(96, 80).astype(np.uint16) << 4, "PNG")
+    assert post(shadowed, deep, significant_bits="12")["verdict"] == "pass"
+    assert looked(shadowed, 1)["judged"] == 1
 
 
 def test_a_disagreement_is_told_with_all_that_finds_the_picture(shadowed: TestClient, dark: bytes) -> None:

@@ -1,4 +1,13 @@
-"""Passline held against other servers of the same graph, in turns, by one, some and many clients."""
+"""Passline and other servers of the same graph, measured in turns with one, some and many clients.
+
+Each peer's code is what its documentation suggests. LitServe and BentoML run with the fastest of their
+settings, chosen in a few rounds. Clients are threads of one process, each with a kept connection, and
+send the next image once the last is answered; a request that lies partly in a turn counts in part.
+Images are PNG files of one tile, half of them with a defect. Servers that wait for their turn are halted
+with SIGSTOP, since some poll when idle. Before the measurement, each server's answers are compared with
+those of the same code in another process. Memory is the sum over a server's processes; shared pages
+count in each.
+"""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -64,9 +73,7 @@ def measure(bundle: Path, rounds: int, seconds: float, names: Sequence[str]) -> 
         Account(name, settings[name], float(np.median(ready_s[name])), before[name], after[name])
         for name in servers
     ]
-    about = (
-        f"{rounds} rounds of {seconds:g} s a turn; in brackets the 10th to the 90th percentile of the rounds."
-    )
+    about = f"{rounds} rounds, {seconds:g} s a turn (10th-90th percentile of the rounds)."
     return "\n".join([made_of(task.inspector), about, "", *tables(turns, accounts)])
 
 

@@ -40,13 +40,13 @@ def measure(bundle: Path, rounds: int) -> str:
     about = (
         f"Decoder channels {_listed(model_config(bundle).decoder_channels)};"
         f" usual: {_listed(USUAL_DECODER)}. "
-        f"Medians of {rounds} rounds (in brackets the 10th to the 90th percentile)."
+        f"Median of {rounds} rounds (10th-90th percentile)."
     )
-    head = [f"| artifact | ms a tile | by {USUAL} |", "|---|---|---|"]
+    head = [f"| artifact | ms a tile | / {USUAL} |", "|---|---|---|"]
     lines = [made_of(inspector), about, "", *head, *(_row(name, times) for name in times)]
     if "int8" in times:
         ratio = times["int8"].ratio_to(times[USUAL])
-        lines += ["", *goals_table([Goal(f"time of int8 by that of {USUAL}", MOST_INT8, "at most", ratio)])]
+        lines += ["", *goals_table([Goal(f"time, int8 / {USUAL}", MOST_INT8, "at most", ratio)])]
     return "\n".join(lines)
 
 
@@ -71,7 +71,7 @@ def _runs(session: Any, tile: Any) -> Callable[[], None]:
 def _row(name: str, times: dict[str, Times]) -> str:
     each = times[name]
     low, middle, high = (value / RUNS for value in (each.quantile(0.1), each.median, each.quantile(0.9)))
-    return f"| {name} | {middle:.1f} ({low:.1f} to {high:.1f}) | {each.ratio_to(times[USUAL]):.2f} |"
+    return f"| {name} | {middle:.1f} ({low:.1f}-{high:.1f}) | {each.ratio_to(times[USUAL]):.2f} |"
 
 
 def _listed(channels: tuple[int, ...]) -> str:

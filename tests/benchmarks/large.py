@@ -116,12 +116,12 @@ def report(bundle: Path, costs: Sequence[Cost], threads: int | None) -> str:
             f"{bundle.parent.name} {bundle.name}, {threads or 'all'} threads; {machine()}; "
             f"{datetime.now(UTC):%Y-%m-%d}.",
             "",
-            "| frame, px | ms | CPU ms a megapixel | model run / all | peak, MiB | peak / frame | defects |",
+            "| frame, px | ms | CPU ms/megapixel | model / all | peak, MiB | peak / frame | defects |",
             "|---|---|---|---|---|---|---|",
             *rows,
             "",
-            f"By the clock {_line(costs, [each.ms for each in costs])}.",
-            f"CPU time {_line(costs, [each.cpu_ms for each in costs])}.",
+            f"Elapsed time: {_line(costs, [each.ms for each in costs])}.",
+            f"CPU time: {_line(costs, [each.cpu_ms for each in costs])}.",
         ]
     )
 
@@ -132,7 +132,7 @@ def _line(costs: Sequence[Cost], taken: Sequence[float]) -> str:
     slope, start = np.polyfit(megapixels, times, 1)
     rest = np.sum((times - slope * megapixels - start) ** 2)
     explained = 1 - rest / np.sum((times - times.mean()) ** 2)
-    return f"{slope:.0f} ms a megapixel and {start:.0f} ms, R² {explained:.4f}"
+    return f"{slope:.0f} ms/megapixel and {start:.0f} ms, R² {explained:.4f}"
 
 
 def _resident(key: str) -> int:

@@ -6,7 +6,8 @@ import torch
 
 from app.inspection.bundle.bundle import Bundle
 from tests.markdown import ROOT
-from training.config import ModelConfig, load_config, load_run_config
+from training.config import ModelConfig
+from training.config_files import load_config, load_run_config
 from training.files import read_weights
 from training.model.segmenter import Segmenter
 

@@ -46,7 +46,7 @@ class Outcome:
     def goals(self) -> list[Goal]:
         """What must be none."""
         none = {
-            "answers other than alone": self.wrong,
+            "answers that differ from those given alone": self.wrong,
             "`pass` of what cannot be inspected": self.passed_uninspected,
             "refusals without `Retry-After`": self.refused_silently,
             "other answers": self.others.total(),
@@ -58,12 +58,12 @@ class Outcome:
         """The table in Markdown."""
         p50, p99 = np.quantile(self.accepted_ms or [np.nan], (0.5, 0.99))
         rows = [
-            ("capacity, pictures a second", f"{self.capacity_per_s:.1f}"),
-            ("sent, pictures a second", f"{self.offered_per_s:.1f}"),
-            ("pictures sent", f"{self.sent}"),
-            ("judged", f"{len(self.accepted_ms)}"),
-            ("p50 of those judged", f"{p50:.0f} ms"),
-            ("p99 of those judged", f"{p99:.0f} ms"),
+            ("capacity, images/s", f"{self.capacity_per_s:.1f}"),
+            ("sent, images/s", f"{self.offered_per_s:.1f}"),
+            ("images sent", f"{self.sent}"),
+            ("inspected", f"{len(self.accepted_ms)}"),
+            ("p50 of inspected", f"{p50:.0f} ms"),
+            ("p99 of inspected", f"{p99:.0f} ms"),
             ("refused with 429", f"{self.refused} ({self.refused / max(1, self.sent):.0%})"),
             *((f"answered {what}", f"{count}") for what, count in sorted(self.others.items())),
         ]

@@ -1,6 +1,6 @@
 """The tables of Passline against its peers, and the goals computed from them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from tests.benchmarks.servers import BENTOML, LITSERVE, OURS, TORCH
 
 BARE = "ONNX Runtime alone"
 MANY = 8  # clients, of the goals
-# Of Passline's pictures a second by those of the other, at MANY clients.
+# Passline's images per second over those of the other, at MANY clients.
 LEAST_RATIOS = {BARE: 0.92, LITSERVE.name: 1.15, BENTOML.name: 1.3, TORCH.name: 2.5}
 MOST_P99_BY_P50 = 1.5
 MOST_READY_S = 3.0
@@ -34,15 +34,13 @@ class Account:
 
 def tables(turns: Mapping[int, Turns], accounts: Sequence[Account]) -> list[str]:
     """All of them, the goals last."""
-    lines: list[str] = []
-    for clients, each in turns.items():
-        lines += [*_of_clients(clients, each), ""]
     goals = list(goals_of(turns, next(each for each in accounts if each.name == OURS)))
-    return [*lines, *_of_servers(accounts), "", *goals_table(goals)]
+    parts = [_rates(turns), _latencies(turns), _of_servers(accounts), goals_table(goals)]
+    return [line for part in parts for line in [*part, ""]][:-1]
 
 
 def ratio(turns: Turns, other: str) -> float:
-    """Passline's pictures a second by those of the other: the median of the rounds."""
+    """Passline's images per second over those of the other: the median of the rounds."""
     pairs = zip(turns[OURS], turns[other], strict=True)
     return float(np.median([ours.per_s / theirs.per_s for ours, theirs in pairs]))
 
@@ -56,32 +54,46 @@ def goals_of(turns: Mapping[int, Turns], ours: Account) -> Iterator[Goal]:
     """The goals on what was measured; those on peers that took part."""
     for other, least in LEAST_RATIOS.items():
         if other in turns[MANY]:
-            what = f"pictures a second by those of {other}, {MANY} clients"
+            what = f"images/s, Passline / {other}, {MANY} clients"
             yield Goal(what, least, "at least", ratio(turns[MANY], other))
     p99, p50 = (latency_ms(turns[MANY][OURS], share) for share in (0.99, 0.5))
-    yield Goal(f"p99 by p50, {MANY} clients", MOST_P99_BY_P50, "at most", p99 / p50)
-    yield Goal("cold start to ready", MOST_READY_S, "at most", ours.ready_s, "s")
-    yield Goal(
-        "resident memory after all turns", MOST_RESIDENT_MB, "at most", ours.loaded_mib * MB_IN_MIB, "MB"
-    )
+    yield Goal(f"p99 / p50, {MANY} clients", MOST_P99_BY_P50, "at most", p99 / p50)
+    yield Goal("cold start", MOST_READY_S, "at most", ours.ready_s, "s")
+    yield Goal("memory after all turns", MOST_RESIDENT_MB, "at most", ours.loaded_mib * MB_IN_MIB, "MB")
 
 
-def _of_clients(clients: int, turns: Turns) -> list[str]:
-    named = "1 client" if clients == 1 else f"{clients} clients"
-    head = f"| {named} | pictures a second | p50, ms | p95, ms | p99, ms | Passline's rate by this one |"
-    return [head, "|---|---|---|---|---|---|", *(_row(name, turns) for name in turns)]
+def _rates(turns: Mapping[int, Turns]) -> list[str]:
+    head = "| images/s |" + "".join(f" {_clients(number)} | Passline / this |" for number in turns)
+    return [head, "|---|" + "---|---|" * len(turns), *_rows(turns, _rate)]
 
 
-def _row(name: str, turns: Turns) -> str:
-    rates = [each.per_s for each in turns[name]]
-    low, middle, high = np.quantile(rates, (0.1, 0.5, 0.9))
-    latencies = " | ".join(f"{latency_ms(turns[name], share):.0f}" for share in (0.5, 0.95, 0.99))
+def _latencies(turns: Mapping[int, Turns]) -> list[str]:
+    head = "| p50, p95, p99 in ms |" + "".join(f" {_clients(number)} |" for number in turns)
+    return [head, "|---|" + "---|" * len(turns), *_rows(turns, _percentiles)]
+
+
+def _rows(turns: Mapping[int, Turns], cell: Callable[[str, Turns], str]) -> list[str]:
+    """A line for each server, with a cell for each number of clients."""
+    names = next(iter(turns.values()))
+    return [f"| {name} |" + "".join(f" {cell(name, each)} |" for each in turns.values()) for name in names]
+
+
+def _rate(name: str, turns: Turns) -> str:
+    low, middle, high = np.quantile([each.per_s for each in turns[name]], (0.1, 0.5, 0.9))
     compared = "" if name == OURS else f"{ratio(turns, name):.2f}"
-    return f"| {name} | {middle:.1f} ({low:.1f} to {high:.1f}) | {latencies} | {compared} |"
+    return f"{middle:.1f} ({low:.1f}-{high:.1f}) | {compared}"
+
+
+def _percentiles(name: str, turns: Turns) -> str:
+    return ", ".join(f"{latency_ms(turns[name], share):.0f}" for share in (0.5, 0.95, 0.99))
+
+
+def _clients(number: int) -> str:
+    return "1 client" if number == 1 else f"{number} clients"
 
 
 def _of_servers(accounts: Sequence[Account]) -> list[str]:
-    head = "| server | settings | cold start to ready, s | memory when ready, MiB | after all turns, MiB |"
+    head = "| server | settings | cold start, s | ready, MiB | after all turns, MiB |"
     rows = [
         f"| {each.name} | {each.settings} | {each.ready_s:.2f} | {each.ready_mib:.0f} |"
         f" {each.loaded_mib:.0f} |"

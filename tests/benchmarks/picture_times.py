@@ -14,7 +14,7 @@ ROUNDS = 20
 SIZES = ((240, 320), (1024, 1280))
 STARTS = 5
 CLIENTS = 4
-MEDIANS = "Medians of {} rounds (in brackets the 10th to the 90th percentile)."
+MEDIANS = "Median of {} rounds (10th-90th percentile)."
 
 
 def measure(bundle: Path, rounds: int) -> str:
@@ -31,11 +31,11 @@ def measure(bundle: Path, rounds: int) -> str:
         rate = _rate(service, samples[0], rounds)
         after, peak = service.memory_mib("VmRSS"), service.memory_mib("VmHWM")
     process = [
-        f"| cold start to ready, median of {STARTS} | {np.median(starts):.2f} s |",
-        f"| resident memory when ready | {ready:.0f} MiB |",
-        f"| resident memory after all requests | {after:.0f} MiB |",
-        f"| its peak | {peak:.0f} MiB |",
-        f"| pictures a second, {CLIENTS} clients, {samples[0].name} | {rate:.1f} |",
+        f"| cold start, median of {STARTS} | {np.median(starts):.2f} s |",
+        f"| memory when ready | {ready:.0f} MiB |",
+        f"| after all requests | {after:.0f} MiB |",
+        f"| peak | {peak:.0f} MiB |",
+        f"| images/s, {CLIENTS} clients, {samples[0].name} | {rate:.1f} |",
     ]
     return "\n".join(
         [
@@ -53,7 +53,7 @@ def measure(bundle: Path, rounds: int) -> str:
 
 
 HEADER = [
-    "| picture | (a) ONNX Runtime, ms | (b) `inspect`, ms | (c) HTTP, ms | b / a | c / b | judged |",
+    "| image | (a) ONNX Runtime, ms | (b) `inspect`, ms | (c) HTTP, ms | b / a | c / b | rest / model |",
     "|---|---|---|---|---|---|---|",
 ]
 JUDGING = ("gate", "measure", "verdict")  # steps of an inspection that are neither pixels nor the model
@@ -83,4 +83,4 @@ def _rate(service: Serving, picture: Picture, rounds: int) -> float:
 
 
 def _cell(times: Times) -> str:
-    return f"{times.median:.1f} ({times.quantile(0.1):.1f} to {times.quantile(0.9):.1f})"
+    return f"{times.median:.1f} ({times.quantile(0.1):.1f}-{times.quantile(0.9):.1f})"

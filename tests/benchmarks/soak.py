@@ -70,14 +70,14 @@ class Soak:
         """Bounds on growth, and what must be none."""
         return [
             Goal(
-                "growth of resident memory",
+                "growth of memory",
                 MOST_SLOPE,
                 "at most",
                 self.mb_per_1000_pictures,
-                "MB per 1,000 pictures",
+                "MB per 1,000 images",
             ),
-            Goal("more open files at the end", 0, "at most", self.more("files")),
-            Goal("more threads at the end", 0, "at most", self.more("threads")),
+            Goal("more open files", 0, "at most", self.more("files")),
+            Goal("more threads", 0, "at most", self.more("threads")),
             Goal("wrong answers", 0, "at most", len(self.traffic.wrong)),
         ]
 
@@ -88,11 +88,14 @@ class Soak:
         resident = [each.resident_mb for each in self.counted]
         rows = [
             ("duration", f"{self.minutes:g} minutes, {CLIENTS} clients"),
-            ("pictures judged", f"{last.pictures}"),
-            *((f"requests: {name}", f"{count}") for name, count in sorted(self.traffic.requests.items())),
-            ("resident memory, least to most", f"{min(resident):.0f} to {max(resident):.0f} MB"),
-            ("open files at the end", f"{last.files}"),
-            ("threads at the end", f"{last.threads}"),
+            ("images inspected", f"{last.pictures}"),
+            (
+                "requests",
+                ", ".join(f"{name} {count}" for name, count in sorted(self.traffic.requests.items())),
+            ),
+            ("memory, least to most", f"{min(resident):.0f}-{max(resident):.0f} MB"),
+            ("open files, end", f"{last.files}"),
+            ("threads, end", f"{last.threads}"),
         ]
         lines = ["| soak | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
         return "\n".join([*lines, "", *goals_table(self.goals)])

@@ -100,26 +100,26 @@ class _Client(threading.Thread):
         case = self._chance.choice(self._traffic.good)
         camera = self._chance.choice(CAMERAS)
         answer = connection.ask(case.request(f"?camera_id={camera}"))
-        self._judged("pictures", case, "", answer)
+        self._judged("images", case, "", answer)
 
     def _by_changing_recipe(self, connection: Connection) -> None:
         case = self._chance.choice(self._traffic.good)
         answer = connection.ask(case.request(f"?recipe={RECIPE}"))
         version = json.loads(answer.body)["recipe_version"] if answer.status == 200 else 0
-        self._judged("pictures by a recipe that changes", case, STRICT if version % 2 else LENIENT, answer)
+        self._judged("images with a changing recipe", case, STRICT if version % 2 else LENIENT, answer)
 
     def _drawn(self, connection: Connection) -> None:
         case = self._chance.choice(self._traffic.good)
         what = self._chance.choice(("certificate", "heatmap", "overlay"))
         answer = connection.ask(case.request(f"?{what}=true"))
         drawn = answer.status == 200 and json.loads(answer.body)[what]
-        self._judged("certificates, heat maps and overlays", case, "", answer)
+        self._judged("certificates and overlays", case, "", answer)
         if not drawn:
             self._traffic.count("drawn", 0, [f"no {what}"])
 
     def _bad(self, connection: Connection) -> None:
         case = self._chance.choice(self._traffic.bad)
-        self._judged("not to be inspected", case, "", connection.ask(case.request()))
+        self._judged("not inspectable", case, "", connection.ask(case.request()))
 
     def _judged(self, kind: str, case: Case, recipe: str, answer: Answer) -> None:
         found, wanted = said(answer), self._traffic.wanted[recipe][case.name]
@@ -148,7 +148,7 @@ class _Client(threading.Thread):
         data = self._chance.choice(self._traffic.good).request()
         with connected(self._traffic.port) as connection:
             connection.send(data[: self._chance.choice((len(data) // 2, len(data)))])
-        self._traffic.count("left half-way", 0, [])
+        self._traffic.count("aborted", 0, [])
 
     def _metrics(self, connection: Connection) -> None:
         answer = connection.ask(request("/metrics", "text/plain", b"", "GET"))
@@ -158,7 +158,7 @@ class _Client(threading.Thread):
         """Versions of an odd number are strict."""
         _put(connection, RECIPE, self._traffic.texts[LENIENT if self._traffic.changes % 2 else STRICT])
         self._traffic.changes += 1
-        self._traffic.count("changes of a recipe", 0, [])
+        self._traffic.count("recipe changes", 0, [])
 
 
 def limits(classes: tuple[str, ...], most: int) -> str:

@@ -1,10 +1,11 @@
 """`python -m tests.fuzz TARGET [libFuzzer options]`: look for inputs that crash a target, with Atheris."""
 
-import importlib
 import json
 import random
 import sys
 from typing import Any
+
+import atheris
 
 from app.inspection.errors import RecipeError
 from app.inspection.rules.recipe_text import read_document
@@ -21,7 +22,6 @@ ODD: tuple[Any, ...] = (
 def main(arguments: list[str]) -> None:
     """Fuzz until libFuzzer's options say stop; a crash is written where `-artifact_prefix` says."""
     name = arguments[1]
-    atheris = importlib.import_module("atheris")  # in an environment of its own: `make fuzz`
     one_input = TARGETS[name]
     atheris.instrument_all()
 

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from tests.fuzz.targets import CORPUS
+from tests.inspection.tiff_files import How, tiff
 from tests.markdown import ROOT, blocks
 from tests.tiny_bundle import write_tiny_bundle
 
@@ -67,6 +68,16 @@ def pictures() -> Iterator[tuple[str, bytes]]:
     yield "animated.png", _file(grey, "PNG", save_all=True, append_images=[rgb.convert("L")])
     for how in ("tiff_lzw", "tiff_deflate", "packbits"):
         yield f"{how}.tiff", _file(grey, "TIFF", compression=how)
+    samples = np.random.default_rng(1).integers(128, 256, (12, 16, 3), dtype=np.uint16)
+    colour, one = dict[str, Any](photometric=2, planar=True), samples[..., :1]
+    yield "planar.tiff", tiff(samples << 8, How(bits=16, order=">", **colour))
+    yield "big.tiff", tiff(one << 4, How(bits=12, big=True, order=">", rows=5))
+    yield (
+        "tiles.tiff",
+        tiff(samples << 8, How(bits=16, tile=(16, 16), compression=8, predictor=True, **colour)),
+    )
+    yield "palette.tiff", tiff(one >> 6, How(bits=2, photometric=3), tag_320=list(range(0, 60_000, 5_000)))
+    yield "white_is_zero.tiff", tiff(one, How(photometric=0, compression=5), tag_254=[0], tag_281=[255])
 
 
 def recipes() -> Iterator[tuple[str, bytes]]:

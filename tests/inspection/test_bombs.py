@@ -58,6 +58,49 @@ def tiff_tile() -> bytes:
     return b"II*\0" + struct.pack("<I", 8) + directory + data
 
 
+def tiff_strip(compression: int, packed: bytes, rows: int = 12) -> bytes:
+    """A TIFF of 16 x 12 pixels whose strips are all these bytes."""
+    count = 12 // rows
+    start = 8 + 2 + 12 * 9 + 4
+    lists = struct.pack(f"<{2 * count}I", *[start + 8 * count] * count, *[len(packed)] * count)
+    values = {256: 16, 257: 12, 258: 8, 259: compression, 262: 1, 277: 1, 278: rows}
+    entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in values.items()]
+    places = (start + 8 * count, len(packed)) if count == 1 else (start, start + 4 * count)
+    entries += [struct.pack("<HHII", tag, 4, count, at) for tag, at in zip((273, 279), places, strict=True)]
+    directory = struct.pack("<H", len(entries)) + b"".join(sorted(entries)) + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8) + directory + lists + packed
+
+
+def tiff_of_strips(height: int) -> bytes:
+    """A TIFF of one pixel a line, each a strip of its own, all at the same place."""
+    values = {256: 1, 257: height, 258: 8, 259: 1, 262: 1, 277: 1, 278: 1}
+    start = 8 + 2 + 12 * 9 + 4
+    entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in values.items()]
+    entries += [
+        struct.pack("<HHII", tag, 4, height, at) for tag, at in ((273, start), (279, start + 4 * height))
+    ]
+    directory = struct.pack("<H", len(entries)) + b"".join(sorted(entries)) + bytes(4)
+    lists = struct.pack("<I", start) * height + struct.pack("<I", 1) * height
+    return b"II*\0" + struct.pack("<I", 8) + directory + lists
+
+
+def tiff_pages() -> bytes:
+    """A TIFF whose 300,000 directories are all smaller copies of the first."""
+    own = {256: 16, 257: 12, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 12, 279: 192}
+    entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in own.items()]
+    place = 8 + 2 + 12 * len(own) + 4
+    data = [b"II*\0", struct.pack("<IH", 8, len(own)), *entries, struct.pack("<I", place)]
+    for _ in range(300_000):
+        place += 18
+        data.append(struct.pack("<HHHIII", 1, 254, 4, 1, 1, place))
+    return b"".join(data)
+
+
+def tiff_tags() -> bytes:
+    """A BigTIFF whose directory lists 1.5 million tags."""
+    return b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 1_500_000) + bytes(20 * 1_500_000 + 8)
+
+
 def small_png(extra: bytes, pixels: bytes = zlib.compress(bytes(17 * 12))) -> bytes:
     """A PNG of 16 x 12 pixels with chunks before its own."""
     return png_header(16, 12) + extra + png_chunk(b"IDAT", pixels) + png_chunk(b"IEND", b"")
@@ -65,6 +108,14 @@ def small_png(extra: bytes, pixels: bytes = zlib.compress(bytes(17 * 12))) -> by
 
 BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     "tiff_one_huge_tile": (tiff_tile, "image_unsupported"),
+    "tiff_deflate": (lambda: tiff_strip(8, zeros()), "image_undecodable"),
+    "tiff_packbits": (lambda: tiff_strip(32773, b"\x81\0" * 4_000_000), "(12, 16)"),
+    "tiff_packbits_of_nothing": (lambda: tiff_strip(32773, b"\x80" * 8_000_000), "image_undecodable"),
+    "tiff_overlapping": (lambda: tiff_strip(8, zeros(), rows=1), "image_undecodable"),
+    "tiff_strips": (lambda: tiff_of_strips(1_000_000), "image_unsupported"),
+    "tiff_overlapping_strips": (lambda: tiff_of_strips(100_000), "image_undecodable"),
+    "tiff_pages": (tiff_pages, "image_animated"),
+    "tiff_tags": (tiff_tags, "image_undecodable"),
     "png_more_rows_than_it_says": (lambda: small_png(b"", zeros()), "(12, 16)"),
     "png_profile": (
         lambda: small_png(png_chunk(b"iCCP", b"x\0\0" + zeros())),
@@ -74,8 +125,8 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     "png_empty_rows": (lambda: small_png(png_chunk(b"IDAT", b"") * 400_000), "image_undecodable"),
     "jpeg_filling": (lambda: b"\xff\xd8" + b"\xff" * 4_000_000, "image_truncated"),
     "jpeg_junk": (lambda: b"\xff\xd8\xff\xe0\0\2" + bytes(4_000_000) + b"\xff\xd9", "image_undecodable"),
-    "jpeg_comments": (lambda: b"\xff\xd8" + b"\xff\xfe\0\2" * 1_000_000, "image_truncated"),
-    "jpeg_scans": (lambda: b"\xff\xd8" + b"\xff\xda\0\2" * 1_000_000, "image_truncated"),
+    "jpeg_comments": (lambda: b"\xff\xd8" + b"\xff\xfe\0\2" * 1_000_000, "image_undecodable"),
+    "jpeg_scans": (lambda: b"\xff\xd8" + b"\xff\xda\0\2" * 1_000_000, "image_undecodable"),
     "jpeg_starts": (lambda: b"\xff\xd8" * 2_000_000 + b"\xff\xd9", "image_undecodable"),
 }
 

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from io import BytesIO
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from PIL import Image
 
 from app.inspection.decoding.decode import DecodeLimits, decode, decode_reference_mask
 from app.inspection.errors import (
+    FrameMismatch,
     ImageAnimated,
     ImageError,
     ImageTooLarge,
@@ -23,7 +25,7 @@ from app.inspection.errors import (
     ReferenceMaskSizeMismatch,
     ReferenceMaskUnreadable,
 )
-from tests.inspection.bad_input import BadInput, bad_inputs, encode, picture
+from tests.inspection.bad_input import BadInput, bad_inputs, encode, picture, png_chunk
 
 LIMITS = DecodeLimits(min_side_px=16)
 CORPUS = bad_inputs()
@@ -87,11 +89,49 @@ def _as_pillow_turns(stored: NDArray[np.uint8], orientation: int) -> NDArray[np.
 def test_sixteen_bits_become_eight_the_same_way_in_every_picture() -> None:
     ramp = np.arange(65_536, dtype=np.uint16).reshape(256, 256)
     np.testing.assert_array_equal(decode(encode(ramp, "PNG"), LIMITS), (ramp >> 8).astype(np.uint8))
-    dim = np.full((32, 32), 4096, dtype=np.uint16)
-    assert np.all(decode(encode(dim, "TIFF"), LIMITS) == 16), "a dim picture must stay dim"
-    with pytest.raises(ImageUnsupported, match="10 or 12 bits"):
-        decode(encode(dim - 1, "TIFF"), LIMITS)
+    dim = np.full((32, 32), 16_384, dtype=np.uint16)
+    assert np.all(decode(encode(dim, "TIFF"), LIMITS) == 64), "a dim picture must stay dim"
+    assert np.all(decode(encode(dim // 4, "PNG"), LIMITS, None, 16) == 16), "where it is said to be dim"
     assert not decode(encode(np.zeros((32, 32), np.uint8), "PNG"), LIMITS).any(), "8 bits may be black"
+
+
+@pytest.mark.parametrize("bits", [10, 11, 12, 13, 14])
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
+@pytest.mark.parametrize("hot", [False, True])
+def test_fewer_bits_than_16_must_be_told(bits: int, file_format: str, hot: bool) -> None:
+    deep = picture().astype(np.uint16) << (bits - 8) | 1
+    if hot:
+        deep[0, :7] = 65_535  # of 7,680
+    data = encode(deep, file_format)
+    with pytest.raises(ImageUnsupported, match=f"significant_bits={bits},"):
+        decode(data, LIMITS)
+    if hot:
+        with pytest.raises(FrameMismatch, match=f"holds 65535, but {bits} bits go up to {(1 << bits) - 1}"):
+            decode(data, LIMITS, None, bits)
+    else:
+        np.testing.assert_array_equal(decode(data, LIMITS, None, bits), picture())
+    colour = bytes(cv2.imencode(f".{file_format.lower()}", np.dstack([deep] * 3))[1])
+    with pytest.raises(ImageUnsupported, match=f"significant_bits={bits},"):
+        decode(colour, LIMITS)
+
+
+def test_significant_bits_say_nothing_of_8_bits() -> None:
+    for file_format in ("PNG", "TIFF", "BMP"):
+        np.testing.assert_array_equal(decode(encode(picture(), file_format), LIMITS, None, 12), picture())
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
+def test_orientation_in_xmp_turns_nothing(file_format: str) -> None:
+    xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><r tiff:Orientation='6'/></x:xmpmeta>"
+    xmp = xmp.replace(b"'6'", b'"6"')
+    if file_format == "JPEG":
+        data = encode(picture(), "JPEG", xmp=xmp)
+    else:
+        chunk = png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
+        whole = encode(picture(), "PNG")
+        data = whole[:33] + chunk + whole[33:]
+    assert Image.open(BytesIO(data)).getexif()[0x0112] == 6, "Pillow would turn it"
+    assert decode(data, LIMITS).shape == (80, 96)
 
 
 def test_limits_are_inclusive_and_checked_before_pixels_are_allocated() -> None:

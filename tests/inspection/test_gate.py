@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import BundleCorrupt, BundleInvalid, InferenceFailed
-from app.inspection.inference.session import Session
+from app.inspection.inference.session import OnnxSession
 from app.inspection.input_gate import FeatureDistribution, InputGate, picture_scores, sharpness
 from app.inspection.inspector import Inspector
 from tests.tiny_bundle import GRAIN, png, sha256, tiny_graph, tiny_picture, write_tiny_bundle
@@ -141,9 +141,9 @@ def test_graph_must_have_features_where_there_is_a_gate_and_may_have_them_elsewh
         manifest["artifacts"][0]["sha256"] = sha256(directory / "model.onnx")
         (directory / "bundle.json").write_text(json.dumps(manifest))
     with pytest.raises(BundleInvalid, match="the graph has"):
-        Session(Bundle.load(tmp_path / "True"), "cpu")
+        OnnxSession(Bundle.load(tmp_path / "True"), "cpu")
     tiles = np.zeros((2, 64, 64, 1), np.uint8)
-    assert Session(Bundle.load(tmp_path / "False"), "cpu").run(tiles).features.shape == (2, 0)
+    assert OnnxSession(Bundle.load(tmp_path / "False"), "cpu").run(tiles).features.shape == (2, 0)
 
 
 def test_features_of_a_tile_do_not_depend_on_its_batch(gated: Inspector) -> None:

@@ -1,5 +1,6 @@
 """Whole JPEGs of every kind are read; cut ones are noticed, though libjpeg would not."""
 
+import re
 from contextlib import suppress
 from io import BytesIO
 from typing import Any
@@ -12,9 +13,10 @@ from PIL import Image
 
 from app.inspection.decoding import jpeg
 from app.inspection.decoding.decode import DecodeLimits, decode
-from app.inspection.errors import ImageTruncated, ImageUnsupported
+from app.inspection.errors import ImageError, ImageTruncated, ImageUndecodable, ImageUnsupported
 from tests.inspection.bad_input import encode
 
+RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 sides = st.integers(9, 150)
 options = st.fixed_dictionaries(
     {"quality": st.integers(1, 100), "progressive": st.booleans(), "optimize": st.booleans()},
@@ -40,6 +42,10 @@ def test_whole_jpegs_are_read_as_pillow_reads_them(
     height: int, width: int, mode: str, how: dict[str, Any], seed: int
 ) -> None:
     data = encode(noise(height, width, mode, seed), "JPEG", **how)
+    if mode == "CMYK" and how.get("subsampling", "4:4:4") != "4:4:4":
+        with pytest.raises(ImageUnsupported, match="chroma sampling"):
+            decode(data, DecodeLimits())
+        return
     expected = Image.open(BytesIO(data)).convert("L" if mode == "L" else "RGB")
     np.testing.assert_array_equal(decode(data, DecodeLimits()), np.asarray(expected))
 
@@ -73,10 +79,10 @@ def test_restart_markers_are_counted_for_each_kind_of_scan() -> None:
         data = encode(noise(77, 130, "RGB", 2), "JPEG", restart_marker_blocks=3, **how)
         frame = jpeg.read(data)
         assert frame is not None
-        assert jpeg.missing(data, frame) is None
-        markers = list(jpeg.RESTART.finditer(data, frame.scans[0].start))
+        assert not jpeg.some_scans_are_missing(frame)
+        markers = list(RESTART.finditer(data, frame.scans[0].start))
         for one, after in zip(markers[:12:3], markers[1:13:3], strict=True):
-            with pytest.raises(ImageTruncated, match="restart"):
+            with pytest.raises(ImageTruncated, match="instead of RST"):
                 decode(data[: one.start()] + data[after.start() :], DecodeLimits())
 
 
@@ -84,9 +90,9 @@ def test_restart_markers_are_counted_for_each_kind_of_scan() -> None:
 @given(st.binary(max_size=60))
 def test_what_cannot_be_read_is_left_to_the_decoder(content: bytes) -> None:
     frame = jpeg.read(jpeg.START + content)
-    assert frame is None or frame.sampling
+    assert frame is None or frame.components
     data = encode(noise(20, 20, "L", 0), "JPEG")
-    with suppress(ValueError):
+    with suppress(ImageUndecodable):
         jpeg.read(data[:100] + content + data[100:])
 
 
@@ -164,3 +170,26 @@ def test_kinds_of_which_nothing_tells_that_they_are_whole_are_refused(kind: int)
     data = encode(noise(32, 32, "L", 5), "JPEG").replace(b"\xff\xc0", bytes([0xFF, kind]), 1)
     with pytest.raises(ImageUnsupported, match="export it as baseline"):
         decode(data, DecodeLimits())
+
+
+def test_a_jpeg_of_12_bits_is_called_that() -> None:
+    data = encode(noise(32, 32, "L", 6), "JPEG")
+    at = data.index(b"\xff\xc0") + 4
+    with pytest.raises(ImageUnsupported, match="of 12 bits"):
+        decode(data[:at] + b"\x0c" + data[at + 1 :], DecodeLimits())
+
+
+@pytest.mark.parametrize("how", [{}, {"progressive": True}, {"restart_marker_rows": 1}], ids=str)
+def test_lost_bytes_are_noticed_more_often_than_not(how: dict[str, Any]) -> None:
+    """A JPEG has no checksum: what is left may be a scan, too."""
+    data = encode(noise(300, 400, "RGB", 7), "JPEG", quality=90, **how)
+    frame = jpeg.read(data)
+    assert frame is not None
+    places = np.random.default_rng(8).integers(frame.scans[0].start, len(data) - 600, 40).tolist()
+    noticed = 0
+    for at in places:
+        try:
+            decode(data[:at] + data[at + 512 :], DecodeLimits())
+        except ImageError:
+            noticed += 1
+    assert noticed >= (20 if "progressive" in how else 32)

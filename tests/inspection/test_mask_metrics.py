@@ -7,12 +7,17 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from app.inspection import mask_metrics
-from app.inspection.mask_metrics import confusion, dice, dice_of_counts, iou, label_iou, soft_dice_confidence
+from app.inspection.mask_metrics import confusion, dice, dice_of_counts, label_iou, soft_dice_confidence
 
 Mask = NDArray[np.bool_]
 TABLE = np.arange(256) / 255
 masks = arrays(np.bool_, (6, 7))
 NOTHING, ALL = np.zeros((4, 4), dtype=bool), np.ones((4, 4), dtype=bool)
+
+
+def iou(first: Mask, second: Mask) -> float:
+    """That of two label maps with one class."""
+    return label_iou(first.astype(np.uint8), second.astype(np.uint8))
 
 
 def test_empty_masks() -> None:

@@ -147,6 +147,8 @@ def test_a_part_has_an_image() -> None:
         ("other: {max_area_px: 5}", "other: must be max_count: 0"),
         ("ignore: [{polygon_px: [[0, 0], [9, 0], [9, 9]]}]", "parts: joint counts the whole image"),
         ("roi: part", "parts: joint counts the whole image"),
+        ("min_area_px: 200", "parts: joint is calibrated with the bundle's least area"),
+        ("pixel_pitch_mm: 0.1\nmin_area_mm2: 2", "parts: joint is calibrated with the bundle's least area"),
     ],
 )
 def test_joint_is_for_recipes_that_accept_no_defect_anywhere(text: str, says: str) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from app.inspection.decoding import png
 from app.inspection.decoding.decode import DecodeLimits, decode, decode_reference_mask
-from app.inspection.errors import ImageTruncated, ReferenceMaskUnreadable
+from app.inspection.errors import FrameMismatch, ImageTruncated, ImageUnsupported, ReferenceMaskUnreadable
 from tests.inspection.bad_input import encode, picture, png_chunk
 
 LIMITS = DecodeLimits()
@@ -84,3 +85,63 @@ def test_counting_keeps_nothing() -> None:
         assert tracemalloc.get_traced_memory()[1] < 4 * png.PIECE_OUT
     finally:
         tracemalloc.stop()
+
+
+def deep_png(samples: NDArray[np.integer[Any]], *chunks: tuple[bytes, bytes]) -> bytes:
+    """A 16-bit PNG of samples [H, W, channels], with chunks before its pixel data."""
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[samples.shape[2]]
+    header = struct.pack(">IIBBBBB", samples.shape[1], samples.shape[0], 16, kind, 0, 0, 0)
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in samples)
+    parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(lines)), (b"IEND", b"")]
+    return SIGNATURE + b"".join(png_chunk(*each) for each in parts)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_16_bits_are_read_in_every_colour_type(channels: int) -> None:
+    samples = np.random.default_rng(channels).integers(0, 1 << 16, (9, 7, channels), dtype=np.uint16)
+    if channels in (2, 4):
+        samples[..., -1] = 65_535
+    colours = samples[..., : 1 if channels < 3 else 3]
+    expected = colours[..., 0] if channels < 3 else colours
+    np.testing.assert_array_equal(decode(deep_png(samples), LIMITS), expected >> 8)
+    twelve = deep_png(np.where(samples == 65_535, samples, samples >> 4).astype(np.uint16))
+    np.testing.assert_array_equal(decode(twelve, LIMITS, None, 12), expected >> 8)
+    if channels in (2, 4):
+        samples[3, 3, -1] = 65_000
+        with pytest.raises(ImageUnsupported, match="transparent"):
+            decode(deep_png(samples), LIMITS)
+
+
+def test_a_transparent_colour_of_16_bits_is_refused() -> None:
+    samples = np.full((9, 7, 1), 40_000, np.uint16)
+    with pytest.raises(ImageUnsupported, match="transparent colour"):
+        decode(deep_png(samples, (b"tRNS", b"\1\1")), LIMITS)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+def test_the_depth_of_an_sbit_chunk_is_used(bits: int) -> None:
+    low = np.random.default_rng(bits).integers(0, 1 << bits, (20, 30, 3), dtype=np.uint16)
+    chunk = (b"sBIT", bytes([bits] * 3))
+    expected = (low >> (bits - 8)).astype(np.uint8)
+    np.testing.assert_array_equal(decode(deep_png(low, chunk), LIMITS), expected)
+    high = low << (16 - bits)  # as the standard has it
+    repeated = high | high >> bits
+    for samples in (high, repeated, high // 8 << (16 - bits)):
+        np.testing.assert_array_equal(decode(deep_png(samples, chunk), LIMITS), samples >> 8)
+    low[0, 0, 0] = 65_535
+    with pytest.raises(FrameMismatch, match=f"but {bits} bits go up to"):
+        decode(deep_png(low, chunk), LIMITS)
+
+
+def test_what_the_sender_says_comes_before_an_sbit_chunk() -> None:
+    low = np.random.default_rng(0).integers(0, 1 << 12, (20, 30, 1), dtype=np.uint16)
+    data = deep_png(low, (b"sBIT", bytes([16])))
+    np.testing.assert_array_equal(decode(data, LIMITS, None, 12), low[..., 0] >> 4)
+
+
+def test_a_16_bit_colour_mask_keeps_its_class_ids() -> None:
+    ids = np.zeros((9, 7, 3), np.uint16)
+    ids[2:4] = 2
+    labels, has_classes = decode_reference_mask(deep_png(ids), (9, 7), 2)
+    np.testing.assert_array_equal(labels, ids[..., 0])
+    assert has_classes

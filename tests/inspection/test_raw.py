@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from app.inspection.decoding.decode import DecodeLimits, decode
-from app.inspection.decoding.raw import FORMATS, RawFrame, decode_frame
+from app.inspection.decoding.raw import FORMATS, GIGE_VISION_1, RawFrame, decode_frame
 from app.inspection.errors import (
     FrameMismatch,
     ImageEmpty,
@@ -58,12 +58,13 @@ def test_mono8_is_taken_as_it_lies_in_memory() -> None:
     assert np.shares_memory(pixels, np.frombuffer(data, np.uint8))
 
 
-@pytest.mark.parametrize("bits", [10, 12, 16])
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
 def test_low_bits_are_dropped_for_every_frame_alike(bits: int) -> None:
     values = samples(bits)
     buffers = {f"Mono{bits}": values.astype("<u2").tobytes()}
     if bits < 16:
         buffers[f"Mono{bits}p"] = packed_by_bits(values, bits)
+    if bits < 14:
         buffers[f"Mono{bits}Packed"] = packed_as_gige(values, bits)
     for name, data in buffers.items():
         np.testing.assert_array_equal(decode(frame(data, name), LIMITS), values >> (bits - 8), name)
@@ -80,7 +81,7 @@ def test_padding_at_the_end_of_lines_is_left_out(name: str, line: int) -> None:
     assert found.flags.c_contiguous
 
 
-@pytest.mark.parametrize("depth", ["8", "10", "12", "16", "10p", "12p", "10Packed", "12Packed"])
+@pytest.mark.parametrize("depth", ["8", "10", "12", "14", "16", "10p", "12p", "14p", "10Packed", "12Packed"])
 @pytest.mark.parametrize("pattern", ["RG", "GR", "GB", "BG"])
 @pytest.mark.parametrize("colour", COLOURS)
 def test_each_bayer_pattern_gives_the_colour_that_was_seen(pattern: str, depth: str, colour: str) -> None:
@@ -103,7 +104,37 @@ def test_each_bayer_pattern_gives_the_colour_that_was_seen(pattern: str, depth: 
 def test_colour_formats_come_out_as_rgb() -> None:
     rgb = np.random.default_rng(2).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     np.testing.assert_array_equal(decode(frame(rgb.tobytes(), "RGB8"), LIMITS), rgb)
-    np.testing.assert_array_equal(decode(frame(rgb[..., ::-1].tobytes(), "BGR8"), LIMITS), rgb)
+    bgr = rgb[..., ::-1]
+    np.testing.assert_array_equal(decode(frame(bgr.tobytes(), "BGR8"), LIMITS), rgb)
+    for filler in (0, 255):  # no camera means transparency by it
+        fourth = np.full((HEIGHT, WIDTH, 1), filler, np.uint8)
+        np.testing.assert_array_equal(decode(frame(np.dstack((rgb, fourth)).tobytes(), "RGBa8"), LIMITS), rgb)
+        np.testing.assert_array_equal(decode(frame(np.dstack((bgr, fourth)).tobytes(), "BGRa8"), LIMITS), rgb)
+    for bits in (10, 12, 14, 16):
+        deep = rgb.astype("<u2") << (bits - 8)
+        for name, values in ((f"RGB{bits}", deep), (f"BGR{bits}", deep[..., ::-1])):
+            np.testing.assert_array_equal(decode(frame(values.tobytes(), name), LIMITS), rgb)
+
+
+def test_names_of_gige_vision_1_mean_the_same_layouts() -> None:
+    assert set(GIGE_VISION_1) >= {"YUV422Packed", "YUV422_YUYV_Packed", "RGB8Packed", "BGR8Packed"}
+    for old, new in GIGE_VISION_1.items():
+        size = FORMATS[new][0].size * WIDTH * HEIGHT // FORMATS[new][0].pixels
+        data = np.random.default_rng(5).integers(0, 4, size, dtype=np.uint8).tobytes()
+        np.testing.assert_array_equal(decode(frame(data, old), LIMITS), decode(frame(data, new), LIMITS))
+
+
+@pytest.mark.parametrize("name", ["Mono16", "BayerRG16", "RGB16"])
+def test_significant_bits_of_16_bit_frames_are_told_or_asked_for(name: str) -> None:
+    values = np.random.default_rng(6).integers(0, 1 << 14, (HEIGHT, WIDTH * (3 if name == "RGB16" else 1)))
+    data = values.astype("<u2").tobytes()
+    expected = decode(frame(data, name.replace("16", "14")), LIMITS)
+    np.testing.assert_array_equal(decode(frame(data, name), LIMITS, None, 14), expected)
+    with pytest.raises(ImageUnsupported, match="significant_bits=14"):
+        decode(frame(data, name), LIMITS)
+    with pytest.raises(FrameMismatch, match="but 12 bits go up to 4095"):
+        decode(frame(data, name), LIMITS, None, 12)
+    np.testing.assert_array_equal(decode(frame(data, name.replace("16", "14")), LIMITS, None, 12), expected)
 
 
 @pytest.mark.parametrize(
@@ -121,9 +152,9 @@ def test_luma_and_chroma_are_full_scale_rec_601(name: str, order: str) -> None:
 
 
 def test_an_unknown_format_is_told_the_known_ones() -> None:
-    with pytest.raises(ImageUnsupported, match=r"'Mono14' is not read; right are Mono8, Mono10,.*BayerRG12p"):
-        decode(frame(bytes(48), "Mono14"), LIMITS)
-    assert len(FORMATS) == 8 * 5 + 2 + 4
+    with pytest.raises(ImageUnsupported, match=r"'Mono15' is not read; right are Mono8, Mono10,.*BayerRG12p"):
+        decode(frame(bytes(48), "Mono15"), LIMITS)
+    assert len(FORMATS) == 10 * 5 + 6 * 2 + 4 + len(GIGE_VISION_1)
 
 
 @pytest.mark.parametrize(("name", "due"), [("Mono8", 48), ("Mono12", 96), ("Mono12p", 72), ("Mono10p", 60)])
@@ -141,7 +172,7 @@ def test_what_the_parameters_cannot_mean_is_refused() -> None:
         (replace(frame(bytes(60), "Mono10p"), width=10), FrameMismatch, "must be a multiple of 4, not 10"),
         (replace(frame(bytes(60), "YUV422_8"), width=7), FrameMismatch, "must be a multiple of 2, not 7"),
         (frame(np.full(48, 1024, "<u2").tobytes(), "Mono10"), FrameMismatch, "holds 1024, but 10 bits go up"),
-        (frame(np.full(48, 4095, "<u2").tobytes(), "Mono16"), ImageUnsupported, "such as Mono12"),
+        (frame(np.full(48, 4095, "<u2").tobytes(), "Mono16"), ImageUnsupported, "significant_bits=12"),
         (RawFrame(bytes(16), 8, 2, "BayerRG8"), ImageTooSmall, "needs 3 pixels"),
     ]
     for each, error, message in wrong:

@@ -234,7 +234,7 @@ def test_no_more_faults_are_named_than_anybody_reads() -> None:
 def test_published_schema_is_that_of_the_code() -> None:
     published = (ROOT / "docs/recipe.schema.json").read_text(encoding="utf-8")
     printed = json.dumps(recipe_schema(), indent=2) + "\n"
-    assert published == printed, "run `python -m app schema > docs/recipe.schema.json`"
+    assert published == printed, "run `passline schema > docs/recipe.schema.json`"
 
 
 def test_unknown_class_is_refused_wherever_it_stands() -> None:

@@ -8,7 +8,7 @@ from app.bundles.tensorrt import build_engine, lacks_engine
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import DeviceUnavailable
 from app.inspection.inference.runtime import TENSORRT
-from app.inspection.inference.session import Session
+from app.inspection.inference.session import OnnxSession
 from app.inspection.inference.tensorrt import Engines
 from app.inspection.inspector import Inspector
 from tests.inspection.test_session import HAS_CUDA
@@ -43,11 +43,11 @@ def test_without_tensorrt_nothing_is_built_and_the_reason_is_told(
     with pytest.raises(DeviceUnavailable, match="TensorrtExecutionProvider is not in this build"):
         build_engine(for_tensorrt, tmp_path)
     assert not list(tmp_path.rglob("whole"))
-    session = Session(for_tensorrt, "auto", engines=Engines(tmp_path, building=True))
+    session = OnnxSession(for_tensorrt, "auto", engines=Engines(tmp_path, building=True))
     assert session.execution_provider == "CPUExecutionProvider"
 
 
 def test_a_service_on_the_cpu_lacks_no_engine(for_tensorrt: Bundle, tmp_path: Path) -> None:
-    inspector = Inspector(for_tensorrt, Session(for_tensorrt, "cpu"))
+    inspector = Inspector(for_tensorrt, OnnxSession(for_tensorrt, "cpu"))
     assert not lacks_engine(inspector, tmp_path)
     assert not lacks_engine(inspector, None)

@@ -205,7 +205,7 @@ def test_most_in_window_is_that_of_every_square(seed: int, count: int, places: i
 @pytest.mark.parametrize("share", [0.01, 0.5, 1.0])
 def test_very_many_points_take_little_time(share: float) -> None:
     points = np.random.default_rng(1).random((20_000, 2)) * 2000
-    start = time.perf_counter()
+    start = time.process_time()
     most = most_in_window(points, share * 2000)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     assert most >= 20_000 * share**2

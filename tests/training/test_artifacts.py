@@ -11,7 +11,7 @@ from onnx import TensorProto
 from app.inspection.bundle.bundle import Bundle
 from tests.convolving_bundle import DECODER, ENCODER, HEAD, TILE, write_convolving_bundle
 from tests.tiny_bundle import sha256, write_tiny_bundle
-from training.bundle.artifacts.budget import Answers, answers, held_against
+from training.bundle.artifacts.budget import ArtifactVerdicts, held_against, verdicts_of
 from training.bundle.artifacts.convert import OUTSIDE, Quantiser, layers_of, write_fp16
 from training.bundle.artifacts.latency import ratios, share_out
 from training.bundle.artifacts.make import Source, make_artifacts, quantisation_samples
@@ -94,12 +94,12 @@ def test_answers_of_a_set(tmp_path: Path) -> None:
     bundle = Bundle.load(write_tiny_bundle(tmp_path / "tiny"))
     inspector = inspector_of(bundle, bundle.artifacts[0])
     scored = score(inspector, tiny_dataset(tmp_path).samples)
-    found = answers(scored, inspector.session.artifact.operating_point)
+    found = verdicts_of(scored, inspector.session.artifact.operating_point)
     assert found.verdicts == {"found": "fail", "escaped": "pass", "passed": "pass", "alarm": "fail"}
     assert (set(found.escapes), found.dice) == ({"escaped"}, 0.5)
 
 
-REFERENCE = Answers(0.8, {"a": "fail", "b": "pass", "c": "pass"}, frozenset("ab"))
+REFERENCE = ArtifactVerdicts(0.8, {"a": "fail", "b": "pass", "c": "pass"}, frozenset("ab"))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ REFERENCE = Answers(0.8, {"a": "fail", "b": "pass", "c": "pass"}, frozenset("ab"
         ),
     ],
 )
-def test_budget(found: Answers, beyond: list[str]) -> None:
+def test_budget(found: ArtifactVerdicts, beyond: list[str]) -> None:
     assert held_against(found, REFERENCE)["beyond_budget"] == beyond
 
 
@@ -130,7 +130,7 @@ def test_rounding_at_a_threshold_is_allowed_in_both_directions() -> None:
     names = [f"bad {number}" for number in range(200)]
     stopped = dict.fromkeys(names, "fail") | {"bad 0": "pass", "bad 1": "pass"}
     other_way = dict.fromkeys(names, "fail") | {"bad 2": "pass", "bad 3": "pass"}
-    reference = Answers(0.8, stopped, frozenset(names))  # type: ignore[arg-type]
+    reference = ArtifactVerdicts(0.8, stopped, frozenset(names))  # type: ignore[arg-type]
     found = replace(reference, verdicts=other_way)  # type: ignore[arg-type]
     figures = held_against(found, reference)
     assert (figures["new_escapes"], figures["beyond_budget"]) == (2, [])

@@ -7,16 +7,18 @@ from typing import Any
 
 import pytest
 
+from app.inspection.bundle.bundle import Bundle
 from app.inspection.inspector import Inspector
 from app.inspection.results import Verdict
 from app.inspection.rules.part_model import PartModel
 from tests.tiny_bundle import write_tiny_bundle
-from training.bundle.model_card import _by_part
+from training.bundle.publish import model_card
 from training.evaluation.by_part import part_figures
 from training.evaluation.dataset import evaluate_parts
 from training.evaluation.judged import Judged
 from training.sessions import inspector_of
 from training.statistics import interval
+from training.steps.evaluate import with_measured_parts
 
 from .labelled import tiny_dataset
 
@@ -108,13 +110,32 @@ def test_each_part_is_judged_by_the_model_that_its_images_were_inspected_with() 
     assert found["joint"]["verdicts"]["defective"] == {"pass": 0, "fail": 2, "review": 1}
 
 
+def card_with(by_part: dict[str, Any]) -> str:
+    """The large stage's card, as if its figures by part were these."""
+    bundle = Bundle.load(Path("models/surface-large/3"))
+    document = json.loads((bundle.directory / "evaluation.json").read_text())
+    document["test"]["by_part"] = by_part
+    return model_card(bundle, document, None, [])
+
+
 def test_the_model_card_shows_both_rules() -> None:
-    card = _by_part(figures())
+    card = card_with(figures())
     assert "5 parts with two or more images" in card.replace("\n", " ")
     lines = [line for line in card.splitlines() if line.startswith("| `")]
     assert len(lines) == 4
     assert lines[3].startswith("| `joint` | `fail` alone | 0.600 [")
-    assert "`joint`" not in _by_part(figures(None))
+    assert "`joint`" not in card_with(figures(None))
+
+
+@pytest.mark.parametrize(("found", "kept"), [(figures(), True), (figures(None), False), (None, False)])
+def test_a_part_model_without_figures_is_not_shipped(
+    tmp_path: Path, found: dict[str, Any] | None, kept: bool
+) -> None:
+    bundle = Bundle.load(write_tiny_bundle(tmp_path / "tiny"))
+    point = bundle.artifacts[0].operating_point.model_copy(update={"parts": MODEL})
+    artifact = bundle.artifacts[0].model_copy(update={"operating_point": point})
+    bundle = with_measured_parts(bundle.model_copy(update={"artifacts": (artifact,)}), {"by_part": found})
+    assert (bundle.artifacts[0].operating_point.parts == MODEL) is kept
 
 
 def test_an_evaluation_has_them_by_each_operating_point(tmp_path: Path) -> None:

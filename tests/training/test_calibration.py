@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from app.inspection.bundle.calibration import Curve, ProbabilityCalibration
 from training.evaluation.report import calibration_chart
-from training.html_report import chart
+from training.rendering import chart
 from training.statistics import reliability
 from training.thresholds import calibration as fitted
 from training.thresholds.calibration import Calibrated, LevelCounts, _folds

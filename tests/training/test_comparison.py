@@ -10,8 +10,8 @@ from training.studies.comparison import (
     ComparisonError,
     FoldResult,
     compare,
-    interval,
     markdown,
+    mean_interval,
     write_comparison,
 )
 
@@ -36,12 +36,12 @@ def _results(strategy: str, dice: float | None, seconds: float, wobble: float = 
 
 def test_interval_is_corrected_for_shared_training_pictures() -> None:
     values = [0.1, 0.2, 0.3, 0.4, 0.5]
-    found = interval(values, folds=5)
+    found = mean_interval(values, folds=5)
     # t of 4 degrees of freedom at 0.975 is 2.776; the variance of the mean is 0.025 * (1/5 + 1/4).
     assert found.mean == pytest.approx(0.3)
     assert found.high - found.mean == pytest.approx(2.776 * np.sqrt(0.025 * 0.45), rel=1e-3)
     assert found.mean - found.low == pytest.approx(found.high - found.mean)
-    assert interval(values * 2, folds=5).high < found.high
+    assert mean_interval(values * 2, folds=5).high < found.high
 
 
 def test_worse_beyond_doubt_is_not_chosen_however_cheap() -> None:

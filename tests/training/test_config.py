@@ -4,17 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from training.config import (
-    Config,
-    ConfigError,
-    FitConfig,
-    LossConfig,
-    ModelConfig,
-    StageConfig,
-    inherited,
-    load_config,
-    settle,
-)
+from training.config import Config, ConfigError, FitConfig, LossConfig, ModelConfig, StageConfig
+from training.config_files import inherited, load_config, settle
 
 CONFIGS = sorted(Path("training/configs").glob("*.yaml"))
 

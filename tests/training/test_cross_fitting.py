@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,16 +10,21 @@ import yaml
 
 from app.inspection.bundle.bundle import Bundle
 from training.__main__ import main
-from training.config import SplitConfig, load_config, settle
+from training.config import ConfigError, RunConfig, SplitConfig
+from training.config_files import load_config, settle
 from training.data.layouts.magnetic_tile import read_magnetic_tile, write_generated
-from training.data.sample import Sample
-from training.data.splits import Fold, make_splits
+from training.data.registry import LAYOUTS
+from training.data.sample import Dataset, Sample
+from training.data.splits import Fold, make_splits, part_of
 from training.evaluation import gate as gate_figures
+from training.evaluation.judged import judge_samples
+from training.pipeline import go
 from training.run import Run
 from training.steps import evaluate as evaluate_step
 from training.steps import export as export_step
-from training.steps.evaluate import nested
-from training.steps.unseen import fold_runs, unseen_by
+from training.steps.artifacts import unseen_by
+from training.steps.evaluate import called_by, nested
+from training.steps.split import SplitRun, split
 from training.thresholds import operating_point as thresholds
 from training.thresholds.learn import learn_artifact
 
@@ -32,6 +38,44 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
     root = tmp_path_factory.mktemp("tiles")
     write_generated(root, count=48, seed=11)
     return list(read_magnetic_tile(root).samples)
+
+
+def count_reads(patch: pytest.MonkeyPatch) -> list[Path]:
+    """The root of every set of magnetic tiles that is read from now on."""
+    layout, reads = LAYOUTS["magnetic-tile"], list[Path]()
+
+    def counted(root: Path) -> Dataset:
+        reads.append(root)
+        return layout.read(root)
+
+    patch.setitem(LAYOUTS, "magnetic-tile", replace(layout, read=counted))
+    return reads
+
+
+def test_a_set_is_read_once_for_a_run_and_its_folds_and_no_other_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roots = tmp_path / "parts", tmp_path / "others"
+    for seed, root in enumerate(roots):
+        write_generated(root, count=48, seed=seed)
+    config = RunConfig(stage="small", name="parts", split=SplitConfig(folds=FOLDS))
+    run = Run(config, roots[0], tmp_path / "run", tmp_path / "models", "passline train run")
+    reads = count_reads(monkeypatch)
+    go(run, "split")
+    assert reads == [roots[0]]
+    assert len(list(run.directory.glob("folds/*/splits.json"))) == FOLDS
+    with pytest.raises(ConfigError, match="could have been trained on"):
+        go(replace(run, data=roots[1]), "split")
+
+
+def test_a_cross_fitted_run_has_no_part_to_measure_on(samples: list[Sample], tmp_path: Path) -> None:
+    splits = tmp_path / "splits.json"
+    splits.write_text(json.dumps({"train": [each.name for each in samples]}))
+    dataset = Dataset(("blowhole",), samples)
+    for part in ("calibration", "test"):
+        with pytest.raises(ConfigError, match="trained on all its images"):
+            part_of(dataset, splits, part)
+    assert len(part_of(dataset, splits, "train").samples) == len(samples)
 
 
 @pytest.mark.parametrize("by", ["group", "picture"])
@@ -57,8 +101,14 @@ def test_folds_and_a_published_test_split_exclude_each_other() -> None:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of `python -m training run`, with a network that has hardly been trained."""
+def reads() -> list[Path]:
+    """The roots that the run of `trained` has read."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, reads: list[Path]) -> SplitRun:
+    """A run of `passline train run`, with a network that has hardly been trained."""
     directory = tmp_path_factory.mktemp("run")
     data, models = directory / "parts", directory / "models"
     data.mkdir()
@@ -76,14 +126,21 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
         patch.setattr(export_step, "PARITY_PICTURES", 4)
         patch.setattr(evaluate_step, "GENERATED_TEST_PICTURES", 4)
         patch.setattr(gate_figures, "PICTURES", 5)
+        counted = count_reads(patch)
         assert main(["run", *map(str, arguments)]) == 0
+        reads += counted
     config = settle(load_config(directory / CONFIG), "small", "parts", None)
-    return Run(config, data, directory / "smoke-1", models, "python -m training run")
+    return split(Run(config, data, directory / "smoke-1", models, "passline train run"))
+
+
+@pytest.mark.slow
+def test_a_whole_run_reads_its_set_once(trained: SplitRun, reads: list[Path]) -> None:
+    assert reads == [trained.data]
 
 
 @pytest.mark.slow
 def test_figures_are_of_all_images_and_thresholds_of_the_other_folds(
-    trained: Run, monkeypatch: pytest.MonkeyPatch
+    trained: SplitRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(thresholds, "PIXEL_THRESHOLDS", (0.5,))
     figures = json.loads((trained.models / "smoke/1/evaluation.json").read_text())
@@ -95,14 +152,16 @@ def test_figures_are_of_all_images_and_thresholds_of_the_other_folds(
         assert artifact.operating_point.expected.split == "out-of-fold"
         assert artifact.operating_point.expected.defective + artifact.operating_point.expected.good == 48
     parts = [unseen for _, unseen in unseen_by(trained)]
-    for number, (inspector, _) in enumerate(nested(trained, bundle.artifacts[0])):
+    for number, part in enumerate(nested(trained, bundle.artifacts[0])):
         learnt = learn_artifact(parts[:number] + parts[number + 1 :], trained.config.operating_point)
-        assert inspector.session.artifact.operating_point == learnt.point
+        assert part.inspector.session.artifact.operating_point == learnt.point
+        judged = judge_samples(part.inspector, part.samples)
+        assert called_by([part]) == [each.called_defective for each in judged]
 
 
 @pytest.mark.slow
-def test_each_fold_predicts_what_its_network_has_not_seen(trained: Run) -> None:
-    for part in fold_runs(trained):
+def test_each_fold_predicts_what_its_network_has_not_seen(trained: SplitRun) -> None:
+    for part in trained.folds:
         listing = json.loads((part.directory / "splits.json").read_text())
         kept = sum(1 for _ in (part.directory / "predictions").rglob("*.npz"))
         assert kept == len(listing["test"]) * 2  # by fp32 and by fp16
@@ -111,7 +170,7 @@ def test_each_fold_predicts_what_its_network_has_not_seen(trained: Run) -> None:
 
 
 @pytest.mark.slow
-def test_card_says_how_the_figures_came_about(trained: Run) -> None:
+def test_card_says_how_the_figures_came_about(trained: SplitRun) -> None:
     card = (trained.models / "smoke/1/MODEL_CARD.md").read_text()
     assert "out of 3 folds" in card
     assert "fitted on all images" in " ".join(card.split())

@@ -10,6 +10,7 @@ from training.data.layouts.magnetic_tile import write_generated
 from training.data.splits import read_splits
 from training.evaluation.figures import fold_figures
 from training.run import Run
+from training.steps.split import read_data
 from training.studies.compare_strategies import strategy_names
 from training.studies.cross_validation import folds_of
 from training.studies.learning_curve import Point, _means
@@ -19,22 +20,30 @@ from training.studies.learning_curve import Point, _means
 def run(tmp_path: Path) -> Run:
     config = RunConfig(stage="small", name="parts")
     write_generated(tmp_path / "tiles", count=60, seed=5)
-    return Run(
-        config, tmp_path / "tiles", tmp_path / "run", tmp_path / "models", "python -m training compare"
-    )
+    return Run(config, tmp_path / "tiles", tmp_path / "run", tmp_path / "models", "passline train compare")
 
 
 def test_folds_of_a_run_have_folders_and_test_pictures_of_their_own(run: Run) -> None:
-    parts = folds_of(run, 3, 2)
+    dataset = read_data(run)
+    parts = folds_of(run, dataset, 3, 2)
     assert len({part.directory for part in parts}) == 6
     tested = [read_splits(part.directory / "splits.json")["test"] for part in parts[:3]]
     assert len({name for names in tested for name in names}) == sum(map(len, tested)) == 60
-    assert [part.directory for part in folds_of(run, 3, most=1)] == [parts[0].directory]
+    assert [part.directory for part in folds_of(run, dataset, 3, most=1)] == [parts[0].directory]
     assert {part.directory.parent for part in parts} == {run.directory / "folds"}
     assert [part.fold and part.fold.repeat for part in parts] == [0, 0, 0, 1, 1, 1]
-    bare = replace(run, config=parts[0].config)
-    assert all(replace(part, fold=None, directory=run.directory) == bare for part in parts)
-    assert bare.config == run.config.model_copy(update={"gate": None, "test_parity": False})
+    bare = vars(replace(run, config=parts[0].config))
+    for part in parts:
+        own = {name: getattr(part, name) for name in bare}
+        assert own | {"fold": None, "directory": run.directory} == bare
+    assert parts[0].config == run.config.model_copy(update={"gate": None, "test_parity": False})
+
+
+def test_folds_of_a_cross_fitted_run_are_refused(run: Run) -> None:
+    split = run.config.split.model_copy(update={"folds": 3})
+    crossed = replace(run, config=run.config.model_copy(update={"split": split}))
+    with pytest.raises(ConfigError, match="leave folds out and set the four shares"):
+        folds_of(crossed, read_data(crossed), 3)
 
 
 def test_figure_that_a_fold_could_not_measure_stays_unknown() -> None:

@@ -8,30 +8,37 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.inspection.inference.session import Answers
+from app.inspection.bundle.bundle import Bundle
+from app.inspection.inference.session import Answers, OnnxSession
 from app.inspection.inspector import Inspector
 from tests.tiny_bundle import write_tiny_bundle
 from training.data.sample import Dataset, DatasetError, Pixels
 from training.evaluation.dataset import evaluate_dataset
 from training.evaluation.gallery import CALLED, MARKED, galleries
 from training.evaluation.judged import inspect_with_prediction
-from training.evaluation.report import write_evaluation_report
+from training.evaluation.report import evaluation_page
 from training.evaluation.run import EvaluateOptions, evaluate_bundle
 
 from .labelled import labelled, tiny_dataset
 
 
-def test_one_run_of_the_graph_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    inspector = Inspector.load(write_tiny_bundle(tmp_path / "tiny"), device="cpu")
-    run, runs = inspector.session.run, []
+class CountedSession(OnnxSession):
+    """Tells how many tiles each run had."""
 
-    def counted(tiles: Pixels, check: Callable[[], None]) -> Answers:
-        runs.append(len(tiles))
-        return run(tiles, check)
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__(bundle, "cpu")
+        self.runs: list[int] = []
 
-    monkeypatch.setattr(inspector.session, "run", counted)
-    evaluation = evaluate_dataset(inspector, tiny_dataset(tmp_path))
-    assert len(runs) == len(evaluation.judged) == 4
+    def run(self, tiles: Pixels, check: Callable[[], None] = lambda: None) -> Answers:
+        self.runs.append(len(tiles))
+        return super().run(tiles, check)
+
+
+def test_one_run_of_the_graph_a_picture(tmp_path: Path) -> None:
+    bundle = Bundle.load(write_tiny_bundle(tmp_path / "tiny"))
+    session = CountedSession(bundle)
+    evaluation = evaluate_dataset(Inspector(bundle, session), tiny_dataset(tmp_path))
+    assert len(session.runs) == len(evaluation.judged) == 4
 
 
 def test_figures_of_a_set_by_hand(tmp_path: Path) -> None:
@@ -101,18 +108,6 @@ def test_a_page_without_pictures_of_the_set(tmp_path: Path) -> None:
     assert "<img " not in (tmp_path / "out/evaluation.html").read_text()
 
 
-def test_a_page_of_figures_from_before_there_were_intervals(tmp_path: Path) -> None:
-    document = json.loads(Path("models/surface-large/2/evaluation.json").read_text())
-    estimate = document["test"]["estimated_dice"]
-    document["test"]["estimated_dice"] = {
-        name: estimate[name] for name in ("pictures", "mean_error", "mean_absolute_error")
-    }
-    write_evaluation_report(tmp_path / "page.html", document)
-    page = (tmp_path / "page.html").read_text()
-    assert "No interval is stated" in page
-    assert "Risk and coverage" not in page
-
-
 def test_an_empty_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no picture"):
         evaluate_bundle(
@@ -144,8 +139,7 @@ def test_parity_and_artifacts_are_shown_with_what_was_refused(tmp_path: Path) ->
     trial = {"accepted": False, "refused_because": "it loses 0.1", "tries": [tried]}
     artifacts = {"tried": {"int8": trial}, "in_bundle": {"fp32": {"reason": "the reference"}}}
     document |= {"parity": {"test": parity}, "artifacts": artifacts}
-    write_evaluation_report(tmp_path / "page.html", document)
-    page = (tmp_path / "page.html").read_text()
+    page = evaluation_page(document)
     for text in (
         "(16 tiles)",
         ">17<",

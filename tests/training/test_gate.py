@@ -164,7 +164,7 @@ def test_evaluation_tells_of_the_gate(learnt_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "dark.png").write_bytes(png(spoilt))
     defective = Sample("dark", "dark", "s", "dark", True, Blob(tmp_path / "dark.png"))
     dataset = Dataset(("dark", "bright"), [*good, defective])
-    asked = EvaluateOptions("python -m training evaluate", pictures=False)
+    asked = EvaluateOptions("passline train evaluate", pictures=False)
     document = evaluate_bundle(learnt_dir, dataset, tmp_path / "out", asked)
     assert json.loads((tmp_path / "out/evaluation.json").read_text())["gate"] == document["gate"]
     assert [row["product"] for row in document["gate"]["other_products"]] == ["generated surfaces"]

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from training.__main__ import main
-from training.config import ConfigError, load_config, settle
+from training.config import ConfigError
+from training.config_files import load_config, settle
 from training.files import read_json, read_weights, write_text, written_whole
 from training.model.finetune import _load_checkpoint
 from training.run import Run
@@ -19,7 +20,7 @@ from training.steps.publish import check_publishing
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     config = settle(load_config(Path("training/configs/smoke.yaml")), "small", "parts", None)
-    return Run(config, tmp_path / "none", tmp_path / "run", tmp_path / "models", "python -m training run")
+    return Run(config, tmp_path / "none", tmp_path / "run", tmp_path / "models", "passline train run")
 
 
 def _folder(path: Path) -> Path:

@@ -16,7 +16,8 @@ from tests.golden_faults import CHANGES, corrupt, found_by_the_self_test, rehash
 from tests.tiny_bundle import png
 from training.__main__ import main
 from training.bundle.export import ServingGraph
-from training.config import ConfigError, load_config, settle
+from training.config import ConfigError
+from training.config_files import load_config, settle
 from training.data.layouts.magnetic_tile import write_generated
 from training.evaluation import gate as gate_figures
 from training.files import write_manifest
@@ -30,8 +31,8 @@ from training.steps.artifacts import gate, operating_point
 from training.steps.evaluate import evaluate
 from training.steps.export import export
 from training.steps.fit import finetune
-from training.steps.fit import split as split_step
 from training.steps.publish import publish
+from training.steps.split import split
 from training.thresholds import operating_point as thresholds
 
 pytestmark = pytest.mark.slow
@@ -47,7 +48,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The run of `python -m training run` on the smoke configuration, as the README has it."""
+    """The run of `passline train run` on the smoke configuration, as the README has it."""
     directory = tmp_path_factory.mktemp("run")
     models = directory / "models"
     arguments = ["--config", SMOKE, "--data", data, "--runs", directory, "--models", models]
@@ -59,7 +60,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
         patch.setattr(gate_figures, "PICTURES", 5)
         assert main(["run", *map(str, arguments)]) == 0
     config = settle(load_config(SMOKE), "small", "parts", None)
-    return Run(config, data, directory / "smoke-1", models, "python -m training run")
+    return Run(config, data, directory / "smoke-1", models, "passline train run")
 
 
 def test_bundle_is_published_and_works(trained: Run) -> None:
@@ -117,7 +118,7 @@ def test_artifacts_are_tried_and_agree_with_torch_on_the_test_split(trained: Run
 
 
 def test_every_artifact_has_a_gate_of_its_own_features(trained: Run) -> None:
-    _, splits = split_step(trained)
+    splits = split(trained).splits
     bundle = Bundle.load(trained.bundle)
     for artifact in bundle.artifacts:
         learnt, inspector = artifact.gate, inspector_of(bundle, artifact)
@@ -164,8 +165,9 @@ def test_finished_stages_are_not_done_again(trained: Run) -> None:
     before = (trained.bundle / "model.onnx").stat().st_mtime_ns
     weights = trained.weights.stat().st_mtime_ns
     gates = [file.stat().st_mtime_ns for file in sorted(trained.bundle.glob("gate.*.npz"))]
-    for stage in (split_step, finetune, export, operating_point, gate, evaluate):
-        stage(trained)
+    divided = split(trained)
+    for step in (finetune, export, operating_point, gate, evaluate):
+        step(divided)
     assert (trained.bundle / "model.onnx").stat().st_mtime_ns == before
     assert trained.weights.stat().st_mtime_ns == weights
     assert gates
@@ -175,14 +177,14 @@ def test_finished_stages_are_not_done_again(trained: Run) -> None:
 def test_other_pictures_are_refused(trained: Run, tmp_path: Path) -> None:
     write_generated(tmp_path, count=60, seed=12)
     with pytest.raises(ConfigError, match="could have been trained on"):
-        split_step(replace(trained, data=tmp_path))
+        split(replace(trained, data=tmp_path))
 
 
 def test_only_a_run_split_by_picture_is_a_comparison(trained: Run) -> None:
     with pytest.raises(ConfigError, match="not of a run split by picture"):
-        publish(replace(trained, comparison=trained.directory))
+        publish(split(replace(trained, comparison=trained.directory)))
     with pytest.raises(ConfigError, match="is missing"):
-        publish(replace(trained, comparison=trained.directory / "none"))
+        publish(split(replace(trained, comparison=trained.directory / "none")))
 
 
 def test_folder_of_another_configuration_is_refused(trained: Run) -> None:
@@ -192,8 +194,7 @@ def test_folder_of_another_configuration_is_refused(trained: Run) -> None:
 
 
 def test_stages_out_of_order_are_refused(trained: Run, tmp_path: Path) -> None:
-    run = replace(trained, directory=tmp_path)
-    run.claim()
+    run = split(replace(trained, directory=tmp_path))
     for stage, missing in ((export, "fit"), (operating_point, "export"), (publish, "evaluate")):
         with pytest.raises(ConfigError, match=f"run the step {missing} first"):
             stage(run)
@@ -222,8 +223,7 @@ def test_killed_fit_goes_on_to_the_same_weights(
     config = settle(load_config(SMOKE), "small", "parts", None)
     few = config.fit.model_copy(update={"steps": 6, "validate_every": 3, "batch_size": 4})
     config = config.model_copy(update={"fit": few, "precision": "32-true"})
-    whole = Run(config, data, tmp_path / "whole", tmp_path, "python -m training run")
-    whole.claim()
+    whole = split(Run(config, data, tmp_path / "whole", tmp_path, "passline train run"))
     finetune(whole)
     killed = replace(whole, directory=tmp_path / "killed")
     killed.claim()

@@ -6,22 +6,24 @@ from pathlib import Path
 
 import pytest
 
+from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import SelfTestFailed
 from app.inspection.inspector import Inspector
 from tests.tiny_bundle import write_tiny_bundle
 from training.bundle.golden import add_golden
 from training.bundle.publish import (
     COMPARISON,
-    COMPARISON_FOLDS,
-    FOLDS,
+    COMPARISON_CROSS_VALIDATION,
+    CROSS_VALIDATION,
     PublishError,
     check_folds,
-    publish,
+    publish_bundle,
     set_beside,
 )
 from training.config import ConfigError, FitConfig, GeneratedConfig, RunConfig, SplitConfig
 from training.data.generators import make_generator
 from training.data.synthesis.tiles import CLASSES
+from training.evaluation.document import document_of
 from training.evaluation.figures import summarise
 from training.run import CONFIG, made_with
 
@@ -33,21 +35,16 @@ PARITY = {"tiles": 3, "max_mask_level_difference": 1, "max_image_probability_dif
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     directory = write_tiny_bundle(tmp_path / "bundle")
-    test = summarise(ROWS, 0.95)
-    figures = {
-        "command": "train it",
-        "confidence": 0.95,
-        "split": {"by": "group"},
-        "test": test,
-        "generated": test,
-        "parity": PARITY,
-    }
-    (directory / "evaluation.json").write_text(json.dumps(figures))
+    bundle = Bundle.load(directory)
+    test = summarise(ROWS, 0.95) | {"by_part": None}
+    document = document_of("train it", bundle, bundle.artifacts[0], test, 0.95)
+    document |= {"split": SplitConfig().model_dump(), "generated": test, "parity": PARITY}
+    (directory / "evaluation.json").write_text(json.dumps(document))
     return directory
 
 
 def test_published_bundle_stands_alone_with_its_card(bundle: Path, tmp_path: Path) -> None:
-    target = publish(bundle, tmp_path / "models", replace=False)
+    target = publish_bundle(bundle, tmp_path / "models", replace=False)
     assert target == tmp_path / "models/tiny/1"
     Inspector.load(target, device="cpu").self_test()
     card = (target / "MODEL_CARD.md").read_text()
@@ -59,30 +56,26 @@ def test_published_bundle_stands_alone_with_its_card(bundle: Path, tmp_path: Pat
 def test_card_says_how_good_the_estimated_dice_is(bundle: Path, tmp_path: Path) -> None:
     figures = json.loads((bundle / "evaluation.json").read_text())
     rows = [replace(row, dice_interval=(0.3, 0.7)) for row in judged_pairs([0.9, 0.5, 0.1], [0.6, 0.9, 0.3])]
-    figures["test"] = summarise(rows + ROWS, 0.95)
+    figures["test"] = summarise(rows + ROWS, 0.95) | {"by_part": None}
     new = (
         "Rank correlation: 0.50. Area under the risk-coverage curve: 0.350 (best order 0.250, none 0.400). "
         "The interval around it holds the measured Dice of 0.667 [0.094, 0.992] of the pictures, 0.667 as "
         "the mean of 3 parts; its mean width is 0.40."
     )
     estimate = figures["test"]["estimated_dice"]
-    before = {key: estimate[key] for key in ("pictures", "mean_error", "mean_absolute_error")}
     for name, given, says in (
         ("stated", estimate, new),
         ("none", estimate | {"interval": None}, "none 0.400). No interval is stated around it."),
-        ("older", before, "defective pictures with a mask)."),
     ):
         figures["test"]["estimated_dice"] = given
         (bundle / "evaluation.json").write_text(json.dumps(figures))
-        card = (publish(bundle, tmp_path / name, replace=False) / "MODEL_CARD.md").read_text()
+        card = (publish_bundle(bundle, tmp_path / name, replace=False) / "MODEL_CARD.md").read_text()
         assert says in " ".join(card.split())
-        paragraph = card.partition("The estimated Dice")[2].partition("\n\n")[0]
-        assert ("interval" in paragraph) == (given is not before)
 
 
 def test_comparison_is_shown_as_what_it_is(bundle: Path, tmp_path: Path) -> None:
     (bundle / "evaluation-by-picture.json").write_text((bundle / "evaluation.json").read_text())
-    card = (publish(bundle, tmp_path / "models", replace=False) / "MODEL_CARD.md").read_text()
+    card = (publish_bundle(bundle, tmp_path / "models", replace=False) / "MODEL_CARD.md").read_text()
     assert "split by picture, another model" in card
     assert "the figures flatter" in card
 
@@ -92,10 +85,10 @@ def test_folds_are_shown_with_what_they_are(bundle: Path, tmp_path: Path) -> Non
     mean = dict.fromkeys(("accuracy", "precision", "recall", "auroc"), found) | {"dice": None}
     folds = {"folds": 5, "repeats": 1, "confidence": 0.95, "split": {"by": "group"}, "mean": mean}
     leaking = folds | {"split": {"by": "picture"}}
-    for name, figures in ((FOLDS, folds), (COMPARISON_FOLDS, leaking)):
+    for name, figures in ((CROSS_VALIDATION, folds), (COMPARISON_CROSS_VALIDATION, leaking)):
         (tmp_path / name).write_text(json.dumps(figures))
         set_beside(bundle, name, tmp_path / name)
-    card = (publish(bundle, tmp_path / "models", replace=False) / "MODEL_CARD.md").read_text()
+    card = (publish_bundle(bundle, tmp_path / "models", replace=False) / "MODEL_CARD.md").read_text()
     assert "| 5 folds by group | 0.800 [0.700, 0.900] |" in card
     assert "[0.700, 0.900] | - |" in card
     assert card.index("5 folds by group") < card.index("| 5 folds by picture | 0.800 [0.700, 0.900] |")
@@ -105,10 +98,10 @@ def test_folds_of_other_settings_are_refused(tmp_path: Path) -> None:
     config = RunConfig(stage="small", name="parts")
     with pytest.raises(ConfigError, match="--cross-validation takes the folder"):
         check_folds(tmp_path, config)
-    (tmp_path / FOLDS).write_text("{}")
+    (tmp_path / CROSS_VALIDATION).write_text("{}")
     (tmp_path / CONFIG).write_text(made_with(config))
     moved = config.model_copy(update={"split": SplitConfig(seed=9), "version": "7"})
-    assert check_folds(tmp_path, moved) == tmp_path / FOLDS
+    assert check_folds(tmp_path, moved) == tmp_path / CROSS_VALIDATION
     for changed, name in (
         ({"fit": FitConfig(steps=7, validate_every=7)}, "fit"),
         ({"split": SplitConfig(by="picture")}, "split"),
@@ -118,10 +111,10 @@ def test_folds_of_other_settings_are_refused(tmp_path: Path) -> None:
 
 
 def test_published_version_is_not_overwritten_by_accident(bundle: Path, tmp_path: Path) -> None:
-    publish(bundle, tmp_path / "models", replace=False)
+    publish_bundle(bundle, tmp_path / "models", replace=False)
     with pytest.raises(PublishError, match="raise the version"):
-        publish(bundle, tmp_path / "models", replace=False)
-    publish(bundle, tmp_path / "models", replace=True)
+        publish_bundle(bundle, tmp_path / "models", replace=False)
+    publish_bundle(bundle, tmp_path / "models", replace=True)
     assert [path.name for path in (tmp_path / "models/tiny").iterdir()] == ["1"]
 
 
@@ -130,10 +123,10 @@ def test_bundle_without_figures_or_right_answers_is_refused(bundle: Path, tmp_pa
     manifest["golden"][0]["verdict"] = "pass"
     (bundle / "bundle.json").write_text(json.dumps(manifest))
     with pytest.raises(SelfTestFailed, match="verdict fail, not pass"):
-        publish(bundle, tmp_path / "models", replace=False)
+        publish_bundle(bundle, tmp_path / "models", replace=False)
     (bundle / "evaluation.json").unlink()
     with pytest.raises(PublishError, match="no evaluation"):
-        publish(bundle, tmp_path / "models", replace=False)
+        publish_bundle(bundle, tmp_path / "models", replace=False)
     assert not (tmp_path / "models").exists()
 
 
@@ -145,7 +138,7 @@ def test_model_that_is_wrong_on_generated_tiles_gets_no_golden_samples(bundle: P
 def test_published_version_stays_until_the_new_one_is_in(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = publish(bundle, tmp_path / "models", replace=False)
+    target = publish_bundle(bundle, tmp_path / "models", replace=False)
     whole = Path.rename
 
     def killed(path: Path, new: Path) -> Path:
@@ -156,9 +149,9 @@ def test_published_version_stays_until_the_new_one_is_in(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", killed)
         with pytest.raises(KeyboardInterrupt):
-            publish(bundle, tmp_path / "models", replace=True)
+            publish_bundle(bundle, tmp_path / "models", replace=True)
     assert (target.with_name(".1.old") / "bundle.json").exists()
-    publish(bundle, tmp_path / "models", replace=False)
+    publish_bundle(bundle, tmp_path / "models", replace=False)
     assert [path.name for path in (tmp_path / "models/tiny").iterdir()] == ["1"]
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from training.config import Config, ConfigError, ModelConfig, StageConfig, settle
+from training.config import Config, ConfigError, ModelConfig, StageConfig
+from training.config_files import settle
 from training.model.segmenter import Segmenter, build_segmenter, image_probability, transfer
 from training.run import MADE_WITH, WEIGHTS, Run, made_with
 from training.steps.fit import initial_segmenter

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from app.inspection.bundle.bundle import Bundle
-from app.inspection.inference.session import Session
+from app.inspection.inference.session import OnnxSession
 from training.__main__ import main
 from training.data.layouts.magnetic_tile import write_generated
 from training.run import MADE_WITH, WEIGHTS
@@ -60,7 +60,7 @@ def _command(root: Path, *words: str) -> list[str]:
 
 def test_every_picture_is_tested_once_and_the_figures_are_means_over_folds(root: Path) -> None:
     run = root / "runs/study-1"
-    session = Session(Bundle.load(run / "folds/repeat-0-fold-0/bundle"), "cpu", 1)
+    session = OnnxSession(Bundle.load(run / "folds/repeat-0-fold-0/bundle"), "cpu", 1)
     assert session.artifact.gate is None
     assert session.run(np.zeros((1, 128, 128, 1), np.uint8)).features.shape == (1, 0)
     result = json.loads((run / "cross-validation.json").read_text())

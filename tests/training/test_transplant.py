@@ -17,14 +17,13 @@ from training.transplant.blend import FEATHER_PX, Way, blend, changed, filled
 from training.transplant.candidates import Generator
 from training.transplant.crops import Crops, around, clean_crops, real_crops
 from training.transplant.donors import Donor, Marked, Sides, cut_donors, regions, shown_classes
-from training.transplant.embedding import Features, frozen_encoder
 from training.transplant.measure import ARMS, Study, measure_transplants
-from training.transplant.plausibility import screen
-from training.transplant.transplant import Settings, transplant, transplanted_pictures
+from training.transplant.plausibility import Features, frozen_encoder, screen
+from training.transplant.transplant import TransplantSettings, transplant, transplanted_pictures
 from training.transplant.write import write_transplants
 
 WAYS: tuple[Way, ...] = ("normal", "mixed", "reflectance")
-ALONE = Settings(quantile=None)
+ALONE = TransplantSettings(quantile=None)
 
 
 def surface(seed: int, grey: float = 120, shape: tuple[int, int] = (120, 160)) -> Pixels:
@@ -219,14 +218,14 @@ def test_crops_lie_in_their_picture_and_clean_ones_show_no_defect() -> None:
     assert around(surface(1, shape=(40, 30)), np.ones((40, 30), bool)).shape == (40, 30)
 
 
-def made_of(seed: int, settings: Settings | None = None) -> list[tuple[Pixels, Bits]]:
+def made_of(seed: int, settings: TransplantSettings | None = None) -> list[tuple[Pixels, Bits]]:
     good = [surface(100 + n, 100 + 4 * n) for n in range(10)]
     defective = [with_spot(n, (30 + 9 * n, 60), 100 + 4 * n, 1 + n % 2) for n in range(10)]
     return transplant(good, defective, 12, seed, settings, levels).pictures
 
 
 @pytest.mark.parametrize("settings", [None, ALONE])
-def test_the_same_seed_gives_the_same_transplants(settings: Settings | None) -> None:
+def test_the_same_seed_gives_the_same_transplants(settings: TransplantSettings | None) -> None:
     first, second, other = made_of(1, settings), made_of(1, settings), made_of(2, settings)
     assert len(first) == 12
     assert all(
@@ -246,7 +245,7 @@ def test_what_was_dropped_is_counted() -> None:
 
 
 def test_without_masks_defects_are_drawn() -> None:
-    made = transplant([surface(1)], [], 6, 1, Settings(drawn={"scratch": 2, "pit": 5}), levels)
+    made = transplant([surface(1)], [], 6, 1, TransplantSettings(drawn={"scratch": 2, "pit": 5}), levels)
     assert [shown_classes(bits) for _, bits in made.pictures] == [[2], [5]] * 3
     assert "unfiltered: 0 real defects of 0 parts are too few" in made.summary()
 
@@ -257,7 +256,7 @@ def test_nothing_to_make_defects_from_is_refused() -> None:
     with pytest.raises(ValueError, match="good pictures and either"):
         transplant([], [with_spot(1, (60, 60))], 5, 1)
     with pytest.raises(ValueError, match="rust cannot be drawn; known classes: scratch"):
-        transplant([surface(1)], [], 5, 1, Settings(drawn={"rust": 1}))
+        transplant([surface(1)], [], 5, 1, TransplantSettings(drawn={"rust": 1}))
 
 
 @pytest.fixture(scope="module")

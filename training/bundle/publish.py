@@ -5,15 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from app.inspection.bundle.bundle import Bundle
-from training.bundle.model_card import model_card
-from training.config import ConfigError, RunConfig, load_run_config
-from training.files import read_json, write_text, written_whole
+from training.config import ConfigError, RunConfig
+from training.config_files import load_run_config
+from training.evaluation.document import Document
+from training.files import EVALUATION, read_json, write_text, written_whole
+from training.rendering import render
 from training.run import CONFIG
 from training.sessions import inspector_of
+from training.statistics import Figures
 
 COMPARISON = "evaluation-by-picture.json"
-COMPARISON_FOLDS = "cross-validation-by-picture.json"
-FOLDS = "cross-validation.json"
+COMPARISON_CROSS_VALIDATION = "cross-validation-by-picture.json"
+CROSS_VALIDATION = "cross-validation.json"
 # What a cross-validation may have otherwise than the run: which pictures are where, what is only said, and
 # what is done with the fitted network.
 OTHERWISE = frozenset(
@@ -27,7 +30,7 @@ class PublishError(RuntimeError):
 
 def check_comparison(run_directory: Path) -> Path:
     """Return the figures of a run split by picture; raises ConfigError for any other run."""
-    evaluation = run_directory / "bundle/evaluation.json"
+    evaluation = run_directory / "bundle" / EVALUATION
     if not evaluation.is_file():
         raise ConfigError(f"{evaluation} is missing; --comparison takes the folder of an evaluated run")
     if read_json(evaluation)["split"]["by"] != "picture":
@@ -37,7 +40,7 @@ def check_comparison(run_directory: Path) -> Path:
 
 def check_folds(directory: Path, config: RunConfig) -> Path:
     """Return the figures of a cross-validation; raises ConfigError where it was not of these settings."""
-    result, made_with = directory / FOLDS, directory / CONFIG
+    result, made_with = directory / CROSS_VALIDATION, directory / CONFIG
     for path in (result, made_with):
         if not path.is_file():
             raise ConfigError(f"{path} is missing; --cross-validation takes the folder of a finished one")
@@ -69,37 +72,64 @@ def set_beside(directory: Path, name: str, figures: Path | None) -> None:
         shutil.copyfile(figures, partial)
 
 
-def figures_beside(directory: Path, name: str) -> dict[str, Any] | None:
-    """Return the figures of that name published with a bundle, None where there are none."""
+def card_of(directory: Path) -> str:
+    """The model card of a bundle, from its manifest and the figures beside it.
+
+    The cross-validations are that of its settings, then the comparison's.
+    """
+    folds = (_figures_beside(directory, name) for name in (CROSS_VALIDATION, COMPARISON_CROSS_VALIDATION))
+    return model_card(
+        Bundle.load(directory),
+        read_json(directory / EVALUATION),
+        _figures_beside(directory, COMPARISON),
+        [each for each in folds if each is not None],
+    )
+
+
+def _figures_beside(directory: Path, name: str) -> Any:
+    """The figures of that name published with a bundle, None where there are none."""
     path = directory / name
     return read_json(path) if path.exists() else None
 
 
-def folds_beside(directory: Path) -> list[dict[str, Any]]:
-    """Return the cross-validations published with a bundle: that of its settings, then the comparison's."""
-    found = (figures_beside(directory, name) for name in (FOLDS, COMPARISON_FOLDS))
-    return [folds for folds in found if folds is not None]
+def model_card(bundle: Bundle, document: Document, by_picture: Document | None, folds: list[Figures]) -> str:
+    """Return MODEL_CARD.md of a bundle, with the figures of the run by picture and of cross-validations."""
+    values = {
+        "bundle": bundle,
+        "document": document,
+        "test": document["test"],
+        "split": document["split"],
+        "confidence": f"{document['confidence']:.0%}",
+        "by_picture": by_picture,
+        "folds": folds,
+        "weakest": _weakest(document["gate"]) if "gate" in document else {},
+    }
+    return render("model_card.md", values)
 
 
-def publish(directory: Path, models: Path, replace: bool) -> Path:
+def _weakest(gate: Figures) -> dict[str, float]:
+    """Of each change that the gate should notice, and of each other product, the least AUROC."""
+    least: dict[str, float] = {}
+    for row in (*gate["changes"], *gate["other_products"]):
+        name = row.get("change") or row["product"]
+        least[name] = min(row["auroc"], least.get(name, 1.0))
+    return least
+
+
+def publish_bundle(directory: Path, models: Path, replace: bool) -> Path:
     """Self-test the bundle, write its model card and copy it to `models/NAME/VERSION`; return that path.
 
     Raises PublishError where that version exists (and `replace` is not set) or figures are missing;
     SelfTestFailed where the bundle does not reproduce its golden samples.
     """
     bundle = Bundle.load(directory)
-    evaluation = directory / "evaluation.json"
+    evaluation = directory / EVALUATION
     if not evaluation.exists() or not bundle.golden:
         raise PublishError(f"{directory} has no evaluation or golden samples yet; run those stages first")
     target = check_target(models, bundle.name, bundle.version, replace)
     for artifact in bundle.artifacts:
         inspector_of(bundle, artifact).self_test()
-    write_text(
-        directory / "MODEL_CARD.md",
-        model_card(
-            bundle, read_json(evaluation), figures_beside(directory, COMPARISON), folds_beside(directory)
-        ),
-    )
+    write_text(directory / "MODEL_CARD.md", card_of(directory))
     _copy(directory, target)
     return target
 

@@ -1,14 +1,16 @@
-"""The forms in which layouts mark defects, each drawn only when it is asked for.
+"""The forms in which layouts mark defects, each drawn only when it is asked for; annotation files in JSON.
 
 A picture turned by its EXIF is drawn upright, as the service decodes it, so an annotation must fit that size.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.inspection.decoding.decode import DecodeLimits, decode, decode_reference_mask
 from app.inspection.errors import ReferenceMaskError
@@ -29,6 +31,31 @@ from training.data.sample import (
 REACH_PX = 1.0  # how far tools let an outline stand over the picture's edge, by rounding
 Flags = NDArray[np.bool_]
 Points = tuple[tuple[float, float], ...]  # x, y in pixels
+
+
+class Checked(BaseModel):
+    """A part of an annotation file in JSON; what it does not name is of no meaning to a reader."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+CheckedFile = TypeVar("CheckedFile", bound=Checked)
+
+
+def read_checked(path: Path, model: type[CheckedFile]) -> CheckedFile:
+    """Return the file as that model; raises DatasetError that names the first place that does not fit."""
+    return parse_checked(path.read_bytes(), model, str(path))
+
+
+def parse_checked(data: bytes, model: type[CheckedFile], where: str) -> CheckedFile:
+    """Return JSON as that model, like `read_checked`; `where` names it."""
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False)
+        place = ".".join(map(str, wrong[0]["loc"])) or "as a whole"
+        more = f" ({len(wrong)} such places)" if len(wrong) > 1 else ""
+        raise DatasetError(f"{where}: {place}: {wrong[0]['msg']}{more}; export it anew") from error
 
 
 @dataclass(frozen=True)

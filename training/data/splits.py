@@ -198,6 +198,11 @@ def part_of(dataset: Dataset, splits: Path, part: str) -> Dataset:
     Raises ConfigError where the file or the part is missing, DatasetError where it is of another set.
     """
     listing = read_splits(splits)
+    if part not in listing and listing.keys() == {"train"}:
+        raise ConfigError(
+            f"{splits} is of a cross-fitted run, which trained on all its images and has no part {part}: its "
+            "figures are in its evaluation.json; without --splits, give images that it has not seen"
+        )
     if part not in listing:
         raise ConfigError(f"{splits} has no part {part}; it has {', '.join(listing)}")
     names = set(listing[part])

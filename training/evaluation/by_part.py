@@ -2,16 +2,15 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 from app.inspection.results import Verdict
 from app.inspection.rules.part_model import PartModel, PartRule
 from app.inspection.rules.part_verdict import ImageResult, judge_part
 from training.evaluation.figures import rate, shares
 from training.evaluation.judged import Judged
+from training.statistics import Figures
 
 VERDICTS: tuple[Verdict, ...] = ("pass", "fail", "review")
-Figures = dict[str, Any]
 
 
 def part_figures(

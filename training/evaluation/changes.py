@@ -8,7 +8,7 @@ import numpy as np
 
 from training.data.sample import Bits, Pixels
 
-Labelled = tuple[Pixels, Bits | None]
+Changed = tuple[Pixels, Bits | None]
 LEFT_OPEN = cv2.BORDER_REFLECT_101
 
 
@@ -19,10 +19,10 @@ class Change:
     name: str
     unit: str
     strengths: tuple[float, ...]
-    apply: Callable[[Pixels, Bits | None, float], Labelled]
+    apply: Callable[[Pixels, Bits | None, float], Changed]
 
 
-def _on_pixels(change: Callable[[Pixels, float], Pixels]) -> Callable[[Pixels, Bits | None, float], Labelled]:
+def _on_pixels(change: Callable[[Pixels, float], Pixels]) -> Callable[[Pixels, Bits | None, float], Changed]:
     """A change that leaves every pixel in its place."""
     return lambda pixels, bits, strength: (change(pixels, strength), bits)
 
@@ -55,7 +55,7 @@ def _jpeg(pixels: Pixels, quality: float) -> Pixels:
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_UNCHANGED), np.uint8)[reverse]
 
 
-def _turn(pixels: Pixels, bits: Bits | None, degrees: float) -> Labelled:
+def _turn(pixels: Pixels, bits: Bits | None, degrees: float) -> Changed:
     """Turn counter-clockwise; by a right angle nothing is lost, else the frame stays and is mirrored into."""
     quarters, rest = divmod(degrees, 90)
     if rest == 0:
@@ -70,7 +70,7 @@ def _turn(pixels: Pixels, bits: Bits | None, degrees: float) -> Labelled:
     return np.asarray(moved, np.uint8), np.asarray(marks, np.uint16)
 
 
-def _scale(pixels: Pixels, bits: Bits | None, factor: float) -> Labelled:
+def _scale(pixels: Pixels, bits: Bits | None, factor: float) -> Changed:
     size = (max(1, round(pixels.shape[1] * factor)), max(1, round(pixels.shape[0] * factor)))
     how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
     scaled = np.asarray(cv2.resize(pixels, size, interpolation=how), np.uint8)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from training.evaluation.figures import summarise
 from training.evaluation.judged import Judged, inspect_with_prediction, judge
 from training.evaluation.pixels import PixelLevels
 from training.evaluation.slices import slice_figures
+from training.statistics import Figures
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Evaluation:
     """The pictures judged, in the set's order, and the figures of evaluation.json."""
 
     judged: list[Judged]
-    figures: dict[str, Any]
+    figures: Figures
 
 
 def evaluate_dataset(inspector: Inspector, dataset: Dataset, confidence: float = 0.95) -> Evaluation:

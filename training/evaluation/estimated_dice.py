@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +9,7 @@ from scipy.stats import pearsonr, spearmanr
 
 from training.evaluation.curves import points
 from training.evaluation.judged import Judged
-from training.statistics import interval
-
-Figures = dict[str, Any]
+from training.statistics import Figures, interval
 
 
 def estimate_figures(judged: Sequence[Judged], confidence: float) -> Figures:

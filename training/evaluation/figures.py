@@ -10,13 +10,12 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from training.evaluation.estimated_dice import estimate_figures
 from training.evaluation.judged import Judged, Overlap
-from training.statistics import interval
+from training.statistics import Figures, interval
 
 # Marked defect pixels of a picture, upper bound excluded: from a pin hole to a region.
 SIZE_BINS_PX = ((1, 100), (100, 1_000), (1_000, 10_000), (10_000, 10**9))
 BOOTSTRAP_DRAWS = 2000
 RATES = ("accuracy", "precision", "recall", "escape_rate", "overkill_rate")
-Figures = dict[str, Any]
 
 
 def summarise(judged: Sequence[Judged], confidence: float) -> Figures:

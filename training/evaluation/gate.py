@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
@@ -16,9 +15,9 @@ from training.data.synthesis.generator import generate_surface
 from training.data.synthesis.tiles import generate_tile
 from training.evaluation.changes import CHANGES, EXPOSURES
 from training.evaluation.figures import rate
+from training.statistics import Figures
 from training.thresholds.input_gate import FeatureGraph, evenly
 
-Figures = dict[str, Any]
 PICTURES = 60  # of each change and of each other product
 OTHER_SEED = 800_000  # far from the seeds of training, evaluation and golden samples
 # The changes that the gate is for, with the score that should notice each, and in which direction.

@@ -1,17 +1,16 @@
 """Whether intervals around the estimated Dice keep their word on pictures never used for them."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.inspection.bundle.artifact import DiceInterval
 from training.evaluation.judged import Judged
+from training.statistics import Figures
 from training.thresholds.dice_interval import COVERAGE, DicePairs, fit_dice_interval
 
 SEED = 0
-Figures = dict[str, Any]
 
 
 def check_interval(judged: Sequence[Judged], repeats: int) -> Figures:

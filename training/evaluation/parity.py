@@ -1,8 +1,8 @@
 """Parity: torch and every artifact, picture by picture, from the same bytes to the verdict."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from app.inspection.bundle.bundle import Bundle
-from app.inspection.inference.batching import Batcher, Way
-from app.inspection.inference.runtime import CPU
-from app.inspection.inference.session import Session
+from app.inspection.inference.session import Answers
+from app.inspection.inference.threads import compute_on
 from app.inspection.inference.tiling import plan_tiles
 from app.inspection.inspector import Inspector
 from app.inspection.mask_metrics import dice, label_iou
@@ -20,34 +19,40 @@ from app.inspection.results import Seen
 from training.data.sample import Bits, Sample
 from training.evaluation.figures import mean
 from training.evaluation.judged import inspect_with_prediction
-from training.sessions import inspector_of, session_on
+from training.sessions import inspector_of
+from training.statistics import Figures
 
 TORCH = "torch"
 
 
-class TorchSession(Session):
-    """A session of the fp32 artifact whose graph torch computes; all else is as the service has it."""
+class TorchSession:
+    """The fp32 artifact of a bundle, its graph computed by torch in batches of the service's size."""
+
+    execution_provider = TORCH
 
     def __init__(self, bundle: Bundle, graph: nn.Module) -> None:
         """Take a bundle and the torch graph that its fp32 artifact was exported from."""
-        fp32 = next(each for each in bundle.artifacts if each.name == "fp32")
-        vars(self).update(vars(session_on(bundle, fp32, CPU)))
-        self.execution_provider = TORCH
-        way = Way(self._plain(_Computed(graph)), self.max_batch)
-        self._batcher = Batcher(1, way, way)
-
-
-class _Computed:
-    """What a session asks of ONNX Runtime."""
-
-    def __init__(self, graph: nn.Module) -> None:
+        self.artifact = next(each for each in bundle.artifacts if each.name == "fp32")
+        self.max_batch = compute_on(gpu=False).few.max_batch
         self._graph = graph
 
-    def run(self, names: Sequence[str], feed: Mapping[str, NDArray[np.uint8]]) -> list[NDArray[Any]]:
-        """The outputs in the graph's order, which is the order that a session asks for them in."""
-        with torch.inference_mode():
-            outputs = self._graph(torch.from_numpy(feed["pixels"]))
-        return [each.numpy() for each in outputs[: len(names)]]
+    def run(self, tiles: NDArray[np.uint8], check: Callable[[], None] = lambda: None) -> Answers:
+        """As `Session.run`."""
+        batches = []
+        for start in range(0, len(tiles), self.max_batch):
+            check()
+            with torch.inference_mode():
+                outputs = self._graph(torch.from_numpy(tiles[start : start + self.max_batch]))
+            batches.append([each.numpy() for each in outputs])
+        mask, image, *features = (np.concatenate(each) for each in zip(*batches, strict=True))
+        none = np.zeros((len(tiles), 0), np.float32)
+        answers = Answers(mask, image, none if self.artifact.gate is None else features[0])
+        answers.check()
+        return answers
+
+    def trying(self, number: int) -> AbstractContextManager[None]:
+        """As `Session.trying`: there is one way."""
+        return nullcontext()
 
 
 @dataclass
@@ -79,7 +84,7 @@ class Agreement:
             self.escaped.append(sample.name)
         self.called.append(found.verdict != "pass")
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> Figures:
         """The figures of evaluation.json: flips are counted; names of pictures are not published."""
         return {
             "max_mask_level_difference": self.level_difference,
@@ -100,7 +105,7 @@ class Parity:
     pictures: int
     tiles: int
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> Figures:
         """What evaluation.json holds."""
         return {
             "reference": TORCH,

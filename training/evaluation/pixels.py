@@ -1,14 +1,13 @@
 """Pixel-level figures, exact and in bounded memory: with 256 levels, counts by level are enough."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from training.data.sample import Bits, Pixels
-from training.statistics import reliability
+from training.statistics import Figures, reliability
 
 AUPRO_LIMIT = 0.3  # the false-positive rate up to which Bergmann et al. integrate
 LEVELS = 256
@@ -43,7 +42,7 @@ class PixelLevels:
         self.regions += number - 1
         self._region_shares += (by_region / by_region.sum(axis=1, keepdims=True)).sum(axis=0)
 
-    def figures(self, calibrated: Sequence[tuple[NDArray[np.float32], "PixelLevels"]]) -> dict[str, Any]:
+    def figures(self, calibrated: Sequence[tuple[NDArray[np.float32], "PixelLevels"]]) -> Figures:
         """Average precision, AUPRO and reliability; None where there is no defect pixel or no good one.
 
         `calibrated` divides the same pixels by the table, float [256], of calibrated probabilities in force.

@@ -1,5 +1,6 @@
-"""The page of an evaluation: everything that evaluation.json holds, and the worst pictures."""
+"""The files of an evaluation: evaluation.json, and its page with the worst images besides."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,30 +10,33 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from training.evaluation.document import Document
 from training.evaluation.figures import RATES
 from training.evaluation.gallery import Shown
-from training.html_report import chart, picture, write_report
+from training.files import EVALUATION, write_text
+from training.rendering import chart, picture, render
+from training.statistics import Figures
 
-Figures = Mapping[str, Any]
+Galleries = Mapping[str, Sequence[Shown]]
 SLICE_FIGURES = ("escape_rate", "overkill_rate", "dice")
 COLUMNS = 4
 
 
-def write_evaluation_report(
-    path: Path, document: Figures, galleries: Mapping[str, Sequence[Shown]] | None = None
-) -> None:
-    """Write the page of an evaluation.json that has the figures of `evaluate_dataset` under `test`.
+def write_evaluation(directory: Path, document: Document, galleries: Galleries | None = None) -> None:
+    """Write the page, then evaluation.json, whose presence says that the evaluation is done."""
+    write_text(directory / "evaluation.html", evaluation_page(document, galleries))
+    write_text(directory / EVALUATION, json.dumps(document, indent=2, allow_nan=False) + "\n")
 
-    Probability calibration, parity, artifacts, `changes`, `generalisation`, `interval_check` and all of the
-    estimated Dice but its errors are shown where the document has them, `galleries` where given.
-    """
+
+def evaluation_page(document: Document, galleries: Galleries | None = None) -> str:
+    """The page of an evaluation: what the document has, and the images of the galleries."""
     test, bundle = document["test"], document["bundle"]
     values = {
         "title": f"Evaluation of {bundle['name']} {bundle['version']} ({bundle['artifact']})",
         "document": document,
         "test": test,
-        "charts": _charts(test, _threshold(document)),
-        "risk_coverage": _risk_coverage(test["estimated_dice"].get("risk_coverage")),
+        "charts": _charts(test, document["calibration"]["image_threshold"]),
+        "risk_coverage": _risk_coverage(test["estimated_dice"]["risk_coverage"]),
         "calibration": _calibration(document),
         "rates": RATES,
         "slice_figures": SLICE_FIGURES,
@@ -44,17 +48,17 @@ def write_evaluation_report(
         },
         "shown": _text,
     }
-    write_report(path, "evaluation.html", values)
+    return render("evaluation.html", values)
 
 
-def _calibration(document: Figures) -> Markup | None:
+def _calibration(document: Document) -> Markup | None:
     """Reliability on held-out groups of the calibration split, where a run of the pipeline has it."""
     report = document.get("probability_calibration")
     return None if report is None else chart(calibration_chart(report))
 
 
 def _risk_coverage(figures: Figures | None) -> Markup | None:
-    """Mean 1 - Dice of the pictures kept, the surest first; None where the document has no such figures."""
+    """Mean 1 - Dice of the pictures kept, the surest first; None without any."""
     if figures is None:
         return None
     figure = Figure(figsize=(4.8, 3.6), layout="constrained")
@@ -80,12 +84,6 @@ def _text(entry: Any) -> str:
     return f"{entry['value']:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def _threshold(document: Figures) -> float:
-    """The image threshold in force; a run of the pipeline files the operating point as its calibration."""
-    point = document["operating_point"] if "operating_point" in document else document["calibration"]
-    return float(point["image_threshold"])
-
-
 def _charts(test: Figures, threshold: float) -> Markup:
     """All curves in one figure."""
     figure = Figure(figsize=(12, 7.2), layout="constrained")
@@ -101,10 +99,8 @@ def _charts(test: Figures, threshold: float) -> Markup:
     label = f"AUPRO up to {aupro['limit']}: {_text(aupro['value'])}"
     _curve(axes[3], curves["region_overlap"], "Per-region overlap", label)
     axes[3].axvline(aupro["limit"], color="grey", linestyle=":")
-    by_picture = {"as answered": test["image_reliability"]}
-    if "image_reliability_calibrated" in test:  # not in what was evaluated before there was one
-        by_picture["calibrated"] = test["image_reliability_calibrated"]
-    _diagram(axes[4], by_picture, "Reliability, by picture")
+    by_image = {"as answered": "image_reliability", "calibrated": "image_reliability_calibrated"}
+    _diagram(axes[4], {name: test[key] for name, key in by_image.items()}, "Reliability, by picture")
     pixels = test["pixels"]["reliability"]
     _diagram(axes[5], {name.replace("_", " "): row for name, row in pixels.items()}, "Reliability, by pixel")
     return chart(figure)
@@ -134,7 +130,7 @@ def _diagram(axes: Axes, diagrams: Mapping[str, Figures | None], title: str) -> 
             axes.legend()
 
 
-def calibration_chart(report: Mapping[str, Any]) -> Figure:
+def calibration_chart(report: Figures) -> Figure:
     """Draw the report of `calibrate`: the picture, any defect, and each class."""
     outputs = {"picture": report["image"], "any defect": report["any_defect"]} | report["classes"]
     columns = min(COLUMNS, len(outputs))
@@ -148,7 +144,7 @@ def calibration_chart(report: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _reliability(axes: Axes, name: str, output: Mapping[str, Any]) -> None:
+def _reliability(axes: Axes, name: str, output: Figures) -> None:
     axes.set(title=f"{name}: {output['method']}", xlabel="mean probability", ylabel="share of defects")
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
     axes.plot((0, 1), (0, 1), color="grey", linestyle=":")

@@ -1,7 +1,6 @@
 """Generalisation: the same pictures under controlled change, and other sets, each as a table."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,9 +12,9 @@ from training.evaluation.changes import CHANGES, Change
 from training.evaluation.dataset import evaluate_dataset
 from training.evaluation.figures import mean, picture_rates
 from training.evaluation.judged import Judged, inspect_with_prediction, judge
+from training.statistics import Figures
 
-Figures = dict[str, Any]
-RATES = ("accuracy", "precision", "recall", "overkill_rate")
+ROW_RATES = ("accuracy", "precision", "recall", "overkill_rate")
 
 
 def robustness(
@@ -50,7 +49,7 @@ def generalisation(
     for name, dataset in datasets.items():
         figures = evaluate_dataset(inspector, dataset, confidence).figures
         pixels = {"pixel_average_precision": figures["pixels"]["average_precision"]}
-        kept = {key: figures[key] for key in ("pictures", "defective", "groups", *RATES, "auroc")}
+        kept = {key: figures[key] for key in ("pictures", "defective", "groups", *ROW_RATES, "auroc")}
         dice = figures["dice"]["per_defective_picture"]
         rows.append(
             {"set": name} | kept | pixels | {"aupro": figures["pixels"]["aupro"]["value"], "dice": dice}
@@ -95,4 +94,4 @@ def _encoded(pixels: Pixels) -> bytes:
 def _row(judged: Sequence[Judged], confidence: float) -> Figures:
     rates = picture_rates(judged, confidence)
     dice = mean([each.dice for each in judged if each.dice is not None])
-    return {"pictures": len(judged)} | {name: rates[name] for name in RATES} | {"dice": dice}
+    return {"pictures": len(judged)} | {name: rates[name] for name in ROW_RATES} | {"dice": dice}

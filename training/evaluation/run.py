@@ -1,21 +1,19 @@
 """`evaluate`: a bundle on a labelled set, as evaluation.json and as a page."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from app.inspection.inference.runtime import Device
 from app.inspection.inspector import Inspector
 from training.data.sample import Dataset, DatasetError
 from training.evaluation.dataset import evaluate_dataset
+from training.evaluation.document import Document, document_of
 from training.evaluation.gallery import galleries
 from training.evaluation.gate import gate_figures, generated_products, product_pictures
 from training.evaluation.interval_check import check_interval
-from training.evaluation.report import write_evaluation_report
+from training.evaluation.report import write_evaluation
 from training.evaluation.robustness import generalisation, robustness
-from training.files import write_text
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class EvaluateOptions:
     pictures: bool = True
 
 
-def evaluate_bundle(bundle: Path, dataset: Dataset, out: Path, options: EvaluateOptions) -> dict[str, Any]:
+def evaluate_bundle(directory: Path, dataset: Dataset, out: Path, options: EvaluateOptions) -> Document:
     """Write evaluation.json and evaluation.html into `out` and return what the first holds.
 
     The set's figures are under `test`. Those of the input gate, where there is one, are under `gate`, with
@@ -47,35 +45,20 @@ def evaluate_bundle(bundle: Path, dataset: Dataset, out: Path, options: Evaluate
     if not len(dataset.samples):
         raise DatasetError("there is no picture to evaluate; name a part of the splits that has some")
     out.mkdir(parents=True, exist_ok=True)  # before the hours that the rest may take
-    inspector = Inspector.load(bundle, options.device)
+    inspector = Inspector.load(directory, options.device)
+    bundle, artifact = inspector.bundle, inspector.session.artifact
     evaluation = evaluate_dataset(inspector, dataset, options.confidence)
-    document: dict[str, Any] = {
-        "command": options.command,
-        "bundle": {
-            "name": inspector.bundle.name,
-            "version": inspector.bundle.version,
-            "artifact": inspector.session.artifact.name,
-        },
-        "confidence": options.confidence,
-        "operating_point": inspector.session.artifact.operating_point.model_dump(
-            mode="json", exclude={"trade_off"}
-        ),
-        "test": evaluation.figures,
-    }
+    document = document_of(options.command, bundle, artifact, evaluation.figures, options.confidence)
     if options.changes:
         document["changes"] = robustness(inspector, dataset, options.confidence, options.changes)
     if options.others:
         document["generalisation"] = generalisation(inspector, options.others, options.confidence)
     if options.interval_repeats:
         document["interval_check"] = check_interval(evaluation.judged, options.interval_repeats)
-    artifact = inspector.session.artifact
     if artifact.gate is not None:
         products = {name: product_pictures(other.samples) for name, other in options.others.items()}
         products = products or generated_products(None)
-        document["gate"] = gate_figures(
-            inspector.bundle, artifact, dataset.samples, products, options.confidence
-        )
+        document["gate"] = gate_figures(bundle, artifact, dataset.samples, products, options.confidence)
     shown = galleries(inspector, dataset, evaluation.judged) if options.pictures else {}
-    write_text(out / "evaluation.json", json.dumps(document, indent=2, allow_nan=False) + "\n")
-    write_evaluation_report(out / "evaluation.html", document, shown)
+    write_evaluation(out, document, shown)
     return document

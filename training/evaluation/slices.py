@@ -13,7 +13,6 @@ if the figure counts at least MIN_PICTURES pictures of MIN_GROUPS groups in it.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from scipy.stats import beta
@@ -21,11 +20,11 @@ from scipy.stats import t as student
 
 from training.evaluation.figures import size_name
 from training.evaluation.judged import Judged
+from training.statistics import Figures
 
 MIN_PICTURES = 10
 MIN_GROUPS = 3
 MOST_VALUES = 4  # a number with more values than this is cut at its quartiles
-Figures = dict[str, Any]
 Slices = dict[str, list[Judged]]
 
 

@@ -1,20 +1,21 @@
 """The steps that learn thresholds, make other artifacts and learn their gates."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from app.inspection.bundle.artifact import Artifact
 from app.inspection.bundle.bundle import MANIFEST, Bundle
 from training.bundle.artifacts.make import Source, make_artifacts
 from training.config import ArtifactName, ConfigError
+from training.data.sample import Sample
 from training.files import ARTIFACTS, CALIBRATION, read_json, require, write_json, write_manifest
 from training.run import Run
-from training.steps.fit import known_pictures, split
-from training.steps.unseen import unseen_by
+from training.sessions import inspector_of
+from training.steps.split import SplitRun, known_pictures
 from training.thresholds.input_gate import with_gates
-from training.thresholds.learn import learn_artifact
+from training.thresholds.learn import Unseen, learn_artifact
 
 
-def operating_point(run: Run) -> None:
+def operating_point(run: SplitRun) -> None:
     """Choose thresholds, probability calibration and the interval around the estimated Dice of fp32."""
     if _thresholds_are_chosen(run):
         return
@@ -23,6 +24,22 @@ def operating_point(run: Run) -> None:
     assert learnt.point.chosen is not None
     print(f"operating point: {learnt.point.chosen.sentence}", flush=True)
     set_artifacts(run, [learnt.applied_to(Bundle.load(run.bundle).artifacts[0])])
+
+
+def unseen_by(run: SplitRun) -> list[tuple[Source, Unseen]]:
+    """Each bundle with what it was fitted on, and the images that it was fitted without."""
+    if run.folds:
+        return [_unseen(fold, fold.splits["test"]) for fold in run.folds]
+    return [_unseen(run, run.splits["calibration"], run.splits["validation"])]
+
+
+def _unseen(
+    run: SplitRun, samples: Sequence[Sample], validation: Sequence[Sample] = ()
+) -> tuple[Source, Unseen]:
+    bundle = Bundle.load(run.bundle)
+    fp32 = next(each for each in bundle.artifacts if each.name == "fp32")
+    unseen = Unseen(inspector_of(bundle, fp32), samples, validation, run.directory / "predictions")
+    return Source(bundle, run.splits["train"]), unseen
 
 
 def _thresholds_are_chosen(run: Run) -> bool:
@@ -43,16 +60,15 @@ def set_artifacts(run: Run, artifacts: Iterable[Artifact]) -> None:
     write_manifest(run.bundle, bundle.model_copy(update={"artifacts": tuple(artifacts)}))
 
 
-def artifacts(run: Run) -> None:
+def artifacts(run: SplitRun) -> None:
     """Make the other artifacts that are asked for; those within their budget go into the bundle."""
     path = run.directory / ARTIFACTS
     bundle = with_thresholds(run)
     others = others_wanted(run)
     if not others or artifacts_are_made(run, bundle):
         return
-    _, splits = split(run)
     work = run.directory / "quantisation"
-    source = Source(bundle, splits["train"])
+    source = Source(bundle, run.splits["train"])
     made, figures = make_artifacts(source, others, unseen_by(run), run.config.operating_point, work)
     write_json(path, figures)
     write_manifest(run.bundle, made)
@@ -72,14 +88,13 @@ def artifacts_are_made(run: Run, bundle: Bundle) -> bool:
     return path.exists() and set(read_json(path)["in_bundle"]) == {each.name for each in bundle.artifacts}
 
 
-def gate(run: Run) -> None:
+def gate(run: SplitRun) -> None:
     """Learn the input gate of every artifact from the training pictures."""
     require(run.bundle / MANIFEST, "export")
     bundle, config = Bundle.load(run.bundle), run.config.gate
     if config is None or all(each.gate is not None for each in bundle.artifacts):
         return
-    classes, splits = split(run)
-    known = known_pictures(run, config, classes, splits["train"])
+    known = known_pictures(run, config, run.classes, run.splits["train"])
     # A cross-fitted network has seen all images: what drift is measured against are then the known ones.
-    unseen = [*splits.get("validation", ()), *splits.get("calibration", ())]
+    unseen = [*run.splits.get("validation", ()), *run.splits.get("calibration", ())]
     set_artifacts(run, with_gates(bundle, known, unseen, config))

@@ -1,155 +1,175 @@
-"""The step that holds the bundle against the test split."""
+"""The step that measures the bundle on the test split."""
 
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Literal
 
 from app.inspection.bundle.artifact import Artifact, ExpectedRates
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.inspector import Inspector
+from training.bundle.artifacts.budget import verdicts_of
 from training.bundle.export import serving_graph
 from training.config import ConfigError
 from training.data.generators import Generator, make_generator, write_samples
 from training.data.sample import Sample
-from training.data.splits import Splits
 from training.evaluation.dataset import evaluate_parts
+from training.evaluation.document import Document, document_of
 from training.evaluation.figures import fold_figures, summarise
 from training.evaluation.gate import gate_figures, generated_products
 from training.evaluation.judged import Judged, judge_samples
 from training.evaluation.parity import parity
-from training.evaluation.report import write_evaluation_report
-from training.files import ARTIFACTS, CALIBRATION, read_json, sha256_of, write_json
+from training.evaluation.report import write_evaluation
+from training.files import ARTIFACTS, CALIBRATION, EVALUATION, read_json, sha256_of, write_json
 from training.model.segmenter import Segmenter
-from training.run import Run
-from training.steps.artifacts import artifacts_are_made, others_wanted, set_artifacts, with_thresholds
-from training.steps.fit import split
-from training.steps.unseen import unseen_by
-from training.thresholds.learn import learn_artifact
+from training.statistics import Figures
+from training.steps.artifacts import (
+    artifacts_are_made,
+    others_wanted,
+    set_artifacts,
+    unseen_by,
+    with_thresholds,
+)
+from training.steps.split import SplitRun
+from training.thresholds.learn import Unseen, learn_artifact
 from training.thresholds.operating_point import expected_rates
-from training.thresholds.risk_text import certainty
 
 GENERATED_TEST_PICTURES = 100
-GENERATED_TEST_SEED = 900_000  # training takes its pictures from the run's own seed
+GENERATED_TEST_SEED = 900_000  # training takes its images from the run's own seed
 
 
-def evaluate(run: Run) -> None:
+def evaluate(run: SplitRun) -> None:
     """Inspect the test split, once, and freshly generated images; write evaluation.json and its page.
 
     Of a cross-fitted run all images are the test split: each is inspected by the bundle of the fold that
-    holds it, with thresholds chosen on the other folds.
+    holds it, with thresholds chosen on the other folds. A part model without figures of its own is left out.
     """
-    if (run.bundle / "evaluation.json").exists():
+    if (run.bundle / EVALUATION).exists():
         return
     bundle = with_thresholds(run)
     if others_wanted(run) and not artifacts_are_made(run, bundle):
         raise ConfigError(f"{run.directory / ARTIFACTS} is missing; run the step artifacts first")
     inspector = Inspector.load(run.bundle, device="cpu")
     confidence = run.config.operating_point.confidence
-    classes, splits = split(run)
-    artifact = inspector.session.artifact
-    parts = nested(run, artifact) or [(inspector, splits["test"])]
-    evaluation = evaluate_parts(parts, classes, confidence)
-    figures: dict[str, Any] = {
-        "command": run.command,
-        "bundle": {"name": run.config.name, "version": run.config.version, "artifact": artifact.name},
-        "split": run.config.split.model_dump(),
-        "by_fold": [_of_part(evaluation.judged, samples, confidence) for _, samples in parts],
-        "confidence": confidence,
-        "calibration": artifact.operating_point.model_dump(mode="json", exclude={"trade_off"}),
-        "test": evaluation.figures,
-        "certainty": certainty(evaluation.figures, confidence),
-        "probability_calibration": _calibration_report(run, artifact),
-        "parity": read_json(run.bundle / "parity.json"),
-    }
-    if (run.directory / ARTIFACTS).exists():
-        figures["artifacts"] = read_json(run.directory / ARTIFACTS)
-    if run.config.generated is not None:
-        generator = make_generator(classes, run.config.generated)
-        figures["generated"] = summarise(judge_samples(inspector, _fresh(run, generator)), confidence)
-    if artifact.gate is not None:
-        others = generated_products(None if run.config.generated is None else run.config.generated.kind)
-        own = splits.get("test", splits["train"])
-        figures["gate"] = gate_figures(bundle, artifact, own, others, confidence)
-    called: dict[str, Sequence[bool]] = {artifact.name: [each.called_defective for each in evaluation.judged]}
-    called |= _called_by_others(run, bundle, artifact, splits, figures)
+    parts = [(each.inspector, each.samples) for each in nested(run, inspector.session.artifact)]
+    parts = parts or [(inspector, run.splits["test"])]
+    evaluation = evaluate_parts(parts, run.classes, confidence)
+    bundle = with_measured_parts(bundle, evaluation.figures)
+    artifact = next(each for each in bundle.artifacts if each.name == inspector.session.artifact.name)
+    document = document_of(run.command, bundle, artifact, evaluation.figures, confidence)
+    document["split"] = run.config.split.model_dump()
+    document["by_fold"] = [_of_part(evaluation.judged, samples, confidence) for _, samples in parts]
+    document["probability_calibration"] = _calibration_report(run, artifact)
+    document["parity"] = read_json(run.bundle / "parity.json")
+    _add_what_else_is_asked(run, inspector, document)
+    called: dict[str, list[bool]] = {artifact.name: [each.called_defective for each in evaluation.judged]}
+    called |= _called_by_others(run, bundle, artifact, document["parity"])
     defective = [each.defective for each in evaluation.judged]
     # Operating points promise what was measured on images that had no part in choosing them.
-    of: Literal["test", "out-of-fold"] = "test" if run.config.split.folds is None else "out-of-fold"
+    of: Literal["test", "out-of-fold"] = "out-of-fold" if run.folds else "test"
     rates = {name: expected_rates(of, defective, each, confidence) for name, each in called.items()}
     set_artifacts(run, [_promising(each, rates) for each in bundle.artifacts])
     write_json(run.directory / "judged.json", [asdict(each) for each in evaluation.judged])
-    # Without galleries: they show pictures of the set, which may not be published with the bundle.
-    write_evaluation_report(run.bundle / "evaluation.html", figures)
-    write_json(run.bundle / "evaluation.json", figures)
+    # Without galleries: they show images of the set, which may not be published with the bundle.
+    write_evaluation(run.bundle, document)
 
 
-def nested(run: Run, artifact: Artifact) -> list[tuple[Inspector, Sequence[Sample]]]:
-    """Of each fold an inspector with thresholds chosen on the other folds, and the fold's images.
-
-    None for a run that is not cross-fitted.
-    """
-    if run.config.split.folds is None:
+def nested(run: SplitRun, artifact: Artifact) -> list[Unseen]:
+    """Of each fold its images, with thresholds chosen on the other folds; none of a run without folds."""
+    if not run.folds:
         return []
     parts = []
     for source, unseen in unseen_by(run):
         sha256 = sha256_of(source.bundle.directory / artifact.file)
         parts.append(unseen.of(artifact.model_copy(update={"sha256": sha256, "gate": None})))
-    found: list[tuple[Inspector, Sequence[Sample]]] = []
+    found = []
     for part in parts:
         others = [each for each in parts if each is not part]
         learnt = learn_artifact(others, run.config.operating_point)
-        own = part.of(learnt.applied_to(part.inspector.session.artifact))
-        found.append((own.inspector, own.samples))
+        found.append(part.of(learnt.applied_to(part.inspector.session.artifact)))
     return found
 
 
-def _of_part(judged: Sequence[Judged], samples: Sequence[Sample], confidence: float) -> dict[str, Any]:
+def with_measured_parts(bundle: Bundle, test: Figures) -> Bundle:
+    """The bundle, without its part models where the figures by part know no such rule.
+
+    That is where no part has two images, or the other folds of one were too few to fit a part model.
+    """
+    if test["by_part"] is not None and test["by_part"]["joint"] is not None:
+        return bundle
+    if any(each.operating_point.parts is not None for each in bundle.artifacts):
+        print("the part model is left out of the bundle: the test images give no figures for it", flush=True)
+    artifacts = tuple(
+        each.model_copy(update={"operating_point": each.operating_point.model_copy(update={"parts": None})})
+        for each in bundle.artifacts
+    )
+    return bundle.model_copy(update={"artifacts": artifacts})
+
+
+def _of_part(judged: Sequence[Judged], samples: Sequence[Sample], confidence: float) -> Figures:
     """The main figures of one part of the images."""
     names = {sample.name for sample in samples}
     figures = summarise([each for each in judged if each.name in names], confidence)
     return {"pictures": figures["pictures"]} | fold_figures(figures)
 
 
+def _add_what_else_is_asked(run: SplitRun, inspector: Inspector, document: Document) -> None:
+    """Add the figures of other artifacts, of generated images and of the input gate."""
+    config, artifact = run.config, inspector.session.artifact
+    if (run.directory / ARTIFACTS).exists():
+        document["artifacts"] = read_json(run.directory / ARTIFACTS)
+    if config.generated is not None:
+        generator = make_generator(run.classes, config.generated)
+        judged = judge_samples(inspector, _fresh(run, generator))
+        document["generated"] = summarise(judged, document["confidence"])
+    if artifact.gate is not None:
+        others = generated_products(None if config.generated is None else config.generated.kind)
+        own = run.splits.get("test", run.splits["train"])
+        document["gate"] = gate_figures(inspector.bundle, artifact, own, others, document["confidence"])
+
+
 def _called_by_others(
-    run: Run, bundle: Bundle, main: Artifact, splits: Splits, figures: dict[str, Any]
-) -> dict[str, Sequence[bool]]:
+    run: SplitRun, bundle: Bundle, main: Artifact, parity_figures: Figures
+) -> dict[str, list[bool]]:
     """Which images each artifact but the main one stops; adds parity on the test split to the figures."""
-    if run.config.split.folds is not None:
+    if run.folds:
         others = [each for each in bundle.artifacts if each.name != main.name]
-        return {each.name: _called(nested(run, each)) for each in others}
+        return {each.name: called_by(nested(run, each)) for each in others}
     if run.config.test_parity:
-        return _test_parity(run, bundle, splits["test"], figures["parity"])
+        return _test_parity(run, bundle, parity_figures)
     return {}
 
 
-def _called(parts: Sequence[tuple[Inspector, Sequence[Sample]]]) -> list[bool]:
-    """Which images are stopped, in the order of the parts."""
+def called_by(parts: Sequence[Unseen]) -> list[bool]:
+    """Which images are stopped, in the order of the parts, by the answers that thresholds were chosen on."""
     return [
-        each.called_defective for inspector, samples in parts for each in judge_samples(inspector, samples)
+        verdict != "pass"
+        for part in parts
+        for verdict in verdicts_of(
+            part.scored(), part.inspector.session.artifact.operating_point
+        ).verdicts.values()
     ]
 
 
-def _fresh(run: Run, generator: Generator) -> list[Sample]:
-    """Generated pictures that nothing has seen."""
+def _fresh(run: SplitRun, generator: Generator) -> list[Sample]:
+    """Generated images that nothing has seen."""
     directory = run.directory / "generated"
     shutil.rmtree(directory, ignore_errors=True)  # what a killed run left
     return write_samples(generator, directory, GENERATED_TEST_PICTURES, GENERATED_TEST_SEED)
 
 
-def _test_parity(
-    run: Run, bundle: Bundle, samples: Sequence[Sample], figures: dict[str, Any]
-) -> dict[str, Sequence[bool]]:
-    """Add parity on the test split to the figures; return which pictures each artifact called defective."""
+def _test_parity(run: SplitRun, bundle: Bundle, figures: Figures) -> dict[str, list[bool]]:
+    """Add parity on the test split to the figures; return which images each artifact called defective."""
     segmenter = Segmenter(run.config.model, len(bundle.classes))
-    found = parity(bundle, serving_graph(segmenter, run.weights, run.config.gate is not None), samples)
+    graph = serving_graph(segmenter, run.weights, run.config.gate is not None)
+    found = parity(bundle, graph, run.splits["test"])
     figures["test"] = found.figures()
     flipped = {name: each.flipped for name, each in found.agreements.items()}
     write_json(run.directory / "flipped.json", flipped)
     return {name: each.called for name, each in found.agreements.items()}
 
 
-def _calibration_report(run: Run, artifact: Artifact) -> dict[str, Any]:
+def _calibration_report(run: SplitRun, artifact: Artifact) -> Figures:
     """How well the artifact's probabilities are calibrated."""
     if artifact.name == "fp32":
         return dict(read_json(run.directory / CALIBRATION))

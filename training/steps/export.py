@@ -10,23 +10,21 @@ from training.bundle.export import GRAPH, check_parity, draft_bundle, export_gra
 from training.data.datamodule import input_contract
 from training.data.pictures import load_pictures
 from training.data.sources import data_sources
-from training.data.splits import Splits
 from training.files import require, write_json, write_text
 from training.model.segmenter import Segmenter
-from training.run import MADE_WITH, WEIGHTS, Run, made_with
-from training.steps.fit import split
+from training.run import MADE_WITH, WEIGHTS, made_with
+from training.steps.split import SplitRun
 
 PARITY_PICTURES = 24
 
 
-def export(run: Run) -> None:
+def export(run: SplitRun) -> None:
     """Export the graph, check it against torch on some tiles, draft the bundle around it."""
     if (run.bundle / "parity.json").exists():
         return
     require(run.weights, "fit")
-    config = run.config
-    classes, splits = split(run)
-    segmenter = Segmenter(config.model, len(classes))
+    config, splits = run.config, run.splits
+    segmenter = Segmenter(config.model, len(run.classes))
     gated = config.gate is not None
     graph = export_graph(segmenter, run.weights, config.model.tile, run.bundle / GRAPH, gated)
     compared = splits.get("calibration") or splits.get("test") or splits["train"]
@@ -35,21 +33,21 @@ def export(run: Run) -> None:
     tiles = np.concatenate([cut(picture.pixels, input_contract(config.model))[0] for picture in pictures])
     parity = check_parity(graph, run.bundle / GRAPH, tiles)
     severities = tuple(
-        DefectClass(name=name, severity=config.severity.get(name, "major")) for name in classes
+        DefectClass(name=name, severity=config.severity.get(name, "major")) for name in run.classes
     )
-    draft_bundle(run.bundle, config, severities, _summary(run, splits))
+    draft_bundle(run.bundle, config, severities, _summary(run))
     if config.stage == "large":  # for others to start from
         shutil.copyfile(run.weights, run.bundle / WEIGHTS)
         write_text(run.bundle / MADE_WITH, made_with(config))
     write_json(run.bundle / "parity.json", parity)
 
 
-def _summary(run: Run, splits: Splits) -> TrainingSummary:
+def _summary(run: SplitRun) -> TrainingSummary:
     config = run.config
     stages = [f"encoder {config.model.encoder} from {config.model.weights} weights"]
     before = Bundle.load(run.start).training if run.start is not None else None
     generated = 0 if config.generated is None else config.generated.pictures
-    own = data_sources(splits["train"], generated)
+    own = data_sources(run.splits["train"], generated)
     at_most = "at most " if config.split.folds is None else ""
     fit_text = f"{at_most}{config.fit.steps} steps of {config.fit.batch_size} tiles of {config.model.tile} px"
     if config.transplants is not None:

@@ -6,31 +6,29 @@ from app.inspection.bundle.bundle import Bundle
 from training.bundle.golden import add_golden
 from training.bundle.publish import (
     COMPARISON,
-    COMPARISON_FOLDS,
-    FOLDS,
+    COMPARISON_CROSS_VALIDATION,
+    CROSS_VALIDATION,
     check_comparison,
     check_folds,
     check_target,
+    publish_bundle,
     set_beside,
 )
-from training.bundle.publish import publish as publish_bundle
 from training.data.generators import make_generator
-from training.files import require
+from training.files import EVALUATION, require
 from training.run import Run
-from training.steps.fit import split
+from training.steps.split import SplitRun
 
 
-def publish(run: Run) -> Path:
+def publish(run: SplitRun) -> Path:
     """Add golden samples and the model card, self-test, and copy the bundle to the models folder."""
-    require(run.bundle / "evaluation.json", "evaluate")
+    require(run.bundle / EVALUATION, "evaluate")
     check_publishing(run)
     if not Bundle.load(run.bundle).golden:
-        classes, splits = split(run)
         generated = run.config.generated
-        generator = None if generated is None else make_generator(classes, generated)
-        tried = add_golden(
-            run.bundle, generator, splits.get("calibration", splits["train"]), run.config.right_golden
-        )
+        generator = None if generated is None else make_generator(run.classes, generated)
+        own = run.splits.get("calibration", run.splits["train"])
+        tried = add_golden(run.bundle, generator, own, run.config.right_golden)
         print(f"golden samples, pictures tried for each: {tried}", flush=True)
     for name, figures in _beside(run).items():
         set_beside(run.bundle, name, figures)
@@ -45,9 +43,12 @@ def check_publishing(run: Run) -> None:
 
 def _beside(run: Run) -> dict[str, Path | None]:
     """The figures of other runs that are published with this one's, by the name of their file."""
-    comparison_folds = None if run.comparison is None else run.comparison / FOLDS
-    return {
-        COMPARISON: None if run.comparison is None else check_comparison(run.comparison),
-        COMPARISON_FOLDS: comparison_folds if comparison_folds and comparison_folds.is_file() else None,
-        FOLDS: None if run.folds is None else check_folds(run.folds, run.config),
-    }
+    names = (COMPARISON, COMPARISON_CROSS_VALIDATION, CROSS_VALIDATION)
+    beside: dict[str, Path | None] = dict.fromkeys(names)
+    if run.comparison is not None:
+        beside[COMPARISON] = check_comparison(run.comparison)
+        folds = run.comparison / CROSS_VALIDATION
+        beside[COMPARISON_CROSS_VALIDATION] = folds if folds.is_file() else None
+    if run.cross_validation is not None:
+        beside[CROSS_VALIDATION] = check_folds(run.cross_validation, run.config)
+    return beside

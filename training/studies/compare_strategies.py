@@ -8,15 +8,14 @@ from app.inspection.repeats import repeated
 from training.config import ConfigError, OperatingPointConfig, StrategyName
 from training.data.datamodule import input_contract
 from training.data.sample import Sample
-from training.evaluation.figures import fold_figures
 from training.files import read_json
 from training.model.finetune import COST
 from training.model.strategies import STRATEGIES
-from training.pipeline import go
 from training.run import Run
-from training.steps.fit import initial_segmenter, split
+from training.steps.fit import initial_segmenter
+from training.steps.split import SplitRun, read_data
 from training.studies.comparison import Comparison, FoldResult, compare, write_comparison
-from training.studies.cross_validation import folds_of
+from training.studies.cross_validation import evaluated, folds_of
 from training.studies.features import FeatureSvm, fit_svm, picture_figures
 from training.thresholds.risk import choose_row, trade_off
 
@@ -26,11 +25,11 @@ def compare_strategies(run: Run, names: list[StrategyName], folds: int, repeats:
 
     All have the run's settings but the strategy. A fold whose evaluation is there is not run again.
     """
-    results = []
+    results, dataset = [], read_data(run)
     for name in names:
         config = run.config.model_copy(update={"fit": run.config.fit.model_copy(update={"strategy": name})})
         base = replace(run, config=config, directory=run.directory / "strategies" / name)
-        for part in folds_of(base, folds, repeats):
+        for part in folds_of(base, dataset, folds, repeats):
             results.append(_result(part, name))
             print(results[-1], flush=True)
     comparison = compare(results, run.config.operating_point.confidence)
@@ -38,12 +37,11 @@ def compare_strategies(run: Run, names: list[StrategyName], folds: int, repeats:
     return comparison
 
 
-def _result(part: Run, name: StrategyName) -> FoldResult:
+def _result(part: SplitRun, name: StrategyName) -> FoldResult:
     assert part.fold is not None
     if not STRATEGIES[name].segments:
         return _svm_result(part, name)
-    go(part, "evaluate")
-    figures = fold_figures(read_json(part.bundle / "evaluation.json")["test"])
+    figures = evaluated(part)
     cost = read_json(part.directory / "fit" / COST)
     accuracy, recall, auroc = (figures[each] for each in ("accuracy", "recall", "auroc"))
     assert accuracy is not None  # every split has good and defective pictures
@@ -61,24 +59,22 @@ def _result(part: Run, name: StrategyName) -> FoldResult:
     )
 
 
-def _svm_result(part: Run, name: StrategyName) -> FoldResult:
+def _svm_result(part: SplitRun, name: StrategyName) -> FoldResult:
     """The strategy without a mask, fitted on the training split as the others are."""
     assert part.fold is not None
-    part.claim()
-    classes, splits = split(part)
     started = monotonic()
-    learnt = splits["train"]
+    learnt = part.splits["train"]
     machine = fit_svm(
-        initial_segmenter(part, classes),
+        initial_segmenter(part, part.classes),
         input_contract(part.config.model),
         (sample.pixels() for sample in learnt),
         [sample.defective for sample in learnt],
         [sample.group for sample in learnt],
     )
     seconds = monotonic() - started
-    test = splits["test"]
+    test = part.splits["test"]
     probability = machine.probability(sample.pixels() for sample in test)
-    threshold = _threshold(machine, splits["calibration"], part.config.operating_point)
+    threshold = _threshold(machine, part.splits["calibration"], part.config.operating_point)
     figures = picture_figures([sample.defective for sample in test], probability, threshold)
     return FoldResult(
         strategy=name,

@@ -89,7 +89,7 @@ class Comparison:
     confidence: float
 
 
-def interval(values: Sequence[float], folds: int, confidence: float = 0.95) -> Interval:
+def mean_interval(values: Sequence[float], folds: int, confidence: float = 0.95) -> Interval:
     """Return the mean of repeated k-fold results and its corrected t-interval.
 
     Training sets of different folds share pictures, so the results vary less than independent ones would: the
@@ -122,7 +122,7 @@ def compare(results: Sequence[FoldResult], confidence: float = 0.95) -> Comparis
         raise ComparisonError("no strategy with a mask was run on every fold; there is none to choose")
     best = max(scores, key=lambda name: float(np.mean(scores[name])))
     differences = {
-        name: interval([a - b for a, b in zip(values, scores[best], strict=True)], folds, confidence)
+        name: mean_interval([a - b for a, b in zip(values, scores[best], strict=True)], folds, confidence)
         for name, values in scores.items()
     }
     rows = [
@@ -163,7 +163,7 @@ def _figure(
     values = [getattr(each, quantity) for each in results]
     if None in values:
         return None
-    found = interval(values, folds, confidence)
+    found = mean_interval(values, folds, confidence)
     most = math.inf if quantity in ("seconds", "gpu_gib") else 1.0
     return Interval(found.mean, max(found.low, 0.0), min(found.high, most))
 

@@ -5,12 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from training.bundle.publish import FOLDS
+from training.bundle.publish import CROSS_VALIDATION
+from training.config import ConfigError
+from training.data.sample import Dataset
 from training.evaluation.figures import fold_figures
-from training.files import read_json, write_text
-from training.pipeline import go
+from training.files import EVALUATION, read_json, write_text
+from training.pipeline import take_steps
 from training.run import Run
-from training.studies.comparison import interval
+from training.steps.split import SplitRun, read_data, split
+from training.studies.comparison import mean_interval
 
 
 def cross_validate(run: Run, folds: int, repeats: int = 1) -> dict[str, Any]:
@@ -23,9 +26,8 @@ def cross_validate(run: Run, folds: int, repeats: int = 1) -> dict[str, Any]:
     run.claim()
     rows: list[dict[str, float | None]] = []
     names = []
-    for part in folds_of(run, folds, repeats):
-        go(part, "evaluate")
-        figures = fold_figures(read_json(part.bundle / "evaluation.json")["test"])
+    for part in folds_of(run, read_data(run), folds, repeats):
+        figures = evaluated(part)
         names.append(part.directory.name)
         rows.append(figures)
         print(f"{part.directory.name}: {figures}", flush=True)
@@ -39,19 +41,30 @@ def cross_validate(run: Run, folds: int, repeats: int = 1) -> dict[str, Any]:
         "mean": {name: _mean([row[name] for row in rows], folds, confidence) for name in rows[0]},
         "per_fold": dict(zip(names, rows, strict=True)),
     }
-    write_text(run.directory / FOLDS, json.dumps(result, indent=2, allow_nan=False) + "\n")
+    write_text(run.directory / CROSS_VALIDATION, json.dumps(result, indent=2, allow_nan=False) + "\n")
     return result
 
 
-def folds_of(run: Run, folds: int, repeats: int = 1, most: int | None = None) -> list[Run]:
+def folds_of(
+    run: Run, dataset: Dataset, folds: int, repeats: int = 1, most: int | None = None
+) -> list[SplitRun]:
     """The runs of a cross-validation, at `most` so many, each in a folder of its own below the run's.
 
-    All are divided into their splits before any is fitted: raises DatasetError where one cannot be judged.
+    All are divided into their splits before any is fitted: raises DatasetError where one cannot be measured,
+    ConfigError for a cross-fitted run, whose folds have no split to choose thresholds on.
     """
-    parts = run.of_folds(folds, repeats)[:most]
-    for part in parts:
-        go(part, "split")
-    return parts
+    if run.config.split.folds is not None:
+        raise ConfigError(
+            "split.folds: a cross-fitted run has figures of every image already; leave folds out and set "
+            "the four shares for a study"
+        )
+    return [split(part, dataset) for part in run.of_folds(folds, repeats)[:most]]
+
+
+def evaluated(part: SplitRun) -> dict[str, float | None]:
+    """Take a fold's run up to its evaluation, where that is not there yet, and return its main figures."""
+    take_steps(part, "evaluate")
+    return fold_figures(read_json(part.bundle / EVALUATION)["test"])
 
 
 def _mean(values: list[float | None], folds: int, confidence: float) -> dict[str, Any] | None:
@@ -59,7 +72,7 @@ def _mean(values: list[float | None], folds: int, confidence: float) -> dict[str
     known = [value for value in values if value is not None]
     if not known:
         return None
-    bounds = interval(known, folds, confidence) if len(known) > 1 else None
+    bounds = mean_interval(known, folds, confidence) if len(known) > 1 else None
     return {
         "value": round(float(np.mean(known)), 4),
         "interval": bounds and [round(max(bounds.low, 0.0), 4), round(min(bounds.high, 1.0), 4)],

@@ -9,11 +9,10 @@ from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from training.config import ConfigError
-from training.evaluation.figures import fold_figures
-from training.files import read_json, write_text, written_whole
-from training.pipeline import go
+from training.files import write_text, written_whole
 from training.run import Run
-from training.studies.cross_validation import folds_of
+from training.steps.split import SplitRun, read_data
+from training.studies.cross_validation import evaluated, folds_of
 
 Beginning = Literal["scratch", "imagenet", "large"]
 BEGINNINGS: tuple[Beginning, ...] = ("scratch", "imagenet", "large")
@@ -45,11 +44,12 @@ def learning_curve(run: Run, shares: tuple[float, ...], folds: int) -> dict[str,
     """
     if run.start is None:
         raise ConfigError("a learning curve compares with a large stage; give its bundle with --from")
+    dataset = read_data(run)
     points = [
         _point(run, beginning, share, part)
         for beginning in BEGINNINGS
         for share in shares
-        for part in folds_of(_beginning(run, beginning, share), FOLDS, most=folds)
+        for part in folds_of(_beginning(run, beginning, share), dataset, FOLDS, most=folds)
     ]
     means = _means(points)
     result = {
@@ -79,9 +79,8 @@ def _beginning(run: Run, beginning: Beginning, share: float) -> Run:
     )
 
 
-def _point(run: Run, beginning: Beginning, share: float, part: Run) -> Point:
-    go(part, "evaluate")
-    figures = fold_figures(read_json(part.bundle / "evaluation.json")["test"])
+def _point(run: Run, beginning: Beginning, share: float, part: SplitRun) -> Point:
+    figures = evaluated(part)
     logs = EventAccumulator(str(part.directory / "fit/logs")).Reload()
     # Lightning's loggers count steps from 0
     validation = {event.step + 1: round(event.value, 4) for event in logs.Scalars("validation/score")}

@@ -56,7 +56,7 @@ class Looks:
 
 
 @dataclass(frozen=True, eq=False)
-class Learnt:
+class LearntGate:
     """A gate before it is written into a bundle."""
 
     checks: tuple[GateCheck, ...]
@@ -130,7 +130,7 @@ def with_gates(
     return artifacts
 
 
-def learn_gate(usual: Looks, fresh: Looks | None, config: GateConfig) -> Learnt:
+def learn_gate(usual: Looks, fresh: Looks | None, config: GateConfig) -> LearntGate:
     """Set limits that ordinary pictures keep, but for the configuration's share of them.
 
     Of each tail beyond a limit the largest values are taken to fall off exponentially (peaks over threshold),
@@ -144,7 +144,9 @@ def learn_gate(usual: Looks, fresh: Looks | None, config: GateConfig) -> Learnt:
         distances = np.array([distribution.distance(each) for each in fresh.features])
         reference = fresh.scores | {"feature_distance": distances}
     checks = tuple(_check(name, scores[name], reference[name], config) for name in scores)
-    return Learnt(checks, distribution, config.false_alarm_rate, len(usual.groups), len(set(usual.groups)))
+    return LearntGate(
+        checks, distribution, config.false_alarm_rate, len(usual.groups), len(set(usual.groups))
+    )
 
 
 def _looks(graphs: Sequence[FeatureGraph], pictures: Sequence[Known]) -> list[Looks]:
@@ -161,7 +163,7 @@ def _looks(graphs: Sequence[FeatureGraph], pictures: Sequence[Known]) -> list[Lo
     return [Looks(scores, np.stack(found), groups) for found in features]
 
 
-def write_gate(file: Path, learnt: Learnt) -> Gate:
+def write_gate(file: Path, learnt: LearntGate) -> Gate:
     """Write the features' file into a bundle's folder; return what bundle.json says of the gate."""
     data = BytesIO()
     np.savez(data, mean=learnt.distribution.mean, whitening=learnt.distribution.whitening)

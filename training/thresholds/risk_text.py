@@ -1,9 +1,7 @@
 """What was asked of an operating point and what came of it, in words, and its trade-off as a table."""
 
-from typing import Any
-
 from app.inspection.rules.trade_off import By, PointChoice, TradeOff, TradeOffRow
-from training.statistics import interval, trials_needed, upper_bound
+from training.statistics import Figures, interval, trials_needed, upper_bound
 
 
 def met(table: TradeOff, row: TradeOffRow, choice: PointChoice) -> str:
@@ -91,7 +89,7 @@ def _percent(rate: float) -> str:
     return f"{100 * rate:.3g} %"
 
 
-def certainty(test: dict[str, Any], confidence: float) -> str:
+def certainty(test: Figures, confidence: float) -> str:
     """How sure one can be of the escape rate with the number of parts at hand, in one or two sentences.
 
     `test` has the figures of `summarise`. Parts, not images, are counted as independent.

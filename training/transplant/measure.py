@@ -16,8 +16,8 @@ from training.config import ConfigError
 from training.data.sample import Dataset, DatasetError, Pixels, Sample
 from training.data.splits import split_samples
 from training.transplant.donors import Marked
-from training.transplant.embedding import Embed, Features
-from training.transplant.transplant import Settings, transplant
+from training.transplant.plausibility import Embed, Features
+from training.transplant.transplant import TransplantSettings, transplant
 
 ARMS = ("few real", "few real + generated", "few real + filtered", "all real")
 
@@ -81,7 +81,7 @@ def _fold(rows: Sequence[_Row], study: Study, number: int, whole: Embed, crop: E
         transplant(
             [row.pixels for row in good], _marked(few), study.count, study.seed + number, settings, crop
         )
-        for settings in (Settings(quantile=None), Settings())
+        for settings in (TransplantSettings(quantile=None), TransplantSettings())
     ]
     generated = [_features(whole, each.pictures) for each in made]
     few_real, all_real = (np.stack([row.features for row in part]) for part in (few, defective))

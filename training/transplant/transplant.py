@@ -8,14 +8,13 @@ from training.data.sample import Bits, DatasetError, Pixels, Sample
 from training.transplant.candidates import Candidate, Generator
 from training.transplant.crops import clean_crops, generated_crops, real_crops
 from training.transplant.donors import Marked, cut_donors
-from training.transplant.embedding import Embed, frozen_encoder
-from training.transplant.plausibility import Screening, screen
+from training.transplant.plausibility import Embed, Screening, frozen_encoder, screen
 
 CROP_SIDE_PX = 128  # what the classifier looks at
 
 
 @dataclass(frozen=True)
-class Settings:
+class TransplantSettings:
     """How to transplant.
 
     `drawn`: classes of `synthesis.defects.DEFECTS` to be drawn as well, each with its number in the
@@ -60,7 +59,7 @@ def transplant(
     defective: Sequence[Marked],
     count: int,
     seed: int,
-    settings: Settings | None = None,
+    settings: TransplantSettings | None = None,
     embed: Embed | None = None,
 ) -> Transplants:
     """Put generated defects on good pictures and keep up to `count` plausible ones, deterministic by `seed`.
@@ -69,7 +68,7 @@ def transplant(
     drops more than `settings.oversampling` makes up for. `embed` describes crops, by default the frozen
     ImageNet encoder. Raises ValueError without good pictures, or without marked defects and drawn classes.
     """
-    settings = settings or Settings()
+    settings = settings or TransplantSettings()
     generator = Generator(good, cut_donors(defective), settings.drawn, seed)
     if settings.quantile is None:
         pictures = [_labelled(each) for _, each in generator.candidates(range(count))]
@@ -94,7 +93,11 @@ def _labelled(candidate: Candidate) -> tuple[Pixels, Bits]:
 
 
 def transplanted_pictures(
-    samples: Sequence[Sample], pictures: Sequence[Picture], count: int, seed: int, settings: Settings
+    samples: Sequence[Sample],
+    pictures: Sequence[Picture],
+    count: int,
+    seed: int,
+    settings: TransplantSettings,
 ) -> LoadedPictures:
     """Return up to `count` transplants of the training split, and print what became of the others.
 

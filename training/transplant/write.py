@@ -9,7 +9,7 @@ import numpy as np
 
 from training.data.sample import Bits, Dataset, DatasetError, Pixels, Sample, class_mask
 from training.transplant.donors import Marked, shown_classes
-from training.transplant.transplant import Settings, Transplants, transplant
+from training.transplant.transplant import Transplants, TransplantSettings, transplant
 
 
 def load_parts(samples: Sequence[Sample]) -> tuple[list[Pixels], list[Marked]]:
@@ -26,7 +26,7 @@ def load_parts(samples: Sequence[Sample]) -> tuple[list[Pixels], list[Marked]]:
 
 
 def write_transplants(
-    root: Path, train: Dataset, count: int, seed: int, settings: Settings | None = None
+    root: Path, train: Dataset, count: int, seed: int, settings: TransplantSettings | None = None
 ) -> Transplants:
     """Write up to `count` transplants into a new folder, whole or not at all; return what was made.
 

@@ -8,12 +8,14 @@ from pydantic import Field, model_validator
 
 from app.inspection.bundle.calibration import ProbabilityCalibration
 from app.inspection.bundle.region_model import RegionModel
+from app.inspection.errors import RecipeInvalid
 from app.inspection.rules.part_model import PartModel
-from app.inspection.rules.trade_off import Chosen, TradeOff
-from app.inspection.types import Part, Sha256, Share, Threshold
+from app.inspection.rules.recipe import Recipe
+from app.inspection.rules.trade_off import Chosen, TradeOff, resolve
+from app.inspection.types import BundlePart, Sha256, Share, Threshold
 
 
-class ExpectedRates(Part):
+class ExpectedRates(BundlePart):
     """Escape and overkill rates measured at an operating point, with their intervals (low, high)."""
 
     split: str
@@ -26,7 +28,7 @@ class ExpectedRates(Part):
     overkill_interval: tuple[Share, Share]
 
 
-class DiceInterval(Part):
+class DiceInterval(BundlePart):
     """How far the true Dice of a defective picture may be from the estimated one, by the level of the latter.
 
     An estimate from `levels[k]` up to the next level is at most `margins[k]` off in a share `coverage` of the
@@ -57,7 +59,7 @@ class DiceInterval(Part):
         return max(0.0, estimate - margin), min(1.0, estimate + margin)
 
 
-class OperatingPoint(Part):
+class OperatingPoint(BundlePart):
     """The thresholds in force for one artifact; `expected` is None only while a bundle is being made.
 
     Pixels whose any-defect probability reaches `pixel_threshold` are marked; connected regions of at least
@@ -80,6 +82,24 @@ class OperatingPoint(Part):
     trade_off: TradeOff | None = None
     parts: PartModel | None = None
 
+    def for_recipe(self, recipe: Recipe) -> "OperatingPoint":
+        """The point moved along its trade-off, and with another least area, where a recipe asks for it.
+
+        Raises RecipeInvalid where the trade-off has no such point.
+        """
+        changes: dict[str, float | None] = {}
+        if recipe.operating_point is not None:
+            try:
+                changes["image_threshold"] = resolve(recipe.operating_point, self.trade_off)
+            except RecipeInvalid as error:
+                raise RecipeInvalid(f"recipe {recipe.name}: {error}") from error
+        if recipe.least_area_px not in (None, self.min_area_px):
+            changes["min_area_px"] = recipe.least_area_px
+        if not changes:
+            return self
+        # what was expected, chosen and held for Dice is true of the artifact's own point only
+        return self.model_copy(update=dict.fromkeys(("expected", "chosen", "dice_interval")) | changes)
+
 
 GateScore = Literal[
     "sharpness", "brightness", "clipped_share", "short_side_px", "long_side_px", "feature_distance"
@@ -87,7 +107,7 @@ GateScore = Literal[
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class GateCheck(Part):
+class GateCheck(BundlePart):
     """One score of the input gate: what it must be within, and how it is distributed.
 
     A limit that is None does not exist. `edges` divide the score's range into bins, each with its upper edge;
@@ -117,7 +137,7 @@ class GateCheck(Part):
         return self.high if self.high is not None and score > self.high else None
 
 
-class Gate(Part):
+class Gate(BundlePart):
     """Which pictures are like those the model was trained on; others are not judged but sent to `review`.
 
     `false_alarm_rate` is the share of ordinary pictures that the limits were set to stop, all checks
@@ -140,7 +160,7 @@ class Gate(Part):
         return self
 
 
-class Artifact(Part):
+class Artifact(BundlePart):
     """One ONNX graph, the execution providers (ONNX Runtime's names) it is meant for, what was learnt of it.
 
     `reason` says why these providers get it. Thresholds, probability calibration and input gate are of this

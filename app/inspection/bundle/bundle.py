@@ -18,19 +18,19 @@ from app.inspection.errors import BundleCorrupt, BundleInvalid, RecipeError
 from app.inspection.repeats import repeated
 from app.inspection.results import Severity
 from app.inspection.rules.recipe import Recipe, check_classes, describe, parse_recipe
-from app.inspection.types import Name, Part, Sha256
+from app.inspection.types import BundlePart, Name, Sha256
 
 MANIFEST = "bundle.json"
 
 
-class DefectClass(Part):
+class DefectClass(BundlePart):
     """A kind of defect the model tells apart; its place in the list, from 1, is its value in label maps."""
 
     name: Name
     severity: Severity
 
 
-class InputContract(Part):
+class InputContract(BundlePart):
     """How a picture must be laid before the graph: tiles of one shape at the trained pixel scale."""
 
     tile_height: Annotated[int, Field(ge=8, le=4096)]
@@ -53,7 +53,7 @@ class InputContract(Part):
         return self
 
 
-class DataSource(Part):
+class DataSource(BundlePart):
     """One set of training pictures."""
 
     name: str
@@ -62,7 +62,7 @@ class DataSource(Part):
     citation: str
 
 
-class TrainingSummary(Part):
+class TrainingSummary(BundlePart):
     """What the model was trained on, and how."""
 
     data: tuple[DataSource, ...]
@@ -71,7 +71,7 @@ class TrainingSummary(Part):
     note: str
 
 
-class Bundle(Part):
+class Bundle(BundlePart):
     """A published model; read it with `Bundle.load`, which checks every file against its hash."""
 
     schema_version: Literal[3]

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from app.inspection.types import Part, Share
+from app.inspection.types import BundlePart, Share
 
 Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class Curve(Part):
+class Curve(BundlePart):
     """How the probabilities of one output are bent so that they mean frequencies.
 
     By a temperature, p' = sigmoid(logit(p) / T), or, where there are `levels`, along the straight lines
@@ -43,7 +43,7 @@ class Curve(Part):
             return np.asarray(1.0 / (1.0 + np.exp(-logit / self.temperature)), dtype=np.float32)
 
 
-class ProbabilityCalibration(Part):
+class ProbabilityCalibration(BundlePart):
     """What makes probabilities mean frequencies: of each class, of any defect, and of the picture.
 
     `mask_temperature` is that of any defect where `any_defect` is not given. `classes` is empty or has one

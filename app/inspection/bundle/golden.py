@@ -7,10 +7,10 @@ from typing import Annotated
 from pydantic import Field
 
 from app.inspection.results import Verdict
-from app.inspection.types import Level, Name, Part, Sha256, Share, Threshold
+from app.inspection.types import BundlePart, Level, Name, Sha256, Share, Threshold
 
 
-class GoldenAnswer(Part):
+class GoldenAnswer(BundlePart):
     """What one artifact answered to a golden sample when the bundle was made.
 
     `main_class` is the class with the largest area, None without a defect. `mean_levels` has for each class
@@ -27,7 +27,7 @@ class GoldenAnswer(Part):
     feature_distance: Annotated[float, Field(ge=0)] | None = None
 
 
-class GoldenSample(Part):
+class GoldenSample(BundlePart):
     """A picture with the label map, verdict and image probability the bundle must reproduce.
 
     An artifact with one of the `answers` must reproduce that instead.
@@ -46,7 +46,7 @@ class GoldenSample(Part):
         return next((each for each in self.answers if each.artifact == artifact), None)
 
 
-class GoldenSetting(Part):
+class GoldenSetting(BundlePart):
     """Where and with which thresholds an artifact gave its answers to the golden samples.
 
     Of everything that answers, or what is said of them, also depend on there are fingerprints: the operating
@@ -66,13 +66,13 @@ class GoldenSetting(Part):
     input_sha256: Sha256
 
 
-def fingerprint(*parts: Part | None) -> str:
+def fingerprint(*parts: BundlePart | None) -> str:
     """The SHA-256 of all values of parts that are not their defaults."""
     values = [part and part.model_dump(mode="json", exclude_defaults=True) for part in parts]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-class GoldenTolerance(Part):
+class GoldenTolerance(BundlePart):
     """How far a golden sample may be missed, so that providers and artifacts can round differently."""
 
     min_mask_iou: Share = 0.95

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from app.inspection.types import Part
+from app.inspection.types import BundlePart
 
 Floats = NDArray[np.float64]
 # Far beyond any fit, and far from where products and sums of them stop being numbers.
@@ -33,7 +33,7 @@ def logit(probability: Floats) -> Floats:
     return np.asarray(np.log(kept / (1 - kept)))
 
 
-class RegionModel(Part):
+class RegionModel(BundlePart):
     """Logistic regression on region features: p = sigmoid(bias + sum of weight x feature).
 
     The features, one row for each region: logit of the mean any-defect probability, and the highest one

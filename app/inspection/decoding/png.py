@@ -1,18 +1,28 @@
-"""Whether a PNG's pixel data holds every row.
+"""What Pillow does not do for PNGs: notice rows that lack, and read 16 bits.
 
-A zlib stream that ends properly but too soon is no error to Pillow: it leaves the rows that lack black.
+A zlib stream that ends properly but too soon is no error to Pillow: it leaves the rows that lack black. Of 16
+bits a channel it keeps 8, except of grey.
 """
 
 import zlib
 from collections.abc import Iterator
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.inspection.decoding.depth import nearly_all_fit
+from app.inspection.errors import ImageUndecodable, ImageUnsupported
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 SIGNATURE_SIZE = len(SIGNATURE)
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+WITH_ALPHA = (4, 6)
 # Adam7: first column and row of each pass, and its steps across and down.
 PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 # What is fed and taken at once. Nothing is kept, so that a bomb costs time up to the picture's own size only.
 PIECE_IN, PIECE_OUT = 1 << 14, 1 << 20
+CHUNK_EXTRA = 12  # bytes from a chunk's content to that of the next: a checksum, a length and a name
 
 
 def missing(data: bytes) -> str | None:
@@ -34,6 +44,48 @@ def end_of(data: bytes) -> int:
         if kind == b"IEND":
             return at
     return len(data)
+
+
+def is_16_bit(data: bytes) -> bool:
+    """Whether a channel has 16 bits, by the header of a PNG."""
+    return data[24] == 16
+
+
+def samples_16(data: bytes) -> NDArray[np.uint16]:
+    """The samples [H, W, 1 or 3] of a 16-bit PNG that is whole; raises an ImageError."""
+    if any(True for _ in _chunks(data, b"tRNS")):
+        raise ImageUnsupported("the image names a transparent colour; save it without one")
+    try:
+        found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise ImageUndecodable("the file is broken and cannot be decoded; export it anew") from error
+    if found is None or found.dtype != np.uint16:
+        raise ImageUndecodable("the file is broken and cannot be decoded; export it anew")
+    samples = np.asarray(found, np.uint16).reshape(*found.shape[:2], -1)
+    if samples.shape[2] == 4 and (samples[..., 3] != 0xFFFF).any():
+        raise ImageUnsupported("the image has transparent pixels; send it without an alpha channel")
+    return samples[..., :1] if CHANNELS[data[25]] < 3 else samples[..., 2::-1]  # blue comes first
+
+
+def exif(data: bytes) -> bytes:
+    """The EXIF data of a PNG, before or behind its pixels; empty without any."""
+    return next((data[begin:end] for begin, end in _chunks(data, b"eXIf")), b"")
+
+
+def significant_bits(data: bytes, samples: NDArray[np.uint16]) -> int | None:
+    """What a 16-bit PNG says of its depth in an sBIT chunk, or None.
+
+    By the standard the significant bits are the high ones, and what is below repeats them or is zero. Some
+    software puts them low and writes the same chunk. Where either could be meant, the standard holds.
+    """
+    channels = CHANNELS[data[25]] - (data[25] in WITH_ALPHA)
+    for begin, end in _chunks(data, b"sBIT"):
+        bits = max(data[begin:end][:channels], default=0)
+        if not 8 <= bits < 16 or not nearly_all_fit(samples, bits):
+            return 16
+        below = (1 << (16 - bits)) - 1
+        return bits if (samples & below).any() else 16
+    return None
 
 
 def _expected(data: bytes) -> int:
@@ -63,13 +115,20 @@ def _inflated(data: bytes, enough: int) -> int:
 
 def _pixel_chunks(data: bytes) -> Iterator[tuple[int, int]]:
     """Where each chunk of pixel data lies. They follow each other; one behind another chunk is not read."""
-    at, met = SIGNATURE_SIZE, False
+    before = None
+    for begin, end in _chunks(data, b"IDAT"):
+        if before not in (None, begin - CHUNK_EXTRA):
+            return
+        before = end
+        yield begin, end
+
+
+def _chunks(data: bytes, kind: bytes) -> Iterator[tuple[int, int]]:
+    """Where the content of each chunk of a kind lies."""
+    at = SIGNATURE_SIZE
     while at + 8 <= len(data):
         begin = at + 8
         end = begin + int.from_bytes(data[at : at + 4], "big")
-        if data[at + 4 : begin] == b"IDAT":
-            met = True
+        if data[at + 4 : begin] == kind:
             yield begin, min(end, len(data))
-        elif met:
-            return
         at = end + 4  # the checksum

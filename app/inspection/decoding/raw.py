@@ -1,24 +1,42 @@
 """From a camera's buffer to 8-bit pixels: frames as the sensor gives them, named as GenICam names them.
 
-Names and layouts are those of the Pixel Format Naming Convention, PFNC. 10, 12 and 16 bits become 8 by
-dropping low bits, for every frame alike, as for files.
+Names and layouts are those of the Pixel Format Naming Convention, PFNC, and of the older GigE Vision 1.x.
+More than 8 bits become 8 as in files.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from math import gcd
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.inspection.decoding.depth import to_8_bits
 from app.inspection.errors import FrameMismatch, ImageTooSmall, ImageUnsupported
 
 Pixels = NDArray[np.uint8]
-Unpack = Callable[[Pixels], Pixels]
+Samples = NDArray[np.integer[Any]]
+Unpack = Callable[[Pixels], Samples]
+Colour = Callable[[Pixels], Pixels]
 
 LEAST_MOSAIC_SIDE = 3  # px; OpenCV gives black below
-FULL_SCALE = 4096  # what 12 bits stay below
+
+# what these are called now; Mono12Packed and the like have no other name
+GIGE_VISION_1 = {
+    "RGB8Packed": "RGB8",
+    "BGR8Packed": "BGR8",
+    "RGBA8Packed": "RGBa8",
+    "BGRA8Packed": "BGRa8",
+    "RGB10Packed": "RGB10",
+    "BGR10Packed": "BGR10",
+    "RGB12Packed": "RGB12",
+    "BGR12Packed": "BGR12",
+    "YUV422Packed": "YUV422_8_UYVY",
+    "YUV422_YUYV_Packed": "YUV422_8",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +54,21 @@ class RawFrame:
 class _Packing:
     """How samples lie in a line: those of `pixels` together take `size` bytes.
 
-    `unpack` takes whole lines, uint8 [H, bytes], and gives their samples in 8 bits, [H, samples].
+    `unpack` takes whole lines, uint8 [H, bytes], and gives their samples [H, samples]. `bits` are those of a
+    sample that has two bytes; None where all 16 may be used, or fewer.
     """
 
     pixels: int
     size: int
     unpack: Unpack
+    bits: int | None = 8
 
 
-def decode_frame(frame: RawFrame) -> Pixels:
+def decode_frame(frame: RawFrame, significant_bits: int | None = None) -> Pixels:
     """The pixels of a frame, uint8 [H, W] (grey) or [H, W, 3] (RGB); without a copy where they lie ready.
 
-    Nothing is allocated before the bytes are counted. Raises ImageUnsupported, FrameMismatch, ImageTooSmall.
+    Nothing is allocated before the bytes are counted. `significant_bits` is of formats with 16. Raises
+    ImageUnsupported, FrameMismatch, ImageTooSmall.
     """
     packing, colour = _format(frame.pixel_format)
     line = _line_bytes(frame, packing)
@@ -66,10 +87,11 @@ def decode_frame(frame: RawFrame) -> Pixels:
     if frame.pixel_format.startswith("Bayer") and min(frame.width, frame.height) < LEAST_MOSAIC_SIDE:
         raise ImageTooSmall(f"a Bayer frame needs {LEAST_MOSAIC_SIDE} pixels or more each way")
     lines = np.frombuffer(frame.data, np.uint8).reshape(frame.height, stride)[:, :line]
-    return np.ascontiguousarray(colour(packing.unpack(lines)))
+    asked = significant_bits if packing.bits is None else None
+    return np.ascontiguousarray(colour(to_8_bits(packing.unpack(lines), packing.bits, asked)))
 
 
-def _format(name: str) -> tuple[_Packing, Unpack]:
+def _format(name: str) -> tuple[_Packing, Colour]:
     if name not in FORMATS:
         raise ImageUnsupported(f"pixel format {name!r} is not read; right are {', '.join(FORMATS)}")
     return FORMATS[name]
@@ -89,40 +111,20 @@ def _as_they_are(lines: Pixels) -> Pixels:
     return lines
 
 
-def _two_bytes(lines: Pixels, bits: int) -> Pixels:
-    """The high 8 of `bits` in 16, little endian."""
-    values = lines.view("<u2")
-    highest = int(values.max())
-    if highest >> bits:
-        raise FrameMismatch(
-            f"the frame holds {highest}, but {bits} bits go up to {(1 << bits) - 1}: name the depth it has"
-        )
-    if bits == 16 and highest < FULL_SCALE:
-        raise ImageUnsupported(
-            "no value of the 16 bit frame reaches 4096: it looks like 10 or 12 bits, or is black all over; "
-            "name the depth that the camera gives, such as Mono12"
-        )
-    samples = np.empty(values.shape, np.uint8)
-    np.right_shift(values, bits - 8, out=samples, casting="unsafe")
-    return samples
+def _two_bytes(lines: Pixels) -> Samples:
+    return lines.view("<u2")
 
 
-def _ten_bits(lines: Pixels) -> Pixels:
-    """The high 8 bits of four 10-bit samples in five bytes, the first one's low bits first."""
-    groups = lines.reshape(len(lines), -1, 5)
-    samples = np.empty((*groups.shape[:2], 4), np.uint8)
-    for n in range(4):  # the byte beyond holds the high bits, shifted out of 8 and so cut off at the left
-        samples[..., n] = groups[..., n] >> (2 + 2 * n) if n < 3 else 0
-        samples[..., n] |= groups[..., n + 1] << (6 - 2 * n)
-    return samples.reshape(len(lines), -1)
-
-
-def _twelve_bits(lines: Pixels) -> Pixels:
-    """The high 8 bits of two 12-bit samples in three bytes, the first one's low bits first."""
-    groups = lines.reshape(len(lines), -1, 3)
-    samples = np.empty((*groups.shape[:2], 2), np.uint8)
-    samples[..., 0] = (groups[..., 0] >> 4) | (groups[..., 1] << 4)
-    samples[..., 1] = groups[..., 2]
+def _bit_by_bit(lines: Pixels, bits: int) -> Pixels:
+    """The high 8 bits of samples packed without gaps, the first one's low bits first."""
+    together = 8 // gcd(bits, 8)  # samples that begin and end with a byte
+    groups = lines.reshape(len(lines), -1, bits * together // 8)
+    samples = np.empty((*groups.shape[:2], together), np.uint8)
+    for n in range(together):
+        at, shift = divmod((n + 1) * bits - 8, 8)
+        samples[..., n] = groups[..., at] >> shift
+        if shift:
+            samples[..., n] |= groups[..., at + 1] << (8 - shift)  # uint8: what is beyond is cut off
     return samples.reshape(len(lines), -1)
 
 
@@ -135,16 +137,13 @@ def _grey(samples: Pixels) -> Pixels:
     return samples
 
 
-def _rgb(samples: Pixels) -> Pixels:
-    return samples.reshape(len(samples), -1, 3)
+def _rgb(samples: Pixels, channels: int, order: slice) -> Pixels:
+    """Three of so many channels; what a camera puts into a fourth is no transparency."""
+    return samples.reshape(len(samples), -1, channels)[..., order]
 
 
 def _converted(samples: Pixels, conversion: int) -> Pixels:
     return np.asarray(cv2.cvtColor(samples, conversion), np.uint8)
-
-
-def _bgr(samples: Pixels) -> Pixels:
-    return _converted(_rgb(samples), cv2.COLOR_BGR2RGB)
 
 
 def _mosaic(samples: Pixels, conversion: int) -> Pixels:
@@ -159,10 +158,12 @@ def _luma_chroma(samples: Pixels, order: str) -> Pixels:
     return _converted(np.dstack((luma, red, blue)), cv2.COLOR_YCrCb2RGB)
 
 
-def _formats() -> dict[str, tuple[_Packing, Unpack]]:
+def _formats() -> dict[str, tuple[_Packing, Colour]]:
+    deep: dict[str, int | None] = {"10": 10, "12": 12, "14": 14, "16": None}
     depths = {"8": _Packing(1, 1, _as_they_are)}
-    depths |= {str(bits): _Packing(1, 2, partial(_two_bytes, bits=bits)) for bits in (10, 12, 16)}
-    depths |= {"10p": _Packing(4, 5, _ten_bits), "12p": _Packing(2, 3, _twelve_bits)}
+    depths |= {name: _Packing(1, 2, _two_bytes, bits) for name, bits in deep.items()}
+    for bits, pixels, size in ((10, 4, 5), (12, 2, 3), (14, 4, 7)):
+        depths[f"{bits}p"] = _Packing(pixels, size, partial(_bit_by_bit, bits=bits))
     depths |= {f"{bits}Packed": _Packing(2, 3, _gige_packed) for bits in (10, 12)}
     # by the upper left 2 x 2 pixels, as GenICam does: OpenCV's short names say where its own window begins
     patterns: dict[str, int] = {
@@ -171,13 +172,18 @@ def _formats() -> dict[str, tuple[_Packing, Unpack]]:
         "GB": cv2.COLOR_BayerGBRG2RGB,
         "BG": cv2.COLOR_BayerBGGR2RGB,
     }
-    families: dict[str, Unpack] = {"Mono": _grey}
+    families: dict[str, Colour] = {"Mono": _grey}
     families |= {f"Bayer{name}": partial(_mosaic, conversion=each) for name, each in patterns.items()}
     found = {f + depth: (packing, to) for f, to in families.items() for depth, packing in depths.items()}
-    found |= {"RGB8": (_Packing(1, 3, _as_they_are), _rgb), "BGR8": (_Packing(1, 3, _as_they_are), _bgr)}
+    for name, order in (("RGB", slice(0, 3)), ("BGR", slice(2, None, -1))):
+        found[f"{name}8"] = _Packing(1, 3, _as_they_are), partial(_rgb, channels=3, order=order)
+        found[f"{name}a8"] = _Packing(1, 4, _as_they_are), partial(_rgb, channels=4, order=order)
+        for depth, used in deep.items():
+            found[name + depth] = _Packing(1, 6, _two_bytes, used), partial(_rgb, channels=3, order=order)
     orders = {"YUV422_8": "YUYV", "YUV422_8_UYVY": "UYVY", "YCbCr422_8": "YUYV", "YCbCr422_8_CbYCrY": "UYVY"}
     pair = _Packing(2, 4, _as_they_are)
-    return found | {name: (pair, partial(_luma_chroma, order=order)) for name, order in orders.items()}
+    found |= {name: (pair, partial(_luma_chroma, order=order)) for name, order in orders.items()}
+    return found | {old: found[new] for old, new in GIGE_VISION_1.items()}
 
 
-FORMATS: Mapping[str, tuple[_Packing, Unpack]] = _formats()
+FORMATS: Mapping[str, tuple[_Packing, Colour]] = _formats()

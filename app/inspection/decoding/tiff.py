@@ -1,84 +1,227 @@
-"""What a TIFF's directory says about its being whole, and about what Pillow would read wrongly.
+"""TIFF files: strips or tiles in any of the layouts that `tiff_layout` admits, made into pixels.
 
-Pillow leaves black what the directory does not list, and libtiff what it lists as empty.
+Pillow, which reads TIFF too, leaves black what is not listed, does not look at byte counts, and takes planes
+of 16 bits, signed and packed samples for something else. Here it only unpacks what zlib does not: through it
+libtiff is given the compressed pieces as 8-bit grey strips, so that nothing is left to interpret.
 """
 
-from collections.abc import Mapping
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from itertools import accumulate
+from math import gcd
 from typing import Any
 
-WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
-SAMPLES, ROWS_PER_STRIP, PLANAR = 277, 278, 284
-STRIP_OFFSETS, STRIP_COUNTS = 273, 279
-TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
-# None, LZW, Deflate, PackBits, Deflate by its old number, LZMA, Zstandard: of these libtiff notices a cut
-# strip. It fills one of JPEG or fax.
-READ_RIGHTLY = {1, 5, 8, 32773, 32946, 34925, 50000}
-WHITE_IS_ZERO, SEPARATE_PLANES = 0, 2
-MAX_TILE_PIXELS = 2048 * 2048  # of a tile larger than its picture; usual are 256 x 256
-TILE_STEP = 16  # a tile's sides are multiples of it
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.inspection.decoding import tiff_layout
+from app.inspection.decoding.depth import to_8_bits
+from app.inspection.decoding.tiff_directory import (
+    HEIGHT,
+    ORIENTATION,
+    SIGNATURES,
+    WIDTH,
+    Directory,
+    directory,
+)
+from app.inspection.decoding.tiff_layout import (
+    BLACK_IS_ZERO,
+    CHANNELS,
+    CMYK,
+    DEFLATE,
+    DIFFERENCES,
+    OLD_DEFLATE,
+    PALETTE,
+    UNCOMPRESSED,
+    WHITE_IS_ZERO,
+    Layout,
+    ceil_div,
+)
+from app.inspection.errors import ImageTruncated, ImageUndecodable, ImageUnsupported
+
+__all__ = ["SIGNATURES", "TiffFile", "opened"]
+
+AT_ONCE = 1 << 20  # bytes that are unpacked together, where pieces are smaller
+REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))  # fill order 2
+OPAQUE_KINDS = (1, 2)  # of extra samples: what is in them is transparency
+Samples = NDArray[np.integer[Any]]
 
 
-def unsupported(tags: Mapping[int, Any]) -> str | None:
-    """Why a TIFF with this directory might be read wrongly, and what would be right; or None."""
-    compression = tags.get(COMPRESSION, 1)
-    if compression not in READ_RIGHTLY:
-        return (
-            f"TIFF compression {compression} is not read, as a cut strip would go unnoticed; "
-            "save it uncompressed, or with LZW or Deflate"
-        )
-    # a missing tag counts as 0, as Pillow has it
-    if tags.get(PHOTOMETRIC, WHITE_IS_ZERO) == WHITE_IS_ZERO and max(tags.get(BITS, (1,))) > 8:
-        return "a 16 bit TIFF in which 0 is white is not read; save it with 0 as black (photometric 1)"
-    return _bomb(tags)
+@dataclass(frozen=True, slots=True, eq=False)
+class TiffFile:
+    """A TIFF of which only the directories have been read."""
+
+    data: bytes = field(repr=False)
+    directory: Directory
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height as stored."""
+        return self.directory.size(WIDTH), self.directory.size(HEIGHT)
+
+    @property
+    def orientation(self) -> int:
+        """How the image is to be turned, as EXIF numbers it: that number comes from TIFF."""
+        return self.directory.one(ORIENTATION, 1)
+
+    def pixels(self, significant_bits: int | None = None) -> NDArray[np.uint8]:
+        """Grey [H, W] or RGB [H, W, 3], as stored; raises an ImageError."""
+        how = tiff_layout.layout(self.directory)
+        samples = _samples(self.data, how)
+        if how.colours is not None:
+            return how.colours[samples[..., 0]]
+        pixels = to_8_bits(samples, _stated(how), significant_bits if how.bits == 16 else None)
+        if how.photometric == WHITE_IS_ZERO:
+            pixels = ~pixels
+        if how.photometric == CMYK:
+            ink = Image.frombytes("CMYK", (how.width, how.height), pixels.tobytes())
+            return np.asarray(ink.convert("RGB"))
+        return pixels[..., 0] if pixels.shape[2] == 1 else pixels
+
+    def values(self) -> tuple[Samples, bool]:
+        """The samples [H, W, channels] as they are, and whether they are a palette's indices.
+
+        Fewer than 8 bits are spread over 8, unless they are indices.
+        """
+        how = tiff_layout.layout(self.directory)
+        samples = _samples(self.data, how)
+        if how.photometric == WHITE_IS_ZERO:
+            samples = samples ^ ((1 << max(8, how.bits)) - 1)
+        return samples, how.colours is not None
 
 
-def _bomb(tags: Mapping[int, Any]) -> str | None:
-    """Why decoding one tile would take far more memory than the picture, whose own size was checked."""
-    if TILE_WIDTH not in tags and TILE_HEIGHT not in tags:  # by these libtiff tells, not by the offsets
-        return None
-    width, height = _positive(tags, TILE_WIDTH), _positive(tags, TILE_HEIGHT)
-    around = _up(_positive(tags, WIDTH)) * _up(_positive(tags, HEIGHT))
-    if width * height > max(around, MAX_TILE_PIXELS):
-        return f"the TIFF's tiles are of {width} x {height} pixels, more than its picture; save it in strips"
-    return None
+def opened(data: bytes) -> TiffFile:
+    """Read the directories only; raises an ImageError for what is plainly not one image."""
+    return TiffFile(data, directory(data))
 
 
-def _up(side: int) -> int:
-    return _ceil(side, TILE_STEP) * TILE_STEP
+def _stated(how: Layout) -> int | None:
+    """Significant bits as the file tells them; None where it does not."""
+    if how.bits != 16:
+        return how.bits
+    bits = how.highest.bit_length()
+    return bits if bits > 8 and how.highest == (1 << bits) - 1 else None
 
 
-def missing(tags: Mapping[int, Any]) -> str | None:
-    """What the directory lacks of the strips or tiles that every plane needs, or None.
-
-    Raises ValueError where a size in it makes no sense.
-    """
-    tiled = STRIP_OFFSETS not in tags
-    planes = _positive(tags, SAMPLES, 1) if tags.get(PLANAR) == SEPARATE_PLANES else 1
-    needed = planes * _per_plane(tags, tiled)
-    offsets = tags.get(TILE_OFFSETS if tiled else STRIP_OFFSETS, ())
-    counts = tags.get(TILE_COUNTS if tiled else STRIP_COUNTS)
-    what = "tiles" if tiled else "strips"
-    for places in (offsets,) if counts is None else (offsets, counts):
-        if len(places) < needed:
-            return f"{len(places)} of {needed} {what} are listed"
-        if 0 in places[:needed]:
-            return f"some of its {what} are listed as empty"
-    return None
+def _samples(data: bytes, how: Layout) -> Samples:
+    """The colours' samples [H, W, channels], uint8 or uint16; of fewer than 8 bits they are spread over 8."""
+    channels = CHANNELS[how.photometric]
+    out = np.empty((how.height, how.width, channels), np.uint8 if how.bits <= 8 else np.uint16)
+    step = max(1, AT_ONCE // (how.across * how.line_bytes * how.piece[1]))
+    for plane in range(how.planes):
+        for row in range(0, how.down, step):
+            top, rows = row * how.piece[1], range(row, min(row + step, how.down))
+            found = _block(data, how, plane, rows)[: how.height - top, : how.width]
+            _check_opacity(found, how, plane)
+            colours = found[..., : max(0, channels - plane)]
+            out[top : top + len(found), :, plane : plane + colours.shape[2]] = colours
+    if how.bits < 8 and how.photometric != PALETTE:
+        out *= np.uint8(255 // ((1 << how.bits) - 1))
+    return out
 
 
-def _per_plane(tags: Mapping[int, Any], tiled: bool) -> int:
-    width, height = _positive(tags, WIDTH), _positive(tags, HEIGHT)
-    if tiled:
-        return _ceil(width, _positive(tags, TILE_WIDTH)) * _ceil(height, _positive(tags, TILE_HEIGHT))
-    return _ceil(height, _positive(tags, ROWS_PER_STRIP, height))
+def _check_opacity(samples: Samples, how: Layout, first: int) -> None:
+    """Raise ImageUnsupported for transparency in samples, which are numbered from `first` on."""
+    for number, kind in enumerate(how.extras, start=CHANNELS[how.photometric] - first):
+        beside = samples[..., number : number + 1] if number >= 0 else samples[..., :0]
+        if kind in OPAQUE_KINDS and (beside != (1 << how.bits) - 1).any():
+            raise ImageUnsupported("the image has transparent pixels; send it without an alpha channel")
 
 
-def _positive(tags: Mapping[int, Any], tag: int, default: int = 0) -> int:
-    value = tags.get(tag, default)
-    if not isinstance(value, int) or value <= 0:
-        raise ValueError(f"TIFF tag {tag} must be a whole number above 0")
-    return value
+def _block(data: bytes, how: Layout, plane: int, rows: range) -> Samples:
+    """The samples [lines, width, together] of some rows of pieces."""
+    numbers = range((plane * how.down + rows.start) * how.across, (plane * how.down + rows.stop) * how.across)
+    lines = (len(rows) - 1) * how.piece[1] + how.lines(rows[-1])
+    raw = _unpacked(data, how, numbers, lines)
+    by_piece = raw.reshape(-1, how.across, how.piece[1], how.line_bytes) if how.tiled else raw
+    in_lines = by_piece.swapaxes(1, 2).reshape(lines, how.across, -1) if how.tiled else by_piece
+    samples = _unpack(in_lines.reshape(lines, how.across, how.line_bytes), how)
+    samples = samples.reshape(lines, how.across, how.piece[0], how.together)
+    if how.predictor == DIFFERENCES:
+        samples = samples.cumsum(axis=2, dtype=samples.dtype.newbyteorder("="))
+    return samples.reshape(lines, -1, how.together)
 
 
-def _ceil(value: int, by: int) -> int:
-    return -(-value // by)
+def _unpack(raw: NDArray[np.uint8], how: Layout) -> Samples:
+    """Samples of whole lines, of which each begins with a byte; packed ones lie highest bit first."""
+    if how.bits == 8:
+        return raw
+    if how.bits == 16:
+        return raw.view(how.order + "u2")
+    return unpack_bits(raw, how.bits, how.piece[0] * how.together)
+
+
+def unpack_bits(raw: NDArray[np.uint8], bits: int, count: int) -> Samples:
+    """`count` samples of so many bits, highest first, from the bytes of the last axis."""
+    together = 8 // gcd(bits, 8)  # samples that begin and end with a byte
+    size, groups = bits * together // 8, ceil_div(count, together)
+    filled = np.zeros((*raw.shape[:-1], groups * size + 2), np.uint8)
+    filled[..., : raw.shape[-1]] = raw[..., : groups * size]
+    out = np.empty((*raw.shape[:-1], groups * together), np.uint8 if bits <= 8 else np.uint16)
+    for n in range(together):
+        at, shift = divmod(n * bits, 8)
+        three = [filled[..., at + k :: size][..., :groups].astype(np.uint32) for k in range(3)]
+        wide = three[0] << 16 | three[1] << 8 | three[2]
+        out[..., n::together] = wide >> (24 - bits - shift) & ((1 << bits) - 1)
+    return out[..., :count]
+
+
+def _unpacked(data: bytes, how: Layout, numbers: range, lines: int) -> NDArray[np.uint8]:
+    """The bytes of some pieces behind each other, without compression, `lines` for each column of them."""
+    places = zip(how.offsets[numbers].tolist(), how.counts[numbers].tolist(), strict=True)
+    pieces: Sequence[bytes] = [data[at : at + count] for at, count in places]
+    if how.reversed_bits:
+        pieces = [piece.translate(REVERSED) for piece in pieces]
+    whole = how.piece[1] * how.line_bytes
+    total = lines * how.across * how.line_bytes
+    if how.compression in (DEFLATE, OLD_DEFLATE):
+        last = total - (len(pieces) - 1) * whole
+        pieces = [_inflated(piece, whole) for piece in pieces]
+        if any(len(piece) < whole for piece in pieces[:-1]) or len(pieces[-1]) < last:
+            raise ImageTruncated("some of the strips hold a part of their lines only; send the whole image")
+    elif how.compression != UNCOMPRESSED:
+        return _by_libtiff(pieces, how, total // how.line_bytes)
+    return np.frombuffer(b"".join(piece[:whole] for piece in pieces), np.uint8, total)
+
+
+def _inflated(piece: bytes, most: int) -> bytes:
+    """What a Deflate stream holds; raises an ImageError if it has no end, more than `most`, or is damaged."""
+    stream = zlib.decompressobj()
+    try:
+        found = stream.decompress(piece, most)
+        more = b"" if stream.eof else stream.decompress(stream.unconsumed_tail, 1)
+    except zlib.error as error:
+        raise ImageUndecodable(f"a strip is damaged ({error}); export it anew") from error
+    if more:
+        raise ImageUndecodable("a strip holds more than its lines, so that a size is wrong; export it anew")
+    if not stream.eof:
+        raise ImageTruncated("a strip ends before its data does; send the file whole")
+    return found
+
+
+def _by_libtiff(pieces: Sequence[bytes], how: Layout, lines: int) -> NDArray[np.uint8]:
+    """Pieces unpacked by libtiff, which is told that they are strips of an 8-bit grey TIFF."""
+    offsets = list(accumulate(map(len, pieces[:-1]), initial=8))
+    fields = {256: [how.line_bytes], 257: [lines], 258: [8], 259: [how.compression], 262: [BLACK_IS_ZERO]}
+    fields |= {273: offsets, 277: [1], 278: [how.piece[1]], 279: [len(piece) for piece in pieces]}
+    try:
+        image = Image.open(BytesIO(_small_tiff(fields, b"".join(pieces))), formats=("TIFF",))
+        return np.asarray(image).reshape(-1)
+    except (OSError, ValueError, TypeError, SyntaxError, RuntimeError) as error:
+        raise ImageUndecodable(f"a strip is cut or damaged ({error}); export it anew") from error
+
+
+def _small_tiff(fields: dict[int, list[int]], body: bytes) -> bytes:
+    """A little-endian TIFF of 32-bit fields, `body` from byte 8 on."""
+    entries, beyond, place = b"", b"", 8 + len(body)
+    for tag, values in fields.items():
+        packed = struct.pack(f"<{len(values)}I", *values)
+        if len(values) > 1:
+            packed, beyond = struct.pack("<I", place + len(beyond)), beyond + packed
+        entries += struct.pack("<HHI", tag, 4, len(values)) + packed
+    start = struct.pack("<4sI", b"II*\0", place + len(beyond))
+    return b"".join((start, body, beyond, struct.pack("<H", len(fields)), entries, bytes(4)))

@@ -4,7 +4,7 @@ import functools
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import onnxruntime as ort
@@ -43,12 +43,38 @@ class Answers(NamedTuple):
     image_probability: NDArray[np.float32]
     features: NDArray[np.float32]
 
+    def check(self) -> None:
+        """Raise InferenceFailed where a value is no number of its range: a NaN would pass every part."""
+        if not np.all((self.image_probability >= 0) & (self.image_probability <= 1)):
+            raise InferenceFailed("the model gave an image_probability that is not between 0 and 1")
+        if not np.isfinite(self.features).all():
+            raise InferenceFailed("the model gave features that are no numbers")
 
-class Session:
-    """One artifact of a bundle, loaded and checked; safe to share between threads.
 
-    `execution_provider` is the one really active, `artifact` the graph it runs.
+class Session(Protocol):
+    """What the inspector needs of whatever runs a graph; safe to share between threads.
+
+    `artifact` has the graph, `execution_provider` is the active one, `max_batch` the tiles of one run.
     """
+
+    @property
+    def artifact(self) -> Artifact: ...
+
+    @property
+    def execution_provider(self) -> str: ...
+
+    @property
+    def max_batch(self) -> int: ...
+
+    def run(self, tiles: NDArray[np.uint8], check: Callable[[], None] = ...) -> Answers:
+        """Run tiles, uint8 [N, h, w, C]; raises InferenceFailed, and what `check` raises in between."""
+
+    def trying(self, number: int) -> AbstractContextManager[None]:
+        """Inside, run everything in one of the ways that the load chooses from, by its number."""
+
+
+class OnnxSession:
+    """One artifact of a bundle in ONNX Runtime, loaded and checked: the `Session` of the service."""
 
     def __init__(
         self,
@@ -83,39 +109,16 @@ class Session:
         self._batcher = Batcher(compute.lanes, *ways)
 
     def run(self, tiles: NDArray[np.uint8], check: Callable[[], None] = lambda: None) -> Answers:
-        """Run tiles, uint8 [N, h, w, C], in batches with those of other threads; `check` is called between.
-
-        Raises InferenceFailed, and what `check` raises.
-        """
+        """As `Session.run`, in batches with the tiles of other threads."""
         room: list[Any] = [np.empty((len(tiles), *shape), kind) for shape, kind in self._shapes.values()]
         answers = Answers(*room)
         self._batcher.run(tiles, answers[: len(self._wanted)], check)
-        # a NaN is below every threshold and above none: it would pass the part
-        if not np.all((answers.image_probability >= 0) & (answers.image_probability <= 1)):
-            raise InferenceFailed("the model gave an image_probability that is not between 0 and 1")
-        if not np.isfinite(answers.features).all():
-            raise InferenceFailed("the model gave features that are no numbers")
+        answers.check()
         return answers
 
     def trying(self, number: int) -> AbstractContextManager[None]:
-        """Meanwhile run everything in one of the ways that the load chooses from, each number in the next."""
+        """As `Session.trying`."""
         return self._batcher.only(number)
-
-    def check_batches(self, tile: NDArray[np.uint8]) -> None:
-        """Raise InferenceFailed unless a tile uint8 [h, w, C] gets the same answer in batches of any size.
-
-        On a GPU each size has kernels of its own; small differences are what their rounding makes.
-        """
-        alone = self.run(tile[None])
-        for size in (each for each in SIZES if each <= self.max_batch):
-            found = self.run(np.repeat(tile[None], size, axis=0))
-            levels = found.mask_probability.astype(np.int16) - alone.mask_probability
-            off = float(np.abs(found.image_probability - alone.image_probability).max())
-            if (mean := float(np.abs(levels).mean())) > MEAN_LEVELS or off > IMAGE_PROBABILITY:
-                raise InferenceFailed(
-                    f"in a batch of {size} a tile's answer is off by {mean:.2f} levels of 255 on average and"
-                    f" {off:.3f} in image_probability"
-                )
 
     def _plain(self, session: Any) -> Run:
         return self._checked(_unbound(session, self._wanted))
@@ -149,6 +152,23 @@ class Session:
                 what = "CUDA graphs" if graphs else "bound buffers"
                 logger.warning("%s cannot be used on %s: %s", what, self.execution_provider, error)
         return self._plain(session)
+
+
+def check_batches(session: Session, tile: NDArray[np.uint8]) -> None:
+    """Raise InferenceFailed unless a tile uint8 [h, w, C] gets the same answer in batches of any size.
+
+    On a GPU each size has kernels of its own; small differences are what their rounding makes.
+    """
+    alone = session.run(tile[None])
+    for size in (each for each in SIZES if each <= session.max_batch):
+        found = session.run(np.repeat(tile[None], size, axis=0))
+        levels = found.mask_probability.astype(np.int16) - alone.mask_probability
+        off = float(np.abs(found.image_probability - alone.image_probability).max())
+        if (mean := float(np.abs(levels).mean())) > MEAN_LEVELS or off > IMAGE_PROBABILITY:
+            raise InferenceFailed(
+                f"in a batch of {size} a tile's answer is off by {mean:.2f} levels of 255 on average and"
+                f" {off:.3f} in image_probability"
+            )
 
 
 def _infer(provider: str, wanted: Shapes, run: Run, tiles: NDArray[np.uint8]) -> list[NDArray[Any]]:

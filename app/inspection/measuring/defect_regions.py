@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from app.inspection.bundle.artifact import OperatingPoint
@@ -14,6 +15,7 @@ from app.inspection.results import TileProbability
 
 PIXELS_AT_ONCE = 1 << 20  # marked pixels looked at together, to bound the memory
 SURROUND_PX = 8  # how far around a region's box its surroundings reach
+SAMPLES_AT_ONCE = 1 << 18  # of several regions' surroundings
 SAMPLES_A_SIDE = 64  # of a region's surroundings, so that a large box costs no more than a small one
 FAR_FROM_BORDER_PX = 32
 LEAST_DEVIATION = 4.0  # grey levels: on a smooth surface noise must not count as contrast
@@ -184,20 +186,52 @@ def _contrast(
 ) -> Floats:
     """How far each region's mean grey level is from the unmarked pixels around it, in deviations of these."""
     found = np.zeros(len(boxes))
-    for i, (left, top, right, bottom) in enumerate(boxes.tolist()):
+    channels = image.reshape(*label_map.shape, -1)
+    for windows in _surroundings(boxes, label_map.shape):
         check()
-        rows, columns = _around(top, bottom), _around(left, right)
-        unmarked = label_map[rows, columns] == 0
-        around = image[rows, columns][unmarked]
-        if around.size:
-            around = around.reshape(len(around), -1).mean(axis=1)  # of a colour image, its grey levels
-            found[i] = abs(inside[i] - around.mean()) / max(float(around.std()), LEAST_DEVIATION)
+        unmarked = windows.of(label_map) == 0
+        levels = windows.of(channels).sum(
+            axis=1, dtype=np.float64
+        )  # of a colour image, thrice its grey level
+        levels *= unmarked
+        count = np.count_nonzero(unmarked, axis=(1, 2))
+        total, squares = levels.sum(axis=(1, 2)), np.einsum("nrc,nrc->n", levels, levels)
+        scale = np.maximum(count, 1) * channels.shape[2]
+        deviation = np.sqrt(count * squares - total * total) / scale  # of whole numbers, so exact
+        apart = np.abs(inside[windows.regions] - total / scale)
+        found[windows.regions] = np.where(count > 0, apart / np.maximum(deviation, LEAST_DEVIATION), 0)
     return found
 
 
-def _around(first: int, last: int) -> slice:
-    begin, end = max(0, first - SURROUND_PX), last + 1 + SURROUND_PX
-    return slice(begin, end, -(-(end - begin) // SAMPLES_A_SIDE))
+@dataclass(frozen=True, slots=True, eq=False)
+class _Windows:
+    """Surroundings of some regions, all of one size: from (x, y) on, every `step`-th pixel."""
+
+    regions: Ints
+    x: Ints
+    y: Ints
+    size: tuple[int, int]
+    step: tuple[int, int]
+
+    def of(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """What an array [H, W, …] holds there, [N, …, rows, columns]."""
+        every = sliding_window_view(pixels, self.size, axis=(0, 1))
+        return every[self.y, self.x, ..., :: self.step[0], :: self.step[1]]
+
+
+def _surroundings(boxes: Ints, shape: tuple[int, ...]) -> Iterator[_Windows]:
+    """The surroundings of all regions, some at a time, to bound the memory."""
+    begin, end = np.maximum(boxes[:, :2] - SURROUND_PX, 0), boxes[:, 2:] + 1 + SURROUND_PX
+    size, step = np.minimum(end, shape[1::-1]) - begin, -(-(end - begin) // SAMPLES_A_SIDE)
+    kinds = np.hstack((size, step))
+    order = np.lexsort(kinds.T)
+    for alike in np.split(order, np.flatnonzero(np.diff(kinds[order], axis=0).any(axis=1)) + 1):
+        columns, rows, across, down = kinds[alike[0]].tolist()
+        at_once = max(1, SAMPLES_AT_ONCE * across * down // (rows * columns))
+        for first in range(0, len(alike), at_once):
+            regions = alike[first : first + at_once]
+            x, y = begin[regions].T
+            yield _Windows(regions, x, y, (rows, columns), (down, across))
 
 
 def _border_gap(boxes: Ints, shape: tuple[int, ...]) -> Floats:

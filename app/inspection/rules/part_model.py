@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from app.inspection.errors import RecipeInvalid
-from app.inspection.types import Part, Threshold
+from app.inspection.types import BundlePart, Threshold
 
 PartRule = Literal["worst", "joint"]  # how several images of one part are judged
 LARGEST_LOGIT = 6.0  # image probabilities beyond 0.0025 and 0.9975 count as these
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class PartModel(Part):
+class PartModel(BundlePart):
     """Logistic regression: p = sigmoid(bias + mean_logit x mean + max_logit x maximum of the images' logits).
 
     The logits are those of the image probabilities, clipped to -6..6. Weights are never negative, so a more

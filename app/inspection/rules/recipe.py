@@ -48,6 +48,7 @@ __all__ = [
     "unknown_classes",
 ]
 
+SignificantBits = Annotated[int, Field(ge=8, le=16)]
 MAX_FAULTS = 20  # of those that one error names
 LARGEST_AREA_PX = 2**31  # no image has as many pixels; areas beyond it would overflow
 
@@ -85,6 +86,8 @@ class Recipe(Rules, Titled):
     Unless the recipe says otherwise, a class it does not name is not accepted at all.
     """
 
+    significant_bits: SignificantBits | None = None
+    """How many of its 16 bits a 16-bit image uses, where neither the request nor the file says so."""
     calibration: Calibration | None = None
     """Two points a known distance apart, from which the pixel pitch follows."""
     pixel_pitch_mm: Pitch | None = Field(default=None, validate_default=True)
@@ -173,6 +176,9 @@ class Recipe(Rules, Titled):
             return self
         if self.roi or self.ignore:
             raise misplaced("joint counts the whole image; leave roi and ignore out, or use worst", "parts")
+        if self.min_area_px is not None or self.min_area_mm2 is not None:
+            what = "joint is calibrated with the bundle's least area; leave min_area_px and min_area_mm2 out"
+            raise misplaced(f"{what}, or use worst", "parts")
         for place, limits in (*super().sets(), (("other",), self.other)):
             if limits.max_count != 0:
                 raise misplaced("must be max_count: 0, since parts: joint accepts no defect", *place)

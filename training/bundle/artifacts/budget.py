@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from app.inspection.bundle.artifact import OperatingPoint
 from app.inspection.mask_metrics import dice
@@ -10,6 +9,7 @@ from app.inspection.measuring.findings import unexplained
 from app.inspection.measuring.regions import Scope
 from app.inspection.results import Verdict
 from training.evaluation.figures import mean
+from training.statistics import Figures
 from training.thresholds.operating_point import label_map
 from training.thresholds.predictions import Scored
 
@@ -19,7 +19,7 @@ MAX_NEW_ESCAPES = 0.01
 
 
 @dataclass(frozen=True)
-class Answers:
+class ArtifactVerdicts:
     """What an artifact answered of a set: mean Dice, verdicts by name, and which pictures are defective."""
 
     dice: float | None
@@ -32,7 +32,7 @@ class Answers:
         return frozenset(name for name in self.defective if self.verdicts[name] == "pass")
 
 
-def answers(scored: Iterable[Scored], point: OperatingPoint) -> Answers:
+def verdicts_of(scored: Iterable[Scored], point: OperatingPoint) -> ArtifactVerdicts:
     """What the service answers of scored images at an operating point, by a recipe that accepts no defect."""
     overlaps: list[float | None] = []
     verdicts: dict[str, Verdict] = {}
@@ -46,10 +46,10 @@ def answers(scored: Iterable[Scored], point: OperatingPoint) -> Answers:
             defective.add(each.label.name)
             if (bits := each.bits) is not None and bits.any():
                 overlaps.append(dice(found > 0, bits > 0))
-    return Answers(mean(overlaps), verdicts, frozenset(defective))
+    return ArtifactVerdicts(mean(overlaps), verdicts, frozenset(defective))
 
 
-def held_against(found: Answers, reference: Answers) -> dict[str, Any]:
+def held_against(found: ArtifactVerdicts, reference: ArtifactVerdicts) -> Figures:
     """Return the losses against fp32, and under `beyond_budget` what is beyond the budget, in words."""
     loss = 0.0 if found.dice is None or reference.dice is None else round(reference.dice - found.dice, 4)
     new_escapes = len(found.escapes - reference.escapes)

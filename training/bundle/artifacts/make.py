@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,13 +10,14 @@ from app.inspection.bundle.artifact import Artifact
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.decoding.decode import DecodeLimits, decode
 from app.inspection.inference.tiling import cut
-from training.bundle.artifacts.budget import answers, held_against
+from training.bundle.artifacts.budget import held_against, verdicts_of
 from training.bundle.artifacts.convert import Quantiser, write_fp16
 from training.bundle.artifacts.latency import FASTER, ratios, share_out
 from training.config import ArtifactName, OperatingPointConfig
 from training.data.sample import Pixels, Sample, named
 from training.files import sha256_of
 from training.sessions import inspector_of
+from training.statistics import Figures
 from training.thresholds.learn import Unseen, learn_artifact
 from training.thresholds.operating_point import OperatingPointError
 
@@ -25,8 +25,6 @@ QUANTISATION_PICTURES = 48
 QUANTISATION_TILES = 128
 PROBE_TILES = 12  # on which it is seen how much a layer loses
 FLOATING = (0, 1, 2, 4, 6, 8)  # how many layers stay in float, one try after the other
-
-Figures = dict[str, Any]
 
 
 @dataclass
@@ -114,7 +112,7 @@ class Bench:
         self.fp32 = next(each for each in source.bundle.artifacts if each.name == "fp32")
         self._tiles = quantisation_tiles(source.train, source.bundle)
         self._quantisers: dict[Path, Quantiser] = {}
-        self._reference = answers(
+        self._reference = verdicts_of(
             (each for _, part in unseen for each in part.scored_all()), self.fp32.operating_point
         )
         self.images = len(self._reference.verdicts)
@@ -165,7 +163,7 @@ class Bench:
         else:
             trial.artifact = learnt.applied_to(self._hashed(trial.artifact))
             trial.calibration = learnt.report
-            found = answers((each for part in parts for each in part.scored_all()), learnt.point)
+            found = verdicts_of((each for part in parts for each in part.scored_all()), learnt.point)
             figures |= held_against(found, self._reference)
             trial.why = "; ".join(figures["beyond_budget"]) or None
         trial.tries.append(figures)

@@ -15,7 +15,8 @@ from training.data.audit.leaks import SMALL_GROUP, Agreement
 from training.data.audit.registration import turned
 from training.data.audit.statistics import Spread, Statistics
 from training.data.sample import DatasetError, Pixels, Sample
-from training.html_report import chart, picture, write_report
+from training.files import write_text
+from training.rendering import chart, picture, render
 
 SHOWN_FAULTS = 12  # with pictures, of each kind; the others are listed by name
 SHOWN_PICTURES = 6
@@ -49,7 +50,7 @@ def write_audit(
             )
     values = {"title": "Data set audit", "kinds": kinds, "charts": _charts(statistics), "faults": len(faults)}
     values |= {"statistics": statistics, "agreement": agreement, "small_group": SMALL_GROUP}
-    write_report(path, "audit.html", values)
+    write_text(path, render("audit.html", values))
 
 
 def _shown(

@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app.inspection.repeats import repeated
-from training.data.annotations import CocoRuns, Layers, Polygons
+from training.data.annotations import Checked, CocoRuns, Layers, Polygons, read_checked
 from training.data.groups import GOOD, Groups, read_groups
-from training.data.json_file import Checked, read_json
 from training.data.listing import PARTS, is_picture, listed, refuse_strays
 from training.data.sample import Annotation, Blob, Dataset, DatasetError, Published, Sample
 
@@ -98,7 +97,7 @@ def _files(root: Path) -> list[Path]:
 
 def _load(path: Path) -> _File:
     """Read one file; raises DatasetError where it is none, or gives an id twice."""
-    content = read_json(path, _File)
+    content = read_checked(path, _File)
     for what, ids in (
         ("picture", [image.id for image in content.images]),
         ("category", [category.id for category in content.categories]),

@@ -16,9 +16,8 @@ from pathlib import Path
 from pydantic import Field
 
 from app.inspection.repeats import repeated
-from training.data.annotations import Layers
+from training.data.annotations import Checked, Layers, read_checked
 from training.data.groups import GOOD, Groups, read_groups
-from training.data.json_file import Checked, read_json
 from training.data.listing import is_picture, listed, refuse_strays
 from training.data.outlines import KINDS, Outline, Patch
 from training.data.sample import Annotation, Blob, Dataset, DatasetError, Sample
@@ -54,7 +53,7 @@ class EmbeddedPicture(Blob):
     def read(self) -> bytes:
         """Return the picture's bytes; raises DatasetError where `imageData` holds none."""
         try:
-            return base64.b64decode(read_json(self.path, _File).image_data or "", validate=True)
+            return base64.b64decode(read_checked(self.path, _File).image_data or "", validate=True)
         except ValueError as error:  # no base64, or no ASCII
             raise DatasetError(f"{self.path}: imageData is no picture ({error}); save it anew") from error
 
@@ -71,7 +70,7 @@ def read_labelme(root: Path) -> Dataset:
     Raises DatasetError for a picture without a JSON file, or the reverse, and for a shape of no known kind.
     """
     files = sorted(path for path in root.rglob("*.json") if not path.name.startswith("."))
-    contents = {path: read_json(path, _File) for path in files}
+    contents = {path: read_checked(path, _File) for path in files}
     for path, content in contents.items():
         for name in content.labels.intersection(_NO_CLASS):
             raise DatasetError(f"{path}: '{name}' is no defect class; remove the shape or rename its label")

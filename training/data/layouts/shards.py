@@ -12,8 +12,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, StrictBool, TypeAdapter, ValidationError, model_validator
 
+from training.data.annotations import Checked, parse_checked
 from training.data.groups import GOOD
-from training.data.json_file import Checked, parse_json
 from training.data.sample import Blob, Dataset, DatasetError, MaskFile, Published, Sample
 
 _CLASSES = TypeAdapter(dict[int, str])
@@ -77,7 +77,7 @@ def _read_shard(shard: Path) -> Iterator[Sample]:
     for key, files in _members(shard).items():
         if not {"jpg", "json"} <= set(files):
             raise DatasetError(f"{shard}: {key} must have a .jpg and a .json, found {sorted(files)}")
-        facts = parse_json(files["json"].read(), _Facts, f"{shard}: {key}.json")
+        facts = parse_checked(files["json"].read(), _Facts, f"{shard}: {key}.json")
         yield Sample(
             name=f"{shard.stem}/{key}",
             group=facts.group,

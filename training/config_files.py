@@ -1,0 +1,90 @@
+"""Reads configurations, and settles what a stage takes over from the one that it starts from."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from training.config import Config, ConfigError, FitConfig, ModelConfig, RunConfig, StageName
+
+# What a model may change and still start from another's weights; another kind of decoder begins anew.
+ADAPTABLE = frozenset({"decoder", "decoder_channels", "dropout", "tile", "overlap", "pixel_scale"})
+AnyConfig = TypeVar("AnyConfig", Config, RunConfig)
+
+
+def load_config(path: Path) -> Config:
+    """Read a YAML configuration; raises ConfigError naming the file, the field and what it may be."""
+    return _load(path, Config)
+
+
+def load_run_config(path: Path) -> RunConfig:
+    """Read what a stage was made with; raises ConfigError as `load_config` does."""
+    return _load(path, RunConfig)
+
+
+def _load(path: Path, kind: type[AnyConfig]) -> AnyConfig:
+    try:
+        return kind.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}); give a YAML file") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
+        raise ConfigError(f"{path}: " + "; ".join(lines)) from error
+
+
+def settle(config: Config, stage: StageName, name: str, start: RunConfig | None) -> RunConfig:
+    """Return what a stage is made with; what it leaves unset it takes from `start`, if it starts from one.
+
+    Taken over are the model and the settings of the fit; how they were taken is told by `inherited`.
+    """
+    own = config.large if stage == "large" else config.small
+    assert own is not None
+    shared = config.model_dump(exclude={"large", "small"}, exclude_unset=True)
+    values = own.model_dump(exclude_unset=True) | shared | {"stage": stage, "name": own.name or name}
+    if start is not None:
+        values["model"] = _adapted(start, values.get("model", {}))
+        values["fit"] = _continued(start.fit, values.get("fit", {}))
+    return RunConfig.model_validate(values)
+
+
+def _adapted(start: RunConfig, wanted: dict[str, Any]) -> dict[str, Any]:
+    """The model of `start` with what of it may be changed; raises ConfigError for what its weights forbid."""
+    model = start.model.model_dump()
+    for key in wanted.keys() - ADAPTABLE:
+        if ModelConfig.model_validate(model | {key: wanted[key]}) != start.model:
+            raise ConfigError(
+                f"model.{key} is {wanted[key]}, but {start.name} {start.version}, whose weights this stage "
+                f"starts from, has {model[key]}; leave it out, or start from another bundle"
+            )
+    return model | {key: wanted[key] for key in wanted.keys() & ADAPTABLE}
+
+
+def _continued(before: FitConfig, own: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a fit that goes on from another: its own, then those of the loss, then the other's.
+
+    From scratch is never inherited: it would throw away the weights that the stage starts from.
+    """
+    fit = before.model_dump()
+    if before.strategy == "scratch":
+        fit["strategy"] = FitConfig().strategy
+    return fit | own | {"loss": fit["loss"] | own.get("loss", {})}
+
+
+def inherited(config: Config, run: RunConfig, start: RunConfig) -> str:
+    """Say in one line which settings a stage took from where it starts, and which it set itself."""
+    own = config.large if run.stage == "large" else config.small
+    assert own is not None
+    fit = run.fit.model_dump()
+    taken = ", ".join(f"{key} {value}" for key, value in fit.items() if key not in own.fit.model_fields_set)
+    mine = ", ".join(f"{key} {fit[key]}" for key in sorted(own.fit.model_fields_set))
+    return (
+        f"stage {run.stage} takes from {start.name} {start.version}: encoder {run.model.encoder}, "
+        f"{run.model.decoder} decoder of {', '.join(map(str, run.model.decoder_channels))} channels, "
+        f"tile {run.model.tile}, overlap {run.model.overlap}, pixel_scale {run.model.pixel_scale}, "
+        f"{taken or 'no more'}; sets itself: {mine or 'nothing'}"
+    )
