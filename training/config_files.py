@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from training.config import Config, ConfigError, FitConfig, ModelConfig, RunConfig, StageName
 
 # What a model may change and still start from another's weights; another kind of decoder begins anew.
-ADAPTABLE = frozenset({"decoder", "decoder_channels", "dropout", "tile", "overlap", "pixel_scale"})
+ADAPTABLE = frozenset({"decoder", "decoder_channels", "dropout", "tile", "overlap", "pixel_scale", "flips"})
 AnyConfig = TypeVar("AnyConfig", Config, RunConfig)
 
 
