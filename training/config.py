@@ -85,6 +85,9 @@ class ModelConfig(_Frozen):
     tile: int = Field(default=384, ge=64, multiple_of=32)
     overlap: int = Field(default=96, ge=0)
     pixel_scale: float = Field(default=1.0, gt=0, le=4)
+    flips: Literal[1, 2, 4] = Field(
+        default=1, description="predictions that the exported graph averages, of a tile and its flips"
+    )
 
     @field_validator("encoder")
     @classmethod

@@ -10,7 +10,7 @@ from training.config import Config, ConfigError, FitConfig, ModelConfig, RunConf
 from training.labels import LabelsConfig
 
 # What a model may change and still start from another's weights; another kind of decoder begins anew.
-ADAPTABLE = frozenset({"decoder", "decoder_channels", "dropout", "tile", "overlap", "pixel_scale"})
+ADAPTABLE = frozenset({"decoder", "decoder_channels", "dropout", "tile", "overlap", "pixel_scale", "flips"})
 AnyConfig = TypeVar("AnyConfig", Config, RunConfig)
 
 

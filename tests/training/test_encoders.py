@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 import torch
 from pydantic import ValidationError
@@ -54,6 +55,29 @@ def test_exports_and_answers_like_torch(name: str, decoder: str, tmp_path: Path)
     assert [each.version for each in model.opset_import if not each.domain] == [OPSET]
     assert "Resize" in (kinds := {node.op_type for node in model.graph.node})
     assert "Shape" not in kinds  # no GPU runs those
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flips", [2, 4])
+def test_a_graph_of_flips_averages_their_answers(flips: int, tmp_path: Path) -> None:
+    model = _model("efficientnet-b0").model_copy(update={"flips": flips})
+    segmenter = build_segmenter(model, 2, 1)
+    save_file(segmenter.state_dict(), tmp_path / "weights.safetensors")
+    graph = export_graph(segmenter, tmp_path / "weights.safetensors", 64, tmp_path / "model.onnx", gate=True)
+    tiles = np.random.default_rng(1).integers(0, 256, (3, 64, 64, 1), dtype=np.uint8)
+    check_parity(graph, tmp_path / "model.onnx", tiles)
+    session = ort.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    levels, image, features = session.run(graph.outputs, {"pixels": tiles})
+    segmenter.flips = 1
+    with torch.inference_mode():
+        turned = [tiles, tiles[:, :, ::-1], tiles[:, ::-1], tiles[:, ::-1, ::-1]][:flips]
+        one = [[each.numpy() for each in graph(torch.from_numpy(turn.copy()))] for turn in turned]
+    masks = [one[0][0], *(each[..., ::-1] for (each, *_) in one[1:2])]
+    if flips == 4:
+        masks += [one[2][0][:, :, ::-1], one[3][0][..., ::-1, ::-1]]
+    assert np.abs(levels - np.mean(masks, axis=0)).max() <= 1.5  # two roundings
+    np.testing.assert_allclose(image, np.mean([each[1] for each in one], axis=0), atol=1e-3)
+    np.testing.assert_allclose(features, one[0][2], rtol=1e-2, atol=1e-3)
 
 
 def test_everyday_names() -> None:

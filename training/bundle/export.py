@@ -35,6 +35,7 @@ MAX_FEATURE_DIFFERENCE = 1e-2  # of the largest feature
 # The encoder's level whose features the input gate takes: at an eighth of the tile's sides they tell surfaces
 # apart, while those of deeper levels answer to defects (docs/gate.md has the figures).
 GATE_LEVEL = 3
+FLIPS = (), (-1,), (-2,), (-2, -1)  # axes of a tile; the first so many as are asked for
 
 
 class ParityError(RuntimeError):
@@ -44,7 +45,8 @@ class ParityError(RuntimeError):
 class ServingGraph(nn.Module):
     """The segmenter as the service runs it: uint8 [n, h, w, 1] -> uint8 [n, k, h, w] and float32 [n].
 
-    For a bundle with an input gate also float32 [n, f].
+    For a bundle with an input gate also float32 [n, f]. Probabilities are the mean over as many flips of the
+    tile as the model's configuration asks for.
     """
 
     def __init__(self, segmenter: Segmenter, gate: bool = False) -> None:
@@ -62,13 +64,20 @@ class ServingGraph(nn.Module):
 
         The features are the means of each channel of one encoder level over the tile.
         """
-        encoded = self.segmenter.features(pixels.squeeze(-1))
+        turns = FLIPS[: self.segmenter.flips]
+        tiles = pixels.squeeze(-1)
+        encoded = self.segmenter.features(torch.cat([tiles.flip(axes) if axes else tiles for axes in turns]))
         mask_logits, image_logits = self.segmenter.answers(encoded)
-        levels = (mask_logits.sigmoid() * 255).round().to(torch.uint8)
-        answers = levels, image_probability(mask_logits, image_logits)
+        masks = mask_logits.sigmoid().unflatten(0, (len(turns), -1))
+        mask = torch.stack(
+            [each.flip(axes) if axes else each for each, axes in zip(masks, turns, strict=True)]
+        )
+        image = image_probability(mask_logits, image_logits).unflatten(0, (len(turns), -1))
+        answers = (mask.mean(0) * 255).round().to(torch.uint8), image.mean(0)
         if not self.gate:
             return answers
-        return *answers, encoded[min(GATE_LEVEL, len(encoded) - 1)].mean(dim=(2, 3))
+        level = encoded[min(GATE_LEVEL, len(encoded) - 1)].unflatten(0, (len(turns), -1))
+        return *answers, level[0].mean(dim=(2, 3))
 
 
 def serving_graph(segmenter: Segmenter, weights: Path, gate: bool = False) -> ServingGraph:

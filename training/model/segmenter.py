@@ -29,6 +29,7 @@ class Segmenter(nn.Module):
 
     def __init__(self, config: ModelConfig, classes: int) -> None:
         super().__init__()
+        self.flips = config.flips
         try:
             self.unet = smp.Unet(
                 config.encoder,
