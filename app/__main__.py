@@ -111,7 +111,7 @@ def _inspect(options: argparse.Namespace, settings: Settings) -> int:
         if options.json:
             print(line.as_json(), flush=True)
     if not options.json:
-        print(folder.table(("picture", "verdict", "decided by", "ms"), [line.as_row() for line in lines]))
+        print(folder.table(("image", "verdict", "decided by", "ms"), [line.as_row() for line in lines]))
     return folder.exit_status(lines)
 
 

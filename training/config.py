@@ -78,16 +78,12 @@ class ModelConfig(_Frozen):
     decoder_channels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         default=(256, 128, 64, 32, 16), min_length=1, max_length=5
     )
-    decoder: Literal["full", "separable"] = Field(
-        default="full", description="separable: a depthwise and a pointwise convolution for each full one"
-    )
+    decoder: Literal["full", "separable"] = Field(default="full", description="of its convolutions")
     dropout: float = Field(default=0.2, ge=0, lt=1)
     tile: int = Field(default=384, ge=64, multiple_of=32)
     overlap: int = Field(default=96, ge=0)
     pixel_scale: float = Field(default=1.0, gt=0, le=4)
-    flips: Literal[1, 2, 4] = Field(
-        default=1, description="predictions that the exported graph averages, of a tile and its flips"
-    )
+    flips: Literal[1, 2, 4] = Field(default=1, description="flips of a tile that the graph averages")
 
     @field_validator("encoder")
     @classmethod

@@ -55,7 +55,7 @@ def run(target: Target, samples: Sequence[Sample], out: Path) -> int:
     except (OSError, http.client.HTTPException, json.JSONDecodeError) as error:
         print(f"no service answers at {target.url} ({error}); start one with `make serve`", file=sys.stderr)
         return TROUBLE
-    print(table(("picture", "verdict", "expected", "decided by", "ms"), rows))
+    print(table(("image", "verdict", "expected", "decided by", "ms"), rows))
     print(f"\n{len(rows)} images; the overlays are in {out}/")
     right = all(row[1] == (row[2] or row[1]) != "error" for row in rows)
     return 0 if rows and right else 1

@@ -98,7 +98,7 @@ def dry_run_table(answer: DryRunAnswer) -> str:
     changes = [f"{count} {change.replace('_', ' ')}" for change, count in answer.counts.changes.items()]
     by = f"{answer.candidate} in the place of {answer.recipe} version {answer.recipe_version}"
     summary = f"{by}: {answer.counts.changed} of {answer.counts.images} verdicts change"
-    lines = table(("picture", "now", "then", "decided by"), map(_dry_run_row, answer.results))
+    lines = table(("image", "now", "then", "decided by"), map(_dry_run_row, answer.results))
     return f"{lines}\n{summary}{': ' if changes else ''}{', '.join(changes)}"
 
 

@@ -41,7 +41,7 @@ def test_inspect_a_folder_where_all_pass(bundle_dir: Path, folder: Path) -> None
     done = app("inspect", folder, bundle_dir=bundle_dir)
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.split() for line in done.stdout.splitlines()]
-    assert lines[0] == ["picture", "verdict", "decided", "by", "ms"]
+    assert lines[0] == ["image", "verdict", "decided", "by", "ms"]
     assert [Path(line[0]).name for line in lines[1:]] == ["a.png", "b.PNG"]
     assert [line[1] for line in lines[1:]] == ["pass", "pass"]
 

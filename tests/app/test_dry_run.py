@@ -127,7 +127,7 @@ def test_over_a_folder(
     done = app("dry-run", candidate, pictures, bundle_dir=bundle_dir, recipes_dir=recipes_dir)
     assert (done.returncode, done.stderr) == (1, "")
     rows = [line.split() for line in done.stdout.splitlines()]
-    assert rows[0] == ["picture", "now", "then", "decided", "by"]
+    assert rows[0] == ["image", "now", "then", "decided", "by"]
     assert [row[1:3] for row in rows[1:3]] == [["pass", "pass"], ["fail", "pass"]]
     assert "1 of 2 verdicts change: 1 fail to pass" in done.stdout
 

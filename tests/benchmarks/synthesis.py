@@ -23,8 +23,8 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"{options.count} pictures of {options.side} x {options.side} px; {machine()}")
     for threads in (1, options.threads):
         speed = measure(options.count, options.side, threads)
-        rate = f"{speed.pictures_per_s:.1f} pictures/s"
-        print(f"{threads} thread(s): {rate}, {speed.cpu_ms:.1f} ms of CPU a picture")
+        rate = f"{speed.pictures_per_s:.1f} images/s"
+        print(f"{threads} thread(s): {rate}, {speed.cpu_ms:.1f} ms of CPU an image")
 
 
 def measure(count: int, side: int, threads: int) -> Speed:

@@ -288,4 +288,4 @@ def test_a_set_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytes
 def test_the_benchmark_prints_pictures_a_second_and_cpu_time(capsys: pytest.CaptureFixture[str]) -> None:
     benchmark.main(["--count", "4", "--side", "64"])
     printed = capsys.readouterr().out
-    assert printed.count("pictures/s") == printed.count("ms of CPU an image") == 2
+    assert printed.count("images/s") == printed.count("ms of CPU an image") == 2

@@ -132,7 +132,7 @@ def _diagram(axes: Axes, diagrams: Mapping[str, Figures | None], title: str) -> 
 
 def calibration_chart(report: Figures) -> Figure:
     """Draw the report of `calibrate`: the image, any defect, and each class."""
-    outputs = {"picture": report["image"], "any defect": report["any_defect"]} | report["classes"]
+    outputs = {"image": report["image"], "any defect": report["any_defect"]} | report["classes"]
     columns = min(COLUMNS, len(outputs))
     rows = math.ceil(len(outputs) / columns)
     figure = Figure(figsize=(3.2 * columns, 3.2 * rows), layout="constrained")

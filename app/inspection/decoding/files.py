@@ -125,7 +125,7 @@ def open_lossless(data: bytes, formats: tuple[str, ...] = LOSSLESS) -> LosslessF
 def _refuse_another(data: bytes, end: int) -> None:
     """Raise ImageAnimated if an image begins behind the `end` of a file's own: nobody would look at it."""
     if data.startswith(SIGNATURES, end) or png.SIGNATURE in data[end:] or jpeg.ANOTHER.search(data, end):
-        raise ImageAnimated(SEVERAL.format("pictures"))
+        raise ImageAnimated(SEVERAL.format("images"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -160,9 +160,10 @@ def resolve(choice: PointChoice, table: TradeOff | None) -> float:
             if choice.max_escape is not None
             else ("max_overkill", choice.max_overkill, risk.overkill_bound, trials.good, "good")
         )
+        units = "images" if choice.by == "picture" else "groups"
         raise RecipeInvalid(
             f"operating_point.{name}: {most:g} is not proven; the best possible is {best:.4f}, at "
-            f"{table.confidence:.0%} confidence with {number} {kind} {choice.by}s"
+            f"{table.confidence:.0%} confidence with {number} {kind} {units}"
         )
     return row.image_threshold
 

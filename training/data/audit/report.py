@@ -107,7 +107,7 @@ def _labels(statistics: Statistics) -> Markup:
     axes = figure.subplots()
     names = list(statistics.labels)[:20]
     axes.barh(names[::-1], [statistics.labels[name] for name in names[::-1]])
-    axes.set_xlabel("pictures")
+    axes.set_xlabel("images")
     return chart(figure)
 
 
@@ -126,5 +126,5 @@ def _spread(spread: Spread) -> Markup:
     axes = figure.subplots()
     axes.hist(list(spread.values.values()), bins=40)
     axes.set_xlabel(spread.quantity)
-    axes.set_ylabel("pictures")
+    axes.set_ylabel("images")
     return chart(figure)

@@ -130,7 +130,7 @@ def _load(path: Path) -> _File:
     """Read one file; raises DatasetError where it is none, or gives an id twice."""
     content = read_checked(path, _File)
     for what, ids in (
-        ("picture", [str(image.id) for image in content.images]),
+        ("image", [str(image.id) for image in content.images]),
         ("category", [str(category.id) for category in content.categories]),
     ):
         if again := repeated(ids):
