@@ -68,16 +68,21 @@ class ServingGraph(nn.Module):
         tiles = pixels.squeeze(-1)
         encoded = self.segmenter.features(torch.cat([tiles.flip(axes) if axes else tiles for axes in turns]))
         mask_logits, image_logits = self.segmenter.answers(encoded)
-        masks = mask_logits.sigmoid().unflatten(0, (len(turns), -1))
+        masks = _by_turn(mask_logits.sigmoid(), len(turns))
         mask = torch.stack(
             [each.flip(axes) if axes else each for each, axes in zip(masks, turns, strict=True)]
         )
-        image = image_probability(mask_logits, image_logits).unflatten(0, (len(turns), -1))
+        image = _by_turn(image_probability(mask_logits, image_logits), len(turns))
         answers = (mask.mean(0) * 255).round().to(torch.uint8), image.mean(0)
         if not self.gate:
             return answers
-        level = encoded[min(GATE_LEVEL, len(encoded) - 1)].unflatten(0, (len(turns), -1))
+        level = _by_turn(encoded[min(GATE_LEVEL, len(encoded) - 1)], len(turns))
         return *answers, level[0].mean(dim=(2, 3))
+
+
+def _by_turn(values: torch.Tensor, turns: int) -> torch.Tensor:
+    """Values of a batch that holds each tile `turns` times, [turns * n, ...], as [turns, n, ...]."""
+    return values.reshape(turns, -1, *values.shape[1:])
 
 
 def serving_graph(segmenter: Segmenter, weights: Path, gate: bool = False) -> ServingGraph:
