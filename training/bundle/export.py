@@ -64,20 +64,19 @@ class ServingGraph(nn.Module):
 
         The features are the means of each channel of one encoder level over the tile.
         """
-        turns = FLIPS[: self.segmenter.flips]
-        tiles = pixels.squeeze(-1)
-        encoded = self.segmenter.features(torch.cat([tiles.flip(axes) if axes else tiles for axes in turns]))
+        tiles, turns = pixels.squeeze(-1), FLIPS[: self.segmenter.flips]
+        if len(turns) > 1:
+            tiles = torch.cat([tiles.flip(axes) if axes else tiles for axes in turns])
+        encoded = self.segmenter.features(tiles)
         mask_logits, image_logits = self.segmenter.answers(encoded)
-        masks = _by_turn(mask_logits.sigmoid(), len(turns))
-        mask = torch.stack(
-            [each.flip(axes) if axes else each for each, axes in zip(masks, turns, strict=True)]
-        )
-        image = _by_turn(image_probability(mask_logits, image_logits), len(turns))
-        answers = (mask.mean(0) * 255).round().to(torch.uint8), image.mean(0)
-        if not self.gate:
-            return answers
-        level = _by_turn(encoded[min(GATE_LEVEL, len(encoded) - 1)], len(turns))
-        return *answers, level[0].mean(dim=(2, 3))
+        mask, image = mask_logits.sigmoid(), image_probability(mask_logits, image_logits)
+        level = encoded[min(GATE_LEVEL, len(encoded) - 1)]
+        if len(turns) > 1:
+            masks = zip(_by_turn(mask, len(turns)), turns, strict=True)
+            mask = torch.stack([each.flip(axes) if axes else each for each, axes in masks]).mean(0)
+            image, level = _by_turn(image, len(turns)).mean(0), _by_turn(level, len(turns))[0]
+        answers = (mask * 255).round().to(torch.uint8), image
+        return (*answers, level.mean(dim=(2, 3))) if self.gate else answers
 
 
 def _by_turn(values: torch.Tensor, turns: int) -> torch.Tensor:
