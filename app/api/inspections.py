@@ -30,16 +30,14 @@ from app.schemas.inspections import (
 
 open_router = APIRouter()  # for everyone: probes, and a page that holds nothing of this box
 router = APIRouter(dependencies=[needs("inspect")])
+inspecting = APIRouter(tags=["inspections"], dependencies=[Depends(each_once)])
 
 
-@router.post(
+@inspecting.post(
     "/v1/inspections",
-    tags=["inspections"],
     summary="Inspect one image",
     response_model=InspectionAnswer,
-    responses=openapi.INSPECTION,
-    openapi_extra=openapi.INSPECTION_BODY,
-    dependencies=[Depends(each_once)],
+    **openapi.ONE_IMAGE,
 )
 async def inspect(
     request: Request,
@@ -59,14 +57,7 @@ async def inspect(
     return HTMLResponse(answer.certificate, headers=openapi.PAGE_HEADERS) if as_page else answer
 
 
-@router.post(
-    "/v1/inspections/batch",
-    tags=["inspections"],
-    summary="Inspect many images",
-    responses=openapi.BATCH_PROBLEMS,
-    openapi_extra=openapi.BATCH_BODY,
-    dependencies=[Depends(each_once)],
-)
+@inspecting.post("/v1/inspections/batch", summary="Inspect many images", **openapi.MANY_IMAGES)
 async def inspect_batch(
     request: Request,
     service: ReadyService,
@@ -78,14 +69,7 @@ async def inspect_batch(
         return await unless_client_leaves(request, service.inspect_batch(submission, deadline))
 
 
-@router.post(
-    "/v1/parts",
-    tags=["inspections"],
-    summary="Inspect one part by several images",
-    responses=openapi.PART,
-    openapi_extra=openapi.PART_BODY,
-    dependencies=[Depends(each_once)],
-)
+@inspecting.post("/v1/parts", summary="Inspect one part by several images", **openapi.ONE_PART)
 async def inspect_images_of_part(
     request: Request,
     service: ReadyService,
@@ -95,6 +79,9 @@ async def inspect_images_of_part(
     """Inspect each image of the repeated form field `image`, and give the part one verdict by the recipe."""
     async with uploads_of(request).part(request, options) as submission:
         return await unless_client_leaves(request, inspect_part(service, submission, deadline))
+
+
+router.include_router(inspecting)
 
 
 @router.get("/v1/model", tags=["model"], summary="The bundle being served", responses=openapi.READ)

@@ -175,7 +175,7 @@ def _body(content: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}, "parameters": [REQUEST_ID_HEADER]}
 
 
-INSPECTION_BODY = _body(
+_INSPECTION_BODY = _body(
     _form_or_json(
         {
             "image": _BINARY
@@ -187,16 +187,25 @@ INSPECTION_BODY = _body(
     )
     | {media_type: {"schema": _BINARY} for media_type in (*RAW_TYPES, FRAME_TYPE)}
 )
-BATCH_BODY = _body(_form_or_json({"images": {"type": "array", "items": _BINARY, "minItems": 1}}, "images"))
+_BATCH_BODY = _body(_form_or_json({"images": {"type": "array", "items": _BINARY, "minItems": 1}}, "images"))
 _PART_IMAGES = {"type": "array", "items": _BINARY, "minItems": PART_IMAGES[0], "maxItems": PART_IMAGES[1]}
-PART_BODY = _body(_form_or_json({"image": _PART_IMAGES}, "image"))
-INSPECTION = problem_responses(*_PICTURE, *_REQUEST) | {
-    200: {"content": {"text/html": {"schema": {"type": "string"}}}}
+_PART_BODY = _body(_form_or_json({"image": _PART_IMAGES}, "image"))
+_PAGE = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
+# What endpoints that inspect say of their answers and bodies.
+ONE_IMAGE: dict[str, Any] = {
+    "responses": problem_responses(*_PICTURE, *_REQUEST) | _PAGE,
+    "openapi_extra": _INSPECTION_BODY,
+}
+MANY_IMAGES: dict[str, Any] = {
+    "responses": problem_responses(*_REQUEST, BatchTooLarge),
+    "openapi_extra": _BATCH_BODY,
+}
+ONE_PART: dict[str, Any] = {
+    "responses": problem_responses(*_PICTURE, *_REQUEST, BatchTooLarge),
+    "openapi_extra": _PART_BODY,
 }
 # A certificate holds what a client sent, so a browser is told to run and load nothing on its account.
 PAGE_HEADERS = {"Content-Security-Policy": PAGE_POLICY}
-BATCH_PROBLEMS = problem_responses(*_REQUEST, BatchTooLarge)
-PART = problem_responses(*_PICTURE, *_REQUEST, BatchTooLarge)
 NOT_READY = problem_responses(NotReady)
 READ = problem_responses(*_DOORS, NotReady)
 
