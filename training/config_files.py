@@ -4,14 +4,23 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from training.config import Config, ConfigError, FitConfig, ModelConfig, RunConfig, StageName
 from training.labels import LabelsConfig
 
 # What a model may change and still start from another's weights; another kind of decoder begins anew.
 ADAPTABLE = frozenset({"decoder", "decoder_channels", "dropout", "tile", "overlap", "pixel_scale", "flips"})
-AnyConfig = TypeVar("AnyConfig", Config, RunConfig)
+
+
+class LabelsFile(BaseModel):
+    """A file that says how labels are read, and nothing else."""
+
+    model_config = ConfigDict(extra="forbid")
+    labels: LabelsConfig
+
+
+AnyConfig = TypeVar("AnyConfig", Config, RunConfig, LabelsFile)
 
 
 def load_config(path: Path) -> Config:
@@ -20,10 +29,16 @@ def load_config(path: Path) -> Config:
 
 
 def labels_of(path: Path | None) -> LabelsConfig:
-    """How a configuration says that the labels of its last stage's set are read; none says nothing."""
+    """How a configuration says that the labels of its last stage's set are read; none says nothing.
+
+    The file may also hold nothing but `labels`.
+    """
     if path is None:
         return LabelsConfig()
-    config = load_config(path)
+    values = _read(path)
+    if isinstance(values, dict) and values.keys() == {"labels"}:
+        return _validated(LabelsFile, values, str(path)).labels
+    config = _validated(Config, values, str(path))
     stage = config.small or config.large
     assert stage is not None
     return stage.labels
@@ -35,15 +50,18 @@ def load_run_config(path: Path) -> RunConfig:
 
 
 def _load(path: Path, kind: type[AnyConfig]) -> AnyConfig:
+    return _validated(kind, _read(path), str(path))
+
+
+def _read(path: Path) -> Any:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror}); give a YAML file") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: such as a 13th month
         raise ConfigError(f"{path} is not YAML: {error}") from error
-    return _validated(kind, values, str(path))
 
 
 def _validated(kind: type[AnyConfig], values: Any, where: str) -> AnyConfig:

@@ -60,7 +60,10 @@ def add_reading(command: argparse.ArgumentParser) -> None:
     """Add what says how a set is read."""
     command.add_argument("--layout", choices=list(LAYOUTS), help="that of the set; found out where not given")
     command.add_argument(
-        "--labels", type=Path, metavar="YAML", help="configuration whose `labels` say how the set is read"
+        "--labels",
+        type=Path,
+        metavar="YAML",
+        help="how the set is read: a file with `labels`, or a run's configuration",
     )
 
 

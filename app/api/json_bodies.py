@@ -44,7 +44,7 @@ def read_form(body: bytes, most_files: Mapping[str, int], text_fields: frozenset
             form.texts[name] = value
         elif name in most_files and value is not None:
             form.files[name] += _files(name, value, most_files[name])
-        elif name not in text_fields or value is not None:
+        elif name not in (*most_files, *text_fields) or value is not None:
             known = ", ".join((*most_files, *sorted(text_fields)))
             raise _wrong(name, f"is neither text nor a number, or no field; the fields are {known}")
     return form
@@ -56,7 +56,8 @@ def _files(name: str, value: object, most: int) -> list[File]:
         raise BatchTooLarge(f"at most {most} images are taken at once; send the others in another request")
     if len(texts) > most:
         raise _wrong(name, "is given more than once; give it once")
-    return [_file(name, each) for each in texts]
+    several = isinstance(value, list)
+    return [_file(f"{name}[{n}]" if several else name, each) for n, each in enumerate(texts)]
 
 
 def _file(name: str, value: object) -> File:

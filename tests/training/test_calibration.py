@@ -192,7 +192,7 @@ def test_chart_has_a_diagram_for_each_output() -> None:
     report = calibrate(_scored(too_sure, 5, classes=3), ("dark", "bright", "<odd>")).report
     figure = calibration_chart(report)
     assert [axes.get_title().split(":")[0] for axes in figure.axes] == [
-        "picture", "any defect", "dark", "bright", "<odd>",
+        "image", "any defect", "dark", "bright", "<odd>",
     ]  # fmt: skip
     assert len(figure.axes[0].lines) == 3
     assert chart(figure).startswith("<svg")

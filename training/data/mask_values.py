@@ -10,7 +10,7 @@ from training.labels import LabelsConfig
 
 CLASSES, LABELMAP = "classes.txt", "labelmap.txt"
 MARKED = "marked"  # in mask_values: the class that the image's folder names
-BACKGROUND = ("background", "_background_", "__background__")
+BACKGROUND = (GOOD, "background", "_background_", "__background__")
 
 
 def explained(root: Path, labels: LabelsConfig) -> tuple[dict[int, str] | None, str, bool]:

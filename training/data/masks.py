@@ -34,8 +34,9 @@ from training.limits import limits
 SINGLE = ("defect",)  # the class of masks that name none
 WHITE = 255
 EXPLAIN = (
-    "name them in classes.txt, or say what each value means in the configuration, labels: mask_values: "
-    "{1: dent, 2: pit, 255: ignore}, or for soft edges labels: mask_threshold: 128"
+    "name them in classes.txt, or say what each value means, as labels: {mask_values: {1: dent, 2: pit, "
+    "255: ignore}} in the stage of the configuration or in the file of --labels, or for soft edges "
+    "labels: {mask_threshold: 128}"
 )
 
 Values = frozenset[int]
@@ -63,6 +64,11 @@ class OneClass:
     def numbers(self, found: Values) -> dict[int, int]:
         """The class number of each value found."""
         if self.threshold is not None:
+            if found - {0} and max(found) < self.threshold:
+                raise DatasetError(
+                    f"it holds {_listed(found)}, all below mask_threshold {self.threshold}, so that its "
+                    "marks would be lost; lower it, or use the same values in all masks"
+                )
             return {value: self.number if value >= self.threshold else 0 for value in found}
         if len(found - {0}) > 1:
             raise DatasetError(f"it holds {_listed(found)}, and nothing says what they mean: {EXPLAIN}")
@@ -89,7 +95,7 @@ class Named:
         if not self.colours and not self.strict and WHITE not in meant and WHITE in found:
             if found - {0, WHITE}:
                 meant[WHITE] = IGNORED_NUMBER
-            elif len(meant) == 2:  # 0 and the only class
+            elif meant.keys() == {0, 1}:  # 1 is the only class
                 meant[WHITE] = meant[1]
             else:
                 raise DatasetError(
@@ -195,6 +201,8 @@ def read_mask_set(root: Path, labels: LabelsConfig, blobs: Iterable[Blob], names
         return MaskSet(
             classes, None, "", False, labels.mask_threshold, found, notes=tuple(classes.notes(names))
         )
+    if labels.mask_threshold is not None:
+        raise DatasetError(f"{source} and mask_threshold both say what values mean; leave one of them out")
     _refuse_white_of_two_meanings(found, meant)
     known = [name for name in meant.values() if name not in (GOOD, IGNORE, MARKED)]
     shown = frozenset[int]().union(*found.values())
@@ -255,7 +263,7 @@ def _refuse_different(found: Mapping[Path, Values]) -> None:
 
 def _refuse_white_of_two_meanings(found: Mapping[Path, Values], meant: Mapping[int, str]) -> None:
     """With one class, 255 alone marks it and 255 beside 1 is ignored; in one set it cannot be both."""
-    if len(meant) != 1 or WHITE in meant:
+    if len([name for name in meant.values() if name != GOOD]) != 1 or WHITE in meant:
         return
     alone = sorted(path for path, values in found.items() if values - {0} == {WHITE})
     beside = sorted(path for path, values in found.items() if WHITE in values and values - {0, WHITE})

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from app.inspection.errors import FrameMismatch, ImageUnsupported
 
-CAMERA_BITS = (10, 11, 12, 13, 14)  # of those that do not use all 16
+CAMERA_BITS = (8, 9, 10, 11, 12, 13, 14)  # of those that do not use all 16
 BRIGHT_ONES = 1000  # one sample in so many may be above what the others reach: hot pixels
 
 

@@ -81,7 +81,9 @@ def significant_bits(data: bytes, samples: NDArray[np.uint16]) -> int | None:
     channels = CHANNELS[data[25]] - (data[25] in WITH_ALPHA)
     for begin, end in _chunks(data, b"sBIT"):
         bits = max(data[begin:end][:channels], default=0)
-        if not 8 <= bits < 16 or not nearly_all_fit(samples, bits):
+        if not 8 <= bits < 16:  # the sample's own 16 are what encoders write that know no better
+            return None
+        if not nearly_all_fit(samples, bits):
             return 16
         below = (1 << (16 - bits)) - 1
         return bits if (samples & below).any() else 16

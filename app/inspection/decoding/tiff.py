@@ -99,12 +99,15 @@ def opened(data: bytes) -> TiffFile:
     return TiffFile(data, directory(data))
 
 
+MORE = "a strip holds more than its lines, so that a size is wrong; export it anew"
+
+
 def _stated(how: Layout) -> int | None:
     """Significant bits as the file tells them; None where it does not."""
     if how.bits != 16:
         return how.bits
     bits = how.highest.bit_length()
-    return bits if bits > 8 and how.highest == (1 << bits) - 1 else None
+    return bits if 8 < bits < 16 and how.highest == (1 << bits) - 1 else None
 
 
 def _samples(data: bytes, how: Layout) -> Samples:
@@ -197,7 +200,7 @@ def _inflated(piece: bytes, most: int) -> bytes:
     except zlib.error as error:
         raise ImageUndecodable(f"a strip is damaged ({error}); export it anew") from error
     if more:
-        raise ImageUndecodable("a strip holds more than its lines, so that a size is wrong; export it anew")
+        raise ImageUndecodable(MORE)
     if not stream.eof:
         raise ImageTruncated("a strip ends before its data does; send the file whole")
     return found
@@ -210,9 +213,26 @@ def _by_libtiff(pieces: Sequence[bytes], how: Layout, lines: int) -> NDArray[np.
     fields |= {273: offsets, 277: [1], 278: [how.piece[1]], 279: [len(piece) for piece in pieces]}
     try:
         image = Image.open(BytesIO(_small_tiff(fields, b"".join(pieces))), formats=("TIFF",))
-        return np.asarray(image).reshape(-1)
+        found = np.asarray(image).reshape(-1)
     except (OSError, ValueError, TypeError, SyntaxError, RuntimeError) as error:
         raise ImageUndecodable(f"a strip is cut or damaged ({error}); export it anew") from error
+
+    # a wrong size shows in every strip; the last alone may be cut short
+    if any(_holds_more(piece, how) for piece in {pieces[0], pieces[-1]}):
+        raise ImageUndecodable(MORE)
+    return found
+
+
+def _holds_more(piece: bytes, how: Layout) -> bool:
+    """Whether a piece has data for one line more than it should."""
+    lines = how.piece[1] + 1
+    fields = {256: [how.line_bytes], 257: [lines], 258: [8], 259: [how.compression], 262: [BLACK_IS_ZERO]}
+    fields |= {273: [8], 277: [1], 278: [lines], 279: [len(piece)]}
+    try:
+        Image.open(BytesIO(_small_tiff(fields, piece)), formats=("TIFF",)).load()
+    except (OSError, ValueError, TypeError, SyntaxError, RuntimeError):
+        return False
+    return True
 
 
 def _small_tiff(fields: dict[int, list[int]], body: bytes) -> bytes:

@@ -88,6 +88,8 @@ class Directory:
         kind, count, at = self._tags.get(tag, ("u4", 0, 0))
         if count < needed:
             raise ImageTruncated(f"{count} of {needed} {what} are listed; send the whole image")
+        if count > needed:  # the image would be a part of what the file holds
+            raise ImageUndecodable(f"{count} {what} are listed, {needed} are due by the size; export it anew")
         found = self._numbers(kind, at, needed)
         if not found.all():
             raise ImageTruncated(f"some of the {what} are listed as empty; send the whole image")
