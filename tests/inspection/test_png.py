@@ -133,6 +133,13 @@ def test_the_depth_of_an_sbit_chunk_is_used(bits: int) -> None:
         decode(deep_png(low, chunk), LIMITS)
 
 
+@pytest.mark.parametrize("bits", [0, 1, 7, 16])
+def test_an_sbit_chunk_that_says_nothing_of_16_bits_is_no_statement(bits: int) -> None:
+    low = np.random.default_rng(0).integers(0, 1 << 12, (20, 30, 1), dtype=np.uint16)
+    with pytest.raises(ImageUnsupported, match="send significant_bits=12"):
+        decode(deep_png(low, (b"sBIT", bytes([bits]))), LIMITS)
+
+
 def test_what_the_sender_says_comes_before_an_sbit_chunk() -> None:
     low = np.random.default_rng(0).integers(0, 1 << 12, (20, 30, 1), dtype=np.uint16)
     data = deep_png(low, (b"sBIT", bytes([16])))

@@ -126,9 +126,26 @@ def test_a_last_strip_may_be_filled_up(compression: int) -> None:
     np.testing.assert_array_equal(decode(filled, LIMITS), picture()[:10])
 
 
-def test_a_deflated_strip_of_more_than_its_lines_is_refused() -> None:
+@pytest.mark.parametrize("compression", [5, 8, 32773])
+@pytest.mark.parametrize("fields", [{"tag_256": [48]}, {"tag_257": [32], "tag_278": [32]}])
+def test_a_compressed_strip_of_more_than_its_lines_is_refused(
+    compression: int, fields: dict[str, list[int]]
+) -> None:
+    whole = grey()
+    how = How(compression=compression, rows=len(whole) if "tag_257" in fields else 8)
+    decode(tiff(whole, how), LIMITS)
     with pytest.raises(ImageUndecodable, match="more than its lines"):
-        decode(tiff(grey(), How(compression=8), tag_256=[48]), LIMITS)
+        decode(tiff(whole, how, **fields), LIMITS)
+
+
+@pytest.mark.parametrize("compression", [1, 5, 8, 32773])
+@pytest.mark.parametrize("tile", [None, (16, 16)])
+def test_more_pieces_than_the_size_has_room_for_are_refused(
+    compression: int, tile: tuple[int, int] | None
+) -> None:
+    half = tiff(grey(), How(compression=compression, tile=tile), tag_257=[16])
+    with pytest.raises(ImageUndecodable, match=r"are listed, .* are due by the size"):
+        decode(half, LIMITS)
 
 
 def test_a_changed_byte_of_a_deflated_strip_is_noticed() -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from training.config import Config, ConfigError, FitConfig, LossConfig, ModelConfig, StageConfig
-from training.config_files import inherited, load_config, settle
+from training.config_files import inherited, labels_of, load_config, settle
+from training.labels import LabelsConfig
 from training.run import made_with, placeless
 
 CONFIGS = sorted(Path("training/configs").glob("*.yaml"))
@@ -127,6 +128,14 @@ def test_a_file_of_weights_is_known_by_its_name_where_a_bundle_is_gone_on_from()
     published = placeless(settle(config, "small", "parts", None))
     assert "/home" not in made_with(published)
     assert settle(config, "small", "parts", published).model.weights == "own.pth"
+
+
+def test_labels_may_stand_alone_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "labels.yaml"
+    path.write_text("labels: {mask_threshold: 128}\n")
+    assert labels_of(path) == LabelsConfig(mask_threshold=128)
+    path.write_text("small: {version: '1', labels: {unlisted: good}}\n")
+    assert labels_of(path) == LabelsConfig(unlisted="good")
 
 
 def test_missing_file_is_explained(tmp_path: Path) -> None:

@@ -70,6 +70,31 @@ def test_mask_values_of_the_configuration_say_what_void_is(tmp_path: Path) -> No
     np.testing.assert_array_equal(drawn(dataset, "images/a.png"), expected)
 
 
+def test_white_has_one_meaning_where_the_background_is_named_too(tmp_path: Path) -> None:
+    root = pairs(tmp_path, with_void(), SCALE * SECOND)
+    with pytest.raises(DatasetError, match=r"b\.png holds 255 alone"):
+        read_dataset(root, labels=LabelsConfig(mask_values={0: "good", 1: "dent"}))
+
+
+def test_white_is_unknown_where_the_only_class_has_another_number(tmp_path: Path) -> None:
+    root = pairs(tmp_path, 2 * FIRST, SCALE * SECOND)
+    with pytest.raises(DatasetError, match=r"b\.png.* holds 255"):
+        read_dataset(root, labels=LabelsConfig(mask_values={2: "dent"}))
+
+
+def test_marks_that_all_lie_below_the_threshold_are_a_fault(tmp_path: Path) -> None:
+    root = pairs(tmp_path, SCALE * FIRST, SECOND)
+    with pytest.raises(DatasetError, match=r"b\.png.* holds 0, 1, all below mask_threshold 128"):
+        read_dataset(root, labels=LabelsConfig(mask_threshold=128))
+
+
+def test_threshold_and_named_numbers_exclude_each_other(tmp_path: Path) -> None:
+    root = pairs(tmp_path, FIRST)
+    (root / "classes.txt").write_text("dent\n")
+    with pytest.raises(DatasetError, match=r"classes\.txt and mask_threshold both say"):
+        read_dataset(root, labels=LabelsConfig(mask_threshold=128))
+
+
 def test_white_cannot_mark_one_class_here_and_be_void_there(tmp_path: Path) -> None:
     root = pairs(tmp_path, with_void(), SCALE * SECOND)
     (root / "classes.txt").write_text("dent\n")
@@ -138,9 +163,10 @@ def test_names_are_kept_where_no_mask_shows_any(tmp_path: Path) -> None:
     assert not any(sample.defective for sample in dataset.samples)
 
 
-def test_background_may_lead_the_names(tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", ["_background_", "good"])
+def test_background_may_lead_the_names(tmp_path: Path, first: str) -> None:
     root = pairs(tmp_path, FIRST, 2 * SECOND)
-    (root / "classes.txt").write_text("_background_\ndent\npit\n")
+    (root / "classes.txt").write_text(f"{first}\ndent\npit\n")
     dataset = read_dataset(root)
     assert dataset.classes == ("dent", "pit")
     np.testing.assert_array_equal(drawn(dataset, "images/b.png"), 2 * SECOND.astype(np.uint16))
