@@ -345,8 +345,6 @@ def b64(data: bytes) -> str:
 def test_an_image_may_come_in_json(box: Serving, dark: bytes, before: str) -> None:
     nothing = {"camera_id": None, "reference_mask": None}
     body = as_json(image=before + b64(dark), part_id="tile-1", significant_bits=12, **nothing)
-        image=before + b64(dark), part_id="tile-1", camera_id=None, reference_mask=None, significant_bits=12
-    )
     status, _, answer = post(box, body, "application/json; charset=utf-8")
     assert (status, answer["verdict"], answer["part_id"]) == (200, "fail", "tile-1")
     assert answer["image"] == post(box, dark)[2]["image"]
