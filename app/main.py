@@ -20,7 +20,7 @@ from app.telemetry.tracing import Traces
 
 DESCRIPTION = """Images of manufactured surfaces in, verdicts out.
 
-Every error is an RFC 9457 problem with a stable `code`; docs/errors.md tells of each. An image that cannot
+Every error is an RFC 9457 problem with a stable `code`; docs/errors.md documents each. An image that cannot
 be inspected is a problem or a `review`, never a `pass`."""
 
 

@@ -78,7 +78,7 @@ def serve(settings: Settings) -> None:
     share_the_process()
     tls = tls_options(settings)
     if settings.auth == "off" and not is_loopback(settings.host):
-        log.warning("no API key is demanded: whoever reaches this address may change recipes")
+        log.warning("no API key is demanded: anyone who reaches this address may change recipes")
     app = create_app(settings)
     config = uvicorn.Config(
         app,

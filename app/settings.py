@@ -15,7 +15,7 @@ from app.inspection.inference.tensorrt import Engines
 
 PREFIX = "PASSLINE_"
 MIB = 1024 * 1024
-# Where the tests find real images: whoever runs them may serve from the same shell.
+# Where the tests find real images: the same shell may run the service too.
 NOT_OURS = frozenset({"PASSLINE_DATA"})
 
 Positive = Annotated[int, Field(ge=1)]

@@ -75,7 +75,7 @@ def _validated(kind: type[AnyConfig], values: Any, where: str) -> AnyConfig:
 def settle(config: Config, stage: StageName, name: str, start: RunConfig | None) -> RunConfig:
     """Return what a stage is made with; what it leaves unset it takes from `start`, if it starts from one.
 
-    Taken over are the model and the settings of the fit; how they were taken is told by `inherited`.
+    Taken over are the model and the settings of the fit; `inherited` says which.
     """
     own = config.large if stage == "large" else config.small
     assert own is not None

@@ -55,7 +55,7 @@ async def candidate(service: TheService, asked: Annotated[schemas.Wait, Query()]
     found = service.bundles.candidate
     await found.wait(asked.wait_s)
     answer = await asyncio.to_thread(candidate_answer, found)
-    service.bundles.check_is_candidate(found)  # let go of meanwhile it would seem to be loading
+    service.bundles.check_is_candidate(found)  # if unloaded meanwhile, it would seem to be loading
     return answer
 
 
@@ -113,7 +113,7 @@ def served_answer(served: Served) -> schemas.ServedBundle:
 
 
 def candidate_answer(candidate: Candidate) -> schemas.CandidateAnswer:
-    """The candidate, held against the recipes as they are now; blocks where they have changed."""
+    """The candidate, checked against the recipes as they are now; blocks where they have changed."""
     obstacle, misfits = candidate.fit()
     return schemas.CandidateAnswer(
         **candidate.bundle.model_dump(),

@@ -1,6 +1,6 @@
 """The bundles in memory: the one that judges, the one before it, and a candidate loaded aside.
 
-Nothing here is on the way of an image. A swap is one assignment: whoever has begun goes on with what it had.
+Nothing here is on the way of an image. A swap is one assignment: an inspection in progress keeps its bundle.
 """
 
 import asyncio

@@ -118,7 +118,7 @@ class Shadow:
     def _judged(self, job: Job) -> InspectionAnswer:
         state = self._would_be()
         if state is None:
-            raise LiveFirst  # let go of meanwhile
+            raise LiveFirst  # unloaded meanwhile
         chosen = state.recipes.choose(job.options)
         labels = job.options.model_dump(include=set(Labels.model_fields))
         return self._judge(

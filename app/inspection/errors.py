@@ -23,7 +23,7 @@ from typing import ClassVar
 
 
 class Fault(Enum):
-    """What kind of fault an error is; whoever reports the error translates this into terms of its own."""
+    """What kind of fault an error is; the caller that reports the error translates it."""
 
     BROKEN = "the content is not what it claims to be"
     TOO_LARGE = "there is more of it than the limits allow"

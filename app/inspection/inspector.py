@@ -236,7 +236,7 @@ class Inspector:
         """Inspect the golden samples on the active provider; raises SelfTestFailed naming what differs.
 
         It also warms the session up, in each way that tiles are run, so that the first image is not the
-        slow one. `rest` is called after each sample with the seconds it took, for whoever must leave the
+        slow one. `rest` is called after each sample with the seconds it took, for callers that must leave the
         processor to others in between.
         """
         if not self.bundle.golden:

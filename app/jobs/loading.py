@@ -16,7 +16,7 @@ from app.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What judges at one moment: whoever holds it is touched by no swap of bundles, no change of recipes."""
+    """The bundle and recipes in use at one moment; a swap or a change does not affect who holds it."""
 
     store: RecipeStore
     state: State

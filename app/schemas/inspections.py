@@ -1,4 +1,4 @@
-"""Request and answer shapes; docs/api.md tells of each field with its unit."""
+"""Request and answer shapes; docs/api.md documents each field with its unit."""
 
 from typing import Annotated, Literal
 

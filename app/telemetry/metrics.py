@@ -120,7 +120,7 @@ def configure_logging(level: str) -> None:
 class Metrics:
     """The service's metrics. Labels come from small, known sets; of the cameras that clients name, few count.
 
-    `cameras` is how many have a label of their own, `window` how many images of each drift is told by.
+    `cameras` is how many have a label of their own, `window` the size of the drift window of each.
     """
 
     def __init__(self, cameras: int, window: int) -> None:

@@ -1,4 +1,4 @@
-"""Hashes of what a run is given: images and labels are told by their content, not by their names."""
+"""Hashes of what a run is given: images and labels are identified by content, not by name."""
 
 import hashlib
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Exports of annotation tools that no reader takes, told by name, so that their user knows what to do."""
+"""Exports of annotation tools that no reader takes, detected and named, so that the user knows what to do."""
 
 import re
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """The images that annotation files name, wherever they lie below the root of a set.
 
-Tools write a path as it was on the machine of whoever annotated: with backslashes, absolute, with `../..` or
+Tools write a path as it was on the annotator's machine: with backslashes, absolute, with `../..` or
 the prefix of an upload, encoded for the web. The file is nearly always there under its last name.
 """
 

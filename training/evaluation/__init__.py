@@ -1,1 +1,1 @@
-"""Evaluation: a bundle, run through the inspection core, held against labels it has never seen."""
+"""Evaluation: a bundle, run through the inspection core, compared with labels it has never seen."""

@@ -1,4 +1,4 @@
-"""The estimated Dice held against the measured one: its errors, its order, and the intervals around it."""
+"""The estimated Dice compared with the measured one: its errors, its order, and the intervals around it."""
 
 from collections import defaultdict
 from collections.abc import Sequence

@@ -216,7 +216,7 @@ def _broken(data: bytes, error: Exception) -> ImageError:
 
 
 def _reason(error: Exception) -> str:
-    """The decoder's own words in brackets, where they say something to whoever sent the file."""
+    """The decoder's own words in brackets, if they help the sender."""
     of_the_code = isinstance(error, (UnidentifiedImageError, LookupError, TypeError, struct.error))
     text = str(error)
     return "" if of_the_code or not text or ADDRESS.search(text) else f" ({text})"

@@ -2,7 +2,7 @@
 
 It warns where a scan or a restart interval ends early, and often where bytes were changed. It does not miss a
 scan that is not there at all: a progressive image that was cut between two scans is only blurred. What scans
-there must be is told by their headers.
+there must be is in their headers.
 """
 
 import re

@@ -1,6 +1,6 @@
 """How much of the machine one inspection may use: the one place where counts of threads are decided.
 
-What was measured (two cores, the shipped int8 graph, tiles a second held against ONNX Runtime's defaults, by
+What was measured (two cores, the shipped int8 graph, tiles a second compared with ONNX Runtime's defaults, by
 `python -m tests.benchmarks.lanes`):
 
 - Threads of ONNX Runtime that wait for work spin by default. As soon as anything else runs on the cores, a
@@ -83,7 +83,7 @@ def _groups(cgroup: Path, membership: Path) -> Iterator[Path]:
     """The folders of the groups that limit this process's CPU time: its own, and all above it.
 
     A container often sees its own group as the root of the hierarchy while the process's path is the host's:
-    folders that are not there are left out by whoever reads them.
+    folders that do not exist are skipped by the reader.
     """
     try:
         lines = membership.read_text(encoding="utf-8").splitlines()

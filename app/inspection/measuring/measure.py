@@ -28,7 +28,7 @@ COMPACT_FILL = 0.93  # a parallelogram's is 0.955; from here on the axis is stra
 ROUND_ASPECT = 1.2  # below it, pixels rather than the shape decide where the long axis points
 FEW = 64  # defects up to which going from one to the next is faster than sweeping over rows
 
-PAIRS = 1 << 16  # of runs held against each other at once, to bound the memory
+PAIRS = 1 << 16  # of runs compared at once, to bound the memory
 
 
 def measure(

@@ -13,7 +13,7 @@ from app.inspection.rules.limits import Density, Limits
 from app.inspection.rules.recipe import Recipe
 
 SEVEREST_FIRST: tuple[Severity, ...] = ("critical", "major", "minor")
-# Of each limit on one defect: rule, the limit's name, what of a defect it is held against, unit.
+# Of each limit on one defect: rule, the limit's name, the measure of a defect that it limits, unit.
 SIZES: tuple[tuple[Rule, str, str, Unit], ...] = (
     ("max_area", "max_area_px", "area_px", "px2"),
     ("max_area", "max_area_mm2", "area_mm2", "mm2"),

@@ -28,7 +28,7 @@ class InGroups:
 
 @dataclass(frozen=True)
 class Agreement:
-    """The pairs found held against the groups of the set, which were not used to find them.
+    """The pairs found, compared with the groups of the set, which were not used to find them.
 
     `small` is of groups of at most SMALL_GROUP images: large ones have nearly all the pairs.
     """
