@@ -66,14 +66,17 @@ _PICTURE: tuple[type[PasslineError], ...] = (
     core.InferenceFailed,
 )
 _DOORS = (HeadersTooLarge, KeyRequired, ScopeMissing, ForeignPage, RateLimited)
-_REQUEST: tuple[type[PasslineError], ...] = (
-    *_DOORS,
+_UPLOAD = (
     RequestInvalid,
     MediaTypeUnsupported,
     ContentEncodingUnsupported,
     BodyTooLarge,
     UploadTimeout,
     Overloaded,
+)
+_REQUEST: tuple[type[PasslineError], ...] = (
+    *_DOORS,
+    *_UPLOAD,
     DeadlineExceeded,
     core.RecipeUnknown,
     core.RecipeInvalid,
@@ -208,15 +211,6 @@ ONE_PART: dict[str, Any] = {
 PAGE_HEADERS = {"Content-Security-Policy": PAGE_POLICY}
 NOT_READY = problem_responses(NotReady)
 READ = problem_responses(*_DOORS, NotReady)
-
-_UPLOAD = (
-    RequestInvalid,
-    MediaTypeUnsupported,
-    ContentEncodingUnsupported,
-    BodyTooLarge,
-    UploadTimeout,
-    Overloaded,
-)
 _CHANGE = (*_DOORS, VersionStale, RecipesNotWritable, NotReady, Unexpected)
 _TEXT = {"application/yaml": {"schema": {"type": "string"}}}
 _ACTIVATIONS = {"application/json": {"schema": Activations.model_json_schema()}}

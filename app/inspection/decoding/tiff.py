@@ -99,6 +99,7 @@ def opened(data: bytes) -> TiffFile:
     return TiffFile(data, directory(data))
 
 
+BROKEN = (OSError, ValueError, TypeError, SyntaxError, RuntimeError)  # what Pillow raises on broken pieces
 MORE = "a strip holds more than its lines, so that a size is wrong; export it anew"
 
 
@@ -207,16 +208,11 @@ def _inflated(piece: bytes, most: int) -> bytes:
 
 
 def _by_libtiff(pieces: Sequence[bytes], how: Layout, lines: int) -> NDArray[np.uint8]:
-    """Pieces unpacked by libtiff, which is told that they are strips of an 8-bit grey TIFF."""
-    offsets = list(accumulate(map(len, pieces[:-1]), initial=8))
-    fields = {256: [how.line_bytes], 257: [lines], 258: [8], 259: [how.compression], 262: [BLACK_IS_ZERO]}
-    fields |= {273: offsets, 277: [1], 278: [how.piece[1]], 279: [len(piece) for piece in pieces]}
+    """Pieces unpacked by libtiff; raises ImageUndecodable."""
     try:
-        image = Image.open(BytesIO(_small_tiff(fields, b"".join(pieces))), formats=("TIFF",))
-        found = np.asarray(image).reshape(-1)
-    except (OSError, ValueError, TypeError, SyntaxError, RuntimeError) as error:
+        found = _strips(pieces, how, how.piece[1], lines)
+    except BROKEN as error:
         raise ImageUndecodable(f"a strip is cut or damaged ({error}); export it anew") from error
-
     # a wrong size shows in every strip; the last alone may be cut short
     if any(_holds_more(piece, how) for piece in {pieces[0], pieces[-1]}):
         raise ImageUndecodable(MORE)
@@ -226,13 +222,21 @@ def _by_libtiff(pieces: Sequence[bytes], how: Layout, lines: int) -> NDArray[np.
 def _holds_more(piece: bytes, how: Layout) -> bool:
     """Whether a piece has data for one line more than it should."""
     lines = how.piece[1] + 1
-    fields = {256: [how.line_bytes], 257: [lines], 258: [8], 259: [how.compression], 262: [BLACK_IS_ZERO]}
-    fields |= {273: [8], 277: [1], 278: [lines], 279: [len(piece)]}
     try:
-        Image.open(BytesIO(_small_tiff(fields, piece)), formats=("TIFF",)).load()
-    except (OSError, ValueError, TypeError, SyntaxError, RuntimeError):
+        _strips([piece], how, lines, lines)
+    except BROKEN:
         return False
     return True
+
+
+def _strips(pieces: Sequence[bytes], how: Layout, rows: int, lines: int) -> NDArray[np.uint8]:
+    """The bytes of `lines` lines, by libtiff, which is told that they are strips of an 8-bit grey TIFF."""
+    offsets = list(accumulate(map(len, pieces[:-1]), initial=8))
+    fields = {256: [how.line_bytes], 257: [lines], 258: [8], 259: [how.compression], 262: [BLACK_IS_ZERO]}
+    fields |= {273: offsets, 277: [1], 278: [rows], 279: [len(piece) for piece in pieces]}
+    return np.asarray(Image.open(BytesIO(_small_tiff(fields, b"".join(pieces))), formats=("TIFF",))).reshape(
+        -1
+    )
 
 
 def _small_tiff(fields: dict[int, list[int]], body: bytes) -> bytes:
