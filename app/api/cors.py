@@ -14,8 +14,8 @@ class CrossOrigin:
     def __init__(self, allowed: frozenset[str], headers: Headers) -> None:
         self._varies = bool(allowed)
         self._headers = headers
-        origin = headers.get("origin", "")
-        self._origin = origin if origin in allowed else None
+        origins = headers.getlist("origin")
+        self._origin = origins[0] if len(origins) == 1 and origins[0] in allowed else None
 
     def preflight(self, method: str) -> Response | None:
         """The answer to a browser that asks whether a page may ask; None for any other request."""

@@ -128,7 +128,7 @@ def test_the_depth_of_an_sbit_chunk_is_used(bits: int) -> None:
     repeated = high | high >> bits
     for samples in (high, repeated, high // 8 << (16 - bits)):
         np.testing.assert_array_equal(decode(deep_png(samples, chunk), LIMITS), samples >> 8)
-    low[0, 0, 0] = 65_535
+    low[0, 0, 0] = 60_001
     with pytest.raises(FrameMismatch, match=f"but {bits} bits go up to"):
         decode(deep_png(low, chunk), LIMITS)
 
@@ -152,3 +152,26 @@ def test_a_16_bit_colour_mask_keeps_its_class_ids() -> None:
     labels, has_classes = decode_reference_mask(deep_png(ids), (9, 7), 2)
     np.testing.assert_array_equal(labels, ids[..., 0])
     assert has_classes
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_a_grey_mask_of_few_bits_keeps_its_class_ids(bits: int) -> None:
+    ids = np.zeros((9, 8), np.uint8)
+    ids[2:4] = 2
+    packed = np.packbits(np.unpackbits(ids[..., None], axis=2)[..., -bits:].reshape(9, -1), axis=1)
+    data = made((8, 9), rows(packed), bits)
+    labels, has_classes = decode_reference_mask(data, (9, 8), 2)
+    np.testing.assert_array_equal(labels, ids)
+    assert has_classes
+    np.testing.assert_array_equal(decode(data, LIMITS), ids * (255 // ((1 << bits) - 1)))
+
+
+def test_hot_pixels_of_all_ones_are_clipped_and_other_values_refused() -> None:
+    twelve = np.random.default_rng(0).integers(0, 1 << 12, (80, 96, 1), dtype=np.uint16)
+    twelve[3, 4] = 65_535
+    np.testing.assert_array_equal(
+        decode(deep_png(twelve), LIMITS, None, 12), np.minimum(twelve, 4095)[..., 0] >> 4
+    )
+    twelve[5, 6] = 9000
+    with pytest.raises(FrameMismatch, match="12 bits go up to 4095"):
+        decode(deep_png(twelve), LIMITS, None, 12)

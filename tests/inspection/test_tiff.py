@@ -266,6 +266,15 @@ def test_a_16_bit_mask_of_class_ids_keeps_them() -> None:
     np.testing.assert_array_equal(labels, ids[..., 0])
 
 
+@pytest.mark.parametrize("bits", [2, 4])
+def test_a_grey_mask_of_few_bits_keeps_its_class_ids(bits: int) -> None:
+    ids = np.zeros((80, 96, 1), np.uint16)
+    ids[10:20] = 2
+    labels, has_classes = decode_reference_mask(tiff(ids, How(bits=bits)), (80, 96), 2)
+    np.testing.assert_array_equal(labels, ids[..., 0])
+    assert has_classes
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_bits_in_reversed_order_are_read(order: str) -> None:
     data = tiff(grey(), How(order=order), tag_266=[2])

@@ -47,5 +47,7 @@ def _labelmap(path: Path) -> dict[int, str]:
         if match is None or max(map(int, match.groups()[1:])) > 255:
             raise DatasetError(f"{path}: '{line}' is no line 'dent:250,50,83::'")
         red, green, blue = map(int, match.groups()[1:])
+        if (red << 16 | green << 8 | blue) in meant:
+            raise DatasetError(f"{path}: '{line}' repeats the colour of another label; give each its own")
         meant[red << 16 | green << 8 | blue] = match[1].strip()
     return {value: GOOD if name.lower() in BACKGROUND else name for value, name in meant.items()}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from app.inspection.errors import FrameMismatch, ImageUnsupported
 
 CAMERA_BITS = (8, 9, 10, 11, 12, 13, 14)  # of those that do not use all 16
+FULL_SCALE = 65_535
 BRIGHT_ONES = 1000  # one sample in so many may be above what the others reach: hot pixels
 
 
@@ -20,8 +21,9 @@ def to_8_bits(
 ) -> NDArray[np.uint8]:
     """The high 8 of the significant bits; samples that are uint8 stay as they are.
 
-    `asked` is what the sender says and comes before `stated`, what the file says. Raises FrameMismatch where
-    a value has more bits, and ImageUnsupported where nothing says how many there are and 16 are unlikely.
+    `asked` is what the sender says and comes before `stated`, what the file says. A few samples of 65,535 are
+    clipped. Raises FrameMismatch where any other value has more bits, and ImageUnsupported where nothing says
+    how many there are and 16 are unlikely.
     """
     if samples.dtype == np.uint8:
         return np.asarray(samples, np.uint8)
@@ -31,12 +33,24 @@ def to_8_bits(
         bits = 16
     highest = int(samples.max(initial=0))
     if highest >> bits:
-        raise FrameMismatch(
-            f"the image holds {highest}, but {bits} bits go up to {(1 << bits) - 1}: give the depth it has"
-        )
+        samples = _without_marked(samples, bits, highest)
     out = np.empty(samples.shape, np.uint8)
     np.right_shift(samples, bits - 8, out=out, casting="unsafe")
     return out
+
+
+def _without_marked(samples: NDArray[np.integer[Any]], bits: int, highest: int) -> NDArray[np.integer[Any]]:
+    """Clip the few samples that a camera sets to all ones: hot or saturated pixels.
+
+    Raises FrameMismatch where there are many of them, or where any other value has more than `bits` bits.
+    """
+    most = (1 << bits) - 1
+    marked = samples == FULL_SCALE
+    if not nearly_all_fit(samples, bits) or (samples[~marked] > most).any():
+        raise FrameMismatch(
+            f"the image holds {highest}, but {bits} bits go up to {most}: give the depth it has"
+        )
+    return np.minimum(samples, most)
 
 
 def nearly_all_fit(samples: NDArray[np.integer[Any]], bits: int) -> bool:

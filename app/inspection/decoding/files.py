@@ -162,7 +162,10 @@ class PillowFile:
         if self._is_16_bit():
             return self._samples_16()
         image = self._loaded()
-        return np.asarray(image) if image.mode == "P" else _to_8_bit(image)
+        if image.mode == "P":
+            return np.asarray(image)
+        values = _to_8_bit(image)
+        return values // png.spread(self.data) if image.format == "PNG" else values
 
     def _is_16_bit(self) -> bool:
         return self.image.format == "PNG" and png.is_16_bit(self.data)

@@ -51,6 +51,12 @@ def is_16_bit(data: bytes) -> bool:
     return data[24] == 16
 
 
+def spread(data: bytes) -> int:
+    """By what a decoder has multiplied grey samples of 2 or 4 bits to fill 8; 1 for all others."""
+    bits, colour_type = data[24], data[25]
+    return 255 // ((1 << bits) - 1) if colour_type == 0 and bits in (2, 4) else 1
+
+
 def samples_16(data: bytes) -> NDArray[np.uint16]:
     """The samples [H, W, 1 or 3] of a 16-bit PNG that is whole; raises an ImageError."""
     if any(True for _ in _chunks(data, b"tRNS")):

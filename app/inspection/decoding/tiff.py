@@ -83,15 +83,12 @@ class TiffFile:
         return pixels[..., 0] if pixels.shape[2] == 1 else pixels
 
     def values(self) -> Samples:
-        """The samples [H, W, channels] as they are, of a palette image its indices.
-
-        Fewer than 8 bits are spread over 8, unless they are indices.
-        """
+        """The samples [H, W, channels] as they are, of a palette image its indices; 1 bit is 0 or 255."""
         how = tiff_layout.layout(self.directory)
         samples = _samples(self.data, how)
         if how.photometric == WHITE_IS_ZERO:
             samples = samples ^ ((1 << max(8, how.bits)) - 1)
-        return samples
+        return samples // _spread(how) if how.bits > 1 else samples
 
 
 def opened(data: bytes) -> TiffFile:
@@ -123,9 +120,14 @@ def _samples(data: bytes, how: Layout) -> Samples:
             _check_opacity(found, how, plane)
             colours = found[..., : max(0, channels - plane)]
             out[top : top + len(found), :, plane : plane + colours.shape[2]] = colours
-    if how.bits < 8 and how.photometric != PALETTE:
-        out *= np.uint8(255 // ((1 << how.bits) - 1))
+    if _spread(how) > 1:
+        out *= np.uint8(_spread(how))
     return out
+
+
+def _spread(how: Layout) -> int:
+    """The factor by which samples of fewer than 8 bits are spread over 8; 1 for indices and all others."""
+    return 255 // ((1 << how.bits) - 1) if how.bits < 8 and how.photometric != PALETTE else 1
 
 
 def _check_opacity(samples: Samples, how: Layout, first: int) -> None:

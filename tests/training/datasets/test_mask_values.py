@@ -198,11 +198,11 @@ def test_colours_need_a_labelmap(tmp_path: Path) -> None:
         drawn(read_dataset(root), "defect/a.png")
 
 
-@pytest.mark.parametrize("broken", ["dent 250 50 83", "dent:250,50,283::"])
+@pytest.mark.parametrize("broken", ["dent 250 50 83", "dent:250,50,283::", "pit:1,2,3::\ndent:1,2,3::"])
 def test_labelmap_that_is_none_is_named(tmp_path: Path, broken: str) -> None:
     root = folder(tmp_path, FIRST)
     (root / "labelmap.txt").write_text(broken)
-    with pytest.raises(DatasetError, match=r"labelmap\.txt: 'dent.* is no line"):
+    with pytest.raises(DatasetError, match=r"labelmap\.txt: 'dent.* (is no line|repeats the colour)"):
         read_dataset(root)
 
 
