@@ -21,7 +21,7 @@ from app.inspection.errors import PasslineError
 from app.inspection.rules.recipe import load_recipe, recipe_schema
 from app.jobs.loading import Loaded, load, load_inspector
 from app.recipes.state import fitting
-from app.server import TlsUnusable, serve
+from app.server import SocketUnusable, serve
 from app.settings import PackageMissing, Settings, UnknownSetting, variable, what_is_wrong
 
 PLUGINS = "passline.commands"  # group of entry points; training brings one, and the service never imports it
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _run(options, settings)
     except ValidationError as error:
         print("\n".join(what_is_wrong(error)), file=sys.stderr)
-    except (PasslineError, UnknownSetting, PackageMissing, KeysUnusable, TlsUnusable) as error:
+    except (PasslineError, UnknownSetting, PackageMissing, KeysUnusable, SocketUnusable) as error:
         print(error, file=sys.stderr)
     return folder.TROUBLE
 

@@ -54,16 +54,15 @@ class ForeignPage(AccessError):
     status = 403
 
 
-class RateLimited(AccessError):
-    """One caller has asked more often than allowed; `retry_after_s` is when there is room again.
+class NotLocal(AccessError):
+    """The request comes from elsewhere, where no key is demanded and only this machine may ask.
 
-    The limit is `PASSLINE_RATE_LIMIT_PER_MINUTE`, for each key or, without keys, each address.
+    A reverse proxy passed it on (`Forwarded`, `X-Forwarded-*`, `X-Real-IP`, `Via`), or its `Host` is neither
+    `localhost` nor a loopback address nor one of `PASSLINE_ALLOWED_HOSTS`.
 
-    Remedy: Wait the seconds in `Retry-After`; send batches, or raise the setting.
-
-    Retry: yes
+    Remedy: Demand keys (`PASSLINE_AUTH=on`) and send one, or name the host in `PASSLINE_ALLOWED_HOSTS`.
     """
 
-    code = "rate_limited"
-    title = "There are too many requests from one caller"
-    status = 429
+    code = "not_local"
+    title = "Without API keys only this machine may ask"
+    status = 403

@@ -1,7 +1,7 @@
-"""Connections within bounds: how many there may be, how long one may take to ask, and to take its answer.
+"""Limits on connections: how many, by address too; time for headers; time and memory for answers.
 
-uvicorn bounds the time between two requests. But a client that connects and says nothing, sends a header byte
-by byte, or never reads its answer would keep its connection for ever. That is seen in the protocol alone.
+uvicorn limits only the time between two requests. A client that connects and sends nothing, sends a header
+byte by byte, or never reads its answer would keep its connection for ever. Only the protocol can see that.
 """
 
 import asyncio
@@ -12,28 +12,37 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from app.api.middleware import MAX_HEADER_BYTES, SURPLUS
 from app.errors import HttpInvalid
+from app.fair_share import PROXY, FairShare
 from app.problems import MEDIA_TYPE, problem_of
 from app.settings import Settings
 
-SPARE = 16  # beyond the most: for probes, and to tell others why they are refused; later ones are cut off
+SPARE = 16  # beyond the places: for probes, and to tell others why they are refused; later ones are cut off
 LEAST_PROGRESS = 16 * 1024  # bytes of an answer that a client must take in each period
 _LINE_END = b"\r\n"
 
 
-def protocol(settings: Settings) -> type[H11Protocol]:
-    """What uvicorn is to make of each connection."""
+def protocol(settings: Settings, most: int, memory: FairShare) -> type[H11Protocol]:
+    """The class that uvicorn instantiates for each connection, of which there may be `most`.
+
+    `memory` counts the bytes of answers that are not taken yet.
+    """
 
     class Bounded(_Bounded):
-        most = settings.max_connections
+        places = FairShare(most)
+        answers = memory
         seconds = settings.header_timeout_s
 
     return Bounded
 
 
 class _Bounded(H11Protocol):
-    """One connection; `most` is how many there may be, `seconds` what a client's next step may take."""
+    """One connection; `seconds` is what a client's next step may take.
 
-    most: int
+    Its caller is an address, or the reverse proxy behind a Unix socket, which limits the addresses itself.
+    """
+
+    places: FairShare
+    answers: FairShare
     seconds: int
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -43,18 +52,28 @@ class _Bounded(H11Protocol):
         )
         self._asking: asyncio.TimerHandle | None = None
         self._taking: asyncio.TimerHandle | None = None
+        self._caller = PROXY
+        self._has_place = False
+        self._waiting_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self.most + SPARE:
-            transport.abort()
-        elif len(self.connections) > self.most:
+        if self.client is not None:
+            self._caller = self.client[0]
+            self._has_place = self.places.take(self._caller, 1)
+        surplus = len(self.connections) - (self.places.held if self.client else self.places.total)
+        if surplus > 0 and not self._has_place:
             self.app_state = {**self.app_state, SURPLUS: True}
+            if surplus > SPARE:
+                transport.abort()
         self._await_header()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_awaiting_header()
         self._stop_awaiting_taking()
+        self._give_back_answer()
+        if self._has_place:
+            self.places.give_back(self._caller, 1)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -81,11 +100,17 @@ class _Bounded(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._await_taking()
+        size = self.transport.get_write_buffer_size()
+        if self.answers.take(self._caller, size):
+            self._waiting_bytes = size
+            self._await_taking()
+        else:
+            self.transport.abort()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self._stop_awaiting_taking()
+        self._give_back_answer()
 
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()
@@ -110,6 +135,11 @@ class _Bounded(H11Protocol):
         if self._asking is not None:
             self._asking.cancel()
         self._asking = None
+
+    def _give_back_answer(self) -> None:
+        if self._waiting_bytes:
+            self.answers.give_back(self._caller, self._waiting_bytes)
+        self._waiting_bytes = 0
 
     def _await_taking(self) -> None:
         if self._taking is None:

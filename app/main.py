@@ -68,8 +68,8 @@ def create_app(settings: Settings | None = None, traces: Traces | None = None) -
 def _uploads(service: Service) -> Uploads:
     """Reads bodies; the service's metrics tell how much memory they hold."""
     uploads = Uploads(service.settings)
-    what = "Memory that the bodies of requests hold."
-    service.metrics.watch("upload_bytes", what, lambda: uploads.held_bytes)
+    what = "Memory that the bodies of requests and answers not yet taken hold."
+    service.metrics.watch("upload_bytes", what, lambda: uploads.memory.held)
     return uploads
 
 

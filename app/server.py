@@ -3,18 +3,18 @@
 import contextlib
 import ipaddress
 import logging
+import os
+import resource
 import shlex
 import socket
-import ssl
 import sys
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 
 from app.access.auth import Auth, is_loopback
 from app.api.middleware import MAX_HEADER_BYTES
-from app.connections import protocol
+from app.connections import SPARE, protocol
 from app.errors import NotReady
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.inference.threads import share_the_process
@@ -26,8 +26,13 @@ from app.telemetry.metrics import configure_logging
 log = logging.getLogger(__name__)
 
 
-class TlsUnusable(ValueError):
-    """The files that the settings name are no certificate with its key, or no authority."""
+# How many connections may wait to be accepted, and how many asyncio accepts at once before one is counted.
+BACKLOG = 64
+OTHER_FILES = 128  # that the process may have open beside its connections
+
+
+class SocketUnusable(ValueError):
+    """The Unix socket that the settings name cannot be listened on."""
 
 
 class Server(uvicorn.Server):
@@ -40,23 +45,28 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start as uvicorn does, then greet on stderr: stdout is for JSON lines alone."""
-        await super().startup(sockets=sockets or _of_both_families(self.config.host, self.config.port))
+        await super().startup(sockets=sockets or _sockets(self._service.settings))
         if self.started and sys.stderr is not None:
             with contextlib.suppress(OSError):  # a full disk is no reason to stop the line
                 print(greeting(self._service, self._doors, self._url()), file=sys.stderr, flush=True)
 
     def _url(self) -> str:
-        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        listener = self.servers[0].sockets[0]
+        if listener.family == socket.AF_UNIX:
+            return "http://localhost"
+        host, port = listener.getsockname()[:2]
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # everywhere is no address to call
-        scheme = "https" if self.config.is_ssl else "http"
-        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _of_both_families(host: str, port: int) -> list[socket.socket] | None:
-    """One socket for IPv6 and IPv4 where the host is `::`: asyncio makes one for IPv6 alone of that.
+def _sockets(settings: Settings) -> list[socket.socket] | None:
+    """The sockets that uvicorn does not make as needed; None where it makes them from host and port.
 
-    None for any other host, and where the address cannot be had: uvicorn makes that one, or says why not.
+    For the host `::` asyncio would listen on IPv6 alone. Raises SocketUnusable.
     """
+    if settings.socket is not None:
+        return [_unix_socket(settings.socket)]
+    host, port = settings.host, settings.port
     try:
         is_every_address = ipaddress.ip_address(host) == ipaddress.IPv6Address("::")
     except ValueError:  # a name
@@ -69,23 +79,59 @@ def _of_both_families(host: str, port: int) -> list[socket.socket] | None:
         return None
 
 
+def _unix_socket(path: Path) -> socket.socket:
+    """Listen on a Unix socket, open to the user and group of the process; replaces one that nobody uses."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.is_socket():
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
+                if trial.connect_ex(os.fspath(path)) == 0:
+                    raise OSError("another process listens there")
+            path.unlink()
+        listener.bind(os.fspath(path))
+        path.chmod(0o660)
+    except OSError as error:
+        listener.close()
+        raise SocketUnusable(f"PASSLINE_SOCKET ({path}) cannot be listened on: {error}") from error
+    return listener
+
+
+def affordable_connections(wanted: int) -> int:
+    """How many connections the limit of open files allows; the soft limit is raised for them if it can be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + SPARE + BACKLOG + OTHER_FILES
+    if soft < needed:
+        soft = min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft >= needed:
+        return wanted
+    fewer = max(1, soft - (needed - wanted))
+    log.warning(
+        "%d open files allow %d connections, not %d; raise the limit (ulimit -n, LimitNOFILE)",
+        soft,
+        fewer,
+        wanted,
+    )
+    return fewer
+
+
 def serve(settings: Settings) -> None:
     """Serve until told to stop; requests in progress are then finished within the grace time.
 
-    Raises TlsUnusable.
+    Raises SocketUnusable.
     """
     configure_logging(settings.log_level)
     share_the_process()
-    tls = tls_options(settings)
-    if settings.auth == "off" and not is_loopback(settings.host):
+    if settings.auth == "off" and settings.socket is None and not is_loopback(settings.host):
         log.warning("no API key is demanded: anyone who reaches this address may change recipes")
     app = create_app(settings)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
+        backlog=BACKLOG,
         lifespan="on",
-        http=protocol(settings),
+        http=protocol(settings, affordable_connections(settings.max_connections), app.state.uploads.memory),
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         ws="none",
         log_config=None,  # the lines go to our own handler
@@ -94,7 +140,6 @@ def serve(settings: Settings) -> None:
         proxy_headers=False,  # nothing here depends on who the client is
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=settings.shutdown_grace_s,
-        **tls,
     )
     try:
         Server(config, app.state.service, app.state.auth).run()
@@ -114,8 +159,8 @@ def greeting(service: Service, auth: Auth, url: str) -> str:
     bundle = loaded.inspector.bundle
     own = bundle.default_recipe.name  # what the samples' verdicts are by
     chosen = "" if own == loaded.recipes.default_name else f" -F recipe={shlex.quote(own)}"
-    # The certificate is for the name that the plant knows the box by, and this line is for the box itself.
-    chosen += " --insecure" if url.startswith("https") else ""
+    if (path := service.settings.socket) is not None:
+        chosen += f" --unix-socket {shlex.quote(str(path))}"
     chosen += ' -H "Authorization: Bearer $TOKEN"' if auth.demand_keys else ""
     if (obstacle := auth.obstacle()) is not None:
         lines.append(f"But nobody gets in: {obstacle}")
@@ -131,30 +176,3 @@ def examples(bundle: Bundle) -> dict[str, Path]:
     for sample in sorted(bundle.golden, key=lambda each: each.verdict):
         found.setdefault(sample.verdict, bundle.directory / sample.image)
     return found
-
-
-def tls_options(settings: Settings) -> dict[str, Any]:
-    """What uvicorn needs to serve TLS, nothing where no certificate is set; raises TlsUnusable."""
-    if settings.tls_cert is None or settings.tls_key is None:
-        return {}
-    trial = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        # An empty password: OpenSSL would ask for one at a terminal that a service does not have.
-        trial.load_cert_chain(settings.tls_cert, settings.tls_key, password="")
-    except (OSError, ValueError) as error:
-        raise TlsUnusable(
-            f"PASSLINE_TLS_CERT and PASSLINE_TLS_KEY ({settings.tls_cert}, {settings.tls_key}) are no"
-            f" certificate with its key, unencrypted, as PEM that can be read: {error}"
-        ) from error
-    options: dict[str, Any] = {"ssl_certfile": settings.tls_cert, "ssl_keyfile": settings.tls_key}
-    return options | _clients(trial, settings.tls_client_ca)
-
-
-def _clients(trial: ssl.SSLContext, authority: Path | None) -> dict[str, Any]:
-    if authority is None:
-        return {}
-    try:
-        trial.load_verify_locations(authority)
-    except OSError as error:
-        raise TlsUnusable(f"PASSLINE_TLS_CLIENT_CA ({authority}) holds no certificate: {error}") from error
-    return {"ssl_ca_certs": str(authority), "ssl_cert_reqs": ssl.CERT_REQUIRED}

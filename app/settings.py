@@ -18,6 +18,10 @@ MIB = 1024 * 1024
 # Where the tests find real images: the same shell may run the service too.
 NOT_OURS = frozenset({"PASSLINE_DATA"})
 
+# Settings of earlier versions, so that their loss is no riddle.
+MOVED = frozenset(PREFIX + name for name in ("TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA", "RATE_LIMIT_PER_MINUTE"))
+FRONT = "docs/deployment.md (A front for the network) shows how to set it up"
+
 Positive = Annotated[int, Field(ge=1)]
 
 
@@ -55,6 +59,14 @@ def _origins(value: object) -> object:
     return frozenset(_origin(each.strip()) for each in value.split(",")) if isinstance(value, str) else value
 
 
+def _hosts(value: object) -> object:
+    """A list with commas."""
+    if not isinstance(value, str):
+        return value
+    return frozenset(each.strip().lower() for each in value.split(",") if each.strip())
+
+
+Hosts = Annotated[frozenset[str] | None, NoDecode, BeforeValidator(_hosts)]
 Origins = Annotated[frozenset[str] | None, NoDecode, BeforeValidator(_origins)]
 
 
@@ -115,10 +127,14 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = Field(
         default=8000, description="TCP port to listen on; 0 takes a free one, which the start message names."
     )
+    socket: Path | None = Field(
+        default=None,
+        description="Unix socket to listen on instead of host and port, for a reverse proxy on this machine.",
+    )
     auth: Literal["auto", "on", "off"] = Field(
         default="auto",
         description="Whether API keys are demanded: `on`; `off`; `auto`: unless `PASSLINE_HOST` is a loopback"
-        " address, which only this machine reaches.",
+        " address, which only this machine reaches, and `PASSLINE_SOCKET` is unset.",
     )
     keys_file: Path | None = Field(
         default=None,
@@ -130,21 +146,10 @@ class Settings(BaseSettings):
         description="Origins whose pages may ask from a browser (CORS), separated by commas, such as"
         " `http://hmi.plant:3000,https://mes.plant`; unset: none but the service's own.",
     )
-    rate_limit_per_minute: Positive | None = Field(
+    allowed_hosts: Hosts = Field(
         default=None,
-        description="Requests a minute from one API key or, without keys, one address; unset: no limit."
-        " So many may come at once; a batch counts as one.",
-    )
-    tls_cert: Path | None = Field(
-        default=None,
-        description="Certificate (PEM, with those it was issued by) to serve HTTPS with; unset: HTTP.",
-    )
-    tls_key: Path | None = Field(
-        default=None, description="Private key (PEM, not encrypted) of `PASSLINE_TLS_CERT`."
-    )
-    tls_client_ca: Path | None = Field(
-        default=None,
-        description="Certificates (PEM) of the authority whose clients alone may connect (mutual TLS).",
+        description="Names, separated by commas, that `Host` may give besides `localhost` and loopback"
+        " addresses where no keys are demanded.",
     )
     threads: Positive | None = Field(
         default=None,
@@ -185,7 +190,8 @@ class Settings(BaseSettings):
     max_batch_images: Positive = Field(default=64, description="Most images in one batch.")
     upload_memory_bytes: Positive = Field(
         default=512 * MIB,
-        description="Memory for the bodies of all requests together; more is refused with `overloaded`.",
+        description="Memory for the bodies of all requests, and for answers that are not taken, together. One"
+        " caller (key or address) gets at most as much as is still free; more is refused with `overloaded`.",
     )
     max_pixels: Positive = Field(
         default=64_000_000,
@@ -193,8 +199,8 @@ class Settings(BaseSettings):
     )
     max_connections: Positive = Field(
         default=256,
-        description="Connections open at once; a few more are told `overloaded` or, if probes, answered,"
-        " and others are cut off.",
+        description="Connections open at once; one address gets at most as many as are still free. A few more"
+        " are told `overloaded` or, if probes, answered, and others are cut off.",
     )
     header_timeout_s: Positive = Field(
         default=10,
@@ -229,10 +235,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _bodies_fit_in_memory(self) -> Self:
-        if self.upload_memory_bytes < max(self.max_upload_bytes, self.max_batch_bytes):
+        if self.upload_memory_bytes < 2 * max(self.max_upload_bytes, self.max_batch_bytes):
             raise ValueError(
-                "upload_memory_bytes must be at least max_upload_bytes and max_batch_bytes,"
-                " or their largest bodies could never be accepted"
+                "upload_memory_bytes must be at least twice max_upload_bytes and max_batch_bytes:"
+                " one caller gets half of it, and their largest bodies could never be accepted"
             )
         return self
 
@@ -240,14 +246,6 @@ class Settings(BaseSettings):
     def _what_was_promoted_can_be_found(self) -> Self:
         if self.state_dir is not None and self.bundles_dir is None:
             raise ValueError("state_dir needs bundles_dir, where the bundle last promoted is looked for")
-        return self
-
-    @model_validator(mode="after")
-    def _tls_is_whole(self) -> Self:
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("set both tls_cert and tls_key, or neither: one is of no use without the other")
-        if self.tls_client_ca is not None and self.tls_cert is None:
-            raise ValueError("tls_client_ca needs tls_cert and tls_key: without TLS no client is verified")
         return self
 
     @property
@@ -288,6 +286,8 @@ def refuse_unknown(environment: Mapping[str, str]) -> None:
     unknown = sorted(name for name in ours if name.upper() not in known)
     if not unknown:
         return
+    if moved := [name for name in unknown if name.upper() in MOVED]:
+        raise UnknownSetting(f"{', '.join(moved)}: TLS and rate limits are the reverse proxy's; {FRONT}")
     near = difflib.get_close_matches(unknown[0].upper(), known, n=1, cutoff=0.7)
     hint = f"did you mean {near[0]}?" if near else "docs/settings.md lists the settings."
     raise UnknownSetting(f"no setting is called {', '.join(unknown)}; {hint}")

@@ -12,10 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from starlette.testclient import TestClient
-
 from app.main import create_app
 from app.settings import Settings
+from tests.local_client import LocalClient
 from tests.markdown import ROOT
 from tests.marked import renew
 from training.bundle.publish import COMPARISON
@@ -64,7 +63,7 @@ def answer(bundle: Path) -> str:
 
 def inspect(bundle: Path) -> dict[str, Any]:
     """The whole answer, over HTTP."""
-    with TestClient(create_app(Settings(bundle_dir=bundle, device="cpu"))) as client:
+    with LocalClient(create_app(Settings(bundle_dir=bundle, device="cpu"))) as client:
         response = client.post("/v1/inspections", files={"image": (bundle / SAMPLE).read_bytes()})
     response.raise_for_status()
     found: dict[str, Any] = response.json()

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 
 from app.main import create_app
 from app.settings import Settings
+from tests.local_client import LocalClient
 from training.config import SplitConfig
 from training.data.registry import read_dataset
 from training.data.sample import Sample
@@ -34,7 +35,7 @@ def unseen_images(request: pytest.FixtureRequest) -> list[Sample]:
 
 @pytest.fixture
 def client() -> Iterator[TestClient]:
-    with TestClient(create_app(Settings(bundle_dir=BUNDLE, device="cpu"))) as client:
+    with LocalClient(create_app(Settings(bundle_dir=BUNDLE, device="cpu"))) as client:
         yield client
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper
-from starlette.testclient import TestClient
 
 from app.inspection.bundle.bundle import MANIFEST, Bundle
 from app.inspection.bundle.self_test import CELLS, mean_levels
@@ -17,6 +16,7 @@ from app.main import create_app
 from app.settings import Settings
 from tests.convolving_bundle import write_convolving_bundle
 from tests.golden_faults import CHANGES, corrupt, found_by_the_self_test, rehash, weights_of
+from tests.local_client import LocalClient
 from tests.tiny_bundle import png, sha256, tiny_picture, write_tiny_bundle
 from training.bundle.golden import answered
 from training.files import write_manifest
@@ -24,7 +24,7 @@ from training.files import write_manifest
 
 def readiness(directory: Path) -> tuple[int, str]:
     """Status and body of /readyz on a bundle."""
-    with TestClient(create_app(Settings(bundle_dir=directory, device="cpu", threads=1))) as client:
+    with LocalClient(create_app(Settings(bundle_dir=directory, device="cpu", threads=1))) as client:
         response = client.get("/readyz")
         return response.status_code, response.text
 

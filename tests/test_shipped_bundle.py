@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 from app.inspection.bundle.bundle import Bundle
 from app.main import create_app
 from app.settings import Settings
+from tests.local_client import LocalClient
 from tests.markdown import ROOT
 from training.bundle.publish import card_of
 from training.data.synthesis.tiles import CLASSES
@@ -24,7 +25,7 @@ MOST_BYTES = 25_000_000  # of the graph: it is committed, and every clone carrie
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
-    with TestClient(create_app(Settings(bundle_dir=BUNDLE, device="cpu"))) as client:
+    with LocalClient(create_app(Settings(bundle_dir=BUNDLE, device="cpu"))) as client:
         yield client
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
-from starlette.testclient import TestClient
 
 from app.main import create_app
 from app.settings import Settings
+from tests.local_client import LocalClient
 from tests.markdown import ROOT
 from tests.promql import labels_in, metrics_in
 from tests.tiny_bundle import png, tiny_picture, write_tiny_bundle
@@ -33,7 +33,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     place = tmp_path_factory.mktemp("watched")
     bundle = write_tiny_bundle(place / "tiny", gate=True)
     settings = Settings(bundle_dir=bundle, recipes_dir=place, threads=1, drift_window=1)
-    with TestClient(create_app(settings)) as client:
+    with LocalClient(create_app(settings)) as client:
         for picture in (tiny_picture(96, 80, dark=(20, 30, 12, 9), grain=16), tiny_picture(96, 80)):
             client.post("/v1/inspections?camera_id=top", files={"image": png(picture)})
         client.put("/v1/activations", json={"default": "tiny"})
@@ -103,7 +103,7 @@ def test_each_kind_of_trouble_has_its_alert() -> None:
 
 def test_a_code_that_an_alert_waits_for_is_there_from_the_start(exported: dict[str, set[str]]) -> None:
     """A series that begins with 1 has not increased, so the first problem would go unseen."""
-    with TestClient(create_app(Settings(bundle_dir=Path("nowhere")))) as client:
+    with LocalClient(create_app(Settings(bundle_dir=Path("nowhere")))) as client:
         text = client.get("/metrics").text
     for code in ("overloaded", "deadline_exceeded", "inference_failed", "internal_error"):
         assert f'passline_errors_total{{code="{code}"}} 0.0' in text

@@ -6,10 +6,8 @@ route that says nothing, so that nobody opens one by forgetting.
 
 import ipaddress
 import logging
-import math
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -20,13 +18,14 @@ from starlette.datastructures import Headers
 from starlette.routing import BaseRoute
 
 from app.access.keys import Key, KeyRing, Scope
-from app.access_errors import ForeignPage, KeyRequired, RateLimited, ScopeMissing
+from app.access_errors import ForeignPage, KeyRequired, NotLocal, ScopeMissing
 from app.settings import Settings
 from app.telemetry.metrics import KEY_NAME
 
 # Probes come from what has no key; the pages hold nothing of this box, and a browser sends no key for them.
 OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json", "/static"})
 HOW = "send it as `Authorization: Bearer TOKEN` or `X-API-Key: TOKEN`"
+PASSED_ON = re.compile(r"forwarded|via|x-real-ip|x-forwarded(-.*)?")  # headers that proxies add
 CARRIERS = ("Authorization", "X-API-Key")
 log = logging.getLogger(__name__)
 _BEARER = HTTPBearer(auto_error=False, scheme_name="bearer", description="An API key's token.")
@@ -36,73 +35,48 @@ _HEADER = APIKeyHeader(
     scheme_name="api_key",
     description="The same, for clients without bearer.",
 )
-MOST_CALLERS = 4096  # kept at once; beyond, the one not seen for longest starts anew
-
-
-class RateLimit:
-    """Lets each caller ask `per_minute` times at once, and then as fast as that number comes back."""
-
-    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._size = float(per_minute)
-        self._per_second = per_minute / 60
-        self._clock = clock
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # what is left, and since when
-
-    def take(self, caller: str) -> None:
-        """Count one request; raises RateLimited with the seconds after which there is room."""
-        now = self._clock()
-        left, since = self._buckets.pop(caller, (self._size, now))
-        left = min(self._size, left + (now - since) * self._per_second)
-        if left >= 1:
-            self._keep(caller, left - 1, now)
-            return
-        self._keep(caller, left, now)
-        wait = math.ceil((1 - left) / self._per_second)
-        raise RateLimited(
-            f"{self._size:.0f} requests a minute are taken from one caller; ask again in {wait} s", wait
-        )
-
-    def _keep(self, caller: str, left: float, now: float) -> None:
-        self._buckets[caller] = (left, now)
-        if len(self._buckets) > MOST_CALLERS:
-            self._buckets.popitem(last=False)
 
 
 class Auth:
     """Decides for one app; demands no keys where only this machine can ask, unless the settings say so."""
 
     def __init__(self, settings: Settings) -> None:
-        self.demand_keys = settings.auth == "on" or (
-            settings.auth == "auto" and not is_loopback(settings.host)
-        )
-        self._on_loopback = is_loopback(settings.host)
+        is_local = settings.socket is None and is_loopback(settings.host)
+        self.demand_keys = settings.auth == "on" or (settings.auth == "auto" and not is_local)
+        self._hosts = settings.allowed_hosts or frozenset()
         self._allowed = settings.allowed_origins or frozenset()
         self.keys = KeyRing(settings.keys_file)
         self._names_a_file = settings.keys_file is not None
-        per_minute = settings.rate_limit_per_minute
-        self._rate = None if per_minute is None else RateLimit(per_minute)
 
-    def admit(self, token: str | None, address: str, scope: Scope, *, again: bool = False) -> Key | None:
-        """The key that lets a request in, None where none is demanded; `again`: it was counted before.
-
-        Raises KeyRequired, ScopeMissing or RateLimited.
-        """
-        key = self.keys.find(token) if self.demand_keys and token else None
-        if self._rate is not None and not again:
-            self._rate.take(f"key {key.name}" if key else f"address {address}")
+    def admit(self, token: str | None, scope: Scope) -> Key | None:
+        """The key that lets a request in, None where none is demanded; raises KeyRequired or ScopeMissing."""
         if not self.demand_keys:
             return None
+        key = self.keys.find(token) if token else None
         if key is None or key.has_expired:
             raise KeyRequired(self._why(token, key, scope))
         if not key.allows(scope):
             raise ScopeMissing(f"key {key.name} has the scope {key.scope}; this address needs {scope}", scope)
         return key
 
-    def refuse_twice(self, headers: Sequence[str], address: str) -> None:
-        """Raise KeyRequired, or RateLimited, where a request's headers that carry keys come twice."""
-        if self._rate is not None:
-            self._rate.take(f"address {address}")
-        raise KeyRequired(f"{' and '.join(headers)} is given more than once; send one key, once")
+    def refuse_remote(self, headers: Headers) -> None:
+        """Raise NotLocal where a proxy passes a request on, or where it calls this machine by a foreign name.
+
+        A proxy on this machine reaches loopback for everyone it serves. A foreign name server may resolve its
+        own name to this machine and so lead a browser here (DNS rebinding).
+        """
+        if passed_on := sorted({name for name in headers if PASSED_ON.fullmatch(name)}):
+            raise NotLocal(
+                f"the request was passed on by a proxy ({', '.join(passed_on)}); behind one, demand keys: "
+                "set PASSLINE_AUTH=on"
+            )
+        host = _address(f"//{headers.get('host', '')}").hostname or ""
+        if not (is_loopback(host) or host in self._hosts):
+            raise NotLocal(
+                f"the request is for the host {host!r}; where no key is demanded, call localhost or a "
+                "loopback address, name the host in PASSLINE_ALLOWED_HOSTS, or set PASSLINE_AUTH=on and send "
+                "a key"
+            )
 
     def refuse_foreign(self, headers: Headers) -> None:
         """Raise ForeignPage where a browser asks for a page that is neither this box's own nor allowed.
@@ -114,10 +88,7 @@ class Auth:
         if origin in self._allowed or not (origin or site):
             return
         address = _address(origin).netloc  # none of `null`, nor of one that is malformed
-        foreign = site in ("cross-site", "same-site") or (origin and (not address or address != host))
-        # a name that somebody else's server answers for leads wherever that server says, here too
-        rebound = self._on_loopback and not is_loopback(_address(f"//{host}").hostname or "")
-        if foreign or rebound:
+        if site in ("cross-site", "same-site") or (origin and (not address or address != host)):
             raise ForeignPage(
                 "a page from elsewhere asks; where no key is demanded only this box's own may: "
                 "name its origin in PASSLINE_ALLOWED_ORIGINS, or set PASSLINE_AUTH=on and send a key"
@@ -154,16 +125,14 @@ async def _admit(
 ) -> None:
     auth: Auth = request.app.state.auth
     token = bearer.credentials if bearer else header
-    address = request.client.host if request.client else "unknown"
     scope: Any = wanted.scopes[-1]
-    again = getattr(request.state, "was_asked", False)  # an endpoint may need more than its router
-    request.state.was_asked = True
     twice = [name for name in CARRIERS if len(request.headers.getlist(name)) > 1]
     if twice and auth.demand_keys:
-        auth.refuse_twice(twice, address)
+        raise KeyRequired(f"{' and '.join(twice)} is given more than once; send one key, once")
     if not auth.demand_keys:
+        auth.refuse_remote(request.headers)
         auth.refuse_foreign(request.headers)
-    key = auth.admit(token, address, scope, again=again)
+    key = auth.admit(token, scope)
     KEY_NAME.set(None if key is None else key.name)
 
 

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.cors import CrossOrigin
 from app.api.error_handlers import respond
 from app.api.request_targets import as_get, check_utf8, in_origin_form
-from app.errors import HeadersTooLarge, Overloaded
+from app.errors import HeadersTooLarge, HttpInvalid, Overloaded
 from app.telemetry.metrics import KEY_NAME, REQUEST_ID, Metrics
 
 HEADER = "X-Request-ID"
@@ -22,6 +22,7 @@ CLIENT_LEFT = 499  # nginx's number for it; only logs and metrics see it
 SURPLUS = "surplus"  # in the state of a request whose connection is one too many
 MAX_HEADER_BYTES = 16 * 1024
 QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+MAX_LOGGED = 256  # characters of a path in a log line
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_S = 5.0
 DRAIN_IDLE_S = 0.5  # a client that sends nothing meanwhile is not still writing
@@ -29,7 +30,6 @@ _VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 log = logging.getLogger(__name__)
 NOTHING = "default-src 'none'; frame-ancestors 'none'"  # an answer that is no page needs nothing
 KEPT = "/static/"  # the same on every box; all else is about this one, and is not for a cache
-A_YEAR = "max-age=31536000"
 
 
 class RequestMiddleware:
@@ -61,6 +61,8 @@ class RequestMiddleware:
         served = as_get(scope)
         try:
             _check_header(scope)
+            if exchange.has_two_lengths:
+                raise HttpInvalid("Content-Length and Transfer-Encoding are both given; send one of them")
             if exchange.is_surplus and scope["path"] not in QUIET:
                 raise Overloaded("all connections (PASSLINE_MAX_CONNECTIONS) are taken; try again later", 1)
             check_utf8(scope)
@@ -83,7 +85,7 @@ class RequestMiddleware:
         level = logging.DEBUG if scope["path"] in QUIET and status < 500 else logging.INFO
         about = {
             "method": scope["method"],
-            "path": scope["path"],
+            "path": scope["path"][:MAX_LOGGED],
             "status": status,
             "ms": round(seconds * 1000, 1),
         }
@@ -109,6 +111,8 @@ class _Exchange:
         # An id that could garble a log is replaced; refusing the image for it would help nobody.
         self.request_id = given if _VALID_ID.fullmatch(given) else uuid4().hex
         self.is_surplus: bool = scope.get("state", {}).get(SURPLUS, False)
+        # Two servers on the way may disagree about where such a body ends (request smuggling).
+        self.has_two_lengths = "content-length" in headers and "transfer-encoding" in headers
         self.status: int | None = None
         self.route = "none"
         self.origin = origin
@@ -133,7 +137,7 @@ class _Exchange:
             headers[HEADER] = self.request_id
             protect(headers, self._scope)
             self.origin.complete(headers)
-            if self.is_surplus:
+            if self.is_surplus or self.has_two_lengths:
                 headers["Connection"] = "close"
         elif self._scope["method"] == "HEAD":
             message = {**message, "body": b""}
@@ -163,5 +167,3 @@ def protect(headers: MutableHeaders, scope: Scope) -> None:
     headers.setdefault("Content-Security-Policy", NOTHING)
     if not scope["path"].startswith(KEPT):
         headers.setdefault("Cache-Control", "no-store")
-    if scope["scheme"] == "https":
-        headers.setdefault("Strict-Transport-Security", A_YEAR)

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 
-from app.access_errors import ForeignPage, KeyRequired, RateLimited, ScopeMissing
+from app.access_errors import ForeignPage, KeyRequired, NotLocal, ScopeMissing
 from app.api.examples import BATCH, PART_OF_TWO
 from app.api.examples import INSPECTION as INSPECTION_EXAMPLE
 from app.api.uploads import FRAME_TYPE, PART_IMAGES, RAW_TYPES
@@ -65,7 +65,7 @@ _PICTURE: tuple[type[PasslineError], ...] = (
     core.RecipeDoesNotFit,
     core.InferenceFailed,
 )
-_DOORS = (HeadersTooLarge, KeyRequired, ScopeMissing, ForeignPage, RateLimited)
+_DOORS = (HeadersTooLarge, KeyRequired, ScopeMissing, ForeignPage, NotLocal)
 _UPLOAD = (
     RequestInvalid,
     MediaTypeUnsupported,

@@ -19,11 +19,13 @@ from app.errors import (
     UploadTimeout,
     WrongField,
 )
+from app.fair_share import PROXY, FairShare
 from app.inspection.decoding.raw import RawFrame
 from app.inspection.rules.recipe_text import MAX_RECIPE_CHARS
 from app.jobs.job import Submission, Upload
 from app.schemas.inspections import FrameOptions, Labels, Options
 from app.settings import Settings
+from app.telemetry.metrics import KEY_NAME
 
 T = TypeVar("T")
 RAW_TYPES = ("image/jpeg", "image/png", "image/bmp", "image/tiff")
@@ -46,12 +48,12 @@ PART_IMAGES = (2, 64)  # the fewest and the most of one part
 
 
 class Uploads:
-    """Reads bodies; knows how many bytes of them are held at the moment."""
+    """Reads bodies; `memory` counts the bytes of them that are held at the moment, by caller."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._one_json = asyncio.Lock()  # so that no two bodies take that memory at once
-        self.held_bytes = 0
+        self.memory = FairShare(settings.upload_memory_bytes)
 
     @asynccontextmanager
     async def single(self, request: Request, query: Options) -> AsyncIterator[Submission]:
@@ -120,22 +122,22 @@ class Uploads:
         if declared.isdecimal() and int(declared) > limit:
             raise _too_large(limit)
         held = 0
+        caller = _caller(request)
 
         async def pieces() -> AsyncIterator[bytes]:
             nonlocal held
             async for piece in request.stream():
                 if held + len(piece) > limit:  # a body may declare no length, or a wrong one
                     raise _too_large(limit)
-                if self.held_bytes + len(piece) > self._settings.upload_memory_bytes:
-                    raise Overloaded("all memory for uploads is taken; try again later", RETRY_S)
+                if not self.memory.take(caller, len(piece)):
+                    raise Overloaded(f"all memory for uploads of {caller} is taken; try again later", RETRY_S)
                 held += len(piece)
-                self.held_bytes += len(piece)
                 yield piece
 
         try:
             yield self._in_time(pieces())
         finally:
-            self.held_bytes -= held
+            self.memory.give_back(caller, held)
 
     async def _in_time(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         until = asyncio.get_running_loop().time() + self._settings.upload_timeout_ms / 1000
@@ -183,6 +185,13 @@ async def unless_client_leaves(request: Request, work: Coroutine[Any, Any, T]) -
 async def _left(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def _caller(request: Request) -> str:
+    """Whose share of the memory a body takes: the key's or, without keys, the address's."""
+    if (key := KEY_NAME.get()) is not None:
+        return f"key {key}"
+    return f"address {request.client.host}" if request.client else PROXY
 
 
 def _declared_type(request: Request) -> str:

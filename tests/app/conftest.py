@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from app.main import create_app
 from app.settings import PREFIX, Settings
+from tests.local_client import LocalClient
 from tests.serving import Serving, serving
 from tests.tiny_bundle import png, tiny_picture, write_tiny_bundle
 
@@ -53,7 +54,7 @@ def make_client(bundle_dir: Path, recipes_dir: Path) -> Iterator[Callable[..., T
 
         def make(**changes: Any) -> TestClient:
             values = {"bundle_dir": bundle_dir, "recipes_dir": recipes_dir, "threads": 1} | changes
-            return stack.enter_context(TestClient(create_app(Settings.model_validate(values))))
+            return stack.enter_context(LocalClient(create_app(Settings.model_validate(values))))
 
         yield make
 

@@ -31,6 +31,7 @@ from app.report.words import MEASURED, figures, number
 from app.schemas.inspections import Options
 from app.settings import Settings
 from tests.app.test_inspections import post
+from tests.local_client import LocalClient
 from tests.readme_figures import BUNDLE
 from tests.tiny_bundle import png, tiny_picture
 
@@ -87,7 +88,7 @@ def certificate(client: TestClient, picture: bytes, name: str = "a.png", **field
 
 @pytest.fixture(scope="module")
 def shipped() -> Iterator[TestClient]:
-    with TestClient(create_app(Settings(bundle_dir=BUNDLE, device="cpu"))) as client:
+    with LocalClient(create_app(Settings(bundle_dir=BUNDLE, device="cpu"))) as client:
         yield client
 
 

@@ -41,8 +41,3 @@ def test_the_pages_policy_knows_its_script_by_hash_and_no_other(client: TestClie
     scripts = re.findall(r"script-src ([^;]*)", policy)
     assert scripts == [f"'self' 'sha256-{hashes[0]}'"]
     assert len(inline) == 1
-
-
-def test_over_https_a_browser_is_told_to_stay_there(client: TestClient) -> None:
-    secure = TestClient(client.app, base_url="https://box")
-    assert secure.get("/healthz").headers["Strict-Transport-Security"].startswith("max-age=")

@@ -12,9 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.__main__ import main
-from app.access.auth import MOST_CALLERS, RateLimit
 from app.access.keys import SCOPES, KeyRing, KeysUnusable, add_key, read_keys, revoke_key
-from app.access_errors import RateLimited
 
 
 @pytest.fixture
@@ -177,33 +175,3 @@ def test_the_command_makes_lists_and_revokes(
 def test_the_command_needs_to_know_the_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["keys", "list"]) == 2
     assert "PASSLINE_KEYS_FILE" in capsys.readouterr().err
-
-
-def test_a_bucket_holds_a_minutes_worth_and_fills_again() -> None:
-    now = 0.0
-    limit = RateLimit(6, lambda: now)
-    for _ in range(6):
-        limit.take("a")
-    with pytest.raises(RateLimited) as refusal:
-        limit.take("a")
-    assert refusal.value.retry_after_s == 10
-    limit.take("b")  # each has a bucket of its own
-    now = 9.9
-    with pytest.raises(RateLimited):
-        limit.take("a")
-    now = 10.1
-    limit.take("a")
-    now = 1000.0
-    for _ in range(6):
-        limit.take("a")
-    with pytest.raises(RateLimited):
-        limit.take("a")
-
-
-def test_buckets_are_kept_for_so_many_callers() -> None:
-    limit = RateLimit(1, lambda: 0.0)
-    for number in range(MOST_CALLERS + 1):
-        limit.take(f"address {number}")
-    with pytest.raises(RateLimited):
-        limit.take(f"address {MOST_CALLERS}")
-    limit.take("address 0")

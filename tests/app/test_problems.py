@@ -14,6 +14,7 @@ from app.main import create_app
 from app.problems import kinds, status_of
 from app.settings import Settings
 from tests.app.test_inspections import post, refused
+from tests.local_client import LocalClient
 from tests.tiny_bundle import write_tiny_bundle
 
 MakeClient = Callable[..., TestClient]
@@ -67,7 +68,7 @@ def test_an_unforeseen_error_tells_the_log_everything_and_the_client_nothing(
         raise ZeroDivisionError("secret detail")
 
     app.add_api_route("/burst", burst)
-    with TestClient(app) as client, caplog.at_level(logging.ERROR):
+    with LocalClient(app) as client, caplog.at_level(logging.ERROR):
         response = client.get("/burst")
         problem = refused(response, 500, "internal_error")
         assert "secret" not in json.dumps(problem)
@@ -149,8 +150,8 @@ def test_a_recipe_folder_that_is_not_there(make_client: MakeClient, tmp_path: Pa
 
 def test_an_app_judges_nothing_before_its_start_and_after_its_stop(bundle_dir: Path, clean: bytes) -> None:
     app = create_app(Settings(bundle_dir=bundle_dir, threads=1))
-    early = TestClient(app)  # outside of `with`: nobody has started the app
+    early = LocalClient(app)  # outside of `with`: nobody has started the app
     assert "not started" in refused(early.get("/readyz"), 503, "not_ready")["detail"]
-    with TestClient(app) as client:
+    with LocalClient(app) as client:
         assert post(client, clean)["verdict"] == "pass"
     assert "stopped" in refused(early.get("/readyz"), 503, "not_ready")["detail"]

@@ -22,6 +22,7 @@ from app.telemetry.metrics import JsonLines
 from app.telemetry.tracing import PATIENCE_S, Traces
 from tests.app.test_batch import batch
 from tests.app.test_inspections import post
+from tests.local_client import LocalClient
 from tests.markdown import ROOT
 from tests.serving import environment
 
@@ -39,7 +40,7 @@ def memory() -> InMemorySpanExporter:
 def traced(bundle_dir: Path, memory: InMemorySpanExporter) -> Iterator[TestClient]:
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(memory))
-    with TestClient(create_app(Settings(bundle_dir=bundle_dir, threads=1), Traces(provider))) as client:
+    with LocalClient(create_app(Settings(bundle_dir=bundle_dir, threads=1), Traces(provider))) as client:
         yield client
 
 
@@ -128,7 +129,7 @@ def test_a_fault_of_ours_is_an_error_and_probes_leave_no_trace(
 ) -> None:
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(memory))
-    early = TestClient(create_app(Settings(bundle_dir=bundle_dir), Traces(provider)))
+    early = LocalClient(create_app(Settings(bundle_dir=bundle_dir), Traces(provider)))
     for path in ("/healthz", "/readyz", "/metrics"):
         early.get(path)
     assert memory.get_finished_spans() == ()
@@ -198,7 +199,7 @@ def test_spans_reach_a_collector_before_the_service_ends(bundle_dir: Path, dark:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         settings = Settings(bundle_dir=bundle_dir, otlp_endpoint=f"http://127.0.0.1:{server.server_port}")
-        with TestClient(create_app(settings)) as client:
+        with LocalClient(create_app(settings)) as client:
             post(client, dark)
         server.shutdown()
         thread.join()
@@ -212,7 +213,7 @@ def test_a_collector_that_is_gone_holds_up_neither_requests_nor_the_end(
 ) -> None:
     pytest.importorskip(EXPORTER)
     settings = Settings(bundle_dir=bundle_dir, otlp_endpoint="http://127.0.0.1:9")
-    with TestClient(create_app(settings)) as client:
+    with LocalClient(create_app(settings)) as client:
         assert post(client, dark)["verdict"] == "fail"
         ends = threading.Timer(PATIENCE_S + 20, lambda: None)
         ends.start()
