@@ -8,10 +8,11 @@ from fastapi.staticfiles import StaticFiles
 
 from app.access.auth import Auth, check_all_closed
 from app.api.bundles import router as bundle_router
+from app.api.docs import DocumentedApp
 from app.api.error_handlers import install
 from app.api.inspections import open_router, router
 from app.api.middleware import QUIET, RequestMiddleware
-from app.api.openapi import STATIC, DocumentedApp
+from app.api.openapi import STATIC
 from app.api.recipes import router as recipe_router
 from app.api.uploads import Uploads
 from app.service import Service

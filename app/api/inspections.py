@@ -15,6 +15,7 @@ from app.api.dependencies import (
     each_once,
     uploads_of,
 )
+from app.api.docs import docs_page
 from app.api.parts import inspect_part
 from app.api.uploads import unless_client_leaves
 from app.schemas.inspections import (
@@ -117,4 +118,4 @@ async def metrics(service: TheService) -> Response:
 @open_router.get("/docs", include_in_schema=False)
 async def docs() -> HTMLResponse:
     """The OpenAPI document as a page."""
-    return openapi.docs_page()
+    return docs_page()

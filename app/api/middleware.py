@@ -64,7 +64,7 @@ class RequestMiddleware:
             if exchange.has_two_lengths:
                 raise HttpInvalid("Content-Length and Transfer-Encoding are both given; send one of them")
             if exchange.is_surplus and scope["path"] not in QUIET:
-                raise Overloaded("all connections (PASSLINE_MAX_CONNECTIONS) are taken; try again later", 1)
+                raise Overloaded("no more connections for this address (PASSLINE_MAX_CONNECTIONS)", 1)
             check_utf8(scope)
             if (preflight := exchange.origin.preflight(scope["method"])) is not None:
                 return await preflight(scope, exchange.receive, exchange.send)

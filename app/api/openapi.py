@@ -1,15 +1,8 @@
 """What the OpenAPI document says beyond the code, request bodies and problems, and the document as a page."""
 
-import base64
-import hashlib
-import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
-
-from fastapi import FastAPI
-from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse
 
 from app.access_errors import ForeignPage, KeyRequired, NotLocal, ScopeMissing
 from app.api.examples import BATCH, PART_OF_TWO
@@ -254,40 +247,8 @@ ROLLBACK = problem_responses(
     NoPreviousBundle, core.RecipeInvalid, core.RecipeUnknown, RequestInvalid, Unexpected, *_DOORS
 )
 METRICS = problem_responses(*_DOORS) | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
-_EXAMPLES = {
+EXAMPLES = {
     "/v1/inspections": INSPECTION_EXAMPLE,
     "/v1/inspections/batch": BATCH,
     "/v1/parts": PART_OF_TWO,
 }
-
-
-class DocumentedApp(FastAPI):
-    """FastAPI with worked answers in its document: it drops nulls from examples, and ours need theirs."""
-
-    def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document, made once."""
-        document = super().openapi()
-        for path, example in _EXAMPLES.items():
-            content = document["paths"][path]["post"]["responses"]["200"]["content"]
-            content["application/json"]["example"] = example
-        return document
-
-
-def docs_page() -> HTMLResponse:
-    """Swagger UI with nothing from outside: neither its scripts nor its validator badge."""
-    page = get_swagger_ui_html(
-        openapi_url="openapi.json",  # relative, so that it works below a proxy's path too
-        title="Passline",
-        swagger_js_url="static/swagger-ui-bundle.js",
-        swagger_css_url="static/swagger-ui.css",
-        swagger_favicon_url="static/favicon-32x32.png",
-        swagger_ui_parameters={"validatorUrl": None},
-    )
-    # Its one script on the page is known by its hash, so that no other runs, whatever an answer shown holds.
-    (script,) = re.findall(rb"<script>(.*?)</script>", page.body, re.DOTALL)
-    known = base64.b64encode(hashlib.sha256(script).digest()).decode()
-    page.headers["Content-Security-Policy"] = (
-        f"default-src 'none'; script-src 'self' 'sha256-{known}'; style-src 'self' 'unsafe-inline';"
-        " img-src 'self' data: blob:; connect-src 'self'; frame-ancestors 'none'"
-    )
-    return page

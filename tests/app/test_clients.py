@@ -35,7 +35,13 @@ def box(bundle_dir: Path) -> Iterator[Serving]:
         "max_batch_images": 2,
     }
     with serving(
-        bundle_dir, host="::", auth="off", header_timeout_s=1, allowed_origins=HMI, **settings
+        bundle_dir,
+        host="::",
+        auth="off",
+        header_timeout_s=1,
+        allowed_origins=HMI,
+        allowed_hosts="box,other",
+        **settings,
     ) as service:
         yield service
 
@@ -115,7 +121,7 @@ def test_a_method_that_is_not_served_names_those_that_are(box: Serving) -> None:
 
 
 def test_requests_after_head_on_one_connection_are_answered(box: Serving, clean: bytes) -> None:
-    head = b"HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    head = b"HEAD /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
     assert raw(box, head, 0.2, head, request(clean)) == [b"200", b"200", b"200"]
 
 
@@ -201,7 +207,7 @@ def test_the_host_of_a_whole_address_counts_and_not_the_header(box: Serving) -> 
 @pytest.mark.parametrize(
     "sent",
     [
-        b"GET /healthz?a=\xe4 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /healthz?a=\xe4 HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET /healthz\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\nBad Header\r\n\r\n",
         b"POST /v1/inspections HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
@@ -419,7 +425,7 @@ def test_json_has_the_limit_of_one_image_in_a_batch_too(box: Serving) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_both_families_are_served(box: Serving, host: str) -> None:
-    assert raw(box, b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n", host=host) == [b"200"]
+    assert raw(box, b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n", host=host) == [b"200"]
 
 
 @pytest.mark.parametrize("host", ["::", "::1", "0.0.0.0", "127.0.0.1", ""])

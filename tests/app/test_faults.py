@@ -65,7 +65,7 @@ def slow() -> bytes:
 
 
 def head(length: int, query: str = "") -> bytes:
-    line = f"POST /v1/inspections{query} HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+    line = f"POST /v1/inspections{query} HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
     return f"{line}Content-Length: {length}\r\n\r\n".encode()
 
 

@@ -59,7 +59,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_upload(server: Serving, dark:
     left = metric(server, 'passline_http_requests_total{route="/v1/inspections",status="499"}')
     for body in (dark[:50], b""):
         with socket.create_connection(("127.0.0.1", server.port)) as client:
-            head = f"POST /v1/inspections HTTP/1.1\r\nHost: x\r\nContent-Length: {len(dark)}\r\n"
+            head = f"POST /v1/inspections HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(dark)}\r\n"
             client.sendall(head.encode() + b"Content-Type: image/png\r\n\r\n" + body)
             time.sleep(0.1)
     until = time.monotonic() + 60
@@ -76,7 +76,7 @@ def test_a_client_that_leaves_before_its_answer(server: Serving) -> None:
     left = metric(server, name)
     for _ in range(6):
         with socket.create_connection(("127.0.0.1", server.port)) as client:
-            head = f"POST /v1/inspections HTTP/1.1\r\nHost: x\r\nContent-Length: {len(slow)}\r\n"
+            head = f"POST /v1/inspections HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(slow)}\r\n"
             client.sendall(head.encode() + b"Content-Type: image/png\r\n\r\n" + slow)
             time.sleep(0.02)
     until = time.monotonic() + 60
@@ -104,7 +104,7 @@ def test_a_refusal_reaches_a_client_that_is_still_writing(server: Serving) -> No
 def test_who_asks_first_is_told_before_sending_anything(server: Serving) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=4) as client:
         client.sendall(
-            b"POST /v1/inspections HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n"
+            b"POST /v1/inspections HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n"
             b"Content-Type: image/png\r\nExpect: 100-continue\r\n\r\n"
         )
         assert client.recv(64).startswith(b"HTTP/1.1 413")
@@ -162,7 +162,7 @@ def narrow(bundle_dir: Path) -> Iterator[Serving]:
         queue_size=2,
         max_upload_bytes=100_000,
         max_batch_bytes=100_000,
-        upload_memory_bytes=150_000,
+        upload_memory_bytes=200_000,
         upload_timeout_ms=1500,
     ) as service:
         yield service
@@ -187,7 +187,7 @@ def test_more_than_it_can_take_is_refused_with_a_time_to_come_back(narrow: Servi
 
 
 def test_uploads_share_bounded_memory_and_must_arrive_in_time(narrow: Serving, dark: bytes) -> None:
-    head = b"POST /v1/inspections HTTP/1.1\r\nHost: x\r\n"
+    head = b"POST /v1/inspections HTTP/1.1\r\nHost: localhost\r\n"
     head += b"Content-Type: image/png\r\nContent-Length: 99000\r\n\r\n"
     with socket.create_connection(("127.0.0.1", narrow.port), timeout=20) as first:
         first.sendall(head + bytes(90_000))

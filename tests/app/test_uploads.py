@@ -24,7 +24,7 @@ def small(make_client: MakeClient) -> TestClient:
     return make_client(
         max_upload_bytes=LIMIT,
         max_batch_bytes=2 * LIMIT,
-        upload_memory_bytes=2 * LIMIT,
+        upload_memory_bytes=4 * LIMIT,
         upload_timeout_ms=300,
     )
 
