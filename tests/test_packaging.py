@@ -207,7 +207,7 @@ def test_containers_are_locked_down(name: str) -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_models_are_mounted_read_only_and_variants_have_a_lock(name: str) -> None:
     service = COMPOSE["services"][name]
-    assert service["volumes"] == ["./models:/opt/passline-app/models:ro"]
+    assert service["volumes"] == ["./models:/opt/passline-app/models:ro", "./keys:/keys:ro"]
     assert service["user"] in SHIPPED_STAGE
     assert f"serve-{service['build']['args']['VARIANT']}" in LOCKS
 

@@ -233,6 +233,7 @@ def test_each_line_of_the_log_has_the_id_of_its_request(server: Serving, clean: 
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(talk, names))
+    time.sleep(1)  # the line of a request is written after its answer
     lines = [json.loads(line) for line in (server.logs / "stdout").read_text().splitlines()]
     ours = [line for line in lines if line.get("part_id") in names or line.get("who") in names]
     assert [line["request_id"] for line in ours] == [line.get("part_id") or line["who"] for line in ours]

@@ -17,8 +17,12 @@ def connected(port: int, address: str, *, window: int | None = None) -> socket.s
     client.settimeout(PATIENCE_S)
     if window is not None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
-    client.bind((address, 0))
-    client.connect(("127.0.0.1", port))
+    try:
+        client.bind((address, 0))
+        client.connect(("127.0.0.1", port))
+    except OSError:
+        client.close()
+        raise
     return client
 
 
