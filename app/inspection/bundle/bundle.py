@@ -50,7 +50,7 @@ class InputContract(BundlePart):
     @model_validator(mode="after")
     def _overlap_leaves_a_step(self) -> "InputContract":
         if self.overlap * 2 > min(self.tile_height, self.tile_width):
-            raise ValueError("overlap must be at most half of the shorter side of a tile")
+            raise ValueError("overlap must be at most half of the tile's shorter side")
         return self
 
 

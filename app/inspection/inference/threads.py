@@ -4,11 +4,11 @@ Measured with `python -m tests.benchmarks.lanes` on two cores with the shipped i
 are tiles per second relative to ONNX Runtime's defaults.
 
 - Idle threads of ONNX Runtime spin by default. A spinning thread takes time from other work on the same
-  core, such as decoding the next image or the web server. Without spinning, throughput is nearly the same
-  on an idle machine (0.96) and much higher on a busy one (1.5).
-- One run on all cores leaves them idle while its threads wait for the slowest. One single-threaded run
-  per core avoids that (1.4). But then a single image uses only one core.
-- A few tiles in one batch on all cores are faster than one by one (1.2). On one thread there is no gain.
+core, such as decoding the next image or the web server. Without spinning, throughput is nearly the same
+on an idle machine (0.96) and much higher on a busy one (1.5). - One run on all cores leaves them idle
+while its threads wait for the slowest. One single-threaded run per core avoids that (1.4). But then a
+single image uses only one core. - A few tiles in one batch on all cores are faster than one by one
+(1.2). On one thread there is no gain.
 
 So there are two modes: one for few images, and one for enough images to keep every core busy.
 """
