@@ -189,7 +189,7 @@ class Bundle(BundlePart):
         try:
             path = (self._directory / file).resolve()
         except (ValueError, RuntimeError) as error:  # a NUL in the name; a loop of symbolic links
-            raise BundleInvalid(f"{MANIFEST} names {file!r}, which is not a file name: {error}") from error
+            raise BundleInvalid(f"{MANIFEST} names {file!r}, not a file name: {error}") from error
         if not path.is_relative_to(self._directory.resolve()):
             raise BundleInvalid(f"{MANIFEST} names {file}, which is outside the bundle")
         try:

@@ -149,8 +149,8 @@ def resolve(choice: PointChoice, table: TradeOff | None) -> float:
     """The image threshold that a recipe asks for; RecipeInvalid says what would be possible."""
     if table is None:
         raise RecipeInvalid(
-            "operating_point: the bundle holds no trade-off table, so the risk of other thresholds is not "
-            "known; leave operating_point out"
+            "operating_point: the bundle holds no trade-off table, so the risk of other thresholds is "
+            "unknown; leave operating_point out"
         )
     if choice.image_threshold is not None:
         return _within(choice.image_threshold, table)
