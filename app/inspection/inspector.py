@@ -90,8 +90,8 @@ class Inspector:
     ) -> Inspection:
         """Inspect one uploaded image by a recipe (default: the bundle's).
 
-        With a reference mask of the image's size, Dice is measured too. `check` is called between the
-        steps; an exception that it raises ends the inspection. `keep_probability` keeps the any-defect
+        With a reference mask of the image's size, Dice is measured too. `check` is called
+        regularly; an exception that it raises ends the inspection. `keep_probability` keeps the any-defect
         probability for heat maps: one more byte for each pixel. Raises a PasslineError.
         """
         task = self._begin(data, recipe, reference_mask)

@@ -188,7 +188,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
         count += 1
         if count > MAX_SEGMENTS:
             raise ImageUndecodable(
-                f"the file has more than {MAX_SEGMENTS} segments; no camera writes so many: export it anew"
+                f"the file has more than {MAX_SEGMENTS} segments, too many for a camera; export it anew"
             )
         begin = found.end()
         at = begin + max(2, int.from_bytes(data[begin : begin + 2], "big"))

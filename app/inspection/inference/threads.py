@@ -4,11 +4,12 @@ Measured with `python -m tests.benchmarks.lanes` on two cores with the shipped i
 are tiles per second relative to ONNX Runtime's defaults.
 
 - Idle threads of ONNX Runtime spin by default. A spinning thread takes time from other work on the same
-core, such as decoding the next image or the web server. Without spinning, throughput is nearly the same
-on an idle machine (0.96) and much higher on a busy one (1.5). - One run on all cores leaves them idle
-while its threads wait for the slowest. One single-threaded run per core avoids that (1.4). But then a
-single image uses only one core. - A few tiles in one batch on all cores are faster than one by one
-(1.2). On one thread there is no gain.
+  core, such as decoding the next image or the web server. Without spinning, throughput is nearly the
+  same on an idle machine (0.96) and much higher on a busy one (1.5).
+- One run on all cores leaves them idle while its threads wait for the slowest. One single-threaded run
+  per core avoids that (1.4). But then a single image uses only one core.
+- A few tiles in one batch on all cores are faster than one by one (1.2). On one thread there is no
+  gain.
 
 So there are two modes: one for few images, and one for enough images to keep every core busy.
 """
@@ -60,7 +61,7 @@ def share_the_process() -> None:
 
     OpenCV's own threads would compete with the threads that work on other images. A thread that returns
     from the model waits for the interpreter lock; the switch interval, 5 ms by default, bounds that
-    wait.
+    wait, so it is shortened.
     """
     cv2.setNumThreads(1)
     sys.setswitchinterval(0.0005)

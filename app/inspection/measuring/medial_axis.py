@@ -10,7 +10,7 @@ Mask = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
 THICK_RADIUS = 8  # px; thicker regions are downscaled first to save thinning iterations
-THIN_RADIUS = 1.5  # px; up to this radius the skeleton reaches the ends and is not extended
+THIN_RADIUS = 1.5  # px; up to it the skeleton reaches the ends; an extension could leave at the side
 END_WEIGHT = 2.0  # of the radius at an end: a spur into a corner of 60 degrees or more does not pay
 END_CUT = 0.3  # of the radius: cut off at each end, where the skeleton turns into a corner
 LOOP = 8  # px of the skeleton; least length of a loop

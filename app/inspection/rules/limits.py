@@ -69,9 +69,9 @@ class Limits(Strict):
     max_total_area_mm2: Size | None = None
     """The largest area of all defects of the class together, in mm2."""
     min_distance_px: Size | None = None
-    """The smallest gap between a defect of the class and the nearest defect of any class, in px."""
+    """The smallest gap between a defect of the class and any other defect, in px."""
     min_distance_mm: Size | None = None
-    """The smallest gap between a defect of the class and the nearest defect of any class, in mm."""
+    """The smallest gap between a defect of the class and any other defect, in mm."""
     max_density: Density | None = None
     """The most defects of the class in any window of a given size."""
 
@@ -111,7 +111,7 @@ class Rules(Strict):
 
 
 class ExtraRules(Rules):
-    """Additional limits to those of the whole recipe, for the classes they mention only."""
+    """Limits in addition to those of the whole recipe, only for the classes they mention."""
 
     other: Limits | None = None
     """Limits of each class that `limits` and `severities` do not cover; without it, no limits."""

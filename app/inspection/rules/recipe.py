@@ -111,7 +111,7 @@ class Recipe(Rules, Titled):
     zones: Annotated[dict[str, Zone], Field(max_length=MAX_REGIONS)] = Field(default_factory=dict)
     """Areas of the image with limits of their own, by name."""
     border: Literal["judge", "review"] = "judge"
-    """With `review`, a defect at the image border, which may continue outside, causes a review."""
+    """With `review`, a defect at the image border causes at least a review: it may continue outside."""
     min_estimated_dice: Annotated[float, Field(ge=0, le=1)] | None = None
     """The smallest estimated Dice with which an image may pass; below it, the image is reviewed."""
     parts: PartRule = "worst"

@@ -55,12 +55,11 @@ def judge(
 ) -> tuple[Verdict, tuple[Reason, ...]]:
     """Compare the findings with the recipe's limits; `severities` are those of the bundle's classes.
 
-    The findings must come from `find` with the same recipe; else ValueError. `fail`: a limit is
-    exceeded. `review`: only a limit of a review block is exceeded, or a defect touches the border and
-    the recipe has `border: review`. `doubts` turn a pass into a `review`, `outside_gate` turns any
-    verdict into a `review`. Order of reasons: those of the gate, fail before review, the most severe
-    class first, then the largest excess. Tighter limits or an additional defect never turn fail into
-    pass.
+    `fail`: a limit is exceeded. `review`: only a limit of a review block is exceeded, or a defect
+    touches the border and the recipe has `border: review`. `doubts` turn a pass into a `review`,
+    `outside_gate` turns any verdict into a `review`. Order of reasons: those of the gate, fail before
+    review, the most severe class first, then the largest excess. Tighter limits or an additional defect
+    never turn fail into pass. Raises ValueError if the findings were made with other zones.
     """
     if {zone.name for zone in findings.zones} != set(recipe.zones):
         raise ValueError("the defects must be found with the recipe's zones")
