@@ -94,7 +94,7 @@ class Directory:
         if not found.all():
             raise ImageTruncated(f"some of the {what} are listed as empty; send the whole image")
         if int(found.max()) > len(self._data):
-            raise ImageTruncated(f"some of the {what} lie behind the file's end; send it whole")
+            raise ImageTruncated(f"some of the {what} lie beyond the end of the file; send it whole")
         return found.astype(np.int64)
 
 
