@@ -1,6 +1,6 @@
-"""The inspection core: an image in; a mask, measured defects and a verdict out; knows nothing of the web.
+"""The inspection core: takes an image, returns a mask, measured defects and a verdict; has no web code.
 
-What a user needs is here:
+The public names are imported here:
 
     from app.inspection import Inspector
 

@@ -1,4 +1,4 @@
-"""Everything that can go wrong in the core, as one tree.
+"""All errors of the core, as one tree.
 
 PasslineError
  ├─ ImageError
@@ -13,9 +13,9 @@ PasslineError
  ├─ DeviceUnavailable
  └─ InferenceFailed
 
-A message says what is wrong and what would be right. A class says the rest, once: its `code`, `title` and
-`fault`, and in its docstring what it means, the remedy, and when a retry can help (never, if it says
-nothing). `python -m tests.reference_pages --write` writes docs/errors.md from these.
+A message says what is wrong and what would be right. The class has the error's `code`, `title` and
+`fault`. Its docstring says what the error means, the remedy and when a retry can help; without `Retry:`,
+never. `python -m tests.reference_pages --write` writes docs/errors.md from these.
 """
 
 from enum import Enum
@@ -23,21 +23,21 @@ from typing import ClassVar
 
 
 class Fault(Enum):
-    """What kind of fault an error is; the caller that reports the error translates it."""
+    """The kind of an error. The caller translates it, for example to an HTTP status."""
 
     BROKEN = "the content is not what it claims to be"
-    TOO_LARGE = "there is more of it than the limits allow"
-    UNSUPPORTED = "its format is not read"
-    UNUSABLE = "it can be read, but not used for this"
-    UNAVAILABLE = "this machine cannot inspect, whatever is sent"
+    TOO_LARGE = "it is larger than the limits allow"
+    UNSUPPORTED = "its format is not supported"
+    UNUSABLE = "it can be read, but cannot be used for this purpose"
+    UNAVAILABLE = "this machine cannot inspect any image"
     INTERNAL = "the inspection itself failed"
 
 
 class PasslineError(Exception):
     """Base of every error raised on purpose.
 
-    `code` is the stable name that clients may rely on, `title` a short sentence for people. `fault` is set in
-    the core alone: the service's own errors have their HTTP status instead.
+    `code` is a stable name that clients may rely on, `title` a short sentence for people. Only errors of
+    the core have a `fault`: the service's own errors have an HTTP status instead.
     """
 
     code: ClassVar[str]
@@ -54,7 +54,7 @@ class ImageError(PasslineError):
 class ImageEmpty(ImageError):
     """The upload holds no bytes.
 
-    Remedy: Look at the camera or the file it came from.
+    Remedy: Check the camera or the source file.
     """
 
     code = "image_empty"
@@ -73,7 +73,7 @@ class ImageTooLarge(ImageError):
 
 
 class ImageTooSmall(ImageError):
-    """A side of the image is shorter than the smallest the model can judge.
+    """A side of the image is shorter than the shortest side the model can inspect.
 
     Remedy: Send the whole image, not a cut-out.
     """
@@ -84,13 +84,13 @@ class ImageTooSmall(ImageError):
 
 
 class ImageUnsupported(ImageError):
-    """The file type or its pixel format is not one that is read.
+    """The file type or its pixel format is not supported.
 
-    docs/api.md has the table of encodings that are read. A 16-bit file or frame is refused too if it looks as
-    if it used fewer bits and nothing says how many.
+    docs/api.md has the table of supported encodings. A 16-bit file or frame is also refused if it seems
+    to use fewer than 16 bits and its bit depth is not stated.
 
     Remedy: Export as 8 or 16 bit grey or RGB; TIFF uncompressed, or with LZW or Deflate. Send
-    `significant_bits` with 10 to 14 bits in 16.
+    `significant_bits` for 10 to 14 bits in 16.
     """
 
     code = "image_unsupported"
@@ -111,9 +111,9 @@ class ImageUndecodable(ImageError):
 class ImageTruncated(ImageError):
     """The file is of a supported type, but ends before the image does.
 
-    It may also lack some of its rows, scans or strips.
+    Rows, scans or strips may also be missing inside the file.
 
-    Remedy: Send it whole; wait until the camera has closed the file.
+    Remedy: Send the whole file; wait until the camera has closed it.
 
     Retry: with the whole file
     """
@@ -123,9 +123,9 @@ class ImageTruncated(ImageError):
 
 
 class ImageAnimated(ImageError):
-    """The file holds several frames or pages, so that it is not clear which one to judge.
+    """The file contains several frames or pages, so it is not clear which one to inspect.
 
-    One image appended to another counts too.
+    A second image appended to the first counts too.
 
     Remedy: Send each frame as an image of its own.
     """
@@ -136,10 +136,11 @@ class ImageAnimated(ImageError):
 
 
 class FrameMismatch(ImageError):
-    """The bytes of a raw frame are not as many, or not such, as its size and pixel format say.
+    """The bytes of a raw frame do not match its size and pixel format.
 
-    Its width, height, pixel format and stride give a number of bytes, which the message names; its pixel
-    format limits their values. So do `significant_bits`, or what a file says of its depth, in files too.
+    Width, height, pixel format and stride give the expected number of bytes, which the message names. A
+    sample that needs more bits than the pixel format, `significant_bits` or the file states is also an
+    error. The last two apply to files too.
 
     Remedy: Send the whole buffer, with the parameters that the camera reports for it.
     """
@@ -149,7 +150,7 @@ class FrameMismatch(ImageError):
 
 
 class ReferenceMaskError(PasslineError):
-    """The reference mask cannot be compared with."""
+    """The reference mask cannot be used."""
 
     fault = Fault.UNUSABLE
 
@@ -165,7 +166,7 @@ class ReferenceMaskUnreadable(ReferenceMaskError):
 
 
 class ReferenceMaskSizeMismatch(ReferenceMaskError):
-    """The reference mask has another size than the image.
+    """The size of the reference mask differs from that of the image.
 
     Remedy: Draw it on the upright image, at full size.
     """
@@ -175,9 +176,9 @@ class ReferenceMaskSizeMismatch(ReferenceMaskError):
 
 
 class ReferenceMaskInvalid(ReferenceMaskError):
-    """The reference mask holds values that stand for no class.
+    """The reference mask contains values that are not class numbers.
 
-    Remedy: Use 0 for background and k for the k-th class, or 0 and 255 alone for a defect of any class.
+    Remedy: Use 0 for background and k for the k-th class, or only 0 and 255 for a defect of any class.
     """
 
     code = "reference_mask_invalid"
@@ -191,9 +192,9 @@ class RecipeError(PasslineError):
 
 
 class RecipeUnknown(RecipeError):
-    """There is no recipe of that name.
+    """There is no recipe with this name.
 
-    Remedy: Use one of those that the message lists, or make it first.
+    Remedy: Use a recipe that the message lists, or create it first.
     """
 
     code = "recipe_unknown"
@@ -201,11 +202,13 @@ class RecipeUnknown(RecipeError):
 
 
 class RecipeInvalid(RecipeError):
-    """The recipe breaks its schema, or asks for a class or an operating point the bundle does not have.
+    """The recipe violates its schema, or asks for something the bundle does not have.
 
-    The same holds for a part model, and for a recipe stored under another name than its own.
+    That is a class, an operating point or a part model. A recipe stored under a name other than its own
+    is invalid too.
 
-    Remedy: Correct what the message names: the line, and the field unless it is no YAML or JSON.
+    Remedy: Correct the line and field that the message names. Text that is not YAML or JSON has no
+    field.
     """
 
     code = "recipe_invalid"
@@ -213,11 +216,13 @@ class RecipeInvalid(RecipeError):
 
 
 class RecipeDoesNotFit(RecipeError):
-    """A region or zone of the recipe holds no pixel of the image, so that its rules would judge nothing.
+    """A region or zone of the recipe contains no pixel of the image, so its rules would check nothing.
 
-    The same holds where the recipe ignores the whole image, or its margin leaves nothing of the part.
+    The same error is raised if the recipe ignores the whole image, or its margin leaves nothing of the
+    part.
 
-    Remedy: Send the image the recipe was drawn for, at its size, or correct the recipe's polygons or margin.
+    Remedy: Send the image the recipe was drawn for, at its size, or correct the recipe's polygons or
+    margin.
     """
 
     code = "recipe_does_not_fit"
@@ -231,7 +236,7 @@ class BundleError(PasslineError):
 
 
 class BundleInvalid(BundleError):
-    """`bundle.json` breaks its schema, or the graph breaks the contract stated there.
+    """`bundle.json` violates its schema, or the graph violates the contract stated there.
 
     Remedy: Publish the bundle again.
     """
@@ -241,7 +246,7 @@ class BundleInvalid(BundleError):
 
 
 class BundleCorrupt(BundleError):
-    """A file of the bundle is missing, or its hash is not the one published.
+    """A file of the bundle is missing, or its hash differs from the published one.
 
     Remedy: Copy the bundle again; check that the folder is the right one.
     """
@@ -253,7 +258,7 @@ class BundleCorrupt(BundleError):
 class SelfTestFailed(BundleError):
     """The bundle does not reproduce its golden samples on the provider in use.
 
-    The thresholds in force apply; the message names what differs.
+    The test uses the thresholds in force. The message names each difference.
 
     Remedy: Do not serve it here; try the CPU as the device.
     """
@@ -263,9 +268,10 @@ class SelfTestFailed(BundleError):
 
 
 class DeviceUnavailable(PasslineError):
-    """The device asked for cannot be used on this machine.
+    """The requested device cannot be used on this machine.
 
-    CUDA was asked for, and neither TensorRT nor CUDA could be loaded. There is no silent fall-back.
+    CUDA was requested, but neither TensorRT nor CUDA could be loaded. There is no silent fall-back to
+    the CPU.
 
     Remedy: Repair the driver and libraries, or let the service choose the device.
     """
@@ -276,9 +282,9 @@ class DeviceUnavailable(PasslineError):
 
 
 class InferenceFailed(PasslineError):
-    """The model could not be run, or gave something that is no probability.
+    """The model could not be run, or an output is not a valid probability.
 
-    Remedy: Look at the log and at the GPU. If it stays, restart.
+    Remedy: Check the log and the GPU. If the error persists, restart the service.
 
     Retry: perhaps
     """

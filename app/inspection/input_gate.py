@@ -1,7 +1,7 @@
-"""The input gate: whether an image is like those the model was trained on, by scores of it.
+"""The input gate: scores that say whether an image resembles the training images.
 
-Sharpness, brightness, clipped share and size come from the pixels alone; the feature distance comes from the
-encoder, which sees what kind of surface it is.
+Sharpness, brightness, clipped share and size come from the pixels alone. The feature distance comes from
+the encoder and depends on the kind of surface.
 """
 
 from collections.abc import Mapping
@@ -27,34 +27,34 @@ MEANS: dict[GateScore, tuple[Rule, Unit]] = {
     "feature_distance": ("product", "ratio"),
 }
 CLIPPED = (1, 254)  # darkest and brightest level that count as clipped: JPEG moves levels by one
-# Of sharpness, in pixels of the halved image: the reach of the wide difference, and the side of a block.
+# For sharpness, in px of the half-size image: distance of the wide difference, and side of a block.
 REACH, BLOCK = 4, 16
-STRIP_PX = 1 << 18  # at a time
-FLAT = 1e-3  # squared grey levels; so that a block without any contrast is not sharp
+STRIP_PX = 1 << 18  # pixels processed at a time
+FLAT = 1e-3  # squared grey levels; least energy, so that a block without contrast is not sharp
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureDistribution:
-    """Where the features of known images lie: `mean` float32 [F], `whitening` float32 [F, F]."""
+    """Distribution of the features of known images: `mean` float32 [F], `whitening` float32 [F, F]."""
 
     mean: NDArray[np.float32]
     whitening: NDArray[np.float32]
 
     def distance(self, features: NDArray[np.float32]) -> float:
-        """How far features [F] lie from the mean, as a ratio to the root mean square of known images.
+        """Distance of features [F] from the mean, as a ratio to the root mean square of known images.
 
-        It is Mahalanobis' distance over the square root of F.
+        This is the Mahalanobis distance divided by the square root of F.
         """
         white = (features - self.mean) @ self.whitening
         return float(np.sqrt(np.mean(white * white)))
 
     @classmethod
     def read(cls, data: bytes, count: int) -> Self:
-        """Read a bundle's file; raises BundleInvalid unless it holds both for `count` features."""
+        """Read a bundle's file; raises BundleInvalid unless it has both arrays for `count` features."""
         try:
             with np.load(BytesIO(data), allow_pickle=False) as file:
                 found = cls(file["mean"], file["whitening"])
-        except (ValueError, OSError, KeyError) as error:  # np.load raises the first two for what is no .npz
+        except (ValueError, OSError, KeyError) as error:  # np.load raises the first two
             raise BundleInvalid(f"the gate's features are not readable: {error}") from error
         shapes = found.mean.shape, found.whitening.shape
         if shapes != ((count,), (count, count)) or found.mean.dtype != np.float32:
@@ -63,10 +63,10 @@ class FeatureDistribution:
 
 
 class InputGate:
-    """The gate of one artifact; holds nothing about an image, so threads may share it."""
+    """The gate of one artifact; stores nothing about an image, so threads may share it."""
 
     def __init__(self, bundle: Bundle, gate: Gate) -> None:
-        """Read the features' file; raises BundleInvalid or BundleCorrupt."""
+        """Read the file of the features; raises BundleInvalid or BundleCorrupt."""
         self._checks = gate.checks
         self._distribution = FeatureDistribution.read(bundle.read(gate.features), gate.feature_count)
 
@@ -75,15 +75,15 @@ class InputGate:
         return self.check(picture_scores(image), features)
 
     def check(self, of_pixels: Mapping[GateScore, float], features: NDArray[np.float32]) -> Looked:
-        """As `look`, from the image's scores, which need no model.
+        """As `look`, from the pixel scores, which need no model.
 
-        The mean over tiles, and not the farthest tile, is what the limits were learnt on; a defect fills a
-        tile more easily than an image. There is a reason for each limit that a score is beyond. Raises
-        InferenceFailed where the features are so large that they are no distance away.
+        `features` [F] is the mean over the tiles, as when the limits were set: a defect can fill a tile,
+        but rarely an image. The result has a reason for each limit exceeded. Raises InferenceFailed if
+        the feature distance is not finite.
         """
         distance = self._distribution.distance(features)
-        if not np.isfinite(distance):  # a NaN is beyond no limit
-            raise InferenceFailed("the model gave features at no finite distance from the familiar ones")
+        if not np.isfinite(distance):  # a NaN would exceed no limit
+            raise InferenceFailed("the model gave features at no finite distance from the known ones")
         scores = {**of_pixels, "feature_distance": distance}
         reasons = []
         for each in self._checks:
@@ -95,7 +95,7 @@ class InputGate:
 
 
 def picture_scores(image: NDArray[np.uint8]) -> dict[GateScore, float]:
-    """The scores that follow from the pixels alone, uint8 [H, W] or [H, W, 3].
+    """The scores that need only the pixels, uint8 [H, W] or [H, W, 3].
 
     `brightness` is the median grey level, `clipped_share` the share of pixels that are black or white.
     """
@@ -111,12 +111,12 @@ def picture_scores(image: NDArray[np.uint8]) -> dict[GateScore, float]:
 
 
 def sharpness(grey: NDArray[np.uint8]) -> float:
-    """How much of the contrast is fine, of uint8 [H, W]: 0 for a flat image, about 1 for a sharp surface.
+    """Share of fine contrast in uint8 [H, W]: 0 for a flat image, about 1 for a sharp surface.
 
-    In each block it is the energy of the second difference of neighbours over that of the difference REACH
-    apart; gain and offset cancel out. The median over blocks leaves a defect out, and the lesser of rows and
-    columns counts, so that motion is blur. The image is halved first, which takes the edge off the
-    camera's noise: noise is sharp however blurred the part is.
+    For each block: the energy of the second difference of neighbours divided by the energy of the
+    difference of pixels REACH apart. Gain and offset cancel out. The median over blocks ignores a
+    defect. The smaller value of rows and columns counts, so that motion blur in one direction is found.
+    The image is halved first to reduce camera noise, which looks sharp even if the part is blurred.
     """
     size = max(1, grey.shape[1] // 2), max(1, grey.shape[0] // 2)
     half = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
@@ -126,9 +126,9 @@ def sharpness(grey: NDArray[np.uint8]) -> float:
 
 
 def _fine_share(half: NDArray[np.uint8]) -> float:
-    """The median over blocks of the energy of a row's second difference over that of its wide difference.
+    """The median over blocks of the energy ratio of second and wide difference along rows.
 
-    Strip by strip, since energies take four bytes a pixel.
+    Computed strip by strip to bound the memory: energies take four bytes a pixel.
     """
     fine: list[NDArray[Any]] = []
     coarse: list[NDArray[Any]] = []

@@ -1,4 +1,4 @@
-"""The inspector composes the steps; it is the only file that knows their order."""
+"""The inspector runs the inspection steps; only this file defines their order."""
 
 import hashlib
 import time
@@ -35,8 +35,8 @@ from app.inspection.rules.recipe import Recipe, check_classes
 from app.inspection.rules.verdict import doubts_about, judge
 
 Place = tuple[slice, slice]  # rows and columns
-Put = Callable[[int, Place, NDArray[np.uint8]], None]  # the k-th class's levels in a place
-LEAST_AT_ONCE = 8  # tiles cut and blended together, more where the session runs more at once
+Put = Callable[[int, Place, NDArray[np.uint8]], None]  # stores class k's levels at a place
+LEAST_AT_ONCE = 8  # tiles cut and blended together; more if the session runs larger batches
 
 
 class Timings:
@@ -47,17 +47,17 @@ class Timings:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Add the time spent inside to a step."""
+        """Add the time spent in the `with` block to a step."""
         start = time.perf_counter()
         yield
         self.ms[name] = self.ms.get(name, 0.0) + (time.perf_counter() - start) * 1000
 
 
 class Inspector:
-    """Inspects images with one bundle; holds nothing about a request, so threads may share it."""
+    """Inspects images with one bundle; stores nothing about a request, so threads may share it."""
 
     def __init__(self, bundle: Bundle, session: Session, limits: DecodeLimits | None = None) -> None:
-        """Use a bundle with its session; the bundle's shortest side applies on top of `limits`."""
+        """Use a bundle with its session; the larger `min_side_px` of bundle and `limits` applies."""
         limits = limits or DecodeLimits()
         self.bundle = bundle
         self.session = session
@@ -75,7 +75,7 @@ class Inspector:
         limits: DecodeLimits | None = None,
         engines: Engines | None = None,
     ) -> "Inspector":
-        """Load a bundle onto a device; raises BundleError or DeviceUnavailable. `self_test` it before use."""
+        """Load a bundle; raises BundleError or DeviceUnavailable. Call `self_test` before use."""
         bundle = Bundle.load(bundle_dir)
         return cls(bundle, OnnxSession(bundle, device, threads, engines=engines), limits)
 
@@ -90,9 +90,9 @@ class Inspector:
     ) -> Inspection:
         """Inspect one uploaded image by a recipe (default: the bundle's).
 
-        With a reference mask of the image's size Dice is measured too. `check` is called now and then and
-        ends the inspection with what it raises. `keep_probability` is for heat maps: it holds one byte more
-        for each pixel. Raises a PasslineError.
+        With a reference mask of the image's size, Dice is measured too. `check` is called
+        regularly; an exception that it raises ends the inspection. `keep_probability` keeps the any-defect
+        probability for heat maps: one more byte for each pixel. Raises a PasslineError.
         """
         task = self._begin(data, recipe, reference_mask)
         marks = MaskAccumulator(task.shape, task.point)
@@ -107,7 +107,7 @@ class Inspector:
         reference_mask: bytes | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> Seen:
-        """As `inspect`, and give what the inspection was made of too: a plane for each class."""
+        """As `inspect`, but also return the image and the prediction: one plane for each class."""
         task = self._begin(data, recipe, reference_mask)
         marks = MaskAccumulator(task.shape, task.point)
         planes = zero_planes(len(self.bundle.classes), *task.shape)
@@ -126,7 +126,7 @@ class Inspector:
         timings: Timings | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> Prediction:
-        """What model and input gate say of uint8 pixels [H, W] or [H, W, 3], before any threshold."""
+        """Run model and input gate on uint8 pixels [H, W] or [H, W, 3]; applies no threshold."""
         planes = zero_planes(len(self.bundle.classes), *image.shape[:2])
 
         def put(k: int, place: Place, levels: NDArray[np.uint8]) -> None:
@@ -153,9 +153,10 @@ class Inspector:
     def _scan(
         self, image: NDArray[np.uint8], put: Put, timings: Timings, check: Callable[[], None]
     ) -> TileAnswers:
-        """Run the model over an image, and give `put` what it says of each part once that is final.
+        """Run the model over an image; pass the levels of each area to `put` as soon as they are final.
 
-        A few tiles at a time: however large the image, little more than `put` keeps is held.
+        A few tiles are processed at a time, so memory hardly grows with the image beyond what `put`
+        keeps.
         """
         of_pixels = {}
         if self._gate is not None:
@@ -229,18 +230,18 @@ class Inspector:
         )
 
     def operating_point(self, recipe: Recipe) -> OperatingPoint:
-        """The active artifact's operating point, changed as a recipe asks; raises as `for_recipe`."""
+        """The active artifact's operating point, adapted to a recipe; raises RecipeInvalid."""
         return self.session.artifact.operating_point.for_recipe(recipe)
 
     def self_test(self, rest: Callable[[float], None] = lambda _: None) -> None:
-        """Inspect the golden samples on the active provider; raises SelfTestFailed naming what differs.
+        """Inspect the golden samples on the active provider; raises SelfTestFailed with each difference.
 
-        It also warms the session up, in each way that tiles are run, so that the first image is not the
-        slow one. `rest` is called after each sample with the seconds it took, for callers that must leave the
-        processor to others in between.
+        This also warms up the session in every run mode, so that the first image is not slow. `rest` is
+        called after each sample with the seconds it took: a caller can pause there and leave the
+        processor to others.
         """
         if not self.bundle.golden:
-            raise SelfTestFailed("the bundle has no golden samples, so that nothing shows it works here")
+            raise SelfTestFailed("the bundle has no golden samples, so it cannot be tested here")
         wrong = list(setting_differences(self.bundle, self.session.artifact))
         for number, sample in enumerate(self.bundle.golden):
             began = time.perf_counter()
@@ -277,7 +278,7 @@ class Inspector:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Task:
-    """One image, decoded, and what it is judged by."""
+    """One decoded image with the recipe, operating point and reference mask to inspect it with."""
 
     info: ImageInfo
     image: NDArray[np.uint8]

@@ -1,4 +1,4 @@
-"""A label map as `png`, COCO `rle` or `polygons`, and back again without losing a pixel."""
+"""Lossless conversion of a label map to and from `png`, COCO `rle` and `polygons`."""
 
 import base64
 import binascii
@@ -30,9 +30,9 @@ class RunLengths(BaseModel):
 
 
 class Polygon(BaseModel):
-    """One connected region: points are the (x, y) of boundary pixels, and those pixels belong to the region.
+    """One connected region: points are the (x, y) of boundary pixels, which belong to the region.
 
-    `cv2.fillPoly` of the exterior and all holes in one call gives back the region exactly.
+    `cv2.fillPoly` of the exterior and all holes in one call reproduces the region exactly.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,12 +43,12 @@ class Polygon(BaseModel):
 
 
 def to_png(label_map: LabelMap) -> str:
-    """A base64 PNG of one 8-bit channel, which holds the label map's values as they are."""
+    """A base64 PNG of one 8-bit channel with the label map's values unchanged."""
     return png_base64(label_map)
 
 
 def from_png(data: str) -> LabelMap:
-    """The label map of `to_png`."""
+    """Decode the label map, uint8 [H, W], from the result of `to_png`; raises ValueError."""
     values = cv2.imdecode(np.frombuffer(binascii.a2b_base64(data), np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.ndim != 2 or values.dtype != np.uint8:
         raise ValueError("a label map is a PNG of one 8-bit channel")
@@ -61,7 +61,7 @@ def to_rle(label_map: LabelMap, classes: Sequence[str]) -> list[RunLengths]:
 
 
 def from_rle(data: Sequence[RunLengths], shape: tuple[int, int], classes: Sequence[str]) -> LabelMap:
-    """The label map of `to_rle`; `shape` is (height, width)."""
+    """Decode the label map, uint8 [H, W], from the result of `to_rle`; `shape` is (height, width)."""
     label_map = np.zeros(shape, np.uint8)
     for each in data:
         mask = _decode({"size": list(each.size), "counts": each.counts.encode("ascii")})
@@ -80,7 +80,7 @@ def to_polygons(label_map: LabelMap, classes: Sequence[str]) -> list[Polygon]:
 
 
 def from_polygons(data: Sequence[Polygon], shape: tuple[int, int], classes: Sequence[str]) -> LabelMap:
-    """The label map of `to_polygons`; `shape` is (height, width)."""
+    """Draw the label map, uint8 [H, W], from the result of `to_polygons`; `shape` is (height, width)."""
     label_map = np.zeros(shape, np.uint8)
     for each in data:
         rings = [np.array(ring, np.int32) for ring in (each.exterior, *each.holes)]
@@ -95,7 +95,7 @@ def png_base64(picture: NDArray[np.uint8]) -> str:
 
 
 def _run_lengths(name: str, label_map: LabelMap, value: int) -> RunLengths:
-    # column after column, as COCO counts
+    # column-major, as in COCO's run lengths
     mask: NDArray[np.bool_] = np.empty(label_map.shape, np.bool_, order="F")
     np.equal(label_map, value, out=mask)
     counts = coco.encode(mask.view(np.uint8))["counts"]
@@ -104,13 +104,13 @@ def _run_lengths(name: str, label_map: LabelMap, value: int) -> RunLengths:
 
 
 def _decode(run_lengths: Any) -> NDArray[np.uint8]:
-    with warnings.catch_warnings():  # pycocotools 2.0.11 gives NumPy 2 an array in NumPy 1's way
+    with warnings.catch_warnings():  # pycocotools 2.0.11 uses NumPy 1's __array__ signature
         warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
         return coco.decode(run_lengths)
 
 
 def _polygons(name: str, mask: LabelMap, corner: Point) -> Iterator[Polygon]:
-    """Of a mask whose upper left corner is at (x, y) on the image."""
+    """The polygons of a mask whose upper left corner is at `corner`, (x, y), in the image."""
     contours, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=corner)
     links = hierarchy.reshape(-1, 4)  # of each contour: next, previous, first hole, exterior
     for index, (_, _, hole, exterior) in enumerate(links):

@@ -1,6 +1,6 @@
 """The project's only definitions of Dice and IoU.
 
-Empty masks: two empty masks agree perfectly (1.0); one empty and one not agree in nothing (0.0).
+Two empty masks have 1.0; an empty and a non-empty mask have 0.0.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,14 +15,14 @@ STRIP_PX = 1 << 18
 
 
 def dice(predicted: NDArray[np.bool_], reference: NDArray[np.bool_]) -> float:
-    """Dice coefficient, 2 |A and B| / (|A| + |B|), of two boolean masks of one shape."""
+    """Dice coefficient, 2 |A and B| / (|A| + |B|), of two boolean masks of the same shape."""
     _same_shape(predicted, reference)
     counts = (np.count_nonzero(each) for each in (predicted, reference, predicted & reference))
     return dice_of_counts(*map(int, counts))
 
 
 def dice_of_counts(predicted: int, reference: int, common: int) -> float:
-    """Dice coefficient of two masks from their pixels and those they share."""
+    """Dice coefficient of two masks, from their pixel counts and the count of their common pixels."""
     total = predicted + reference
     return 2.0 * common / total if total else 1.0
 
@@ -38,11 +38,11 @@ def label_iou(predicted: NDArray[np.uint8], reference: NDArray[np.uint8]) -> flo
 def soft_dice_confidence(
     levels: NDArray[np.uint8], mask: NDArray[np.bool_] | NDArray[np.uint8], table: NDArray[np.floating[Any]]
 ) -> float | None:
-    """Dice to expect of what `mask` marks if the probabilities are calibrated: 2 Σpm / (Σp + Σm).
+    """Expected Dice of `mask` [H, W], given calibrated probabilities: 2 Σpm / (Σp + Σm).
 
-    `levels`, uint8 [H, W], are those of any defect, `table` has the probability of each of the 256, in 0..1.
-    None for an empty mask: there is nothing to estimate. Source: Borges et al., Soft Dice Confidence, arXiv
-    2402.10665.
+    `levels`, uint8 [H, W], is the any-defect probability; `table` has the calibrated probability, in
+    0..1, of each of the 256 levels. None for an empty mask. Source: Borges et al., Soft Dice Confidence,
+    arXiv 2402.10665.
     """
     _same_shape(levels, mask)
     inside, everywhere = np.zeros(256, np.int64), np.zeros(256, np.int64)
@@ -54,7 +54,7 @@ def soft_dice_confidence(
 
 
 def confusion(predicted: NDArray[np.uint8], reference: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
-    """How many pixels of two label maps have which values, int [classes + 1, classes + 1] by both."""
+    """Confusion matrix in pixels, int [classes + 1, classes + 1]: predicted x reference."""
     _same_shape(predicted, reference)
     counts = np.zeros((classes + 1) ** 2, np.int64)
     for rows in _strips(predicted.shape):
@@ -66,9 +66,10 @@ def confusion(predicted: NDArray[np.uint8], reference: NDArray[np.uint8], classe
 def measured_dice(
     label_map: NDArray[np.uint8], reference: NDArray[np.uint8], has_classes: bool, names: tuple[str, ...]
 ) -> MeasuredDice:
-    """Dice of a label map uint8 [H, W] with a reference that tells classes apart, or any defect only.
+    """Dice of a label map uint8 [H, W] with a reference mask.
 
-    `names` are the classes', in their order.
+    `has_classes` says whether the reference has classes or only marks any defect. `names` are the class
+    names in label map order.
     """
     pixels = confusion(label_map, reference, len(names))
     found, there, common = pixels.sum(axis=1), pixels.sum(axis=0), pixels.diagonal()
@@ -86,9 +87,10 @@ def estimated_dice(
     table: NDArray[np.floating[Any]],
     around: Callable[[float], tuple[float, float]] | None,
 ) -> EstimatedDice:
-    """Dice to expect of a label map, by `soft_dice_confidence` of the any-defect levels, uint8 [H, W].
+    """Expected Dice of a label map, by `soft_dice_confidence` of the any-defect levels, uint8 [H, W].
 
-    An empty mask has none. `around` gives the interval of an estimate, where the bundle has intervals.
+    An empty mask has no estimate. `around` gives the interval of an estimate; None if the bundle has no
+    intervals.
     """
     if not label_map.any():
         return EstimatedDice(None, "empty_mask")
@@ -99,12 +101,12 @@ def estimated_dice(
 
 
 def _strips(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Rows to count in one after the other: numpy counts in numbers of eight bytes."""
+    """Strips of rows, counted one by one to bound the memory: bincount converts to 8-byte integers."""
     step = max(1, STRIP_PX // max(1, shape[1]))
     return (slice(start, start + step) for start in range(0, shape[0], step))
 
 
 def _same_shape(first: NDArray[Any], second: NDArray[Any]) -> None:
-    # numpy would broadcast (H, W) against (1, W) and give a number that means nothing
+    # numpy would broadcast (H, W) against (1, W) and return a meaningless number
     if first.shape != second.shape:
-        raise ValueError(f"masks must have one shape, not {first.shape} and {second.shape}")
+        raise ValueError(f"masks must have the same shape, not {first.shape} and {second.shape}")

@@ -1,4 +1,4 @@
-"""What is given more than once where each may be given once."""
+"""Find values that occur more than once where each may occur only once."""
 
 from collections import Counter
 from collections.abc import Hashable, Iterable
@@ -8,5 +8,5 @@ T = TypeVar("T", bound=Hashable)
 
 
 def repeated(given: Iterable[T]) -> list[T]:
-    """Each that occurs more than once, named once, in the order of first occurrence."""
+    """The values that occur more than once, each listed once, in the order of first occurrence."""
     return [each for each, count in Counter(given).items() if count > 1]

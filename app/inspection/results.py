@@ -1,4 +1,4 @@
-"""What an inspection gives: frozen records, filled once by the steps and read by everyone else."""
+"""Result types of an inspection: frozen dataclasses, created once by the inspection steps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,17 +34,16 @@ Unit = Literal["px", "px2", "mm", "mm2", "count", "probability", "ratio", "share
 class Defect:
     """One connected region, of the class with the largest summed probability in it.
 
-    Each pixel counts for its most probable class. `score` is the highest probability of its pixels,
-    `probability` how probable the region model finds it to be a defect, `runner_up` the class with the second
-    largest sum. The last two are None for a mask drawn by hand, and `runner_up` where no pixel is of another
-    class.
-    `bbox` is (x, y, width, height) in whole pixels; `centroid` is (x, y) where (0, 0) is the middle of the
-    first pixel. `length` is along the medial axis, `width` the diameter of the largest circle inside, so a
-    single pixel measures 1 x 1; `mean_width` is the area over the length, `equivalent_diameter` that of the
-    disc of the same area. `orientation_deg` is the long axis' angle, from 0 to below 180, counter-clockwise
-    from the x axis as one looks at the image. `nearest` is the gap between the outlines of this and the
-    nearest other defect of any class, None where there is no other. The mm fields are None where no pixel
-    pitch is known.
+    Each pixel counts for its most probable class. `score` is the highest probability of its pixels.
+    `probability` is the region model's probability that the region is a defect. `runner_up` is the class
+    with the second largest sum. The last two are None for a mask drawn by hand; `runner_up` is also None
+    if no pixel has another class. `bbox` is (x, y, width, height) in whole pixels; `centroid` is (x, y)
+    where (0, 0) is the centre of the first pixel. `length` is along the medial axis, `width` the
+    diameter of the largest inscribed circle; a single pixel measures 1 x 1. `mean_width` is area /
+    length, `equivalent_diameter` the diameter of the disc with the same area. `orientation_deg` is the
+    angle of the long axis in [0, 180), counter-clockwise from the x axis as seen on the image. `nearest`
+    is the gap between the outlines of this defect and the nearest other defect of any class; None if
+    there is no other. The mm fields are None if no pixel pitch is known.
     """
 
     defect_class: str
@@ -73,7 +72,7 @@ class Defect:
 class ZoneDefects:
     """The defects of one zone of a recipe, as measured inside it.
 
-    `parents` names for each the defect of the whole image it is a piece of, by its place in that list.
+    `parents` has, for each of them, the index of the whole image's defect that it is a piece of.
     """
 
     name: str
@@ -83,7 +82,7 @@ class ZoneDefects:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """All that a recipe judges: the defects in its regions of interest, and those of each of its zones."""
+    """The defects that a recipe evaluates: those in its regions of interest, and those of each zone."""
 
     defects: tuple[Defect, ...]
     zones: tuple[ZoneDefects, ...] = ()
@@ -91,10 +90,10 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One rule that decided the verdict: what was measured, and the limit it went beyond.
+    """One broken rule behind a verdict: the measured value and the limit.
 
-    `zone` is None for a rule of the whole image, `defect` the place in the list of defects, None where it
-    is no single one. `verdict` is what the rule calls for by itself.
+    `zone` is None for a rule of the whole image. `defect` is the index in the list of defects; None if
+    the rule is not about a single defect. `verdict` is the verdict that this rule alone would give.
     """
 
     rule: Rule
@@ -112,11 +111,11 @@ Polygon = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The part in one image, for a recipe whose `roi` it is; polygons of (x, y) in px.
+    """The part in one image, for a recipe with `roi: part`; polygons of (x, y) in px.
 
-    `outline` is the convex outline, `judged` what the recipe's margin leaves of it and all that is judged;
-    both are None where the part is not found. `share` is that of the image inside the outline, 0 where none
-    can be drawn.
+    `outline` is the convex outline. `judged` is the outline shrunk by the recipe's margin: only this
+    area is inspected. Both are None if the part is not found. `share` is the share of the image inside
+    the outline, 0 if there is no outline.
     """
 
     found: bool
@@ -127,7 +126,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredDice:
-    """Dice against a reference mask; `per_class` is None where the reference tells no classes apart."""
+    """Dice against a reference mask; `per_class` is None if the reference has no classes."""
 
     any_defect: float
     per_class: dict[str, float] | None
@@ -135,9 +134,9 @@ class MeasuredDice:
 
 @dataclass(frozen=True, slots=True)
 class EstimatedDice:
-    """Dice expected without a reference mask; where `any_defect` is None, `reason` says why.
+    """Dice estimated without a reference mask; if `any_defect` is None, `reason` says why.
 
-    From `low` to `high` is the interval around it; both are None where the operating point in force has none.
+    `low` to `high` is the interval around it; both are None if the operating point in force has none.
     """
 
     any_defect: float | None
@@ -148,9 +147,9 @@ class EstimatedDice:
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """The upright image's size in pixels, and the SHA-256 of the bytes it came in.
+    """Size of the upright image in pixels, and SHA-256 of the bytes received.
 
-    `pixel_format` is that of a raw frame, None of a file.
+    `pixel_format` is that of a raw frame; None for a file.
     """
 
     width: int
@@ -161,7 +160,7 @@ class ImageInfo:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What the input gate says of an image: its scores by name, and why it must not be judged, if so."""
+    """Result of the input gate: the image's scores by name, and a reason for each limit exceeded."""
 
     scores: Mapping[str, float]
     reasons: tuple[Reason, ...]
@@ -178,9 +177,9 @@ class TileProbability:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TileAnswers:
-    """What model and input gate say of a whole image but for its pixels, before any threshold.
+    """Answers of model and input gate for an image, before any threshold, without pixel maps.
 
-    `tiles` has the image-level probability of each tile. `looked` is None where the bundle has no gate.
+    `tiles` has the image-level probability of each tile. `looked` is None if the bundle has no gate.
     """
 
     tiles: tuple[TileProbability, ...]
@@ -194,22 +193,22 @@ class TileAnswers:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction(TileAnswers):
-    """A scan with what the model says of each pixel, uint8 [K, H, W] (255 is certain)."""
+    """The answers for a whole image with the probability maps, uint8 [K, H, W]; 255 is probability 1."""
 
     probability: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inspection:
-    """One image judged.
+    """The result of inspecting one image.
 
-    `label_map` is uint8 [H, W]: 0 is background, k the k-th of `classes`. `image_probability` is the highest
-    defect probability of its regions (0 without any), kept or not, and `image_threshold` what a region has to
-    reach. `head_probability` is the model's image-level answer, `unexplained_probability` that of the tiles
-    that the recipe judges and that show no defect (None without such a tile), `head_threshold` what makes it
-    a review; `recipe` is the recipe's name. `gate_scores` is None where the bundle has no gate;
-    `probability` is that of any defect, uint8 [H, W], and kept only where it was asked for; `part` is None
-    unless the recipe's `roi` is the part.
+    `label_map` is uint8 [H, W]: 0 is background, k the k-th of `classes`. `image_probability` is the
+    highest defect probability of all regions, kept or not (0 without a region); a region is a defect
+    from `image_threshold` on. `head_probability` is the model's image-level answer.
+    `unexplained_probability` is the highest one of the inspected tiles without a defect (None without
+    such a tile); from `head_threshold` on it causes a review. `recipe` is the recipe's name.
+    `gate_scores` is None if the bundle has no gate. `probability` is that of any defect, uint8 [H, W],
+    kept only on request. `part` is None unless the recipe's `roi` is the part.
     """
 
     verdict: Verdict
@@ -234,7 +233,7 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """An inspection and what it was made of; `pixels` are upright, uint8 [H, W] or [H, W, 3]."""
+    """An inspection with its image and prediction; `pixels` are upright, uint8 [H, W] or [H, W, 3]."""
 
     pixels: NDArray[np.uint8]
     prediction: Prediction

@@ -56,7 +56,7 @@ def test_a_pipe_in_the_place_of_a_file_holds_nobody_up(tmp_path: Path, file: str
     os.mkfifo(pipe)
     writer = threading.Thread(target=pipe.write_bytes, args=(b"",), daemon=True)  # ends the wait of a reader
     writer.start()
-    with pytest.raises(BundleCorrupt, match=f"{file} is no regular file"):
+    with pytest.raises(BundleCorrupt, match=f"{file} is not a regular file"):
         Bundle.load(tmp_path)
     reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     writer.join()
@@ -66,10 +66,10 @@ def test_a_pipe_in_the_place_of_a_file_holds_nobody_up(tmp_path: Path, file: str
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"levels": [0.1], "margins": [0.2]}, "levels must begin with 0 and rise"),
-        ({"levels": [0.0, 0.5, 0.5], "margins": [0.2, 0.1, 0.1]}, "levels must begin with 0 and rise"),
-        ({"levels": [0.0, 0.5], "margins": [0.2]}, "equally many"),
-        ({"levels": [0.0, 0.5], "margins": [0.1, 0.2]}, "margins must not rise"),
+        ({"levels": [0.1], "margins": [0.2]}, "levels must begin with 0 and increase"),
+        ({"levels": [0.0, 0.5, 0.5], "margins": [0.2, 0.1, 0.1]}, "levels must begin with 0 and increase"),
+        ({"levels": [0.0, 0.5], "margins": [0.2]}, "the same length"),
+        ({"levels": [0.0, 0.5], "margins": [0.1, 0.2]}, "margins must not increase"),
         ({"levels": [], "margins": []}, "levels"),
         ({"coverage": 1.0}, "coverage"),
     ],
@@ -149,7 +149,7 @@ def test_paths_that_leave_the_bundle_are_refused(tmp_path: Path, absolute: bool)
         manifest["recipe"] = str(outside) if absolute else "../recipe.yaml"
         manifest["recipe_sha256"] = sha256(outside)
 
-    with pytest.raises(BundleInvalid, match="outside of the bundle"):
+    with pytest.raises(BundleInvalid, match="outside the bundle"):
         Bundle.load(edit(directory, leave))
 
 
@@ -157,7 +157,7 @@ def test_links_that_leave_the_bundle_are_refused(tmp_path: Path) -> None:
     directory = write_tiny_bundle(tmp_path / "bundle")
     (directory / "recipe.yaml").rename(tmp_path / "recipe.yaml")
     (directory / "recipe.yaml").symlink_to(tmp_path / "recipe.yaml")
-    with pytest.raises(BundleInvalid, match="outside of the bundle"):
+    with pytest.raises(BundleInvalid, match="outside the bundle"):
         Bundle.load(directory)
 
 
@@ -203,9 +203,9 @@ def test_calibration_of_any_defect_goes_before_the_old_temperature() -> None:
     ("change", "says"),
     [
         ({"mask_temperature": 0}, "mask_temperature"),
-        ({"image": {"levels": [1, 2], "probabilities": [0.5]}}, "equally many"),
-        ({"image": {"levels": [2, 2], "probabilities": [0.5, 0.6]}}, "levels must rise"),
-        ({"image": {"levels": [1, 2], "probabilities": [0.6, 0.5]}}, "must not fall"),
+        ({"image": {"levels": [1, 2], "probabilities": [0.5]}}, "the same length"),
+        ({"image": {"levels": [2, 2], "probabilities": [0.5, 0.6]}}, "levels must increase"),
+        ({"image": {"levels": [1, 2], "probabilities": [0.6, 0.5]}}, "must not decrease"),
         ({"classes": [{}, {}, {}]}, "one curve for each"),
     ],
 )

@@ -164,7 +164,7 @@ def _edit(directory: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     ("change", "says"),
     [
         (lambda gate: gate["checks"][1].update(low=200.0), "low must be at most high"),
-        (lambda gate: gate["checks"][1].update(edges=[3.0, 2.0, 4.0]), "edges must rise"),
+        (lambda gate: gate["checks"][1].update(edges=[3.0, 2.0, 4.0]), "edges must increase"),
         (lambda gate: gate["checks"][0].update(shares=[1.0]), "one more than edges"),
         (lambda gate: gate["checks"].append(gate["checks"][0]), "different scores"),
         (lambda gate: gate["checks"][0].update(score="smell"), "score"),

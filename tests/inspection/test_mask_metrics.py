@@ -79,5 +79,5 @@ def test_large_pictures_are_counted_strip_by_strip(monkeypatch: pytest.MonkeyPat
 
 
 def test_masks_of_different_shapes_are_refused() -> None:
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="the same shape"):
         dice(NOTHING, NOTHING[:1])

@@ -100,7 +100,7 @@ def test_strips_listed_as_empty_or_not_at_all_are_noticed() -> None:
         ([768] * 9 + [2000], ImageUndecodable, "longer than their lines"),
         ([1536] * 10, ImageUndecodable, "longer than their lines"),
         ([768] * 4 + [770] + [768] * 5, ImageUndecodable, "overlap"),
-        ([2**31] * 10, ImageTruncated, "behind the file's end"),
+        ([2**31] * 10, ImageTruncated, "beyond the end of the file"),
     ],
 )
 def test_byte_counts_that_say_otherwise_are_refused(

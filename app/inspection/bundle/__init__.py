@@ -1,1 +1,1 @@
-"""What a bundle is, and the self-test of a loaded one."""
+"""The bundle's schema and loader, and the self-test's comparisons."""

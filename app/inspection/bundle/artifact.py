@@ -1,4 +1,4 @@
-"""An artifact: one ONNX graph, and all that was learnt of its own answers."""
+"""An artifact: one ONNX graph with the thresholds, calibration and gate fitted on its own answers."""
 
 from bisect import bisect_right
 from itertools import pairwise
@@ -29,11 +29,11 @@ class ExpectedRates(BundlePart):
 
 
 class DiceInterval(BundlePart):
-    """How far the true Dice of a defective image may be from the estimated one, by the level of the latter.
+    """Interval around the estimated Dice of a defective image, by the level of the estimate.
 
-    An estimate from `levels[k]` up to the next level is at most `margins[k]` off in a share `coverage` of the
-    cases. It was fitted on so many `pictures` of so many `groups` of `splits`, and holds at one operating
-    point only.
+    For an estimate from `levels[k]` up to the next level, the true Dice differs by at most `margins[k]`
+    in a share `coverage` of the cases. `pictures` and `groups` are the numbers of images and groups of
+    `splits` it was fitted on. It holds for one operating point only.
     """
 
     coverage: Annotated[float, Field(gt=0, lt=1)]
@@ -46,29 +46,29 @@ class DiceInterval(BundlePart):
     @model_validator(mode="after")
     def _surer_is_no_wider(self) -> "DiceInterval":
         if len(self.levels) != len(self.margins):
-            raise ValueError("levels and margins must be equally many")
+            raise ValueError("levels and margins must have the same length")
         if self.levels[0] != 0 or any(low >= high for low, high in pairwise(self.levels)):
-            raise ValueError("levels must begin with 0 and rise")
+            raise ValueError("levels must begin with 0 and increase")
         if any(low < high for low, high in pairwise(self.margins)):
-            raise ValueError("margins must not rise, or a surer mask would have less sure a Dice")
+            raise ValueError("margins must not increase: no wider interval for a higher estimate")
         return self
 
     def around(self, estimate: float) -> tuple[float, float]:
-        """The interval (low, high) around an estimate in 0..1; `low` never falls where the estimate rises."""
+        """The interval (low, high) around an estimate in 0..1; `low` never decreases with it."""
         margin = self.margins[bisect_right(self.levels, estimate) - 1]
         return max(0.0, estimate - margin), min(1.0, estimate + margin)
 
 
 class OperatingPoint(BundlePart):
-    """The thresholds in force for one artifact; `expected` is None only while a bundle is being made.
+    """The thresholds of one artifact; `expected` is None only while a bundle is being built.
 
-    Pixels whose any-defect probability reaches `pixel_threshold` are marked; connected regions of at least
-    `min_area_px` of them are defects where the probability that `regions` gives them reaches
-    `image_threshold`, and an image is defective if it shows a defect. Where a tile's image-level probability
-    reaches `head_threshold` and no defect lies in it, the image is reviewed. `dice_interval` is None where
-    too few images were there to state one. `chosen` says how the image threshold was chosen, `trade_off` what
-    others would cost. `parts` judges parts seen in several images of one view, None where too few parts were
-    there to fit it.
+    Mask pixels are those whose any-defect probability reaches `pixel_threshold`. A connected region of
+    at least `min_area_px` mask pixels is a defect if its probability by the region model, `regions`,
+    reaches `image_threshold`. An image with a defect is defective. If a tile's image-level probability
+    reaches `head_threshold` and the tile has no defect, the image is reviewed. `dice_interval` is None
+    if there were too few images to fit it. `chosen` says how the image threshold was chosen, `trade_off`
+    what other thresholds would cost. `parts` is the part model for several images of one view; None if
+    there were too few parts to fit it.
     """
 
     pixel_threshold: Threshold
@@ -83,9 +83,9 @@ class OperatingPoint(BundlePart):
     parts: PartModel | None = None
 
     def for_recipe(self, recipe: Recipe) -> "OperatingPoint":
-        """The point moved along its trade-off, and with another least area, where a recipe asks for it.
+        """The operating point with the image threshold and least area that a recipe asks for.
 
-        Raises RecipeInvalid where the trade-off has no such point.
+        Raises RecipeInvalid if the trade-off has no such threshold.
         """
         changes: dict[str, float | None] = {}
         if recipe.operating_point is not None:
@@ -97,7 +97,7 @@ class OperatingPoint(BundlePart):
             changes["min_area_px"] = recipe.least_area_px
         if not changes:
             return self
-        # what was expected, chosen and held for Dice is true of the artifact's own point only
+        # expected rates, choice and Dice interval are valid only for the artifact's own point
         return self.model_copy(update=dict.fromkeys(("expected", "chosen", "dice_interval")) | changes)
 
 
@@ -108,10 +108,10 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class GateCheck(BundlePart):
-    """One score of the input gate: what it must be within, and how it is distributed.
+    """One score of the input gate: its limits and its distribution on ordinary images.
 
-    A limit that is None does not exist. `edges` divide the score's range into bins, each with its upper edge;
-    `shares` says how much of the ordinary images lay in each of these and above the last edge.
+    A limit of None is not checked. `edges` are the upper edges of the histogram's bins; `shares` is the
+    share of ordinary images in each bin and, last, above the last edge.
     """
 
     score: GateScore
@@ -125,22 +125,22 @@ class GateCheck(BundlePart):
         if self.low is not None and self.high is not None and self.low > self.high:
             raise ValueError("low must be at most high")
         if any(low >= high for low, high in pairwise(self.edges)):
-            raise ValueError("edges must rise")
+            raise ValueError("edges must increase")
         if len(self.shares) != len(self.edges) + 1 or abs(sum(self.shares) - 1) > 1e-6:
-            raise ValueError("shares must be one more than edges, and 1 in all")
+            raise ValueError("shares must be one more than edges and must add up to 1")
         return self
 
     def broken(self, score: float) -> float | None:
-        """The limit that a score is beyond, None where it is within."""
+        """The limit that a score exceeds; None if it is within the limits."""
         if self.low is not None and score < self.low:
             return self.low
         return self.high if self.high is not None and score > self.high else None
 
 
 class Gate(BundlePart):
-    """Which images are like those the model was trained on; others are not judged but sent to `review`.
+    """The input gate: an image unlike the training images gets the verdict `review`.
 
-    `false_alarm_rate` is the share of ordinary images that the limits were set to stop, all checks
+    `false_alarm_rate` is the share of ordinary images that the limits were set to reject, all checks
     together. `features` is a NumPy file with `mean` float32 [F] and `whitening` float32 [F, F], F being
     `feature_count`.
     """
@@ -156,15 +156,15 @@ class Gate(BundlePart):
     @model_validator(mode="after")
     def _each_score_once(self) -> "Gate":
         if len({each.score for each in self.checks}) != len(self.checks):
-            raise ValueError("checks must be of different scores")
+            raise ValueError("checks must have different scores")
         return self
 
 
 class Artifact(BundlePart):
-    """One ONNX graph, the execution providers (ONNX Runtime's names) it is meant for, what was learnt of it.
+    """One ONNX graph, its execution providers by ONNX Runtime's names, and what was fitted on it.
 
-    `reason` says why these providers get it. Thresholds, probability calibration and input gate are of this
-    graph's own answers: another precision rounds otherwise, and its features lie elsewhere.
+    `reason` says why these providers use it. Thresholds, probability calibration and input gate belong
+    to this graph: another precision rounds differently and gives other features.
     """
 
     name: Literal["fp32", "fp16", "int8"]

@@ -1,8 +1,9 @@
-"""The bundle: a directory with ONNX graphs and, in `bundle.json`, everything needed to use them honestly.
+"""The bundle: a folder with ONNX graphs and, in `bundle.json`, all that is needed to run them.
 
 Graph contract, checked when a session is made: input `pixels` uint8 [batch, tile_height, tile_width, C];
-outputs `mask_probability` uint8 [batch, K, tile_height, tile_width] (255 is certain), `image_probability`
-float32 [batch] and, where the artifact has an input gate, `features` float32 [batch, F].
+outputs `mask_probability` uint8 [batch, K, tile_height, tile_width] (255 is probability 1),
+`image_probability` float32 [batch] and, where the artifact has an input gate, `features` float32 [batch,
+F].
 """
 
 import hashlib
@@ -24,14 +25,14 @@ MANIFEST = "bundle.json"
 
 
 class DefectClass(BundlePart):
-    """A kind of defect the model tells apart; its place in the list, from 1, is its value in label maps."""
+    """A defect class of the model; its position in the list, from 1, is its value in label maps."""
 
     name: Name
     severity: Severity
 
 
 class InputContract(BundlePart):
-    """How an image must be laid before the graph: tiles of one shape at the trained pixel scale."""
+    """The graph's input: tiles of one size at the pixel scale used in training."""
 
     tile_height: Annotated[int, Field(ge=8, le=4096)]
     tile_width: Annotated[int, Field(ge=8, le=4096)]
@@ -63,7 +64,7 @@ class DataSource(BundlePart):
 
 
 class TrainingSummary(BundlePart):
-    """What the model was trained on, and how."""
+    """The data and the stages that the model was trained with."""
 
     data: tuple[DataSource, ...]
     stages: tuple[str, ...]
@@ -151,7 +152,7 @@ class Bundle(BundlePart):
 
     @property
     def manifest_sha256(self) -> str:
-        """What tells it from every other bundle: the manifest has the hashes of all else that decides."""
+        """Identifies the bundle: the manifest contains the hashes of all other files."""
         return self._manifest_sha256
 
     @property
@@ -166,7 +167,7 @@ class Bundle(BundlePart):
 
     @property
     def default_recipe(self) -> Recipe:
-        """The recipe in force where a request names none."""
+        """The recipe in force for a request that names none."""
         return self._default_recipe
 
     @property
@@ -180,17 +181,17 @@ class Bundle(BundlePart):
         return files | {each.features: each.features_sha256 for each in gates}
 
     def golden_setting(self, artifact: str) -> GoldenSetting | None:
-        """Under what an artifact gave its golden answers, None where it gave none."""
+        """The setting of an artifact's golden answers; None if it has none."""
         return next((each for each in self.golden_settings if each.artifact == artifact), None)
 
     def read(self, file: str) -> bytes:
-        """A file's bytes, checked against its hash on the way; raises BundleCorrupt or BundleInvalid."""
+        """Read a file and check its hash; raises BundleCorrupt or BundleInvalid."""
         try:
             path = (self._directory / file).resolve()
-        except (ValueError, RuntimeError) as error:  # a NUL in the name; links that lead in a circle
-            raise BundleInvalid(f"{MANIFEST} names {file!r}, which is no file's name: {error}") from error
+        except (ValueError, RuntimeError) as error:  # a NUL in the name; a loop of symbolic links
+            raise BundleInvalid(f"{MANIFEST} names {file!r}, not a file name: {error}") from error
         if not path.is_relative_to(self._directory.resolve()):
-            raise BundleInvalid(f"{MANIFEST} names {file}, which is outside of the bundle")
+            raise BundleInvalid(f"{MANIFEST} names {file}, which is outside the bundle")
         try:
             content = _read_regular(path)
         except OSError as error:
@@ -210,7 +211,7 @@ class Bundle(BundlePart):
 
 
 def _read_regular(path: Path) -> bytes:
-    """A file's bytes; raises OSError, also for a pipe or device, which could keep its reader for ever."""
+    """A file's bytes; raises OSError, also for a pipe or device: reading one could block for ever."""
     if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(f"{path} is no regular file")
+        raise OSError(f"{path} is not a regular file")
     return path.read_bytes()

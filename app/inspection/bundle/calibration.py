@@ -1,4 +1,4 @@
-"""Probability calibration: what makes the graph's probabilities mean frequencies."""
+"""Probability calibration: corrects the graph's probabilities so that they match frequencies."""
 
 from itertools import pairwise
 from typing import Annotated
@@ -13,10 +13,10 @@ Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Curve(BundlePart):
-    """How the probabilities of one output are bent so that they mean frequencies.
+    """The calibration curve of one output.
 
-    By a temperature, p' = sigmoid(logit(p) / T), or, where there are `levels`, along the straight lines
-    between these (level, probability) points, and flat beyond them.
+    Without `levels`: temperature scaling, p' = sigmoid(logit(p) / T). With `levels`: linear
+    interpolation between the (level, probability) points, constant beyond the first and last.
     """
 
     temperature: Temperature = 1.0
@@ -26,11 +26,11 @@ class Curve(BundlePart):
     @model_validator(mode="after")
     def _rises(self) -> "Curve":
         if len(self.levels) != len(self.probabilities):
-            raise ValueError("levels and probabilities must be equally many")
+            raise ValueError("levels and probabilities must have the same length")
         if any(low >= high for low, high in pairwise(self.levels)):
-            raise ValueError("levels must rise")
+            raise ValueError("levels must increase")
         if any(low > high for low, high in pairwise(self.probabilities)):
-            raise ValueError("probabilities must not fall, or calibration would change the order of pixels")
+            raise ValueError("probabilities must not decrease: calibration must keep the order")
         return self
 
     def table(self) -> NDArray[np.float32]:
@@ -38,16 +38,16 @@ class Curve(BundlePart):
         if self.levels:
             return np.interp(np.arange(256), self.levels, self.probabilities).astype(np.float32)
         level = np.arange(256) / 255.0
-        with np.errstate(divide="ignore"):  # levels 0 and 255 are minus and plus infinity, and stay 0 and 1
+        with np.errstate(divide="ignore"):  # logits of levels 0 and 255 are infinite; they stay 0 and 1
             logit = np.log(level) - np.log1p(-level)
             return np.asarray(1.0 / (1.0 + np.exp(-logit / self.temperature)), dtype=np.float32)
 
 
 class ProbabilityCalibration(BundlePart):
-    """What makes probabilities mean frequencies: of each class, of any defect, and of the image.
+    """The calibration curves: for any defect, for each class and for the image probability.
 
-    `mask_temperature` is that of any defect where `any_defect` is not given. `classes` is empty or has one
-    curve for each class. The image probability counts as the nearest of 256 levels.
+    `mask_temperature` applies to any defect if `any_defect` is not given. `classes` is empty or has one
+    curve for each class. The image probability is rounded to the nearest of 256 levels.
     """
 
     mask_temperature: Temperature = 1.0
@@ -56,5 +56,5 @@ class ProbabilityCalibration(BundlePart):
     image: Curve = Curve()
 
     def mask_table(self) -> NDArray[np.float32]:
-        """The calibrated any-defect probability of each level of the most probable class, float32 [256]."""
+        """Calibrated any-defect probability for each level of the most probable class, float32 [256]."""
         return (self.any_defect or Curve(temperature=self.mask_temperature)).table()

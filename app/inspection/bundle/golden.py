@@ -1,4 +1,4 @@
-"""Golden samples: what a bundle's artifacts answered to known images, and how far they may be off."""
+"""Golden samples: the answers a bundle's artifacts must give to known images, and tolerances."""
 
 import hashlib
 import json
@@ -11,10 +11,11 @@ from app.inspection.types import BundlePart, Level, Name, Sha256, Share, Thresho
 
 
 class GoldenAnswer(BundlePart):
-    """What one artifact answered to a golden sample when the bundle was made.
+    """The answer of one artifact to a golden sample when the bundle was built.
 
-    `main_class` is the class with the largest area, None without a defect. `mean_levels` has for each class
-    the mean level (of 255) in 4 x 4 cells of the image, row by row. `feature_distance` is the input gate's.
+    `main_class` is the class with the largest area, None without a defect. `mean_levels` has for each
+    class the mean level (0..255) in 4 x 4 cells of the image, row by row. `feature_distance` is the
+    gate's score.
     """
 
     artifact: str
@@ -42,16 +43,16 @@ class GoldenSample(BundlePart):
     answers: tuple[GoldenAnswer, ...] = ()
 
     def answer(self, artifact: str) -> GoldenAnswer | None:
-        """The artifact's own answer, None where the bundle has none of it."""
+        """The artifact's own answer; None if the bundle has none."""
         return next((each for each in self.answers if each.artifact == artifact), None)
 
 
 class GoldenSetting(BundlePart):
-    """Where and with which thresholds an artifact gave its answers to the golden samples.
+    """The execution provider and thresholds with which an artifact answered the golden samples.
 
-    Of everything that answers, or what is said of them, also depend on there are fingerprints: the operating
-    point with its trade-off, expected rates and Dice interval; probability calibration; input gate; and the
-    bundle's classes with their severities, and its input contract.
+    Fingerprints cover everything else that the answers or their statistics depend on: the operating
+    point with its trade-off, expected rates and Dice interval; the probability calibration; the input
+    gate; the classes with their severities; the input contract.
     """
 
     artifact: str
@@ -67,13 +68,13 @@ class GoldenSetting(BundlePart):
 
 
 def fingerprint(*parts: BundlePart | None) -> str:
-    """The SHA-256 of all values of parts that are not their defaults."""
+    """The SHA-256 of all values of the parts that differ from their defaults."""
     values = [part and part.model_dump(mode="json", exclude_defaults=True) for part in parts]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 class GoldenTolerance(BundlePart):
-    """How far a golden sample may be missed, so that providers and artifacts can round differently."""
+    """Allowed difference from a golden sample: providers and artifacts round differently."""
 
     min_mask_iou: Share = 0.95
     max_image_probability_difference: Share = 0.05
@@ -81,8 +82,8 @@ class GoldenTolerance(BundlePart):
     max_relative_feature_difference: Share = 0.05
 
 
-# Where fp32 runs on the provider that gave the answers, only the order of additions differs. Between kernels
-# of one processor that moved the mean of a cell by 0.0002 levels and the image probability by 0.000002.
+# For fp32 on the provider that gave the answers: only the order of additions differs. Measured between
+# kernels of one processor: up to 0.0002 levels in a cell's mean, 0.000002 in the image probability.
 AT_HOME = GoldenTolerance(
     min_mask_iou=0.99,
     max_image_probability_difference=0.001,

@@ -1,4 +1,4 @@
-"""The region model: how probable it is that a connected region of the any-defect mask is a defect."""
+"""The region model: the probability that a connected region of the any-defect mask is a defect."""
 
 from typing import Annotated, Literal, Self
 
@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from app.inspection.types import BundlePart
 
 Floats = NDArray[np.float64]
-# Far beyond any fit, and far from where products and sums of them stop being numbers.
+# Far beyond any fitted weight, and small enough that products and sums cannot overflow.
 Weight = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 
 RegionFeature = Literal["mean_logit", "peak_probability", "log_area", "contrast", "border_gap", "head_logit"]
@@ -24,11 +24,11 @@ REGION_FEATURES: tuple[RegionFeature, ...] = (
 )
 
 
-CERTAIN = 0.998  # as sure as a feature takes a probability to be: beyond it is rounding
+CERTAIN = 0.998  # largest probability in a logit: values beyond it differ by rounding only
 
 
 def logit(probability: Floats) -> Floats:
-    """log(p / (1 - p)) of probabilities, kept within 0.002 and 0.998."""
+    """log(p / (1 - p)) of probabilities, clipped to 0.002..0.998."""
     kept = np.clip(probability, 1 - CERTAIN, CERTAIN)
     return np.asarray(np.log(kept / (1 - kept)))
 
@@ -37,11 +37,11 @@ class RegionModel(BundlePart):
     """Logistic regression on region features: p = sigmoid(bias + sum of weight x feature).
 
     The features, one row for each region: logit of the mean any-defect probability, and the highest one
-    (0..1); natural logarithm of the area in px; contrast, the absolute difference of mean grey level between
-    the region and the unmarked pixels around it over their standard deviation; gap to the image border, 0 at
-    it and 1 from 32 px on; logit of the highest image-level probability of the tiles that the region's box
-    reaches into.
-    A feature without a weight has no influence. `regions` and `groups` say how many it was fitted on.
+    (0..1); natural logarithm of the area in px; contrast, the absolute difference of mean grey level
+    between the region and the background pixels around it, divided by their standard deviation; gap to
+    the image border, 0 at the border and 1 from 32 px on; logit of the highest image-level probability
+    of the tiles that the region's bounding box overlaps. A feature without a weight has no influence.
+    `regions` and `groups` are the numbers it was fitted on.
     """
 
     weights: dict[RegionFeature, Weight]
@@ -56,7 +56,7 @@ class RegionModel(BundlePart):
         return self
 
     def probability(self, features: Floats) -> Floats:
-        """The probability of each region to be a defect, float64 [N], of features float64 [N, 6]."""
+        """The probability that each region is a defect, float64 [N], from features float64 [N, 6]."""
         weights = np.array([self.weights.get(name, 0.0) for name in REGION_FEATURES])
         logits = np.clip(features @ weights + self.bias, -50, 50)  # beyond, exp overflows
         return np.asarray(1 / (1 + np.exp(-logits)))

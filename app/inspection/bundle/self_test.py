@@ -1,4 +1,4 @@
-"""What tells an answer to a golden sample from the one the bundle was published with."""
+"""Comparison of golden samples' answers with those the bundle was published with."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,14 +14,14 @@ from app.inspection.decoding.decode import decode_reference_mask
 from app.inspection.mask_metrics import label_iou
 from app.inspection.results import Defect, Inspection, Seen
 
-CELLS = 4  # a side: a mean over a whole image would drown one wrong weight, single pixels are rounding
+CELLS = 4  # per side: a mean over the image would hide one wrong weight; single pixels vary by rounding
 NOTHING = "no defect"
 
 
 def mean_levels(probability: NDArray[np.uint8]) -> tuple[tuple[float, ...], ...]:
-    """The mean level of each class in CELLS x CELLS cells of an image, row by row; takes uint8 [K, H, W].
+    """The mean level of each class in CELLS x CELLS cells, row by row; takes uint8 [K, H, W].
 
-    Masks and verdicts hide what stays on one side of a threshold; these do not.
+    They show changes that cross no threshold, which masks and verdicts hide.
     """
     rows, columns = (np.linspace(0, side, CELLS + 1).astype(int).tolist() for side in probability.shape[1:])
     cells = [(slice(*y), slice(*x)) for y in pairwise(rows) for x in pairwise(columns)]
@@ -29,7 +29,7 @@ def mean_levels(probability: NDArray[np.uint8]) -> tuple[tuple[float, ...], ...]
 
 
 def main_class(defects: Sequence[Defect]) -> str | None:
-    """The class with the largest area, None without a defect: specks of other classes may come and go."""
+    """The class with the largest area, None without a defect; ignores specks of other classes."""
     area: Counter[str] = Counter()
     for defect in defects:
         area[defect.defect_class] += defect.area_px
@@ -37,7 +37,7 @@ def main_class(defects: Sequence[Defect]) -> str | None:
 
 
 def setting_differences(bundle: Bundle, artifact: Artifact) -> Iterator[str]:
-    """Say what in force is not what the artifact's golden answers were given with."""
+    """Describe each setting in force that differs from that of the artifact's golden answers."""
     setting = bundle.golden_setting(artifact.name)
     if setting is None:
         return
@@ -60,7 +60,7 @@ _WORDS = {
 
 
 def fingerprints(bundle: Bundle, artifact: Artifact) -> dict[str, str]:
-    """The fingerprints of a golden setting, by their names there."""
+    """The fingerprints in force, by their field names in GoldenSetting."""
     return {
         "operating_point_sha256": fingerprint(artifact.operating_point),
         "calibration_sha256": fingerprint(artifact.calibration),
@@ -71,9 +71,10 @@ def fingerprints(bundle: Bundle, artifact: Artifact) -> dict[str, str]:
 
 
 def differences(bundle: Bundle, sample: GoldenSample, seen: Seen, by: tuple[Artifact, str]) -> Iterator[str]:
-    """Say in what an inspection of a golden sample is beyond the tolerance.
+    """Describe each difference of a golden sample's inspection that exceeds the tolerance.
 
-    `by` is the artifact and the execution provider that gave it. Raises a PasslineError for a broken mask.
+    `by` is the artifact and the execution provider of the inspection. Raises a PasslineError for a
+    broken mask.
     """
     (artifact, provider), found = by, seen.inspection
     answer = sample.answer(artifact.name)
@@ -98,14 +99,14 @@ def differences(bundle: Bundle, sample: GoldenSample, seen: Seen, by: tuple[Arti
 
 
 def tolerance_of(bundle: Bundle, artifact: Artifact, provider: str) -> GoldenTolerance:
-    """The tolerance that applies: a tight one where fp32 runs on the provider that gave the answers."""
+    """The tolerance in force: a tight one for fp32 on the provider that gave the answers."""
     setting = bundle.golden_setting(artifact.name)
     at_home = setting is not None and setting.execution_provider == provider and artifact.name == "fp32"
     return bundle.golden_tolerance_at_home if at_home else bundle.golden_tolerance
 
 
 def _beyond_the_mask(answer: GoldenAnswer, seen: Seen, tolerance: GoldenTolerance) -> Iterator[str]:
-    """The name of the main class, the probabilities below and above the thresholds, the gate's features."""
+    """Differences that the mask does not show: main class, mean levels, the gate's feature distance."""
     found, name = seen.inspection, main_class(seen.inspection.defects)
     if name != answer.main_class:
         yield f"its main class is {name or NOTHING}, not {answer.main_class or NOTHING}"
@@ -124,7 +125,7 @@ def _beyond_the_mask(answer: GoldenAnswer, seen: Seen, tolerance: GoldenToleranc
 
 
 def feature_distance(inspection: Inspection) -> float | None:
-    """How far the input gate finds an image's features from those of known ones; None without a gate."""
+    """The input gate's feature distance of an image; None without a gate."""
     return None if inspection.gate_scores is None else inspection.gate_scores.get("feature_distance")
 
 

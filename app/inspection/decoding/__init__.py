@@ -1,1 +1,1 @@
-"""Bytes to pixels, or a named error."""
+"""Decode image bytes to pixels, or raise a named error."""

@@ -1,4 +1,4 @@
-"""From the bytes of an upload to upright 8-bit pixels, or to a named error; never to half an image."""
+"""Decode an upload to upright 8-bit pixels, or raise a named error; never a partial image."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from app.inspection.errors import (
     ReferenceMaskUnreadable,
 )
 
-WHITE = 255  # of a reference mask without classes
+WHITE = 255  # defect value of a reference mask without classes
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
-    """How large an upload may be: bytes as uploaded, pixels once decoded; and its shortest side in pixels."""
+    """Limits of an upload: size in bytes, number of pixels, and shortest side in pixels."""
 
     max_bytes: int = 32 * 1024 * 1024
     max_pixels: int = 64_000_000
@@ -40,10 +40,11 @@ def decode(
 ) -> NDArray[np.uint8]:
     """Decode JPEG, PNG, BMP, TIFF or a raw frame to uint8 [H, W] (grey) or [H, W, 3] (RGB).
 
-    Files are turned upright as their EXIF says. Limits are checked on the header, before a pixel is
-    allocated; so is what `check_shape`, given the stored height and width, raises. `significant_bits` is how
-    many of 16 bits, from the lowest on, a file or frame uses; without it the file must say so, or look as if
-    it used all. The high 8 of them are kept. Raises an ImageError.
+    Files are turned upright by their EXIF orientation. Limits are checked on the header, before pixels
+    are allocated. Then `check_shape` is called with the stored height and width, and may raise.
+    `significant_bits` is the number of bits, from the lowest on, that a 16-bit file or frame uses.
+    Without it the file must state it, or its values must look like 16 bits. The high 8 of them are kept.
+    Raises an ImageError.
     """
     _check_bytes(data.data if isinstance(data, RawFrame) else data, limits)
     if isinstance(data, RawFrame):
@@ -57,10 +58,10 @@ def decode(
 def decode_reference_mask(
     data: bytes, shape: tuple[int, int], n_classes: int
 ) -> tuple[NDArray[np.uint8], bool]:
-    """Decode a reference mask to (label map uint8 [H, W], whether it tells classes apart).
+    """Decode a reference mask to (label map uint8 [H, W], whether it has classes).
 
-    Values 0..n_classes are class ids (of a palette image: its indices). A mask of 0 and 255 alone marks
-    defects without a class: its label map holds 0 and 1. `shape` is the image's (H, W). Raises a
+    Values 0..n_classes are class ids; for a palette image, its indices. A mask of only 0 and 255 marks
+    defects without a class: its label map has 0 and 1. `shape` is the image's (H, W). Raises a
     ReferenceMaskError.
     """
     try:
@@ -80,10 +81,10 @@ def decode_reference_mask(
 
 
 def decode_mask(data: bytes, limits: DecodeLimits, colours: bool = False) -> NDArray[np.integer[Any]]:
-    """Decode a mask to its values [H, W] as stored: greys, or the indices of a palette image.
+    """Decode a mask to its stored values [H, W]: grey levels, or the indices of a palette image.
 
-    With `colours` the values are 0xRRGGBB. Raises an ImageError, or ReferenceMaskInvalid for a mask in colour
-    where greys are expected.
+    With `colours` the values are 0xRRGGBB. Raises an ImageError, or ReferenceMaskInvalid for a colour
+    mask if `colours` is false.
     """
     file = open_lossless(data)
     _check_size(file.size, limits)
@@ -91,7 +92,7 @@ def decode_mask(data: bytes, limits: DecodeLimits, colours: bool = False) -> NDA
 
 
 def _label_map(values: NDArray[np.integer[Any]], n_classes: int) -> tuple[NDArray[np.uint8], bool]:
-    """A reference mask's values as a label map, and whether that tells classes apart."""
+    """A reference mask's values as a label map, and whether it has classes."""
     found = set(np.unique(values).tolist())
     if WHITE in found and found <= {0, WHITE}:
         return (values > 0).astype(np.uint8), False
@@ -133,7 +134,7 @@ def _check_size(size: tuple[int, int], limits: DecodeLimits) -> None:
 
 
 def _greys(file: LosslessFile) -> NDArray[np.integer[Any]]:
-    """The values of a mask [H, W], unscaled: a class id must not be read as a brightness."""
+    """The values of a mask [H, W], unscaled: a class id is not a brightness."""
     values = file.values()
     if values.ndim == 2:
         return values
@@ -143,7 +144,7 @@ def _greys(file: LosslessFile) -> NDArray[np.integer[Any]]:
 
 
 def _colours(file: LosslessFile) -> NDArray[np.int32]:
-    """The colours of a mask [H, W] as 0xRRGGBB; of a 16-bit one, the high 8 bits of each channel."""
+    """The colours of a mask [H, W] as 0xRRGGBB; for 16 bits, the high 8 bits of each channel."""
     pixels = file.pixels(significant_bits=16).astype(np.int32)
     red, green, blue = (pixels,) * 3 if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)
     return red << 16 | green << 8 | blue

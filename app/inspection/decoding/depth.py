@@ -1,7 +1,8 @@
-"""From 10 to 16 bits a sample to 8.
+"""Reduce samples of 9 to 16 bits to 8 bits.
 
-Low bits are dropped, for every image alike: a scale chosen per image would make scores incomparable. How many
-bits of a 16-bit sample are significant must be told: by the file, the pixel format's name, or the sender.
+The low bits are dropped in the same way for every image: a scale chosen per image would make scores
+incomparable. The number of significant bits of a 16-bit sample must be stated: by the file, the pixel
+format or the request.
 """
 
 from typing import Any
@@ -11,19 +12,19 @@ from numpy.typing import NDArray
 
 from app.inspection.errors import FrameMismatch, ImageUnsupported
 
-CAMERA_BITS = (8, 9, 10, 11, 12, 13, 14)  # of those that do not use all 16
+CAMERA_BITS = (8, 9, 10, 11, 12, 13, 14)  # significant bits of cameras that do not use all 16
+BRIGHT_ONES = 1000  # one sample in 1000 may exceed the others: hot pixels
 FULL_SCALE = 65_535
-BRIGHT_ONES = 1000  # one sample in so many may be above what the others reach: hot pixels
 
 
 def to_8_bits(
     samples: NDArray[np.integer[Any]], stated: int | None = None, asked: int | None = None
 ) -> NDArray[np.uint8]:
-    """The high 8 of the significant bits; samples that are uint8 stay as they are.
+    """The high 8 of the significant bits, as uint8; uint8 samples are returned unchanged.
 
-    `asked` is what the sender says and comes before `stated`, what the file says. A few samples of 65,535 are
-    clipped. Raises FrameMismatch where any other value has more bits, and ImageUnsupported where nothing says
-    how many there are and 16 are unlikely.
+    `asked` is the number of bits in the request; it overrides `stated`, that of the file. A few samples of
+    65,535 are clipped. Raises FrameMismatch if any other value has more bits, and ImageUnsupported if the
+    number is not stated and 16 are unlikely.
     """
     if samples.dtype == np.uint8:
         return np.asarray(samples, np.uint8)
@@ -54,7 +55,7 @@ def _without_marked(samples: NDArray[np.integer[Any]], bits: int, highest: int) 
 
 
 def nearly_all_fit(samples: NDArray[np.integer[Any]], bits: int) -> bool:
-    """Whether so many bits hold all samples but a few: hot pixels, say."""
+    """Whether all but a few samples, such as hot pixels, fit into `bits` bits."""
     return int(np.count_nonzero(samples >= 1 << bits)) <= samples.size // BRIGHT_ONES
 
 

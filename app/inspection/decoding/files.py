@@ -1,7 +1,7 @@
-"""Files opened by their header: JPEG and TIFF by their own modules, PNG and BMP by Pillow.
+"""Open image files by their header: JPEG and TIFF in their own modules, PNG and BMP with Pillow.
 
-docs/api.md has the table of what is read. OpenCV reads 16-bit PNGs only: what a cut JPEG lacks, it fills with
-grey and says nothing, and grey has no cracks.
+docs/api.md has the table of supported encodings. OpenCV decodes only 16-bit PNGs: it silently fills the
+missing part of a truncated JPEG with grey, in which no defect would be found.
 """
 
 import re
@@ -26,8 +26,8 @@ from app.inspection.errors import (
     ImageUnsupported,
 )
 
-# Both are switches of the whole process. Pillow's own limit would warn, or fail, at a number of pixels that
-# is not ours, and a truncated image must stay an error whatever another library would like.
+# Both settings apply to the whole process. Pillow's own pixel limit would warn or fail below ours. A
+# truncated image must be an error even if another library changed that setting.
 Image.MAX_IMAGE_PIXELS = None
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 
@@ -36,21 +36,21 @@ LOSSLESS = (*PILLOW, "TIFF")
 FORMATS = ("JPEG", *LOSSLESS)
 SIGNATURES = (jpeg.SIGNATURE, png.SIGNATURE, b"BM", *tiff.SIGNATURES)
 GREY_MODES = ("L", "1")
-BMP_RUNS = (1, 2)  # compression of 8 and of 4 bits
+BMP_RUNS = (1, 2)  # run-length compression of 8 and of 4 bits
 COLOUR_MODES = ("RGB", "P", "CMYK", "YCbCr")
 ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 
-# What Pillow raises on broken files, found by mutating some. A Warning arrives as an exception only where
-# the process asked for that, as tests do.
+# Exceptions that Pillow raises on broken files, found by fuzzing. A Warning is an exception only if the
+# process turned warnings into errors, as the tests do.
 BROKEN = (
     OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, OverflowError,
     struct.error, zlib.error, Warning,
 )  # fmt: skip
 
 SEVERAL = "the file holds several {}; send each as an image of its own"
-ADDRESS = re.compile(r"0x[0-9a-f]{6,}")  # of an object, in what an exception says
+ADDRESS = re.compile(r"0x[0-9a-f]{6,}")  # an object's address in an exception's text
 
-MAX_READS = 100_000  # by which Pillow takes a file; a real image needs some thousands
+MAX_READS = 100_000  # read calls by Pillow for one file; a real image needs some thousands
 
 
 class OpenedFile(Protocol):
@@ -62,7 +62,7 @@ class OpenedFile(Protocol):
 
     @property
     def orientation(self) -> int:
-        """How the image is to be turned, as EXIF numbers it."""
+        """The EXIF orientation, 1 to 8."""
 
     def pixels(self, significant_bits: int | None = None) -> NDArray[np.uint8]:
         """Grey [H, W] or RGB [H, W, 3], as stored; raises an ImageError."""
@@ -72,23 +72,23 @@ class LosslessFile(OpenedFile, Protocol):
     """A file that can hold a reference mask."""
 
     def values(self) -> NDArray[np.integer[Any]]:
-        """The samples as they are, of a palette image its indices."""
+        """The stored samples, unscaled; for a palette image, its indices."""
 
 
 class _Frugal(BytesIO):
-    """A file that cannot be read bit by bit for ever: filling, or empty chunks, by the million."""
+    """A file with a limit on read calls: a file of millions of empty chunks would take for ever."""
 
     left = MAX_READS
 
     def read(self, size: int | None = -1, /) -> bytes:
         self.left -= 1
         if self.left < 0:
-            raise ValueError(f"it is made of more than {MAX_READS} pieces")
+            raise ValueError(f"it consists of more than {MAX_READS} pieces")
         return super().read(size)
 
 
 def open_image(data: bytes) -> OpenedFile:
-    """Read the header only, and refuse what is plainly not one complete image."""
+    """Read the header only; raises an ImageError for data that is not one complete image."""
     if not data.startswith(jpeg.SIGNATURE):
         return open_lossless(data, FORMATS)
     file = jpeg.opened(data)
@@ -97,19 +97,19 @@ def open_image(data: bytes) -> OpenedFile:
 
 
 def open_lossless(data: bytes, formats: tuple[str, ...] = LOSSLESS) -> LosslessFile:
-    """As `open_image`, of one that may be a mask; `formats` are those that the caller reads."""
+    """As `open_image`, for lossless files; `formats` are those that an error message lists."""
     if data.startswith(tiff.SIGNATURES):
         return tiff.opened(data)
     try:
         if data.startswith(png.SIGNATURE):
-            Image.open(_Frugal(data), formats=PILLOW).verify()  # checksums, which loading leaves unread
+            Image.open(_Frugal(data), formats=PILLOW).verify()  # checks the CRCs, which load() skips
             _refuse_another(data, png.end_of(data))
         if data.startswith(b"BM"):
-            _refuse_another(data, int.from_bytes(data[2:6], "little") or len(data))  # its own size, or none
+            _refuse_another(data, int.from_bytes(data[2:6], "little") or len(data))  # its stated size
         image = Image.open(_Frugal(data), formats=PILLOW)
         if image.format == "BMP" and image.info.get("compression") in BMP_RUNS:
             raise ImageUnsupported(
-                "the BMP holds runs, and what they leave out is black; save it uncompressed"
+                "the BMP is run-length encoded, and skipped pixels would be black; save it uncompressed"
             )
         if image.format == "PNG" and getattr(image, "is_animated", False):
             raise ImageAnimated(SEVERAL.format("frames"))
@@ -123,7 +123,7 @@ def open_lossless(data: bytes, formats: tuple[str, ...] = LOSSLESS) -> LosslessF
 
 
 def _refuse_another(data: bytes, end: int) -> None:
-    """Raise ImageAnimated if an image begins behind the `end` of a file's own: nobody would look at it."""
+    """Raise ImageAnimated if another image follows the `end` of the first: it would be ignored."""
     if data.startswith(SIGNATURES, end) or png.SIGNATURE in data[end:] or jpeg.ANOTHER.search(data, end):
         raise ImageAnimated(SEVERAL.format("images"))
 
@@ -142,12 +142,13 @@ class PillowFile:
 
     @property
     def orientation(self) -> int:
-        """How the image is to be turned."""
+        """The EXIF orientation, 1 to 8."""
         if self.image.format == "PNG" and (exif := png.exif(self.data)):
             return exif_orientation(lambda: exif_of(exif))
-        for name in ("xmp", "XML:com.adobe.xmp"):  # where Pillow would look too
+        for name in ("xmp", "XML:com.adobe.xmp"):  # Pillow would use these too
             self.image.info.pop(name, None)
-        return exif_orientation(lambda: Image.Image.getexif(self.image))  # that of PNGs would decode anew
+        # not self.image.getexif(): that of a PNG would decode the image
+        return exif_orientation(lambda: Image.Image.getexif(self.image))
 
     def pixels(self, significant_bits: int | None = None) -> NDArray[np.uint8]:
         """Grey [H, W] or RGB [H, W, 3], as stored; raises an ImageError."""
@@ -158,7 +159,7 @@ class PillowFile:
         return _to_8_bit(self._loaded())
 
     def values(self) -> NDArray[np.integer[Any]]:
-        """The samples as they are, of a palette image its indices."""
+        """The stored samples, unscaled; for a palette image, its indices."""
         if self._is_16_bit():
             return self._samples_16()
         image = self._loaded()
@@ -183,7 +184,7 @@ class PillowFile:
         return self.image
 
     def _check_whole(self) -> None:
-        """Raise ImageTruncated where a part is missing that Pillow would fill with black."""
+        """Raise ImageTruncated if pixels are missing that Pillow would fill with black."""
         lack = None
         try:
             if any(extents != (0, 0, *self.size) for _, extents, *_ in self.image.tile):
@@ -197,7 +198,7 @@ class PillowFile:
 
 
 def _to_8_bit(image: Image.Image) -> NDArray[np.uint8]:
-    """The image's stored pixels of 8 bits or fewer as uint8, grey or RGB."""
+    """The stored pixels, of at most 8 bits per channel, as uint8 grey or RGB."""
     see_through = "transparency" in image.info
     if image.mode in ALPHA_MODES or (see_through and image.mode in (*GREY_MODES, "RGB", "P")):
         image = image.convert("LA" if image.mode in (*GREY_MODES, "LA", "La") else "RGBA")
@@ -212,21 +213,21 @@ def _to_8_bit(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _broken(data: bytes, error: Exception) -> ImageError:
-    """Name what a supported file suffers from: an early end, which a sender can repair, or anything else."""
+    """The error for a broken file: ImageTruncated if it ends early, else ImageUndecodable."""
     if isinstance(error, EOFError) or "truncat" in str(error).lower() or _ends_early(data):
         return ImageTruncated(f"the file ends before the image does{_reason(error)}; send it whole")
     return ImageUndecodable(f"the file is broken and cannot be decoded{_reason(error)}; export it anew")
 
 
 def _reason(error: Exception) -> str:
-    """The decoder's own words in brackets, if they help the sender."""
+    """The decoder's message in brackets, if it helps the user."""
     of_the_code = isinstance(error, (UnidentifiedImageError, LookupError, TypeError, struct.error))
     text = str(error)
     return "" if of_the_code or not text or ADDRESS.search(text) else f" ({text})"
 
 
 def _ends_early(data: bytes) -> bool:
-    """Whether the file's own structure says that more should follow."""
+    """Whether the file's structure says that data is missing at its end."""
     if data.startswith(b"\x89PNG"):
         return b"IEND" not in data
-    return len(data) < 8 or int.from_bytes(data[2:6], "little") > len(data)  # a BMP's own size
+    return len(data) < 8 or int.from_bytes(data[2:6], "little") > len(data)  # size stated in the BMP

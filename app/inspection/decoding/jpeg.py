@@ -1,8 +1,8 @@
-"""JPEG files, decoded by libjpeg-turbo with its warnings taken as errors.
+"""Decode JPEG files with libjpeg-turbo; its warnings are errors.
 
-It warns where a scan or a restart interval ends early, and often where bytes were changed. It does not miss a
-scan that is not there at all: a progressive image that was cut between two scans is only blurred. What scans
-there must be is in their headers.
+libjpeg warns if a scan or restart interval ends early, and often if bytes are damaged. It does not
+notice a missing scan: a progressive image that was cut between two scans is only blurred. So the scan
+headers are checked for completeness.
 """
 
 import re
@@ -20,25 +20,25 @@ from app.inspection.errors import ImageTruncated, ImageUndecodable, ImageUnsuppo
 START, END = b"\xff\xd8", b"\xff\xd9"
 SIGNATURE = START + b"\xff"
 ANOTHER = re.compile(START + rb"\xff[\xc0-\xff]")
-# A marker that is no part of a scan's data: not a stuffed byte, not a fill byte, not a restart.
+# A marker outside entropy-coded data: not a stuffed byte, a fill byte or a restart marker.
 MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended and progressive, each with Huffman codes
 OTHER_FRAMES = {0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7}
 SCAN, APP1, APP2 = 0xDA, 0xE1, 0xE2
 EXIF = b"Exif\0\0"
-OTHERS_LISTED = b"MPF\0"  # how a Multi-Picture file begins its list: smaller copies and the like
+OTHERS_LISTED = b"MPF\0"  # start of a Multi-Picture Format list: reduced copies and similar
 COEFFICIENTS = 64
-MAX_SEGMENTS = 5000  # some hundreds are many; millions of empty ones would take minutes
-MAX_SCANS = 100  # each goes over the whole image; encoders make about ten
+MAX_SEGMENTS = 5000  # hundreds are already many; millions of empty ones would take minutes
+MAX_SCANS = 100  # each pass decodes the whole image; encoders write about ten
 COLOURS = {1: "GRAY", 3: "RGB", 4: "CMYK"}  # by the number of components
-CUT = ("premature end", "instead of rst")  # of libjpeg's warnings, those that say that data is missing
+CUT = ("premature end", "instead of rst")  # libjpeg warnings that mean missing data
 HEXADECIMAL = re.compile(r"0x[0-9a-f]+")
 OTHER_SAMPLING = "could not determine subsampling"
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """One pass over the image: its components, its coefficients first..last, the lowest bit it brings.
+    """One scan: its components, its coefficients first..last, and the lowest bit it codes.
 
     The coded data is data[start:end].
     """
@@ -53,9 +53,10 @@ class Scan:
 
 @dataclass(slots=True)
 class Frame:
-    """What the markers say: bits of a sample, the components' ids, the scans, and EXIF data if any.
+    """Content of the markers: bits per sample, component ids, scans, and EXIF data if any.
 
-    The image's end marker is at data[end:], and `lists_others` tells that images behind it are meant.
+    `end` is the offset of the end marker. `lists_others` means that images after it are listed in the
+    file.
     """
 
     bits: int
@@ -76,11 +77,11 @@ class JpegFile:
 
     @property
     def orientation(self) -> int:
-        """How the image is to be turned."""
+        """The EXIF orientation, 1 to 8."""
         return exif_orientation(lambda: exif_of(self.frame.exif))
 
     def pixels(self, significant_bits: int | None = None) -> NDArray[np.uint8]:
-        """Grey [H, W] or RGB [H, W, 3], as stored; raises an ImageError. JPEGs have 8 bits in any case."""
+        """Grey [H, W] or RGB [H, W, 3], as stored; raises an ImageError. JPEGs always have 8 bits."""
         colour = COLOURS[len(self.frame.components)]
         try:
             found: NDArray[np.uint8] = simplejpeg.decode_jpeg(
@@ -90,12 +91,12 @@ class JpegFile:
             raise _named(error) from error
         if colour == "GRAY":
             return found[..., 0]
-        # the inks are stored inverted, as Adobe does and everyone since
+        # CMYK values are stored inverted, by Adobe's convention
         return np.asarray(Image.fromarray(~found, "CMYK").convert("RGB")) if colour == "CMYK" else found
 
 
 def opened(data: bytes) -> JpegFile:
-    """Read the markers only; raises an ImageError for what is plainly not one whole JPEG of those read."""
+    """Read the markers only; raises an ImageError unless it is one complete, supported JPEG."""
     frame = read(data)
     if frame is None or not frame.scans:
         raise _without_image(data)
@@ -113,15 +114,15 @@ def opened(data: bytes) -> JpegFile:
         )
     try:
         height, width, *_ = simplejpeg.decode_jpeg_header(data, strict=False)
-    except (ValueError, KeyError) as error:  # the latter of a sampling that simplejpeg has no name for
+    except (ValueError, KeyError) as error:  # KeyError: a chroma sampling unknown to simplejpeg
         raise _named(error) from error
     return JpegFile(data, frame, (width, height))
 
 
 def read(data: bytes) -> Frame | None:
-    """The frame and its scans; None for what is no JPEG of the usual kinds, or too broken to tell.
+    """Read the frame and its scans; None for an unsupported kind of JPEG or a broken file.
 
-    Raises ImageUndecodable where it is cut into more segments than any camera makes.
+    Raises ImageUndecodable for more segments than any camera writes.
     """
     frame, exif, lists_others, end = None, b"", False, 0
     try:
@@ -146,12 +147,12 @@ def read(data: bytes) -> Frame | None:
 
 
 def end_of(data: bytes, frame: Frame) -> int:
-    """Where what a file holds behind its JPEG begins; its end where a list in it says what that is."""
+    """Offset of data after the JPEG image; the end of the file if the file lists those images."""
     return len(data) if frame.lists_others else frame.end + len(END)
 
 
 def some_scans_are_missing(frame: Frame) -> bool:
-    """Whether the scans do not bring every coefficient of every component down to its last bit."""
+    """Whether the scans lack some coefficient of a component in full precision."""
     found: dict[int, set[int]] = {each: set() for each in frame.components}
     for scan in frame.scans:
         if scan.lowest_bit == 0:
@@ -165,11 +166,11 @@ def _without_image(data: bytes) -> ImageTruncated | ImageUndecodable | ImageUnsu
         return ImageUnsupported("the JPEG is arithmetic, lossless or hierarchical; export it as baseline")
     if END not in data:
         return ImageTruncated("the file ends before the image does; send it whole")
-    return ImageUndecodable("the file is broken: it begins as a JPEG and holds no image; export it anew")
+    return ImageUndecodable("the file is broken: it begins as a JPEG but has no image; export it anew")
 
 
 def _named(error: ValueError | KeyError) -> ImageTruncated | ImageUndecodable | ImageUnsupported:
-    """What libjpeg says, as an error of ours."""
+    """Translate an error of libjpeg to an ImageError."""
     said = HEXADECIMAL.sub(lambda number: str(int(number[0], 16)), str(error))
     if any(each in said.lower() for each in CUT):
         return ImageTruncated(f"the file ends before the image does, or lacks a part ({said}); send it whole")
@@ -181,13 +182,13 @@ def _named(error: ValueError | KeyError) -> ImageTruncated | ImageUndecodable | 
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
-    """Marker, content and end of every segment up to the end marker; a scan's coded data is passed over."""
+    """Yield marker, content and end of each segment up to the end marker; skips coded data."""
     at, count = len(START) if data.startswith(START) else len(data), 0
     while (found := MARKER.search(data, at)) and found.group() != END:
         count += 1
         if count > MAX_SEGMENTS:
             raise ImageUndecodable(
-                f"the file has more than {MAX_SEGMENTS} segments, as no camera makes them; export it anew"
+                f"the file has more than {MAX_SEGMENTS} segments, too many for a camera; export it anew"
             )
         begin = found.end()
         at = begin + max(2, int.from_bytes(data[begin : begin + 2], "big"))
@@ -200,14 +201,14 @@ def _next(data: bytes, at: int) -> int:
 
 
 def _frame(content: bytes) -> Frame | None:
-    """A frame header (ITU T.81, B.2.2); None where its sizes make no sense."""
+    """Parse a frame header (ITU T.81, B.2.2); None if a size is 0."""
     height, width = int.from_bytes(content[1:3], "big"), int.from_bytes(content[3:5], "big")
     components = tuple(content[6 + 3 * n] for n in range(content[5]))
     return Frame(content[0], components) if height and width and components else None
 
 
 def _scan(content: bytes, place: tuple[int, int]) -> Scan:
-    """A scan header (ITU T.81, B.2.3)."""
+    """Parse a scan header (ITU T.81, B.2.3)."""
     count = content[0]
     components = tuple(content[1 + 2 * n] for n in range(max(1, count)))
     first, last, bits = content[1 + 2 * count], content[2 + 2 * count], content[3 + 2 * count]

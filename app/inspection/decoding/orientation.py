@@ -1,4 +1,4 @@
-"""Turning an image upright by its EXIF orientation, 1 to 8, and by nothing else."""
+"""Turn an image upright by its EXIF orientation, 1 to 8."""
 
 import struct
 from collections.abc import Callable
@@ -24,7 +24,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def exif_orientation(read: Callable[[], Exif]) -> int:
-    """What EXIF data says; an image whose EXIF cannot be read is taken as stored, as viewers do."""
+    """The EXIF orientation; 1 if it is missing or unreadable, as in image viewers."""
     try:
         return int(read().get(TAG, 1))
     except UNREADABLE:
@@ -32,14 +32,14 @@ def exif_orientation(read: Callable[[], Exif]) -> int:
 
 
 def exif_of(data: bytes) -> Exif:
-    """EXIF data as files hold it."""
+    """Parse EXIF data."""
     exif = Exif()
     exif.load(data)
     return exif
 
 
 def upright(pixels: NDArray[Scalar], orientation: int) -> NDArray[Scalar]:
-    """The image turned, without gaps in memory."""
+    """The image turned upright, contiguous in memory."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):

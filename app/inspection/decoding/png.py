@@ -1,7 +1,7 @@
-"""What Pillow does not do for PNGs: notice rows that lack, and read 16 bits.
+"""What Pillow does not do for PNGs: detect missing rows, and read 16 bits per channel.
 
-A zlib stream that ends properly but too soon is no error to Pillow: it leaves the rows that lack black. Of 16
-bits a channel it keeps 8, except of grey.
+Pillow accepts a zlib stream that is valid but too short, and leaves the missing rows black. Of 16 bits
+per channel it keeps 8, except for grey images.
 """
 
 import zlib
@@ -18,26 +18,26 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 SIGNATURE_SIZE = len(SIGNATURE)
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 WITH_ALPHA = (4, 6)
-# Adam7: first column and row of each pass, and its steps across and down.
+# Adam7: first column and row of each pass, and its column and row steps.
 PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-# What is fed and taken at once. Nothing is kept, so that a bomb costs time up to the image's own size only.
+# Bytes fed to and taken from zlib at once. Nothing is kept: a zip bomb costs no memory and bounded time.
 PIECE_IN, PIECE_OUT = 1 << 14, 1 << 20
-CHUNK_EXTRA = 12  # bytes from a chunk's content to that of the next: a checksum, a length and a name
+CHUNK_EXTRA = 12  # bytes between the contents of two chunks: CRC, length and type
 
 
 def missing(data: bytes) -> str | None:
-    """What the pixel data of a PNG lacks by its header's account, or None.
+    """Describe missing pixel data of a PNG, compared with its header; None if complete.
 
-    Takes time in proportion to the image, so check the size first. Raises zlib.error, ValueError or
-    LookupError for data that makes no sense.
+    The time is proportional to the image's size, so check that first. Raises zlib.error, ValueError or
+    LookupError for invalid data.
     """
     expected = _expected(data)
     found = _inflated(data, expected)
-    return f"{found} of {expected} bytes of its pixels are there" if found < expected else None
+    return f"{found} of {expected} bytes of its pixels are present" if found < expected else None
 
 
 def end_of(data: bytes) -> int:
-    """Where what a file holds behind its PNG begins."""
+    """Offset of data after the PNG image."""
     at = SIGNATURE_SIZE
     while at + 8 <= len(data):
         kind, at = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4], "big")
@@ -47,7 +47,7 @@ def end_of(data: bytes) -> int:
 
 
 def is_16_bit(data: bytes) -> bool:
-    """Whether a channel has 16 bits, by the header of a PNG."""
+    """Whether the channels have 16 bits, by the PNG's header."""
     return data[24] == 16
 
 
@@ -58,7 +58,7 @@ def spread(data: bytes) -> int:
 
 
 def samples_16(data: bytes) -> NDArray[np.uint16]:
-    """The samples [H, W, 1 or 3] of a 16-bit PNG that is whole; raises an ImageError."""
+    """The samples [H, W, 1 or 3] of a complete 16-bit PNG; raises an ImageError."""
     if any(True for _ in _chunks(data, b"tRNS")):
         raise ImageUnsupported("the image names a transparent colour; save it without one")
     try:
@@ -70,24 +70,24 @@ def samples_16(data: bytes) -> NDArray[np.uint16]:
     samples = np.asarray(found, np.uint16).reshape(*found.shape[:2], -1)
     if samples.shape[2] == 4 and (samples[..., 3] != 0xFFFF).any():
         raise ImageUnsupported("the image has transparent pixels; send it without an alpha channel")
-    return samples[..., :1] if CHANNELS[data[25]] < 3 else samples[..., 2::-1]  # blue comes first
+    return samples[..., :1] if CHANNELS[data[25]] < 3 else samples[..., 2::-1]  # OpenCV's order is BGR
 
 
 def exif(data: bytes) -> bytes:
-    """The EXIF data of a PNG, before or behind its pixels; empty without any."""
+    """The EXIF data of a PNG, before or after its pixels; empty without any."""
     return next((data[begin:end] for begin, end in _chunks(data, b"eXIf")), b"")
 
 
 def significant_bits(data: bytes, samples: NDArray[np.uint16]) -> int | None:
-    """What a 16-bit PNG says of its depth in an sBIT chunk, or None.
+    """The significant bits, from the lowest on, of a 16-bit PNG by its sBIT chunk, or None.
 
-    By the standard the significant bits are the high ones, and what is below repeats them or is zero. Some
-    software puts them low and writes the same chunk. Where either could be meant, the standard holds.
+    By the standard the significant bits are the high ones; the bits below repeat them or are zero. Some
+    software stores them in the low bits with the same chunk. If both are possible, the standard applies.
     """
     channels = CHANNELS[data[25]] - (data[25] in WITH_ALPHA)
     for begin, end in _chunks(data, b"sBIT"):
         bits = max(data[begin:end][:channels], default=0)
-        if not 8 <= bits < 16:  # the sample's own 16 are what encoders write that know no better
+        if not 8 <= bits < 16:  # 16 is what encoders write by default
             return None
         if not nearly_all_fit(samples, bits):
             return 16
@@ -97,7 +97,7 @@ def significant_bits(data: bytes, samples: NDArray[np.uint16]) -> int | None:
 
 
 def _expected(data: bytes) -> int:
-    """Bytes of the pixel data once inflated: each row has a filter byte in front."""
+    """Size in bytes of the inflated pixel data; each row begins with a filter byte."""
     if data[12:16] != b"IHDR":
         raise ValueError("a PNG must begin with its header")
     width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
@@ -108,7 +108,7 @@ def _expected(data: bytes) -> int:
 
 
 def _inflated(data: bytes, enough: int) -> int:
-    """How many bytes the pixel data inflates to; counting stops at `enough`."""
+    """Size in bytes of the inflated pixel data; counting stops at `enough`."""
     stream, count = zlib.decompressobj(), 0
     for begin, end in _pixel_chunks(data):
         for at in range(begin, end, PIECE_IN):
@@ -118,11 +118,11 @@ def _inflated(data: bytes, enough: int) -> int:
                 piece = stream.unconsumed_tail
             if count >= enough or stream.eof:
                 return count
-    return count + len(stream.decompress(b"", PIECE_OUT))  # what the last bytes fed still stand for
+    return count + len(stream.decompress(b"", PIECE_OUT))  # flushes the rest
 
 
 def _pixel_chunks(data: bytes) -> Iterator[tuple[int, int]]:
-    """Where each chunk of pixel data lies. They follow each other; one behind another chunk is not read."""
+    """Yield begin and end of each IDAT chunk; stops at the first that is not consecutive."""
     before = None
     for begin, end in _chunks(data, b"IDAT"):
         if before not in (None, begin - CHUNK_EXTRA):
@@ -132,7 +132,7 @@ def _pixel_chunks(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _chunks(data: bytes, kind: bytes) -> Iterator[tuple[int, int]]:
-    """Where the content of each chunk of a kind lies."""
+    """Yield begin and end of the content of each chunk of a type."""
     at = SIGNATURE_SIZE
     while at + 8 <= len(data):
         begin = at + 8

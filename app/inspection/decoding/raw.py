@@ -1,7 +1,7 @@
-"""From a camera's buffer to 8-bit pixels: frames as the sensor gives them, named as GenICam names them.
+"""Decode raw camera frames, in GenICam pixel formats, to 8-bit pixels.
 
-Names and layouts are those of the Pixel Format Naming Convention, PFNC, and of the older GigE Vision 1.x.
-More than 8 bits become 8 as in files.
+Names and layouts follow the GenICam Pixel Format Naming Convention (PFNC) and the older GigE Vision 1.x.
+More than 8 bits are reduced to 8 as in files.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,9 +22,9 @@ Samples = NDArray[np.integer[Any]]
 Unpack = Callable[[Pixels], Samples]
 Colour = Callable[[Pixels], Pixels]
 
-LEAST_MOSAIC_SIDE = 3  # px; OpenCV gives black below
+LEAST_MOSAIC_SIDE = 3  # px; OpenCV returns black for smaller images
 
-# what these are called now; Mono12Packed and the like have no other name
+# Old names and their PFNC names; Mono12Packed and similar formats have no PFNC name.
 GIGE_VISION_1 = {
     "RGB8Packed": "RGB8",
     "BGR8Packed": "BGR8",
@@ -41,7 +41,7 @@ GIGE_VISION_1 = {
 
 @dataclass(frozen=True, slots=True)
 class RawFrame:
-    """A frame as it lies in a camera's buffer; `stride` is bytes from line to line, None without padding."""
+    """A raw camera frame; `stride` is the bytes from line to line, None without padding."""
 
     data: bytes = field(repr=False)
     width: int
@@ -52,10 +52,10 @@ class RawFrame:
 
 @dataclass(frozen=True, slots=True)
 class _Packing:
-    """How samples lie in a line: those of `pixels` together take `size` bytes.
+    """How samples are packed in a line: the samples of `pixels` pixels take `size` bytes.
 
-    `unpack` takes whole lines, uint8 [H, bytes], and gives their samples [H, samples]. `bits` are those of a
-    sample that has two bytes; None where all 16 may be used, or fewer.
+    `unpack` converts whole lines, uint8 [H, bytes], to samples [H, samples]. `bits` are the significant
+    bits of a two-byte sample; None if the format does not say.
     """
 
     pixels: int
@@ -65,10 +65,10 @@ class _Packing:
 
 
 def decode_frame(frame: RawFrame, significant_bits: int | None = None) -> Pixels:
-    """The pixels of a frame, uint8 [H, W] (grey) or [H, W, 3] (RGB); without a copy where they lie ready.
+    """Decode a frame to uint8 [H, W] (grey) or [H, W, 3] (RGB); without a copy if possible.
 
-    Nothing is allocated before the bytes are counted. `significant_bits` is of formats with 16. Raises
-    ImageUnsupported, FrameMismatch, ImageTooSmall.
+    The number of bytes is checked before anything is allocated. `significant_bits` applies to 16-bit
+    formats only. Raises ImageUnsupported, FrameMismatch, ImageTooSmall.
     """
     packing, colour = _format(frame.pixel_format)
     line = _line_bytes(frame, packing)
@@ -116,20 +116,20 @@ def _two_bytes(lines: Pixels) -> Samples:
 
 
 def _bit_by_bit(lines: Pixels, bits: int) -> Pixels:
-    """The high 8 bits of samples packed without gaps, the first one's low bits first."""
-    together = 8 // gcd(bits, 8)  # samples that begin and end with a byte
+    """The high 8 bits of samples packed without gaps, least significant bits first."""
+    together = 8 // gcd(bits, 8)  # samples per group of whole bytes
     groups = lines.reshape(len(lines), -1, bits * together // 8)
     samples = np.empty((*groups.shape[:2], together), np.uint8)
     for n in range(together):
         at, shift = divmod((n + 1) * bits - 8, 8)
         samples[..., n] = groups[..., at] >> shift
         if shift:
-            samples[..., n] |= groups[..., at + 1] << (8 - shift)  # uint8: what is beyond is cut off
+            samples[..., n] |= groups[..., at + 1] << (8 - shift)  # uint8: higher bits are cut off
     return samples.reshape(len(lines), -1)
 
 
 def _gige_packed(lines: Pixels) -> Pixels:
-    """As GigE Vision packs two samples: the middle one of three bytes holds the low bits of both."""
+    """GigE Vision packing of two samples in three bytes: the middle byte has the low bits of both."""
     return lines.reshape(len(lines), -1, 3)[..., ::2].reshape(len(lines), -1)
 
 
@@ -138,7 +138,7 @@ def _grey(samples: Pixels) -> Pixels:
 
 
 def _rgb(samples: Pixels, channels: int, order: slice) -> Pixels:
-    """Three of so many channels; what a camera puts into a fourth is no transparency."""
+    """Select three of `channels` channels; a camera's fourth channel is not transparency."""
     return samples.reshape(len(samples), -1, channels)[..., order]
 
 
@@ -151,7 +151,7 @@ def _mosaic(samples: Pixels, conversion: int) -> Pixels:
 
 
 def _luma_chroma(samples: Pixels, order: str) -> Pixels:
-    """RGB of lines that hold, for every two pixels, Y twice and U and V once, in the order named."""
+    """Convert lines of YUV 4:2:2 to RGB; `order` has Y, U and V of two pixels, as in `YUYV`."""
     pairs = samples.reshape(len(samples), -1, 4)
     luma = pairs[..., [n for n, letter in enumerate(order) if letter == "Y"]].reshape(len(samples), -1)
     blue, red = (np.repeat(pairs[..., order.index(letter)], 2, axis=1) for letter in "UV")
@@ -165,7 +165,7 @@ def _formats() -> dict[str, tuple[_Packing, Colour]]:
     for bits, pixels, size in ((10, 4, 5), (12, 2, 3), (14, 4, 7)):
         depths[f"{bits}p"] = _Packing(pixels, size, partial(_bit_by_bit, bits=bits))
     depths |= {f"{bits}Packed": _Packing(2, 3, _gige_packed) for bits in (10, 12)}
-    # by the upper left 2 x 2 pixels, as GenICam does: OpenCV's short names say where its own window begins
+    # named by the upper left 2 x 2 pixels, as in GenICam; OpenCV's short names are shifted
     patterns: dict[str, int] = {
         "RG": cv2.COLOR_BayerRGGB2RGB,
         "GR": cv2.COLOR_BayerGRBG2RGB,

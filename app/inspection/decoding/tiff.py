@@ -1,8 +1,8 @@
-"""TIFF files: strips or tiles in any of the layouts that `tiff_layout` admits, made into pixels.
+"""Decode TIFF files: strips or tiles in the layouts that `tiff_layout` supports.
 
-Pillow, which reads TIFF too, leaves black what is not listed, does not look at byte counts, and takes planes
-of 16 bits, signed and packed samples for something else. Here it only unpacks what zlib does not: through it
-libtiff is given the compressed pieces as 8-bit grey strips, so that nothing is left to interpret.
+Pillow's own TIFF reader leaves unlisted areas black, ignores byte counts, and misreads 16-bit planes,
+signed and packed samples. Here Pillow is used only to decompress data that zlib cannot: libtiff gets the
+compressed pieces as strips of an 8-bit grey TIFF, which leaves nothing to interpret.
 """
 
 import struct
@@ -45,9 +45,9 @@ from app.inspection.errors import ImageTruncated, ImageUndecodable, ImageUnsuppo
 
 __all__ = ["SIGNATURES", "TiffFile", "opened"]
 
-AT_ONCE = 1 << 20  # bytes that are unpacked together, where pieces are smaller
+AT_ONCE = 1 << 20  # bytes unpacked together if pieces are smaller
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))  # fill order 2
-OPAQUE_KINDS = (1, 2)  # of extra samples: what is in them is transparency
+OPAQUE_KINDS = (1, 2)  # kinds of extra samples that contain transparency
 Samples = NDArray[np.integer[Any]]
 
 
@@ -65,7 +65,7 @@ class TiffFile:
 
     @property
     def orientation(self) -> int:
-        """How the image is to be turned, as EXIF numbers it: that number comes from TIFF."""
+        """The orientation, 1 to 8; EXIF uses the same tag."""
         return self.directory.one(ORIENTATION, 1)
 
     def pixels(self, significant_bits: int | None = None) -> NDArray[np.uint8]:
@@ -83,7 +83,7 @@ class TiffFile:
         return pixels[..., 0] if pixels.shape[2] == 1 else pixels
 
     def values(self) -> Samples:
-        """The samples [H, W, channels] as they are, of a palette image its indices; 1 bit is 0 or 255."""
+        """The stored samples [H, W, channels]; for a palette image, its indices; 1 bit is 0 or 255."""
         how = tiff_layout.layout(self.directory)
         samples = _samples(self.data, how)
         if how.photometric == WHITE_IS_ZERO:
@@ -92,16 +92,16 @@ class TiffFile:
 
 
 def opened(data: bytes) -> TiffFile:
-    """Read the directories only; raises an ImageError for what is plainly not one image."""
+    """Read the directories only; raises an ImageError unless the file is one image."""
     return TiffFile(data, directory(data))
 
 
 BROKEN = (OSError, ValueError, TypeError, SyntaxError, RuntimeError)  # what Pillow raises on broken pieces
-MORE = "a strip holds more than its lines, so that a size is wrong; export it anew"
+MORE = "a strip holds more than its lines, so a size is wrong; export it anew"
 
 
 def _stated(how: Layout) -> int | None:
-    """Significant bits as the file tells them; None where it does not."""
+    """Significant bits stated by the file; None if not stated."""
     if how.bits != 16:
         return how.bits
     bits = how.highest.bit_length()
@@ -109,7 +109,7 @@ def _stated(how: Layout) -> int | None:
 
 
 def _samples(data: bytes, how: Layout) -> Samples:
-    """The colours' samples [H, W, channels], uint8 or uint16; of fewer than 8 bits they are spread over 8."""
+    """The colour samples [H, W, channels], uint8 or uint16; fewer than 8 bits are scaled to 8."""
     channels = CHANNELS[how.photometric]
     out = np.empty((how.height, how.width, channels), np.uint8 if how.bits <= 8 else np.uint16)
     step = max(1, AT_ONCE // (how.across * how.line_bytes * how.piece[1]))
@@ -131,7 +131,7 @@ def _spread(how: Layout) -> int:
 
 
 def _check_opacity(samples: Samples, how: Layout, first: int) -> None:
-    """Raise ImageUnsupported for transparency in samples, which are numbered from `first` on."""
+    """Raise ImageUnsupported for transparent pixels; the samples' numbers begin at `first`."""
     for number, kind in enumerate(how.extras, start=CHANNELS[how.photometric] - first):
         beside = samples[..., number : number + 1] if number >= 0 else samples[..., :0]
         if kind in OPAQUE_KINDS and (beside != (1 << how.bits) - 1).any():
@@ -153,7 +153,7 @@ def _block(data: bytes, how: Layout, plane: int, rows: range) -> Samples:
 
 
 def _unpack(raw: NDArray[np.uint8], how: Layout) -> Samples:
-    """Samples of whole lines, of which each begins with a byte; packed ones lie highest bit first."""
+    """The samples of whole lines, each starting at a byte; packed samples have the MSB first."""
     if how.bits == 8:
         return raw
     if how.bits == 16:
@@ -162,8 +162,8 @@ def _unpack(raw: NDArray[np.uint8], how: Layout) -> Samples:
 
 
 def unpack_bits(raw: NDArray[np.uint8], bits: int, count: int) -> Samples:
-    """`count` samples of so many bits, highest first, from the bytes of the last axis."""
-    together = 8 // gcd(bits, 8)  # samples that begin and end with a byte
+    """Unpack `count` samples of `bits` bits, most significant bit first, along the last axis."""
+    together = 8 // gcd(bits, 8)  # samples per group of whole bytes
     size, groups = bits * together // 8, ceil_div(count, together)
     filled = np.zeros((*raw.shape[:-1], groups * size + 2), np.uint8)
     filled[..., : raw.shape[-1]] = raw[..., : groups * size]
@@ -177,7 +177,7 @@ def unpack_bits(raw: NDArray[np.uint8], bits: int, count: int) -> Samples:
 
 
 def _unpacked(data: bytes, how: Layout, numbers: range, lines: int) -> NDArray[np.uint8]:
-    """The bytes of some pieces behind each other, without compression, `lines` for each column of them."""
+    """The decompressed bytes of some pieces, concatenated; `lines` lines for each column of pieces."""
     places = zip(how.offsets[numbers].tolist(), how.counts[numbers].tolist(), strict=True)
     pieces: Sequence[bytes] = [data[at : at + count] for at, count in places]
     if how.reversed_bits:
@@ -188,14 +188,14 @@ def _unpacked(data: bytes, how: Layout, numbers: range, lines: int) -> NDArray[n
         last = total - (len(pieces) - 1) * whole
         pieces = [_inflated(piece, whole) for piece in pieces]
         if any(len(piece) < whole for piece in pieces[:-1]) or len(pieces[-1]) < last:
-            raise ImageTruncated("some of the strips hold a part of their lines only; send the whole image")
+            raise ImageTruncated("some of the strips lack a part of their lines; send the whole image")
     elif how.compression != UNCOMPRESSED:
         return _by_libtiff(pieces, how, total // how.line_bytes)
     return np.frombuffer(b"".join(piece[:whole] for piece in pieces), np.uint8, total)
 
 
 def _inflated(piece: bytes, most: int) -> bytes:
-    """What a Deflate stream holds; raises an ImageError if it has no end, more than `most`, or is damaged."""
+    """Inflate a stream; raises an ImageError if it is cut, damaged or longer than `most` bytes."""
     stream = zlib.decompressobj()
     try:
         found = stream.decompress(piece, most)
@@ -210,19 +210,19 @@ def _inflated(piece: bytes, most: int) -> bytes:
 
 
 def _by_libtiff(pieces: Sequence[bytes], how: Layout, lines: int) -> NDArray[np.uint8]:
-    """Pieces unpacked by libtiff; raises ImageUndecodable."""
+    """Decompress pieces with libtiff; raises ImageUndecodable."""
     try:
         found = _strips(pieces, how, how.piece[1], lines)
     except BROKEN as error:
         raise ImageUndecodable(f"a strip is cut or damaged ({error}); export it anew") from error
-    # a wrong size shows in every strip; the last alone may be cut short
+    # a wrong size shows in every strip; only the last may be cut
     if any(_holds_more(piece, how) for piece in {pieces[0], pieces[-1]}):
         raise ImageUndecodable(MORE)
     return found
 
 
 def _holds_more(piece: bytes, how: Layout) -> bool:
-    """Whether a piece has data for one line more than it should."""
+    """Whether a piece has data for more lines than it should."""
     lines = how.piece[1] + 1
     try:
         _strips([piece], how, lines, lines)
@@ -232,7 +232,7 @@ def _holds_more(piece: bytes, how: Layout) -> bool:
 
 
 def _strips(pieces: Sequence[bytes], how: Layout, rows: int, lines: int) -> NDArray[np.uint8]:
-    """The bytes of `lines` lines, by libtiff, which is told that they are strips of an 8-bit grey TIFF."""
+    """The bytes of `lines` lines, decompressed by libtiff as strips of an 8-bit grey TIFF."""
     offsets = list(accumulate(map(len, pieces[:-1]), initial=8))
     fields = {256: [how.line_bytes], 257: [lines], 258: [8], 259: [how.compression], 262: [BLACK_IS_ZERO]}
     fields |= {273: offsets, 277: [1], 278: [rows], 279: [len(piece) for piece in pieces]}
@@ -242,7 +242,7 @@ def _strips(pieces: Sequence[bytes], how: Layout, rows: int, lines: int) -> NDAr
 
 
 def _small_tiff(fields: dict[int, list[int]], body: bytes) -> bytes:
-    """A little-endian TIFF of 32-bit fields, `body` from byte 8 on."""
+    """Write a little-endian TIFF with 32-bit fields; `body` begins at byte 8."""
     entries, beyond, place = b"", b"", 8 + len(body)
     for tag, values in fields.items():
         packed = struct.pack(f"<{len(values)}I", *values)

@@ -1,6 +1,6 @@
-"""The directory of a TIFF: the tags of its first page, by classic TIFF or BigTIFF, in either byte order.
+"""Read the directory of a TIFF: the tags of its first page; classic TIFF and BigTIFF, both byte orders.
 
-Nothing is believed that the file's length contradicts.
+Offsets and counts are checked against the file's length.
 """
 
 from typing import Any
@@ -24,9 +24,9 @@ TAGS = (
 )
 WHOLE_NUMBERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 
-REDUCED, OLD_REDUCED = 1, 2  # how NewSubfileType and SubfileType mark a smaller copy
-MOST_VALUES = 1 << 10  # of a tag that is no list of strips; a colour map has 768
-MOST_PAGES = 10  # cameras and scanners add one smaller copy or two
+REDUCED, OLD_REDUCED = 1, 2  # values of NewSubfileType and SubfileType for a reduced copy
+MOST_VALUES = 1 << 10  # of a tag other than a list of strips; a colour map has 768
+MOST_PAGES = 10  # cameras and scanners add one or two reduced copies
 
 Numbers = NDArray[np.int64]
 
@@ -65,7 +65,7 @@ class Directory:
         return tag in self._tags
 
     def all(self, tag: int, *default: int) -> list[int]:
-        """The values of a tag."""
+        """All values of a tag, or `default`."""
         if tag not in self._tags:
             return list(default)
         kind, count, at = self._tags[tag]
@@ -74,32 +74,32 @@ class Directory:
         return [int(each) for each in self._numbers(kind, at, count)]
 
     def one(self, tag: int, default: int) -> int:
-        """The first value of a tag."""
+        """The first value of a tag, or `default`."""
         return self.all(tag, default)[0]
 
     def size(self, tag: int, default: int = 0) -> int:
-        """A value that must be above 0."""
+        """The first value of a tag; raises ImageUndecodable unless it is above 0."""
         if (value := self.one(tag, default)) <= 0:
             raise ImageUndecodable(f"TIFF tag {tag} must be a whole number above 0; export it anew")
         return value
 
     def listed(self, tag: int, needed: int, what: str) -> Numbers:
-        """The first values of a list of strips or tiles, none of which may be 0."""
+        """Read exactly `needed` offsets or byte counts, int64; raises an ImageError for zeros."""
         kind, count, at = self._tags.get(tag, ("u4", 0, 0))
         if count < needed:
             raise ImageTruncated(f"{count} of {needed} {what} are listed; send the whole image")
-        if count > needed:  # the image would be a part of what the file holds
+        if count > needed:  # the file would contain more than the image
             raise ImageUndecodable(f"{count} {what} are listed, {needed} are due by the size; export it anew")
         found = self._numbers(kind, at, needed)
         if not found.all():
             raise ImageTruncated(f"some of the {what} are listed as empty; send the whole image")
         if int(found.max()) > len(self._data):
-            raise ImageTruncated(f"some of the {what} lie behind the file's end; send it whole")
+            raise ImageTruncated(f"some of the {what} lie beyond the end of the file; send it whole")
         return found.astype(np.int64)
 
 
 def directory(data: bytes) -> Directory:
-    """The first page's; raises ImageAnimated where another is more than a smaller copy of the first."""
+    """Read the first page's directory; raises ImageAnimated unless other pages are reduced copies."""
     order, big = ("<" if data.startswith(b"II") else ">"), b"+" in data[2:4]
     kind, at = ("u8", 8) if big else ("u4", 4)
     if len(data) < at + np.dtype(kind).itemsize:

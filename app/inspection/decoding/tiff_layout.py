@@ -1,7 +1,7 @@
-"""Where the image lies in a TIFF, and whether its encoding is one that is read.
+"""The layout of the image data in a TIFF, and a check that its encoding is supported.
 
-Classic TIFF and BigTIFF, little and big endian. Nothing is believed that the file's length contradicts, and
-nothing is allocated that the image's own size does not ask for.
+Classic TIFF and BigTIFF, little and big endian. Values are checked against the file's length, and memory
+is bounded by the image's size.
 """
 
 from dataclasses import dataclass, field, replace
@@ -37,25 +37,25 @@ from app.inspection.decoding.tiff_directory import (
 from app.inspection.errors import ImageTruncated, ImageUndecodable, ImageUnsupported
 
 UNCOMPRESSED, LZW, DEFLATE, PACKBITS, OLD_DEFLATE, LZMA, ZSTANDARD = 1, 5, 8, 32773, 32946, 34925, 50000
-# of these a cut piece is noticed, of JPEG and fax it is not
+# a truncated strip or tile is detected with these, but not with JPEG and fax
 COMPRESSIONS = {UNCOMPRESSED, LZW, DEFLATE, PACKBITS, OLD_DEFLATE, LZMA, ZSTANDARD}
 OTHER_COMPRESSIONS = {2: "fax", 3: "fax", 4: "fax", 6: "JPEG", 7: "JPEG", 34712: "JPEG 2000", 50001: "WebP"}
 PREDICTED = COMPRESSIONS - {UNCOMPRESSED, PACKBITS}
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK = 0, 1, 2, 3, 5
-CHANNELS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4}  # of the photometrics read
+CHANNELS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4}  # of those read
 OTHER_COLOURS = {4: "a transparency mask", 6: "YCbCr", 8: "CIELab", 9: "ICCLab", 32803: "a sensor's mosaic"}
 DEPTHS = {1, 2, 4, *range(8, 17)}
-UNSIGNED = {1, 4}  # and what is called undefined
+UNSIGNED = {1, 4}  # unsigned, and undefined
 OTHER_FORMATS = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
 PLAIN, DIFFERENCES = 1, 2  # predictors
 CHUNKY, SEPARATE = 1, 2  # planar configurations
-TRANSPARENCY = 2  # of the kinds of extra sample; taken for granted where the kind is not told
+TRANSPARENCY = 2  # a kind of extra sample; assumed if the kind is not stated
 
 MOST_EXTRAS = 2
 MOST_PIECES = 100_000  # strips or tiles
-MAX_TILE_PIXELS = 2048 * 2048  # of a tile larger than its image; usual are 256 x 256
-TILE_STEP = 16  # a tile's sides are multiples of it
-MOST_PADDING = 16  # bytes behind an uncompressed piece, to a round address
+MAX_TILE_PIXELS = 2048 * 2048  # of a tile larger than its image; usually 256 x 256
+TILE_STEP = 16  # the sides of a tile are multiples of it
+MOST_PADDING = 16  # bytes of alignment after an uncompressed piece
 REMEDY = "save it as 8 or 16 bit grey or RGB, uncompressed or with LZW or Deflate"
 
 NOWHERE: Numbers = np.empty(0, np.int64)
@@ -63,10 +63,10 @@ NOWHERE: Numbers = np.empty(0, np.int64)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """How the image lies in the file: `planes` grids of pieces, one behind the other.
+    """The layout of the image in the file: `planes` grids of pieces, one after the other.
 
     A piece is a strip or a tile; a strip is as wide as the image. `piece` is its width and height. `colours`
-    is the palette. `highest` is what the file says of its highest value.
+    is the palette, uint8 [N, 3]. `highest` is the MaxSampleValue tag, 0 if missing.
     """
 
     order: str
@@ -89,31 +89,31 @@ class Layout:
 
     @property
     def across(self) -> int:
-        """Pieces from left to right."""
+        """Pieces per row of the grid."""
         return ceil_div(self.width, self.piece[0])
 
     @property
     def down(self) -> int:
-        """Pieces from top to bottom, of one plane."""
+        """Rows of pieces in one plane."""
         return ceil_div(self.height, self.piece[1])
 
     @property
     def together(self) -> int:
-        """Samples of a pixel that lie beside each other."""
+        """Interleaved samples per pixel: 1 for separate planes."""
         return self.samples // self.planes
 
     @property
     def line_bytes(self) -> int:
-        """Bytes of a piece's line."""
+        """Bytes per line of a piece."""
         return ceil_div(self.piece[0] * self.together * self.bits, 8)
 
     def lines(self, row: int) -> int:
-        """Lines of the pieces in a row of the grid: the last strip may be lower, a tile never is."""
+        """Lines of the pieces in a row of the grid: the last strip may be shorter, tiles are not."""
         return self.piece[1] if self.tiled else min(self.piece[1], self.height - row * self.piece[1])
 
 
 def layout(tags: Directory) -> Layout:
-    """Where the image lies, whose size has been checked; raises an ImageError for what is not read."""
+    """Compute the layout; check the image's size first. Raises an ImageError if it is unsupported."""
     samples = tags.size(SAMPLES, 1)
     bits, photometric, extras = _check_encoding(tags, samples)
     width, height, tiled = tags.size(WIDTH), tags.size(HEIGHT), TILE_WIDTH in tags
@@ -143,7 +143,7 @@ def layout(tags: Directory) -> Layout:
 
 
 def _check_encoding(tags: Directory, samples: int) -> tuple[int, int, tuple[int, ...]]:
-    """Bits, photometric and kinds of extra samples of an encoding that is read."""
+    """Bits, photometric and kinds of extra samples; raises ImageUnsupported."""
     compression = tags.one(COMPRESSION, UNCOMPRESSED)
     if compression not in COMPRESSIONS:
         raise _unsupported(f"compression {compression} ({OTHER_COMPRESSIONS.get(compression, 'unknown')})")
@@ -163,7 +163,7 @@ def _check_encoding(tags: Directory, samples: int) -> tuple[int, int, tuple[int,
 
 
 def _bits(tags: Directory, most: int) -> int:
-    """Bits of every sample."""
+    """Bits per sample, the same for all samples; raises ImageUnsupported."""
     for kind in tags.all(SAMPLE_FORMAT, 1):
         if kind not in UNSIGNED:
             raise _unsupported(f"{OTHER_FORMATS.get(kind, 'unknown')} samples")
@@ -174,7 +174,7 @@ def _bits(tags: Directory, most: int) -> int:
 
 
 def _extras(tags: Directory, samples: int, photometric: int) -> tuple[int, ...]:
-    """The kind of each sample beside the colours."""
+    """The kind of each extra sample."""
     more = samples - CHANNELS[photometric]
     if not 0 <= more <= MOST_EXTRAS:
         raise _unsupported(f"{samples} samples a pixel with photometric {photometric}")
@@ -189,7 +189,7 @@ def _unsupported(what: str) -> ImageUnsupported:
 
 
 def _tile(tags: Directory) -> tuple[int, int]:
-    """Width and height of a tile, refused where it would take far more memory than the image."""
+    """Width and height of a tile; refused if a tile needs far more memory than the image."""
     width, height = tags.size(TILE_WIDTH), tags.size(TILE_HEIGHT)
     around = _up(tags.size(WIDTH)) * _up(tags.size(HEIGHT))
     if width * height > max(around, MAX_TILE_PIXELS):
@@ -198,7 +198,7 @@ def _tile(tags: Directory) -> tuple[int, int]:
 
 
 def _palette(tags: Directory, bits: int) -> NDArray[np.uint8]:
-    """RGB of each index; some writers give 8 bits where 16 are due, as libtiff knows."""
+    """RGB of each palette index, uint8 [N, 3]; some writers store 8 bits where 16 are required."""
     values = np.array(tags.all(COLOUR_MAP, 0))
     if values.size != 3 << bits:
         raise ImageUndecodable(f"the palette has {values.size} values, not {3 << bits}; export it anew")
@@ -206,7 +206,7 @@ def _palette(tags: Directory, bits: int) -> NDArray[np.uint8]:
 
 
 def _places(tags: Directory, found: Layout) -> tuple[Numbers, Numbers]:
-    """Offsets and byte counts of the pieces, each within the file and none within another."""
+    """Offsets and byte counts of the pieces; checks that they lie in the file and do not overlap."""
     what = "tiles" if found.tiled else "strips"
     needed = found.planes * found.down * found.across
     if needed > MOST_PIECES:
@@ -227,19 +227,19 @@ def _places(tags: Directory, found: Layout) -> tuple[Numbers, Numbers]:
         _check_sizes(sizes, due, found.line_bytes * found.piece[1], what)
     ends, order = at + sizes, np.argsort(at)
     if int(ends.max()) > tags.length:
-        raise ImageTruncated(f"some of the {what} go on behind the file's end; send it whole")
+        raise ImageTruncated(f"some of the {what} extend beyond the end of the file; send it whole")
     if (ends[order][:-1] > at[order][1:]).any():
-        raise ImageUndecodable(f"some of the {what} overlap, so that a size is wrong; export it anew")
+        raise ImageUndecodable(f"some of the {what} overlap, so a size is wrong; export it anew")
     return at, sizes
 
 
 def _check_sizes(sizes: Numbers, due: Numbers, whole: int, what: str) -> None:
-    """Uncompressed pieces are as long as their lines; the last strips may be filled up to a whole one."""
+    """Check that uncompressed pieces have the size of their lines; last strips may be padded."""
     if (sizes < due).any():
         raise ImageTruncated(f"some of the {what} are shorter than their lines; send the whole image")
     if ((sizes >= due + MOST_PADDING) & (sizes != whole)).any():
         raise ImageUndecodable(
-            f"some of the {what} are longer than their lines, so that width, bits or samples are stated "
+            f"some of the {what} are longer than their lines, so width, bits or samples are stated "
             "wrongly; export it anew"
         )
 

@@ -1,1 +1,1 @@
-"""Tiles, ONNX Runtime sessions, batching, devices."""
+"""Tiling, ONNX Runtime sessions, batching and devices."""

@@ -1,8 +1,9 @@
-"""Micro-batches: the tiles that many threads wait for, run together as soon as a lane is free.
+"""Micro-batching: tiles of several threads run together as soon as a lane is free.
 
-There are no threads here. A thread that wants tiles run takes a free lane itself, gathers what waits at that
-moment, its own or not and as much as a batch may hold, and runs it; where all lanes are taken it waits until
-its tiles have been run by another or a lane is free. So nothing ever waits for a batch to fill up.
+A lane is a slot for one model run. There are no worker threads. A calling thread takes a free lane,
+gathers the tiles that wait at that moment, its own and others', up to the largest batch, and runs them.
+If all lanes are taken, it waits until another thread has run its tiles or a lane is free. So no tile
+waits for a batch to fill.
 """
 
 import threading
@@ -24,7 +25,7 @@ Run = Callable[[NDArray[np.uint8]], Rooms]  # tiles [n, ...] -> arrays of n answ
 
 @dataclass(eq=False, slots=True)
 class _Wish:
-    """One caller's tiles and the room for their answers."""
+    """A caller's tiles and its output buffers."""
 
     tiles: NDArray[np.uint8]
     rooms: Rooms
@@ -40,6 +41,8 @@ class _Wish:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
+    """Some of a caller's tiles that run in one batch."""
+
     wish: _Wish
     place: slice
 
@@ -50,17 +53,16 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A way to run a batch, of at most so many tiles."""
+    """A run function and its largest batch in tiles."""
 
     run: Run
     max_batch: int
 
 
 class Batcher:
-    """Runs tiles for any number of threads, `count` batches at a time.
+    """Runs tiles for any number of threads, at most `count` batches at a time.
 
-    They are run in the way for `few` while fewer images are in work than there are lanes, else in that for
-    `many`.
+    `few` is used while there are fewer callers (images) than lanes, else `many`.
     """
 
     def __init__(self, count: int, few: Way, many: Way) -> None:
@@ -72,9 +74,10 @@ class Batcher:
         self._waiting: deque[_Wish] = deque()
 
     def run(self, tiles: NDArray[np.uint8], rooms: Rooms, check: Check) -> None:
-        """Have tiles run and their answers written into `rooms`, arrays whose first axis is the tiles'.
+        """Run tiles and write their answers into `rooms`, arrays whose first axis is that of the tiles.
 
-        `check` is called before each batch, on any thread. Raises what it raises, and InferenceFailed.
+        `check` is called before each batch, on any thread. Raises whatever it raises, and
+        InferenceFailed.
         """
         wish = _Wish(tiles, rooms, check)
         with self._turn:
@@ -95,7 +98,7 @@ class Batcher:
 
     @contextmanager
     def only(self, number: int) -> Iterator[None]:
-        """Meanwhile take the same way whatever the load, by its number from 0, modulo how many there are."""
+        """In the `with` block, always use one way: `few` for an even number, `many` for an odd one."""
         before, chosen = (self._few, self._many), (self._few, self._many)[number % 2]
         self._few = self._many = chosen
         try:
@@ -104,7 +107,7 @@ class Batcher:
             self._few, self._many = before
 
     def _take_a_lane(self, wish: _Wish) -> tuple[Run, list[_Part]] | None:
-        """Wait for a free lane and gather what is to be run, and in what way; None once the wish is over."""
+        """Wait for a free lane; return the run function and gathered tiles, None if the wish is done."""
         with self._turn:
             self._turn.wait_for(lambda: wish.is_over or (self._free and wish in self._waiting))
             if wish.is_over:
@@ -119,7 +122,7 @@ class Batcher:
             self._turn.notify_all()
 
     def _gather(self, room: int) -> list[_Part]:
-        """What waits, the longest first; who has more than a batch then goes behind all others."""
+        """Take waiting tiles, first come first served; a caller with tiles left goes to the end."""
         parts: list[_Part] = []
         while room and self._waiting:
             wish = self._waiting.popleft()
@@ -132,7 +135,7 @@ class Batcher:
         return parts
 
     def _work(self, run: Run, parts: list[_Part]) -> None:
-        """Run parts in one batch; if it fails they are run one by one, so that each fails alone."""
+        """Run parts in one batch; if it fails, run them one by one, so that only a faulty part fails."""
         try:
             parts = [part for part in parts if self._is_wanted(part.wish)]
             if parts:
@@ -143,7 +146,7 @@ class Batcher:
             else:
                 self._fail(parts, error)
         except BaseException as error:
-            self._fail(parts, error)  # their own threads wait, and would for ever
+            self._fail(parts, error)  # otherwise their threads would wait for ever
             if not isinstance(error, Exception):
                 raise
 
@@ -169,7 +172,7 @@ class Batcher:
     def _is_wanted(self, wish: _Wish) -> bool:
         try:
             wish.check()
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is for the wish's own thread
+        except Exception as error:  # noqa: BLE001  # passed on to the caller's own thread
             self._give_up(wish, error)
         return wish.error is None
 

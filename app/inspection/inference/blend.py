@@ -1,6 +1,7 @@
-"""From the tiles' answers back to the image, part by part as they come: no image's worth of them is held.
+"""Blend tile probability maps into image areas, one area at a time, without storing all tiles.
 
-Overlaps are blended: a tile knows least about its own edge.
+Overlaps are blended with weights that fall towards the tile's edge, where the model sees the least
+context.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ Levels = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """The blended levels of the k-th class, uint8 [h, w], in some rows and columns of the image."""
+    """The blended levels of class k, uint8 [h, w], for some rows and columns of the image."""
 
     k: int
     place: tuple[slice, slice]
@@ -25,9 +26,9 @@ class Part:
 
 
 class Blend:
-    """Blends the maps of one image's tiles; holds those of two or three lines of tiles at a time.
+    """Blends the probability maps of one image's tiles; stores two or three lines of tiles at a time.
 
-    Exact where tiles agree: a model that sees one pixel at a time gives what it would give without tiles.
+    Exact where tiles agree: a model without spatial context gives the same result as without tiles.
     """
 
     def __init__(self, plan: TilePlan, classes: int) -> None:
@@ -44,10 +45,10 @@ class Blend:
         self._scaled = None if same_size else zero_planes(*scaled)
 
     def add(self, numbers: Sequence[int], maps: Levels) -> Iterator[Part]:
-        """Take the maps of some tiles, uint8 [N, K, tile_height, tile_width], and give what is final by them.
+        """Add the maps of some tiles, uint8 [N, K, tile_height, tile_width]; yield the areas now final.
 
-        Tiles come in the order of the plan's lines. For each place the parts come in the order of classes;
-        what no part gives is 0.
+        Add tiles in the order of the plan's lines. For each place, parts come in class order. Pixels
+        that no part covers are 0.
         """
         for number, each in zip(numbers, maps, strict=True):
             self._maps[number] = [levels.copy() if levels.max() else None for levels in each]
@@ -77,9 +78,9 @@ class Blend:
     def _blended(self, k: int, place: tuple[slice, slice]) -> Levels:
         rows, columns = place
         if len(self._weights_y) == len(self._weights_x) == 1 and (only := self._maps[0][k]) is not None:
-            return only[rows, columns]  # there is nothing to blend it with
+            return only[rows, columns]  # a single tile: nothing to blend
         total = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.float32)
-        for number in sorted(self._maps):  # row by row: the sum is rounded, so its order is kept to
+        for number in sorted(self._maps):  # in fixed order: the rounding of a float sum depends on it
             levels = self._maps[number][k]
             if levels is None:
                 continue
@@ -92,7 +93,7 @@ class Blend:
         return np.rint(total, out=total).astype(np.uint8)
 
     def _forget(self, place: tuple[slice, slice]) -> None:
-        """Drop the tiles that reach into no part that is to come."""
+        """Drop the tiles that no later part overlaps."""
         plan, (rows, columns) = self._plan, place
         for number in list(self._maps):
             row, column = divmod(number, len(plan.columns))
@@ -105,7 +106,7 @@ class Blend:
 
 
 def _places(plan: TilePlan) -> list[tuple[slice, slice]]:
-    """What is final of the scaled image, rows and columns, once each line of tiles has come."""
+    """The area of the scaled image, rows and columns, that becomes final after each line of tiles."""
     starts, end = (plan.rows, plan.scaled_height) if plan.tall else (plan.columns, plan.scaled_width)
     along = [slice(start, stop) for start, stop in zip(starts, (*starts[1:], end), strict=True)]
     rows, columns = slice(0, plan.scaled_height), slice(0, plan.scaled_width)
@@ -113,14 +114,14 @@ def _places(plan: TilePlan) -> list[tuple[slice, slice]]:
 
 
 def _shared(start: int, length: int, part: slice) -> tuple[slice, slice]:
-    """What a tile and a part share along one side: counted from the tile's edge, and from the part's."""
+    """The overlap of a tile and a part along one side, relative to the tile and to the part."""
     first = max(start, part.start)
     last = max(first, min(start + length, part.stop))
     return slice(first - start, last - start), slice(first - part.start, last - part.start)
 
 
 def _weights(starts: tuple[int, ...], tile: int, side: int, overlap: int) -> list[NDArray[np.float32]]:
-    """Each tile's weights along one side: ramps over the overlap, scaled to add up to 1 everywhere."""
+    """Each tile's weights along one side: linear ramps in the overlap, normalised to sum to 1."""
     length = min(tile, side)
     place = np.arange(length)
     ramp = np.minimum(np.minimum(place + 1, length - place) / (overlap + 1), 1.0)

@@ -1,9 +1,9 @@
-"""Running a graph on a GPU over buffers that stay where they are, at a few fixed batch sizes.
+"""Run a graph on a GPU with preallocated buffers (I/O binding) and a few fixed batch sizes.
 
-Without this ONNX Runtime allocates a batch's input and outputs on the GPU at every run, copies them from and
-to memory that the system may move, and launches every kernel anew. Here a batch is padded to the next fixed
-size; for each size there is one set of buffers on the device, a page-locked one for the pixels on the host,
-and, where the provider can, one CUDA graph that replays all kernels at once.
+By default ONNX Runtime allocates inputs and outputs on the GPU for every run, copies through pageable
+memory and launches every kernel separately. Here a batch is padded to the next fixed size. Each size has
+its own buffers on the device, a page-locked host buffer for the pixels and, if the provider supports it,
+a CUDA graph that replays all kernels with one launch.
 """
 
 import ctypes
@@ -21,18 +21,18 @@ from numpy.typing import NDArray
 logger = logging.getLogger(__name__)
 SIZES = (1, 2, 4, 8, 16, 32)
 CUDA_RUNTIMES = ("libcudart.so.13", "libcudart.so.12")
-# While one session records its kernels CUDA forbids every other thread of the process to copy or allocate.
+# While a CUDA graph is captured, no other thread of the process may copy or allocate on the device.
 _DEVICE = threading.Lock()
-Shapes = Mapping[str, tuple[tuple[int, ...], type[Any]]]  # of one tile, by the output's name
+Shapes = Mapping[str, tuple[tuple[int, ...], type[Any]]]  # shape and type for one tile, by output name
 
 
 class GpuRun:
     """Runs batches of up to 32 tiles of one shape; for one caller at a time.
 
-    `tile` is the shape of a tile, `outputs` what the graph gives of one. Every size is run once when this is
-    made, which captures its CUDA graph where `graphs` says that the session was made for that. Whoever calls,
-    one thread runs: ONNX Runtime keeps a captured graph with the thread that captured it. Raises ONNX
-    Runtime's errors.
+    `tile` is the shape of a tile, `outputs` the graph's outputs for one tile. The constructor runs every
+    size once; with `graphs` this captures the CUDA graphs, and the session must have been created for
+    it. All runs happen on one thread, because ONNX Runtime ties a captured graph to the capturing
+    thread. Raises ONNX Runtime's errors.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class GpuRun:
             self._thread.submit(slot.run, np.zeros((slot.size, *tile), np.uint8)).result()
 
     def __call__(self, tiles: NDArray[np.uint8]) -> list[NDArray[Any]]:
-        """Run tiles uint8 [n, h, w, C]; answers of n tiles for each output."""
+        """Run tiles uint8 [n, h, w, C]; returns one array of n answers for each output."""
         slot = next(each for each in self._slots if each.size >= len(tiles))
         return [each[: len(tiles)] for each in self._thread.submit(slot.run, tiles).result()]
 
@@ -66,11 +66,11 @@ class _Slot:
         for name, value in zip(outputs, self._found, strict=True):
             self._binding.bind_ortvalue_output(name, value)
         self._options = ort.RunOptions()
-        if graphs:  # each size has a graph of its own: a graph's shapes and addresses are fixed
+        if graphs:  # one CUDA graph per size: its shapes and addresses are fixed
             self._options.add_run_config_entry("gpu_graph_id", str(self.size))
 
     def run(self, tiles: NDArray[np.uint8]) -> list[NDArray[Any]]:
-        self._pixels[: len(tiles)] = tiles  # what an earlier batch left behind it does no harm
+        self._pixels[: len(tiles)] = tiles  # pixels of an earlier batch behind it are harmless padding
         with _DEVICE:
             self._input.update_inplace(self._pixels)
             self._session.run_with_iobinding(self._binding, self._options)
@@ -78,9 +78,9 @@ class _Slot:
 
 
 def _page_locked(shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Zeros in memory that the system does not move, so that a GPU copies from it at full speed.
+    """Zeros in page-locked (pinned) host memory, from which a GPU copies at full speed.
 
-    Without CUDA's runtime they are ordinary memory, which is slower and no less right.
+    Without the CUDA runtime library it is ordinary memory: slower, same results.
     """
     array = np.zeros(shape, dtype=np.uint8)
     for name in CUDA_RUNTIMES:

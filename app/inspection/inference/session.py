@@ -1,4 +1,4 @@
-"""A bundle's graph on a device that is known and never silently another one, for any number of threads."""
+"""A thread-safe session: one graph of a bundle on a known device, without silent fall-back."""
 
 import functools
 import logging
@@ -29,11 +29,11 @@ from app.inspection.inference.tensorrt import Engines
 from app.inspection.inference.threads import Compute, compute_on
 
 logger = logging.getLogger(__name__)
-MEAN_LEVELS, IMAGE_PROBABILITY = 1.0, 0.02  # by which a tile's answers may differ from batch to batch
+MEAN_LEVELS, IMAGE_PROBABILITY = 1.0, 0.02  # largest differences between batch sizes
 
 
 class Answers(NamedTuple):
-    """What the graph says of N tiles.
+    """The graph's answers for N tiles.
 
     `mask_probability` is uint8 [N, K, h, w], `image_probability` float32 [N], `features` float32 [N, F], F
     being 0 where the bundle has no gate.
@@ -44,17 +44,18 @@ class Answers(NamedTuple):
     features: NDArray[np.float32]
 
     def check(self) -> None:
-        """Raise InferenceFailed where a value is no number of its range: a NaN would pass every part."""
+        """Raise InferenceFailed for a value out of range or NaN: a NaN would pass every part."""
         if not np.all((self.image_probability >= 0) & (self.image_probability <= 1)):
             raise InferenceFailed("the model gave an image_probability that is not between 0 and 1")
         if not np.isfinite(self.features).all():
-            raise InferenceFailed("the model gave features that are no numbers")
+            raise InferenceFailed("the model gave features that are not finite")
 
 
 class Session(Protocol):
-    """What the inspector needs of whatever runs a graph; safe to share between threads.
+    """The interface the inspector needs to run a graph; threads may share a session.
 
-    `artifact` has the graph, `execution_provider` is the active one, `max_batch` the tiles of one run.
+    `artifact` is the graph's artifact, `execution_provider` the active one, `max_batch` the most tiles
+    of one run.
     """
 
     @property
@@ -67,14 +68,14 @@ class Session(Protocol):
     def max_batch(self) -> int: ...
 
     def run(self, tiles: NDArray[np.uint8], check: Callable[[], None] = ...) -> Answers:
-        """Run tiles, uint8 [N, h, w, C]; raises InferenceFailed, and what `check` raises in between."""
+        """Run tiles, uint8 [N, h, w, C]; raises InferenceFailed, and whatever `check` raises."""
 
     def trying(self, number: int) -> AbstractContextManager[None]:
-        """Inside, run everything in one of the ways that the load chooses from, by its number."""
+        """Use one run mode inside the `with` block, by its number, whatever the load; for warm-up."""
 
 
 class OnnxSession:
-    """One artifact of a bundle in ONNX Runtime, loaded and checked: the `Session` of the service."""
+    """One artifact of a bundle, loaded into ONNX Runtime and checked: the service's `Session`."""
 
     def __init__(
         self,
@@ -85,9 +86,9 @@ class OnnxSession:
     ) -> None:
         """Load the first provider of the device that works, in the order TensorRT, CUDA, OpenVINO, CPU.
 
-        TensorRT is taken only where `engines` has the graph's engine. `threads` overrides the number of cores
-        there are. Raises DeviceUnavailable where no provider of the device works, and BundleInvalid
-        where the graph breaks the contract.
+        TensorRT is used only if `engines` has the graph's engine. `threads` overrides the number of
+        usable cores. Raises DeviceUnavailable if no provider of the device works, and BundleInvalid if
+        the graph violates the contract.
         """
         session, self.artifact = _load(bundle, device, threads, engines)
         features = 0 if self.artifact.gate is None else self.artifact.gate.feature_count
@@ -109,7 +110,7 @@ class OnnxSession:
         self._batcher = Batcher(compute.lanes, *ways)
 
     def run(self, tiles: NDArray[np.uint8], check: Callable[[], None] = lambda: None) -> Answers:
-        """As `Session.run`, in batches with the tiles of other threads."""
+        """As `Session.run`; tiles of other threads may share the batches."""
         room: list[Any] = [np.empty((len(tiles), *shape), kind) for shape, kind in self._shapes.values()]
         answers = Answers(*room)
         self._batcher.run(tiles, answers[: len(self._wanted)], check)
@@ -127,7 +128,7 @@ class OnnxSession:
         return functools.partial(_infer, self.execution_provider, self._wanted, run)
 
     def _beside(self, few: Run, bundle: Bundle, compute: Compute) -> Run:
-        """The way for many images on a CPU: a session with threads of its own, if it needs another."""
+        """The run function for many images on a CPU: a second session if its thread count differs."""
         own_pool = self.execution_provider == CPU
         if not own_pool or compute.many.threads == compute.few.threads:
             return few
@@ -135,11 +136,11 @@ class OnnxSession:
         try:
             return self._plain(open_graph(graph, self.execution_provider, compute.many.threads))
         except ORT_ERRORS as error:
-            logger.warning("there is no second session for many images: %s", error)
+            logger.warning("the second session, for many images, cannot be opened: %s", error)
             return few
 
     def _bound(self, session: Any, bundle: Bundle, threads: int) -> Run:
-        """The fastest way that works on this GPU: CUDA graphs, bound buffers, or neither."""
+        """The fastest run function that works on this GPU: CUDA graphs, bound buffers, or neither."""
         tile = (bundle.input.tile_height, bundle.input.tile_width, bundle.input.channels)
         for graphs in (True, False) if self.execution_provider == CUDA else (False,):
             try:
@@ -155,9 +156,9 @@ class OnnxSession:
 
 
 def check_batches(session: Session, tile: NDArray[np.uint8]) -> None:
-    """Raise InferenceFailed unless a tile uint8 [h, w, C] gets the same answer in batches of any size.
+    """Raise InferenceFailed unless a tile uint8 [h, w, C] gets the same answer at every batch size.
 
-    On a GPU each size has kernels of its own; small differences are what their rounding makes.
+    On a GPU each size may use other kernels; small differences come from their rounding.
     """
     alone = session.run(tile[None])
     for size in (each for each in SIZES if each <= session.max_batch):
@@ -196,14 +197,14 @@ def _load(
 ) -> tuple[Any, Artifact]:
     installed = ort.get_available_providers()
     if device != "cpu" and CUDA in installed:
-        ort.preload_dlls()  # finds the CUDA and cuDNN libraries that came as Python packages
+        ort.preload_dlls()  # loads CUDA and cuDNN libraries installed as Python packages
     refusals = []
     for provider in PROVIDERS[device]:
         artifact = next((each for each in bundle.artifacts if provider in each.providers), None)
         if provider not in installed:
             refusals.append(f"{provider} is not in this build of ONNX Runtime")
         elif artifact is None:
-            refusals.append(f"{provider} is meant for none of the bundle's artifacts")
+            refusals.append(f"the bundle has no artifact for {provider}")
         elif provider == TENSORRT and (engines is None or not engines.has(artifact)):
             refusals.append(f"no engine of {artifact.file} was built for {provider}")
         else:
@@ -213,7 +214,7 @@ def _load(
             try:
                 return open_graph(bundle.read(artifact.file), provider, most, options), artifact
             except ORT_ERRORS as error:
-                if provider == CPU:  # it is always there, so the graph is at fault
+                if provider == CPU:  # always available, so the graph is faulty
                     raise BundleInvalid(f"{artifact.file} cannot be loaded: {error}") from error
                 refusals.append(f"{provider} could not be used with {artifact.file}: {error}")
                 logger.warning("%s", refusals[-1])
@@ -223,7 +224,7 @@ def _load(
 def _check_graph(session: Any, bundle: Bundle, features: int) -> None:
     """Raise BundleInvalid unless the graph's names, types and shapes are those of `bundle.json`.
 
-    Features that no input gate asks for may be there: a gate is learnt from them.
+    A `features` output is allowed without an input gate: a gate is fitted on it.
     """
     contract, k = bundle.input, len(bundle.classes)
     tile = [contract.tile_height, contract.tile_width]

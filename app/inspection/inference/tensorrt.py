@@ -1,8 +1,9 @@
-"""TensorRT engines, built before they are needed: building one takes minutes, and no image waits for that.
+"""TensorRT engines, built in advance: building one takes minutes, and no image should wait for that.
 
-An engine is of one graph, one GPU and one version of everything. So they are no part of a bundle, but lie in
-a folder of the box, with a mark for each graph whose engine is whole. ONNX Runtime itself checks an engine
-against GPU and TensorRT, and builds it anew where it does not fit, at start and never in a request.
+An engine is valid for one graph, one GPU model and one set of versions. So engines are not part of a
+bundle. They are kept in a folder of the machine, with a marker file for each graph whose engine is
+complete. ONNX Runtime checks an engine against GPU and TensorRT version, and rebuilds it if it does not
+fit: at start, never in a request.
 """
 
 from dataclasses import dataclass
@@ -17,22 +18,22 @@ from app.inspection.inference.threads import compute_on
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """A folder of engines; while one is being built, one that is not whole yet counts too."""
+    """A folder of engines; with `building`, an incomplete engine counts as present."""
 
     folder: Path
     building: bool = False
 
     def has(self, artifact: Artifact) -> bool:
-        """Whether the engine of an artifact was built to the end."""
+        """Whether the engine of an artifact is complete."""
         return self.building or self._mark(artifact).exists()
 
     def keep(self, artifact: Artifact) -> None:
-        """Mark the engine of an artifact as built to the end; raises OSError."""
+        """Mark the engine of an artifact as complete; raises OSError."""
         self._place(artifact).mkdir(parents=True, exist_ok=True)
         self._mark(artifact).touch()
 
     def options(self, artifact: Artifact, contract: InputContract) -> dict[str, str]:
-        """ONNX Runtime's options for TensorRT: one engine for batches of any size."""
+        """ONNX Runtime's TensorRT options: one engine for all batch sizes."""
         most = compute_on(gpu=True).few.max_batch
         tile = f"{contract.tile_height}x{contract.tile_width}x{contract.channels}"
         return {

@@ -1,16 +1,17 @@
-"""How much of the machine one inspection may use: the one place where counts of threads are decided.
+"""CPU cores, thread counts and batch sizes: the only place where they are decided.
 
-What was measured (two cores, the shipped int8 graph, tiles a second compared with ONNX Runtime's defaults, by
-`python -m tests.benchmarks.lanes`):
+Measured with `python -m tests.benchmarks.lanes` on two cores with the shipped int8 graph. The factors
+are tiles per second relative to ONNX Runtime's defaults.
 
-- Threads of ONNX Runtime that wait for work spin by default. As soon as anything else runs on the cores, a
-  second image's decoding or the web server, a spinning thread takes the time that another needs. Without
-  spinning next to nothing is lost on a quiet machine (0.96), and much is won on a busy one (1.5).
-- One run on all cores leaves gaps where its threads wait for the last of them. As many runs beside each other
-  as there are cores, each on one thread, leave none (1.4). But an image alone would have one core of many.
-- A few tiles in one run on all cores are cheaper than one by one (1.2). On one thread there is no gain.
+- Idle threads of ONNX Runtime spin by default. A spinning thread takes time from other work on the same
+  core, such as decoding the next image or the web server. Without spinning, throughput is nearly the
+  same on an idle machine (0.96) and much higher on a busy one (1.5).
+- One run on all cores leaves them idle while its threads wait for the slowest. One single-threaded run
+  per core avoids that (1.4). But then a single image uses only one core.
+- A few tiles in one batch on all cores are faster than one by one (1.2). On one thread there is no
+  gain.
 
-So there are two modes: one for few images, and one for when there are enough of them for every core.
+So there are two modes: one for few images, and one for enough images to keep every core busy.
 """
 
 import os
@@ -22,12 +23,12 @@ from pathlib import Path, PurePosixPath
 import cv2
 
 CGROUP = Path("/sys/fs/cgroup")
-MEMBERSHIP = Path("/proc/self/cgroup")  # the groups of this process, one hierarchy a line
+MEMBERSHIP = Path("/proc/self/cgroup")  # the control groups of this process, one hierarchy per line
 
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """A model run has so many CPU threads, and at most so many tiles."""
+    """CPU threads and largest batch, in tiles, of one model run."""
 
     threads: int
     max_batch: int
@@ -35,7 +36,7 @@ class Mode:
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """`lanes` runs at once, in the mode `few` while fewer images than lanes are in work, else in `many`."""
+    """`lanes` is the number of concurrent runs; `few` is for fewer images than lanes, else `many`."""
 
     lanes: int
     few: Mode
@@ -43,10 +44,10 @@ class Compute:
 
 
 def compute_on(*, gpu: bool, threads: int | None = None) -> Compute:
-    """What a session gets; `threads` overrides the number of cores there are.
+    """The lanes and modes of a session; `threads` overrides the number of usable cores.
 
-    A GPU runs one batch after the other, each as large as what waits: its memory is fixed for that, and one
-    stream has no gaps to fill.
+    A GPU runs one batch at a time, with all waiting tiles up to the maximum: buffers have fixed sizes,
+    and one stream keeps the GPU busy.
     """
     cores = threads or usable_cores()
     if gpu:
@@ -56,52 +57,54 @@ def compute_on(*, gpu: bool, threads: int | None = None) -> Compute:
 
 
 def share_the_process() -> None:
-    """Set up a process for many images at once: to be called once, by what serves.
+    """Set up a process that inspects many images at once; the server calls it once.
 
-    OpenCV's own threads would only compete with those that work on other images. And a thread that comes
-    back from the model waits for the interpreter until another gives it up, by default after 5 ms.
+    OpenCV's own threads would compete with the threads that work on other images. A thread that returns
+    from the model waits for the interpreter lock; the switch interval, 5 ms by default, bounds that
+    wait, so it is shortened.
     """
     cv2.setNumThreads(1)
     sys.setswitchinterval(0.0005)
 
 
 def default_workers(threads: int | None = None) -> int:
-    """How many images are worked on at once: those in the lanes, and two that are decoded meanwhile."""
+    """Number of images processed at once: one per lane, and two that are being decoded."""
     return (threads or usable_cores()) + 2
 
 
 def usable_cores(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> int:
-    """The cores that this process may use: by its affinity, and by the CPU quotas of its control groups.
+    """The number of cores this process may use, by CPU affinity and control group quotas.
 
-    ONNX Runtime knows nothing of quotas: given half of the cores, twice as many threads would wait for them.
+    ONNX Runtime ignores quotas: with a quota of half the cores it would start twice as many threads as
+    can run.
     """
     quotas = [quota for group in _groups(cgroup, membership) if (quota := _quota(group)) is not None]
     return max(1, round(min([len(os.sched_getaffinity(0)), *quotas])))
 
 
 def _groups(cgroup: Path, membership: Path) -> Iterator[Path]:
-    """The folders of the groups that limit this process's CPU time: its own, and all above it.
+    """Folders of the control groups that limit this process's CPU time: its own and all above it.
 
-    A container often sees its own group as the root of the hierarchy while the process's path is the host's:
-    folders that do not exist are skipped by the reader.
+    In a container the group is often mounted as the root of the hierarchy, but the path of the process
+    is that on the host. `_quota` ignores folders that do not exist.
     """
     try:
         lines = membership.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
         lines = []
-    yield cgroup  # for a system that does not tell the process's groups
+    yield cgroup  # for systems without /proc/self/cgroup
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):  # version 2 has one hierarchy, without names
+        if controllers and "cpu" not in controllers.split(","):  # v2 names none
             continue
         roots = {cgroup / controllers, cgroup / "cpu"} if controllers else {cgroup}
         own = PurePosixPath(path).relative_to("/")
-        if ".." not in own.parts:  # else it lies outside of what this container sees
+        if ".." not in own.parts:  # else it is not visible in this container
             yield from (root / above for root in roots for above in (own, *own.parents))
 
 
 def _quota(group: Path) -> float | None:
-    """How many cores' time a group may use; None where it has no limit. Version 2 has one file, 1 has two."""
+    """A group's CPU quota in cores; None without a limit. cgroup v2 has one file for it, v1 two."""
     try:
         if (limit := group / "cpu.max").exists():
             quota, period = limit.read_text(encoding="ascii").split()
@@ -110,6 +113,6 @@ def _quota(group: Path) -> float | None:
                 (group / f"cpu.cfs_{name}_us").read_text(encoding="ascii") for name in ("quota", "period")
             )
         cores = int(quota) / int(period)
-    except (OSError, ValueError, ZeroDivisionError):  # "max" is no number
+    except (OSError, ValueError, ZeroDivisionError):  # "max" is not a number
         return None
     return cores if cores > 0 else None

@@ -1,1 +1,1 @@
-"""Probabilities to a mask, and the mask to measured defects."""
+"""From probabilities to a mask, and from the mask to measured defects."""

@@ -1,4 +1,4 @@
-"""From the any-defect mask to defects: connected regions, one class each, kept or dropped as a whole."""
+"""From the any-defect mask to defects: connected regions, one class each, kept or dropped whole."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from app.inspection.measuring.mask import MaskAccumulator
 from app.inspection.measuring.runs import BAND_PX, Floats, Ints, Runs, find_runs, labels_of
 from app.inspection.results import TileProbability
 
-PIXELS_AT_ONCE = 1 << 20  # marked pixels looked at together, to bound the memory
-SURROUND_PX = 8  # how far around a region's box its surroundings reach
-SAMPLES_AT_ONCE = 1 << 18  # of several regions' surroundings
-SAMPLES_A_SIDE = 64  # of a region's surroundings, so that a large box costs no more than a small one
+PIXELS_AT_ONCE = 1 << 20  # mask pixels processed together, to bound the memory
+SURROUND_PX = 8  # width of the surroundings around a region's box
+SAMPLES_AT_ONCE = 1 << 18  # samples of several regions' surroundings processed together
+SAMPLES_A_SIDE = 64  # of a region's surroundings: bounds the cost of a large box
 FAR_FROM_BORDER_PX = 32
 LEAST_DEVIATION = 4.0  # grey levels: on a smooth surface noise must not count as contrast
 
@@ -25,9 +25,10 @@ LEAST_DEVIATION = 4.0  # grey levels: on a smooth surface noise must not count a
 class Regions:
     """Connected regions of the any-defect mask.
 
-    `label` is the class with the largest summed probability, each pixel counting for its most probable class,
-    and `runner_up` the second (0: there is none), int [N] each; `features` float [N, 6] as `REGION_FEATURES`;
-    `probability` float [N] of being a defect. `highest` is the image's any-defect probability, uint8 [H, W].
+    `label` is the class with the largest summed probability, each pixel counting for its most probable
+    class, and `runner_up` the second (0 for none), int [N] each; `features` is float [N, 6] as in
+    `REGION_FEATURES`; `probability`, float [N], is that of being a defect. `highest` is the image's
+    any-defect probability, uint8 [H, W].
     """
 
     runs: Runs
@@ -41,7 +42,7 @@ class Regions:
         return len(self.label)
 
     def only(self, kept: NDArray[np.bool_]) -> "Regions":
-        """Some of the regions, bool [N]."""
+        """The regions selected by `kept`, bool [N]."""
         return Regions(
             runs=self.runs.only(kept),
             label=self.label[kept],
@@ -52,7 +53,7 @@ class Regions:
         )
 
     def at(self, row: Ints, column: Ints) -> Ints:
-        """Which region each of those pixels lies in; they must lie in one."""
+        """The region index of each pixel (row, column); each must lie in a region."""
         pitch = self.highest.shape[1]
         key = self.runs.row * pitch + self.runs.first
         order = np.argsort(key)
@@ -67,10 +68,10 @@ def form_regions(
     point: OperatingPoint,
     check: Callable[[], None] = lambda: None,
 ) -> Regions:
-    """Form the 8-connected regions of the marked pixels that reach the least area; smaller ones are unmarked.
+    """Form the 8-connected regions of the mask that reach the least area; erase smaller ones from it.
 
-    `image` is uint8 [H, W] or [H, W, 3], `tiles` the image-level answer of each tile. `check` is called now
-    and then and ends it with what it raises.
+    `image` is uint8 [H, W] or [H, W, 3], `tiles` the image-level answer of each tile. `check` is called
+    regularly; an exception that it raises ends the step.
     """
     runs = _large_enough(marks.label_map, point.min_area_px)
     if not len(runs.start):
@@ -95,16 +96,17 @@ def form_regions(
 
 
 def keep_defects(marks: MaskAccumulator, regions: Regions, point: OperatingPoint) -> Regions:
-    """Drop the regions below the threshold and give each other one its class; writes `marks.label_map`."""
+    """Drop the regions below the image threshold, label the others; writes `marks.label_map`."""
     kept = regions.probability >= point.image_threshold
     _paint(marks.label_map, regions.runs, np.where(kept, regions.label, 0))
     return regions.only(kept)
 
 
 def _large_enough(label_map: NDArray[np.uint8], least: int) -> Runs:
-    """The regions of all marked pixels with at least so many; the others are unmarked.
+    """The regions with at least `least` pixels; smaller ones are erased from the label map.
 
-    Band by band first what lies within one, so that a large image full of specks takes little memory.
+    Small regions inside one band are erased first, band by band, so that a large image full of specks
+    takes little memory.
     """
     height, width = label_map.shape
     step = max(1, BAND_PX // width)
@@ -127,7 +129,7 @@ def _large_enough(label_map: NDArray[np.uint8], least: int) -> Runs:
 
 
 def _pixels(runs: Runs, width: int) -> Iterator[tuple[Ints, Ints]]:
-    """Index in the flat image and region of each marked pixel, some at a time."""
+    """Yield flat pixel index and region index of all pixels of the regions, in blocks."""
     lengths, starts = runs.last - runs.first + 1, runs.row * width + runs.first
     ends = np.cumsum(lengths)
     begin = 0
@@ -141,7 +143,7 @@ def _pixels(runs: Runs, width: int) -> Iterator[tuple[Ints, Ints]]:
 
 
 def _paint(label_map: NDArray[np.uint8], runs: Runs, values: Ints) -> None:
-    """Give the pixels of each region its value, int [N]; -1 leaves a region as it is."""
+    """Set the pixels of each region to its value, int [N]; -1 leaves a region unchanged."""
     pixels = label_map.reshape(-1)
     chosen = runs.only(values >= 0)
     of = values[values >= 0]
@@ -152,7 +154,7 @@ def _paint(label_map: NDArray[np.uint8], runs: Runs, values: Ints) -> None:
 def _pixel_sums(
     runs: Runs, marks: MaskAccumulator, image: NDArray[np.uint8], count: int, check: Callable[[], None]
 ) -> tuple[Floats, Floats, Floats, tuple[Ints, Ints]]:
-    """Of each region: summed and highest level, summed grey level, and the two classes with most probability.
+    """For each region: sum and maximum of levels, sum of grey levels, and its two most probable classes.
 
     A pixel votes for its most probable class with that class's probability.
     """
@@ -184,7 +186,7 @@ def _contrast(
     label_map: NDArray[np.uint8],
     check: Callable[[], None],
 ) -> Floats:
-    """How far each region's mean grey level is from the unmarked pixels around it, in deviations of these."""
+    """Contrast of each region to the background pixels around it, in their standard deviations."""
     found = np.zeros(len(boxes))
     channels = image.reshape(*label_map.shape, -1)
     for windows in _surroundings(boxes, label_map.shape):
@@ -192,12 +194,12 @@ def _contrast(
         unmarked = windows.of(label_map) == 0
         levels = windows.of(channels).sum(
             axis=1, dtype=np.float64
-        )  # of a colour image, thrice its grey level
+        )  # for a colour image, three times the grey level
         levels *= unmarked
         count = np.count_nonzero(unmarked, axis=(1, 2))
         total, squares = levels.sum(axis=(1, 2)), np.einsum("nrc,nrc->n", levels, levels)
         scale = np.maximum(count, 1) * channels.shape[2]
-        deviation = np.sqrt(count * squares - total * total) / scale  # of whole numbers, so exact
+        deviation = np.sqrt(count * squares - total * total) / scale  # integer sums, so exact
         apart = np.abs(inside[windows.regions] - total / scale)
         found[windows.regions] = np.where(count > 0, apart / np.maximum(deviation, LEAST_DEVIATION), 0)
     return found
@@ -205,7 +207,7 @@ def _contrast(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Windows:
-    """Surroundings of some regions, all of one size: from (x, y) on, every `step`-th pixel."""
+    """Windows of one size around some regions: every `step`-th pixel from (x, y) on."""
 
     regions: Ints
     x: Ints
@@ -214,13 +216,13 @@ class _Windows:
     step: tuple[int, int]
 
     def of(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """What an array [H, W, …] holds there, [N, …, rows, columns]."""
+        """The samples of an array [H, W, …] in the windows, [N, …, rows, columns]."""
         every = sliding_window_view(pixels, self.size, axis=(0, 1))
         return every[self.y, self.x, ..., :: self.step[0], :: self.step[1]]
 
 
 def _surroundings(boxes: Ints, shape: tuple[int, ...]) -> Iterator[_Windows]:
-    """The surroundings of all regions, some at a time, to bound the memory."""
+    """Yield the surroundings of all regions in blocks of one size, to bound the memory."""
     begin, end = np.maximum(boxes[:, :2] - SURROUND_PX, 0), boxes[:, 2:] + 1 + SURROUND_PX
     size, step = np.minimum(end, shape[1::-1]) - begin, -(-(end - begin) // SAMPLES_A_SIDE)
     kinds = np.hstack((size, step))
@@ -241,7 +243,7 @@ def _border_gap(boxes: Ints, shape: tuple[int, ...]) -> Floats:
 
 
 def _head(boxes: Ints, tiles: Sequence[TileProbability]) -> Floats:
-    """The highest image-level probability of the tiles that each region's box reaches into."""
+    """The highest image-level probability of the tiles that each region's box overlaps."""
     left, top, right, bottom = boxes.T
     found = np.zeros(len(boxes))
     for tile in tiles:

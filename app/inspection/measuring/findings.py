@@ -1,4 +1,4 @@
-"""What a recipe judges of a label map: the defects in its scope, and those of each zone."""
+"""The defects of a label map in a recipe's scope and in each of its zones."""
 
 from collections.abc import Callable, Iterable
 
@@ -23,11 +23,12 @@ def find(
     check: Callable[[], None] = lambda: None,
     scope: Scope | None = None,
 ) -> Findings:
-    """Measure what the recipe judges of a label map uint8 [H, W], in px and by its pixel pitch.
+    """Measure the defects of a label map uint8 [H, W] that a recipe inspects, in px and mm.
 
     `regions` give scores, probabilities and runners-up only: without them the verdict is the same.
-    `scope` is the recipe's, for who has it already. `check` is called now and then. Raises RecipeDoesNotFit
-    where the recipe's regions hold nothing of an image of this size, and what `check` raises.
+    `scope` is the recipe's scope, if already computed. `check` is called regularly. Raises
+    RecipeDoesNotFit if the recipe's regions contain no pixel of an image of this size, and whatever
+    `check` raises.
     """
     pitch = recipe.pixel_pitch_mm
     scope = scope or scope_of((label_map.shape[0], label_map.shape[1]), recipe, check)
@@ -41,9 +42,9 @@ def find(
 
 
 def unexplained(label_map: NDArray[np.uint8], tiles: Iterable[TileProbability], scope: Scope) -> float | None:
-    """The highest image-level probability of the tiles that are judged and in which no defect lies.
+    """The highest image-level probability of the inspected tiles without a defect.
 
-    `label_map`, uint8 [H, W], is that of the whole image. None where every such tile shows a defect.
+    `label_map`, uint8 [H, W], is that of the whole image. None if every inspected tile has a defect.
     """
     left = (
         each.probability
@@ -61,9 +62,10 @@ def _parents(
     judged: NDArray[np.uint8],
     classes: tuple[str, ...],
 ) -> tuple[int, ...]:
-    """Which of the defects each piece of one in a zone belongs to.
+    """The index of the whole defect that each piece in a zone belongs to.
 
-    No two regions of a class have one box: both would reach all four of its sides, and so cross.
+    Defects are found by class and box. Two regions of a class cannot share a box: both would touch all
+    four sides and so intersect.
     """
     numbers = {(each.defect_class, each.bbox): number for number, each in enumerate(defects)}
     found: dict[tuple[str, Box], int] = {}
@@ -79,7 +81,7 @@ def _parents(
 
 
 def _holding(wholes: Runs, parts: Runs) -> NDArray[np.int64]:
-    """The region of `wholes` that each region of `parts` is a piece of: the one its first run lies in."""
+    """For each region of `parts`, the region of `wholes` that contains its first run."""
     pitch = int(wholes.last.max()) + 1
     key = wholes.row * pitch + wholes.first
     order = np.argsort(key)
@@ -88,5 +90,5 @@ def _holding(wholes: Runs, parts: Runs) -> NDArray[np.int64]:
 
 
 def _boxes(runs: Runs) -> list[Box]:
-    """The box of each region, in its order."""
+    """The bounding box of each region, in order."""
     return [(x, y, right - x + 1, bottom - y + 1) for x, y, right, bottom in runs.boxes().tolist()]

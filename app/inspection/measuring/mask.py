@@ -1,4 +1,4 @@
-"""From probability maps to marked pixels, by the pixel threshold in force."""
+"""From probability maps to a label map, by the pixel threshold in force."""
 
 import math
 
@@ -11,10 +11,10 @@ from app.inspection.planes import zero_planes
 
 
 class MaskAccumulator:
-    """Per-pixel maximum and arg-max over classes, filled tile by tile: two planes, however many classes.
+    """Per-pixel maximum and arg-max over classes, filled tile by tile; always two planes.
 
-    `highest` is each pixel's highest level, uint8 [H, W], `label_map` its class where that reaches the pixel
-    threshold. Where nothing but zeros comes, neither takes memory.
+    `highest` is each pixel's highest level, uint8 [H, W]. `label_map` is the class of that level if it
+    reaches the pixel threshold, else 0. Areas that receive only zeros take no memory.
     """
 
     def __init__(self, shape: tuple[int, int], point: OperatingPoint) -> None:
@@ -23,11 +23,11 @@ class MaskAccumulator:
         self._below = pixel_level(point.pixel_threshold) - 1
 
     def add(self, k: int, place: tuple[slice, slice], levels: NDArray[np.uint8]) -> None:
-        """Take the k-th class's levels in some rows and columns, uint8 [h, w]; classes in their order."""
+        """Add the levels of class k, uint8 [h, w], for some rows and columns; k in rising order."""
         highest, label_map = self.highest[place], self.label_map[place]
-        wins = cv2.compare(levels, np.maximum(highest, self._below), cv2.CMP_GT)  # 255 where it does
-        if wins.any():  # else a plane that is all zeros stays so
-            np.maximum(label_map, np.bitwise_and(wins, k + 1), out=label_map)  # those there are less
+        wins = cv2.compare(levels, np.maximum(highest, self._below), cv2.CMP_GT)  # 255 where true
+        if wins.any():  # writing zeros would allocate the plane's memory
+            np.maximum(label_map, np.bitwise_and(wins, k + 1), out=label_map)  # k only rises
         np.maximum(highest, levels, out=highest)
 
 
@@ -38,7 +38,7 @@ def pixel_level(threshold: float) -> int:
 
 
 def marks_of(probability: NDArray[np.uint8], point: OperatingPoint) -> MaskAccumulator:
-    """The marks of a whole image's probability maps, uint8 [K, H, W]."""
+    """The mask of a whole image's probability maps, uint8 [K, H, W]."""
     marks = MaskAccumulator((probability.shape[1], probability.shape[2]), point)
     for k, levels in enumerate(probability):
         marks.add(k, (slice(None), slice(None)), levels)

@@ -1,4 +1,4 @@
-"""From a label map to measured defects."""
+"""Measure the defects of a label map."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -22,11 +22,11 @@ from app.inspection.measuring.runs import (
 )
 from app.inspection.results import Defect
 
-DECIMALS = 3  # of lengths: far below what pixels can tell, far above the sums' rounding
-SPECK_SIDE = 4  # px: what is no larger either way is too small for an axis
-COMPACT_FILL = 0.93  # a parallelogram's is 0.955; from here on the axis is straight
-ROUND_ASPECT = 1.2  # below it, pixels rather than the shape decide where the long axis points
-FEW = 64  # defects up to which going from one to the next is faster than sweeping over rows
+DECIMALS = 3  # of lengths: finer than the measurement error, coarser than rounding errors
+SPECK_SIDE = 4  # px; a region whose box is no larger is too small for a medial axis
+COMPACT_FILL = 0.93  # of a straight region; a parallelogram has 0.955
+ROUND_ASPECT = 1.2  # below it, the direction of the long axis is mostly pixel noise
+FEW = 64  # up to so many defects, comparing them one by one is faster than a sweep over rows
 
 PAIRS = 1 << 16  # of runs compared at once, to bound the memory
 
@@ -40,10 +40,10 @@ def measure(
 ) -> tuple[Defect, ...]:
     """Measure every 8-connected region of every class, in class order, the largest first.
 
-    `regions` are those that the label map, or a part of it, was made from: they give score, probability and
-    runner-up; without them the score is 1.0, as for a mask drawn by hand. Nothing else depends on them, so a
-    label map alone is enough to apply a recipe again. `pixel_pitch_mm` is mm per pixel;
-    without it the mm fields are None. `check` is called for each region and ends it with what it raises.
+    `regions` are those that the label map was made from. They give score, probability and runner-up;
+    without them the score is 1.0, as for a mask drawn by hand. Nothing else depends on them, so a label
+    map alone is enough to apply another recipe. `pixel_pitch_mm` is mm per pixel; without it the mm
+    fields are None. `check` is called for each region; an exception that it raises ends the measurement.
     docs/measurement.md has the definitions and their errors.
     """
     found: list[tuple[Runs, list[Defect]]] = []
@@ -63,7 +63,7 @@ def measure(
 def _scored(
     measured: Iterable[Defect], runs: Runs, regions: Regions, classes: tuple[str, ...]
 ) -> Iterator[Defect]:
-    """The defects with what is known of the regions that they are, or are a part of."""
+    """The defects with score, probability and runner-up of the regions that contain them."""
     of = regions.at(runs.row[runs.start], runs.first[runs.start])
     names = (None, *classes)
     scores, probability = _scores(regions.highest, runs), regions.probability[of]
@@ -83,7 +83,7 @@ def _scores(plane: NDArray[np.uint8], runs: Runs) -> Floats:
     first = runs.row * plane.shape[1] + runs.first
     after = first + runs.last - runs.first + 1
     bounds = np.minimum(np.stack((first, after), axis=1).ravel(), len(pixels) - 1)
-    of_runs = np.maximum.reduceat(pixels, bounds)[::2]  # what lies between is dropped
+    of_runs = np.maximum.reduceat(pixels, bounds)[::2]  # drops the gaps between runs
     at_end = after == len(pixels)
     of_runs[at_end] = np.maximum(of_runs[at_end], pixels[-1])
     return np.asarray(np.maximum.reduceat(of_runs, runs.start) / 255)
@@ -130,7 +130,7 @@ def _measure_class(
 def _sizes(
     runs: Runs, moments: Moments, boxes: NDArray[np.int64], check: Callable[[], None]
 ) -> tuple[Floats, Floats]:
-    """Length and width of each region: specks all at once, larger ones each by its own shape."""
+    """Length and width of each region in px: specks vectorised, larger regions one by one."""
     reach, across = extents(runs, moments)
     chord, rounded = chords(runs, moments), moment_lengths(moments)
     lengths, widths = np.maximum(reach, across), np.minimum(reach, across)
@@ -160,15 +160,15 @@ def _mm(px: float, pitch: float | None) -> float | None:
 
 
 def _decimal(value: float) -> float:
-    """Without the error of binary fractions, which would put what is exactly at a limit beyond it."""
+    """Round to 9 digits: a binary fraction's error must not put a value at a limit beyond it."""
     return float(f"{value:.9g}")
 
 
 def gaps(found: Sequence[Runs], check: Callable[[], None] = lambda: None) -> Floats:
-    """The gap in px between the outlines of each region and the nearest other one; inf for the only one.
+    """The gap in px between the outlines of each region and the nearest other; inf for a single one.
 
-    Regions are counted through the whole sequence. Pixels are squares, so that neighbours are 0 apart.
-    `check` is called now and then and ends it with what it raises.
+    Returns float64 [N] for the regions of all `found` in order. Pixels are squares, so neighbouring
+    pixels have gap 0. `check` is called regularly; an exception that it raises ends the search.
     """
     counts = [len(runs.start) for runs in found]
     if sum(counts) < 2:
@@ -186,7 +186,7 @@ def gaps(found: Sequence[Runs], check: Callable[[], None] = lambda: None) -> Flo
 
 
 def _to_nearest(spans: Ints, own: NDArray[np.bool_]) -> float:
-    """From one region's runs to all others, less those that cannot be nearest."""
+    """The gap in px from one region to the nearest other run; runs too far away are skipped."""
     mine, others = spans[:, own], spans[:, ~own]
     at_least = _apart(others, _box(mine))
     bound = _apart(mine, _box(others[:, [at_least.argmin()]])).min()
@@ -201,7 +201,7 @@ def _to_nearest(spans: Ints, own: NDArray[np.bool_]) -> float:
 
 
 def _box(spans: Ints) -> Ints:
-    """First and last row, first and last column."""
+    """Bounding box: first and last row, first and last column."""
     return np.array([spans[0].min(), spans[0].max(), spans[1].min(), spans[2].max()])
 
 
@@ -214,7 +214,7 @@ def _apart(spans: Ints, box: Ints) -> Ints:
 
 
 def _swept(spans: Ints, region: Ints, count: int, check: Callable[[], None]) -> Floats:
-    """For very many regions: all runs look one row further at a time, until theirs has met its nearest."""
+    """`gaps` for many regions: all runs search one row further at a time until the nearest is found."""
     order = np.lexsort((spans[1], spans[0]))
     (row, first, last), region = spans[:, order], region[order]
     pitch = int(last.max()) + 2

@@ -1,4 +1,4 @@
-"""How long and how wide one region is, by its medial axis: the middles of the largest circles inside it."""
+"""Length and width of a region by its medial axis: the centres of its maximal inscribed circles."""
 
 from itertools import pairwise
 
@@ -9,23 +9,23 @@ from numpy.typing import NDArray
 Mask = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
-THICK_RADIUS = 8  # px; thicker regions are made smaller first, so that few rounds of thinning do
-THIN_RADIUS = 1.5  # px; up to here the skeleton reaches the end, and a line straight on may leave at a side
-END_WEIGHT = 2.0  # of the radius at an end: a spur into a corner of 60 degrees or more is no gain
-END_CUT = 0.3  # of the radius: where the skeleton turns towards one corner of an end, and is not followed
-LOOP = 8  # px of the skeleton that a loop has at least
-STEP = 0.25  # px
+THICK_RADIUS = 8  # px; thicker regions are downscaled first to save thinning iterations
+THIN_RADIUS = 1.5  # px; up to it the skeleton reaches the ends; an extension could leave at the side
+END_WEIGHT = 2.0  # of the radius at an end: a spur into a corner of 60 degrees or more does not pay
+END_CUT = 0.3  # of the radius: cut off at each end, where the skeleton turns into a corner
+LOOP = 8  # px of the skeleton; least length of a loop
+STEP = 0.25  # px; sampling distance on the way to the outline
 NEIGHBOURS = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))  # bits 0 to 7, clockwise
 KERNEL = np.zeros((3, 3), dtype=np.float32)
-SHARP_TURN = 0.3  # the cosine of a turn (73 degrees) that is a corner, and not the steps of pixels
-SMOOTHING = 3  # px of the skeleton to either side
-TURN_REACH = 5  # px of the skeleton: how far from a point its turn is looked at
+SHARP_TURN = 0.3  # cosine of the turn (73 degrees) from which it is a corner and not a pixel step
+SMOOTHING = 3  # px of the skeleton on each side of a point, averaged
+TURN_REACH = 5  # px of the skeleton on each side of a point, to measure its turn
 for _bit, (_dy, _dx) in enumerate(NEIGHBOURS):
     KERNEL[1 + _dy, 1 + _dx] = 1 << _bit
 
 
 def _thinning_table(turn: int) -> Mask:
-    """0 where Guo and Hall's rule takes a pixel away, by the code of its neighbours, in one of two turns.
+    """Guo and Hall's thinning rule: 0 removes a pixel, by neighbour code; `turn` is the sub-iteration.
 
     Guo, Hall, "Parallel thinning with two-subiteration algorithms", Communications of the ACM 32 (1989), A1.
     """
@@ -40,9 +40,10 @@ def _thinning_table(turn: int) -> Mask:
 
 
 def _link_table() -> list[list[tuple[int, int, float]]]:
-    """(dy, dx, length) of the links of a pixel by the code of its neighbours.
+    """(dy, dx, length) of the links of a skeleton pixel, by neighbour code.
 
-    A diagonal counts only where no two straight steps lead there, so that a bend is no triangle.
+    A diagonal link is left out if two straight steps lead to the same pixel, so that a bend has no
+    triangle.
     """
     table = []
     for code in range(256):
@@ -57,7 +58,7 @@ LINKS = _link_table()
 
 
 def thin(mask: Mask) -> Mask:
-    """The skeleton of a mask of 0 and 1 with a background frame: lines one pixel wide, as connected as it."""
+    """The skeleton of a 0/1 mask with a background frame: one pixel wide, same connectivity."""
     left = cv2.countNonZero(mask)
     while True:
         for keep in KEEP:
@@ -68,16 +69,16 @@ def thin(mask: Mask) -> Mask:
 
 
 def _codes(mask: Mask) -> Mask:
-    """A bit for each neighbour of each pixel."""
+    """The neighbour code of each pixel: one bit for each neighbour."""
     return np.asarray(cv2.filter2D(mask, cv2.CV_8U, KERNEL, borderType=cv2.BORDER_CONSTANT), dtype=np.uint8)
 
 
 def axis_length(mask: Mask) -> float | None:
-    """Length in px of a region along its medial axis, straight on to the outline at both ends.
+    """Length in px of a region along its medial axis, extended straight to the outline at both ends.
 
-    `mask` is 0 and 1, [H, W], with a background frame. The axis is the path in the skeleton that is longest
-    with its ends' radii; spurs and branches beside it do not count, a loop is followed all the way round.
-    None where the axis is too short to have a direction.
+    `mask` is 0 and 1, [H, W], with a background frame. The axis is the longest path in the skeleton, the
+    radii at its ends included. Spurs and side branches do not count; a loop is followed all the way
+    round. None if the axis is too short to have a direction.
     """
     mask = _without_pores(mask)
     distance = _distance(mask)
@@ -86,7 +87,7 @@ def axis_length(mask: Mask) -> float | None:
     small = _smaller(mask, scale)
     path = _longest_path(thin(small), distance if scale == 1 else _distance(small))
     points = smooth((path - (scale > 1) + 0.5) * scale - 0.5)
-    if len(path) > LOOP and abs(path[0] - path[-1]).max() <= 2:  # a loop, which has no ends
+    if len(path) > LOOP and abs(path[0] - path[-1]).max() <= 2:  # a closed loop
         return _length(points) + _length(points[[0, -1]])
     if _length(points) < radius:
         return None
@@ -95,7 +96,7 @@ def axis_length(mask: Mask) -> float | None:
     points = points[cut : len(points) - cut]
     back = min(max(4, round(1.5 * steps)), len(points) - 1)
     ahead = np.stack((points[0] - points[back], points[-1] - points[-1 - back]))
-    if radius <= THIN_RADIUS:  # the skeleton has the last pixels, less their outer halves
+    if radius <= THIN_RADIUS:  # the skeleton ends at the centres of the last pixels
         beyond = np.hypot(*ahead.T) / abs(ahead).max(axis=1) / 2
     else:
         beyond = _to_outline(mask, radius, points[[0, -1]], ahead)
@@ -103,18 +104,18 @@ def axis_length(mask: Mask) -> float | None:
 
 
 def _distance(mask: Mask) -> NDArray[np.float32]:
-    """From each pixel to the nearest background, to 2 %."""
+    """Distance in px from each pixel to the nearest background, accurate to 2 %."""
     return np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_5), dtype=np.float32)
 
 
 def _without_pores(mask: Mask) -> Mask:
-    """With holes filled that are too small for their region to be a ring.
+    """Fill holes that are too small for the region to be a ring.
 
-    A hole over a third of a disc's diameter has an eighth of the area around it: from there on the hole is
-    wider than what surrounds it.
+    A hole of a third of a disc's diameter has an eighth of the area around it; a larger hole is wider
+    than the ring around it.
     """
     count, labels, stats, _ = cv2.connectedComponentsWithStats(1 - mask, connectivity=4)
-    if count == 2:  # the region and what is around it
+    if count == 2:  # no holes: the region and its outside only
         return mask
     areas = stats[:, cv2.CC_STAT_AREA]
     pores = 8 * areas < cv2.countNonZero(mask)
@@ -123,7 +124,7 @@ def _without_pores(mask: Mask) -> Mask:
 
 
 def _smaller(mask: Mask, scale: int) -> Mask:
-    """The mask at 1 / scale, with one more pixel of frame; itself for 1."""
+    """The mask at 1 / scale with one more pixel of frame; unchanged for scale 1."""
     if scale == 1:
         return mask
     height, width = (-(-side // scale) for side in mask.shape)
@@ -138,9 +139,10 @@ def _length(points: Floats) -> float:
 
 
 def _longest_path(skeleton: Mask, distance: NDArray[np.float32]) -> Floats:
-    """The (y, x) of the path of greatest length and END_WEIGHT times the radius at both ends, float [N, 2].
+    """The (y, x) of the longest path, END_WEIGHT x radius added at both ends; float [N, 2].
 
-    In the tree of shortest ways from one pixel, which opens each loop opposite to where it is entered.
+    The path is searched in the breadth-first tree from one pixel, which cuts each loop opposite its
+    entry.
     """
     width = skeleton.shape[1]
     pixels = np.flatnonzero(skeleton)
@@ -181,25 +183,25 @@ def _follow(pixel: int, toward: dict[int, int]) -> list[int]:
 
 
 def _to_outline(mask: Mask, radius: float, starts: Floats, ahead: Floats) -> Floats:
-    """How far the outline is from points within, (y, x), to a quarter of a pixel; [N, 2] to [N].
+    """Distance in px [N] from inner points (y, x) [N, 2] along `ahead` to the outline, to 0.25 px.
 
-    The radius tells how far to look: an end that tapers more slowly the axis follows by itself.
+    The search range depends on the radius: an end that tapers more slowly has the axis inside it.
     """
     reach = np.arange(0, 4 * radius + 4, STEP)
     unit = ahead / np.hypot(*ahead.T)[:, None]
     at = np.rint(starts[:, None] + reach[:, None] * unit[:, None]).astype(int)
-    at = np.clip(at, 0, np.array(mask.shape) - 1)  # the frame, which is background
+    at = np.clip(at, 0, np.array(mask.shape) - 1)  # to the background frame
     outside = mask[at[..., 0], at[..., 1]] == 0
     outside[:, -1] = True
     return np.asarray(reach[outside.argmax(axis=1)] - STEP / 2)
 
 
 def inscribed_width(mask: Mask) -> float:
-    """Diameter in px of the largest circle within a region; `mask` as for `axis_length`.
+    """Diameter in px of the largest inscribed circle; `mask` as for `axis_length`.
 
-    Measured on a softened and finer copy of the widest place, since the steps of a slanting outline reach
-    into the circle. Made finer, any whole width is even, and the distance half of it; where it is not made
-    finer, it may be odd.
+    Measured on a blurred and upscaled copy of the widest place, because the pixel steps of a slanted
+    outline reach into the circle. Upscaled, a whole width is an even number of pixels and the distance
+    is half of it. At scale 1 the width may be odd, so half a pixel is subtracted.
     """
     _, radius, _, (x, y) = cv2.minMaxLoc(_distance(mask))
     scale = 4 if radius < 8 else 2 if radius < 16 else 1
@@ -217,10 +219,10 @@ def inscribed_width(mask: Mask) -> float:
 
 
 def smooth(points: Floats) -> Floats:
-    """Take the steps of pixels out of a path [N, 2], leaving its ends and sharp turns where they are.
+    """Smooth the pixel steps of a path [N, 2], keeping its ends and sharp turns in place.
 
-    Moving means shorten a curve of radius R by their variance over 2 R^2; what they took away, smoothed in
-    turn and put back, restores that (twicing: Tukey, Exploratory Data Analysis, 1977).
+    Moving means shorten a curve of radius R by their variance / (2 R^2). Smoothing the residual and
+    adding it back corrects that (twicing: Tukey, Exploratory Data Analysis, 1977).
     """
     bounds = [0, *_sharp_turns(points), len(points) - 1]
     pieces = [_twiced(points[start : end + 1])[:-1] for start, end in pairwise(bounds)]
@@ -233,15 +235,16 @@ def _twiced(points: Floats) -> Floats:
 
 
 def _sharp_turns(points: Floats) -> list[int]:
-    """Where the way to the point TURN_REACH before and the way to that after it are SHARP_TURN apart or less.
+    """Indices of points where the path turns sharply: the cosine of the turn is at most SHARP_TURN.
 
-    The sharpest of those that are near each other.
+    The turn is that between the steps of TURN_REACH points before and after. Of close points, the
+    sharpest.
     """
     if len(points) <= 2 * TURN_REACH:
         return []
     steps = points[TURN_REACH:] - points[:-TURN_REACH]
     steps = steps / np.hypot(*steps.T)[:, None]
-    straight = (steps[:-TURN_REACH] * steps[TURN_REACH:]).sum(axis=1)  # the cosine of the turn
+    straight = (steps[:-TURN_REACH] * steps[TURN_REACH:]).sum(axis=1)  # cosine of the turn
     found: list[int] = []
     for i in np.argsort(straight, kind="stable").tolist():
         if straight[i] > SHARP_TURN:
@@ -252,7 +255,7 @@ def _sharp_turns(points: Floats) -> list[int]:
 
 
 def _moving_means(points: Floats) -> Floats:
-    """The means of up to SMOOTHING points to either side, mirrored through the ends."""
+    """Moving means over SMOOTHING points on each side; the path is point-mirrored at its ends."""
     n = min(SMOOTHING, len(points) - 1)
     if n < 1:
         return points

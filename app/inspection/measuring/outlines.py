@@ -1,4 +1,4 @@
-"""Outlines finer than pixels, from the probabilities beside a mask's edge."""
+"""Sub-pixel outlines, interpolated from the probabilities at a mask's edge."""
 
 import math
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-# Sides of a cell of 2 x 2 pixels between which the outline passes, the defect on its right, by the sum of
-# 1, 2, 4, 8 for the corners within, clockwise from the top left. Opposite corners are joined, as a defect's
-# pixels are.
+# Marching squares: the sides of a cell of 2 x 2 pixels where the outline enters and leaves, with the
+# defect on its right. The key is the sum of 1, 2, 4, 8 for the corners inside, clockwise from the top
+# left. Opposite corners are connected, as in 8-connected regions.
 TOP, RIGHT, BOTTOM, LEFT = range(4)
 CROSSINGS: dict[int, tuple[tuple[int, int], ...]] = {
     1: ((TOP, LEFT),),
@@ -34,13 +34,13 @@ CROSSINGS: dict[int, tuple[tuple[int, int], ...]] = {
 def outlines(
     probability: NDArray[np.uint8], mask: NDArray[np.bool_], pixel_threshold: float
 ) -> tuple[Floats, ...]:
-    """The closed outlines of a mask [H, W] where the probability, interpolated, crosses the pixel threshold.
+    """The closed outlines of a mask [H, W], where the interpolated probability crosses the threshold.
 
-    `probability` is uint8 [H, W] of the mask's class. Each outline is float64 [N, 2] of (x, y) in px, (0, 0)
-    being the middle of the first pixel; outer ones run clockwise as one looks at the image, those of holes
-    the other way. Exactly the mask's pixels have their middles inside: a pixel that the probability alone
-    would decide otherwise counts as just at, or just below, the threshold. Marching squares: Lorensen, Cline,
-    "Marching cubes", SIGGRAPH 1987, in two dimensions.
+    `probability` is uint8 [H, W] of the mask's class. Each outline is float64 [N, 2] of (x, y) in px,
+    (0, 0) being the centre of the first pixel. Outer outlines run clockwise as seen on the image, those
+    of holes counter-clockwise. Exactly the mask's pixels have their centres inside: where the
+    probability disagrees with the mask, it is set just at or just below the threshold. Marching squares:
+    Lorensen, Cline, "Marching cubes", SIGGRAPH 1987, in two dimensions.
     """
     level = max(1, math.ceil(pixel_threshold * 255 - 1e-6))
     chance = probability.astype(float)
@@ -49,14 +49,14 @@ def outlines(
     start, end = _crossings(above > 0)
     if not len(start):
         return ()
-    points = _points(above, start) - 1  # of the frame
+    points = _points(above, start) - 1  # for the frame
     order = np.argsort(start)
     following = order[np.searchsorted(start[order], end)].tolist()
     return tuple(points[each] for each in _loops(following))
 
 
 def enclosed_area(found: Sequence[Floats]) -> float:
-    """The area in px2 within outlines, less their holes, by the shoelace formula."""
+    """The area in px2 inside outlines, minus their holes, by the shoelace formula."""
     area = 0.0
     for points in found:
         (x, y), (next_x, next_y) = points.T, np.roll(points, -1, axis=0).T
@@ -65,9 +65,9 @@ def enclosed_area(found: Sequence[Floats]) -> float:
 
 
 def _crossings(within: NDArray[np.bool_]) -> tuple[Ints, Ints]:
-    """Where each piece of outline begins and ends, as numbers of pixel pairs.
+    """Start and end of each piece of outline, as numbers of pixel pairs.
 
-    Pair 2 p is pixel p, in reading order, with its right neighbour, 2 p + 1 with the one below.
+    Pair 2 p is pixel p, in raster order, with its right neighbour; pair 2 p + 1 is p with the one below.
     """
     width = within.shape[1]
     a, b, c, d = within[:-1, :-1], within[:-1, 1:], within[1:, 1:], within[1:, :-1]
@@ -85,7 +85,7 @@ def _crossings(within: NDArray[np.bool_]) -> tuple[Ints, Ints]:
 
 
 def _points(above: Floats, pairs: Ints) -> Floats:
-    """The (x, y) between the two pixels of each pair where `above` is 0."""
+    """The (x, y) between the two pixels of each pair where `above`, interpolated, is 0."""
     pixel, down = np.divmod(pairs, 2)
     row, column = np.divmod(pixel, above.shape[1])
     here, there = above[row, column], above[row + down, column + 1 - down]
@@ -94,7 +94,7 @@ def _points(above: Floats, pairs: Ints) -> Floats:
 
 
 def _loops(following: list[int]) -> list[list[int]]:
-    """The closed rounds of a permutation."""
+    """The cycles of a permutation."""
     left = set(range(len(following)))
     found = []
     while left:

@@ -1,7 +1,7 @@
-"""The part in an image: its outline against a darker or brighter background, found without a network.
+"""Find the part in an image: its outline against a darker or brighter background, without a network.
 
-The outline is convex. A bite out of the part's side is thus inside of it, and is judged; so is whatever lies
-dark inside the part.
+The outline is convex. So a notch in the part's edge, or a dark area inside the part, lies within the
+outline and is inspected.
 """
 
 from itertools import pairwise
@@ -16,24 +16,24 @@ from app.inspection.results import Part, Polygon, Reason
 from app.inspection.rules.geometry import PartRoi, PartRule, Region
 from app.inspection.rules.recipe import Recipe
 
-WORKING_SIDE = 1024  # px of the longer side of the copy that is searched, whatever the image's size
+WORKING_SIDE = 1024  # px; longer side of the reduced copy that is searched
 SMOOTHING = 5  # px of the median filter: wider than dust and scratches
-LEAST_BRIGHT = 16  # grey levels; where nothing is brighter, the light is off
-MOST_ALIKE = 0.5  # darker over brighter level, above which the border shows no background
-# From the background's level to the part's; low, as what is lost of the part is lost to inspection.
+LEAST_BRIGHT = 16  # grey levels; if nothing is brighter, the light is off
+MOST_ALIKE = 0.5  # darker / brighter level; above it, the border shows no background
+# Relative threshold between background (0) and part (1); low, so that no area of the part is lost.
 LEVEL = 0.2
-MOVED = (0.15, 0.4)  # levels between which a clear outline hardly moves
-MOST_MOVE = 1 / 3  # of the image, by which it may
-LEAST_PIECE = 0.01  # of the image; a part that a dark line cuts in two is still one part
-DIGITS = 2  # of a coordinate in px, as in the answer, so that a verdict can be computed again
+MOVED = (0.15, 0.4)  # relative thresholds between which a clear outline hardly moves
+MOST_MOVE = 1 / 3  # of the image; largest change of area between them
+LEAST_PIECE = 0.01  # of the image; a dark line may cut the part into several pieces
+DIGITS = 2  # of coordinates in px, as in the answer, so that the verdict can be reproduced
 
 Background = Literal["dark", "bright"]
 
 
 def locate(image: NDArray[np.uint8], recipe: Recipe) -> Part | None:
-    """The part in an image uint8 [H, W] or [H, W, 3]; None where the recipe's `roi` is not the part.
+    """Find the part in an image uint8 [H, W] or [H, W, 3]; None if the recipe's `roi` is not the part.
 
-    Raises RecipeDoesNotFit where the recipe's margin leaves nothing of the part.
+    Raises RecipeDoesNotFit if the recipe's margin leaves nothing of the part.
     """
     if not isinstance(recipe.roi, PartRoi):
         return None
@@ -42,9 +42,9 @@ def locate(image: NDArray[np.uint8], recipe: Recipe) -> Part | None:
 
 
 def part_of(outline: Polygon | None, share: float, recipe: Recipe, shape: tuple[int, int]) -> Part | None:
-    """As `locate`, from an outline found before in an image of `shape` (H, W), such as a recorded answer's.
+    """As `locate`, from an outline found earlier in an image of `shape` (H, W), such as a recorded one.
 
-    The outline must be one against the same background, dark or bright, as the recipe's.
+    The outline must have been found with the same background, dark or bright, as the recipe's.
     """
     if not isinstance(recipe.roi, PartRoi):
         return None
@@ -58,9 +58,9 @@ def part_of(outline: Polygon | None, share: float, recipe: Recipe, shape: tuple[
 
 
 def with_part(recipe: Recipe, part: Part | None) -> Recipe:
-    """The recipe as it holds for one image: the judged polygon in the place of `roi: part`.
+    """The recipe for one image: `roi: part` replaced by the polygon to inspect.
 
-    Without a found part the whole image is searched for defects, and `part_doubts` makes it a review.
+    If the part was not found, the whole image is inspected and `part_doubts` causes a review.
     Raises ValueError for a recipe that needs a part and is given None.
     """
     if not isinstance(recipe.roi, PartRoi):
@@ -72,7 +72,7 @@ def with_part(recipe: Recipe, part: Part | None) -> Recipe:
 
 
 def part_doubts(part: Part | None, recipe: Recipe) -> tuple[Reason, ...]:
-    """Why an image must be reviewed whatever was found in it: its part was not found."""
+    """The reason to review an image whose part was not found."""
     if part is None or part.found or not isinstance(recipe.roi, PartRoi):
         return ()
     limit = _misses(part.share, recipe.roi.part)
@@ -80,17 +80,17 @@ def part_doubts(part: Part | None, recipe: Recipe) -> tuple[Reason, ...]:
 
 
 def _misses(share: float, rule: PartRule) -> float | None:
-    """The limit that a share of the image is beyond."""
+    """The limit that the part's share of the image exceeds; None if within."""
     if share < rule.min_share:
         return rule.min_share
     return rule.max_share if share > rule.max_share else None
 
 
 def find_outline(image: NDArray[np.uint8], background: Background = "dark") -> tuple[Polygon | None, float]:
-    """The part's convex outline and the share of the image inside it; None and 0 where there is none.
+    """Find the part's convex outline and the share of the image inside it; None and 0 if there is none.
 
-    The background touches the image's border. An image without any is the part as a whole. Works on a copy
-    of at most WORKING_SIDE px, so that time and memory are bounded.
+    The background touches the image border. An image without background is all part. Works on a copy of
+    at most WORKING_SIDE px, so that time and memory are bounded.
     """
     grey = _working_copy(image)
     behind, part = _levels(grey, background)
@@ -112,9 +112,9 @@ def find_outline(image: NDArray[np.uint8], background: Background = "dark") -> t
 
 
 def inset(outline: Polygon, shape: tuple[int, int], margin: float) -> Polygon | None:
-    """A convex outline moved inwards by `margin` px; None where nothing is left.
+    """Shrink a convex outline by `margin` px; None if nothing is left.
 
-    A side on the border of the image, of `shape` (H, W), stays: there the part goes on.
+    A side on the border of the image, of `shape` (H, W), is not moved: the part continues there.
     """
     if margin == 0:
         return outline
@@ -134,7 +134,7 @@ def inset(outline: Polygon, shape: tuple[int, int], margin: float) -> Polygon | 
 
 
 def _working_copy(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Grey, small and without fine texture."""
+    """A grey, reduced and median-filtered copy, uint8 [h, w]."""
     height, width = image.shape[:2]
     scale = min(1.0, WORKING_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -144,23 +144,23 @@ def _working_copy(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _levels(grey: NDArray[np.uint8], background: Background) -> tuple[float, float]:
-    """The grey levels of background and part: extremes of the border, and what a quarter of the image is."""
+    """Grey levels of background and part: a percentile of the image border and one of all pixels."""
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     of_border, of_all = (2, 75) if background == "dark" else (98, 25)
     return float(np.percentile(border, of_border)), float(np.percentile(grey, of_all))
 
 
 def _hull(grey: NDArray[np.uint8], level: float, background: Background) -> NDArray[np.int32] | None:
-    """The corners [N, 2] of the hull of all larger pieces on the part's side of a level, on pixels' edges."""
+    """Convex hull, [N, 2] on pixel edges, of all larger components on the part's side of a level."""
     part = (grey > level if background == "dark" else grey < level).astype(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(part, connectivity=4)
     large = stats[:, cv2.CC_STAT_AREA] >= LEAST_PIECE * grey.size
-    large[0] = False  # all that is not the part
+    large[0] = False  # label 0: the background
     kept = large[labels]
     rows = np.flatnonzero(kept.any(axis=1))
     if not len(rows):
         return None
-    first = kept[rows].argmax(axis=1)  # the first and the last pixel of a row are all that a hull needs
+    first = kept[rows].argmax(axis=1)  # a hull needs only the first and last pixel of a row
     last = kept.shape[1] - kept[rows, ::-1].argmax(axis=1)
     edges = [np.stack([columns, rows + y], axis=1) for columns in (first, last) for y in (0, 1)]
     return np.asarray(cv2.convexHull(np.concatenate(edges).astype(np.int32)), np.int32).reshape(-1, 2)
@@ -171,7 +171,7 @@ def _area(corners: NDArray[np.int32] | None) -> float:
 
 
 def _in_image(corners: NDArray[np.int32], small: tuple[int, ...], shape: tuple[int, ...]) -> Polygon:
-    """From pixels' edges in the working copy to the image's coordinates, where (0, 0) is a pixel's middle."""
+    """From pixel edges in the working copy to image coordinates; (0, 0) is the first pixel's centre."""
     scale = np.array([shape[1] / small[1], shape[0] / small[0]])
     return _polygon(corners * scale - 0.5)
 
@@ -187,7 +187,7 @@ def _on_border(start: NDArray[np.float64], end: NDArray[np.float64], shape: tupl
 
 
 def _clipped(corners: NDArray[np.float64], depth: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What a straight cut leaves of a convex polygon: corners of negative depth are cut off."""
+    """Clip a convex polygon by a line: corners with negative `depth` are cut off."""
     kept = []
     for number, (corner, at) in enumerate(zip(corners, depth, strict=True)):
         before, there = corners[number - 1], depth[number - 1]

@@ -1,4 +1,4 @@
-"""Which pixels of a label map a recipe judges, and where: regions of interest, ignored ones, and zones."""
+"""The pixels that a recipe inspects: regions of interest, ignored regions and zones."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -19,12 +19,12 @@ Check = Callable[[], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scope:
-    """The pixels of an image that a recipe judges, bool [H, W]; None means all of them."""
+    """The pixels of an image that a recipe inspects, bool [H, W]; None means all."""
 
     pixels: NDArray[np.bool_] | None
 
     def of(self, label_map: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The label map, uint8 [H, W], without what is not judged; the same array if all is."""
+        """The label map, uint8 [H, W], 0 outside the scope; the same array if all is inspected."""
         if self.pixels is None:
             return label_map
         x, y, width, height = cv2.boundingRect(label_map)
@@ -36,7 +36,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Patch:
-    """What a polygon holds of an image: nothing outside `rows` and `columns`, and there `inside`."""
+    """A rasterised polygon: `inside`, bool, for its bounding `rows` and `columns`."""
 
     rows: slice
     columns: slice
@@ -44,11 +44,11 @@ class _Patch:
 
 
 def scope_of(shape: Shape, recipe: Recipe, check: Check = lambda: None) -> Scope:
-    """What a recipe judges of an image of shape (H, W); `check` is called before each region is drawn.
+    """The scope of a recipe in an image of shape (H, W); `check` is called before each region is drawn.
 
-    A recipe whose `roi` is the part is given as `part_outline.with_part` returns it, else ValueError.
-    Raises RecipeDoesNotFit where a region of interest holds no pixel of the image, or nothing is left, and
-    what `check` raises.
+    If the recipe's `roi` is the part, pass the recipe that `part_outline.with_part` returns; else
+    ValueError. Raises RecipeDoesNotFit if a region of interest contains no pixel of the image or no
+    pixel is left, and whatever `check` raises.
     """
     if isinstance(recipe.roi, PartRoi):
         raise ValueError("roi: part needs the part of this image; see part_outline.with_part")
@@ -71,10 +71,10 @@ def scope_of(shape: Shape, recipe: Recipe, check: Check = lambda: None) -> Scope
 def by_zone(
     label_map: NDArray[np.uint8], recipe: Recipe, scope: Scope, check: Check = lambda: None
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Each zone with the part of the label map that lies in it and in the scope; raises RecipeDoesNotFit.
+    """Yield each zone's name and the label map inside the zone and the scope; raises RecipeDoesNotFit.
 
-    One after the other, since a recipe may have many and each takes as much memory as the label map. `check`
-    is called before each is drawn.
+    A generator, because there may be many zones and each takes as much memory as the label map. `check`
+    is called before each zone is drawn.
     """
     shape = label_map.shape[0], label_map.shape[1]
     for name, zone in recipe.zones.items():
@@ -89,10 +89,10 @@ def by_zone(
 
 
 def rasterise(corners: NDArray[np.float64], shape: Shape) -> NDArray[np.bool_]:
-    """The pixels, bool [H, W], whose middles lie inside a polygon of corners [N, 2] (x, y in px).
+    """The pixels, bool [H, W], whose centres lie inside a polygon of corners [N, 2] (x, y in px).
 
-    Inside is even-odd. A middle that lies on a side belongs to the polygon on its right or below it, so that
-    polygons with a common side share no pixel and leave none out.
+    Inside follows the even-odd rule. A centre on a side belongs to the polygon to its right or below it,
+    so polygons with a common side share no pixel and leave none out.
     """
     patch = _patch(corners, shape)
     pixels = np.zeros(shape, dtype=np.bool_)
@@ -101,21 +101,21 @@ def rasterise(corners: NDArray[np.float64], shape: Shape) -> NDArray[np.bool_]:
 
 
 def _patch(corners: NDArray[np.float64], shape: Shape) -> _Patch:
-    """As `rasterise`, without the rows and columns that no side of the polygon crosses."""
+    """As `rasterise`, but only for the bounding rows and columns of the polygon."""
     height, width = shape
     crossings = []
     for (x, y), (to_x, to_y) in pairwise([*corners, corners[0]]):
         top, bottom = sorted((y, to_y))
         rows = np.arange(_clipped(top, height), _clipped(bottom, height))
         if len(rows):
-            at = x + (rows - y) * (to_x - x) / (to_y - y)  # in this order: a side may be all but level
+            at = x + (rows - y) * (to_x - x) / (to_y - y)  # multiply first: the side may be nearly level
             crossings.append((rows, np.clip(np.ceil(at), 0, width).astype(np.intp)))
     if not crossings:
         return _Patch(slice(0), slice(0), np.zeros((0, 0), dtype=np.bool_))
     top, bottom = (end(rows[place] for rows, _ in crossings) for end, place in ((min, 0), (max, -1)))
     left, right = min(at.min() for _, at in crossings), max(at.max() for _, at in crossings)
     crossed = np.zeros((bottom + 1 - top, right + 1 - left), dtype=np.bool_)
-    for rows, at in crossings:  # a row is crossed by a side once
+    for rows, at in crossings:  # a side crosses a row once
         crossed[rows - top, at - left] ^= True
     inside = np.logical_xor.accumulate(crossed, axis=1, out=crossed)
     # nothing is inside beyond the last crossing
@@ -123,7 +123,7 @@ def _patch(corners: NDArray[np.float64], shape: Shape) -> _Patch:
 
 
 def _clipped(y: float, height: int) -> int:
-    """The first row at or below a height, within the image."""
+    """The first row at or below y, clipped to the image."""
     return min(max(math.ceil(y), 0), height)
 
 
@@ -132,9 +132,9 @@ def _drawn(region: Region, shape: Shape, recipe: Recipe) -> _Patch:
 
 
 def _must_hold_pixels(inside: NDArray[np.bool_], problem: str, shape: Shape, recipe: Recipe) -> None:
-    """Rules that judge nothing would pass everything."""
+    """Raise RecipeDoesNotFit for an empty region: rules that check nothing would pass every image."""
     if not inside.any():
         raise RecipeDoesNotFit(
             f"recipe {recipe.name}: {problem} of this image of {shape[1]} x {shape[0]} px; "
-            "send the image it was drawn for, or mend its polygons"
+            "send the image it was drawn for, or correct its polygons"
         )

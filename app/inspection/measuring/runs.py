@@ -1,4 +1,4 @@
-"""A class mask as runs of pixels: the cheapest form to sum over, since a large defect has few of them."""
+"""A class mask as run lengths, which are fast to sum over: a large defect has few runs."""
 
 from dataclasses import dataclass
 
@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-RECTANGLE, ELLIPSE = 12**0.5, 4.0  # a side, an axis, in standard deviations along it
-PARALLELOGRAM = 3 / np.pi  # fill of any of them; an ellipse's is 1
-BAND_PX = 1 << 20  # looked at together: numbering regions takes several bytes a pixel
+RECTANGLE, ELLIPSE = 12**0.5, 4.0  # length of a side or an axis, in standard deviations along it
+PARALLELOGRAM = 3 / np.pi  # `fill` of any parallelogram; that of an ellipse is 1
+BAND_PX = 1 << 20  # pixels labelled at a time: labelling takes several bytes a pixel
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Runs:
-    """Horizontal runs of pixels, `first` to `last` of a `row`, of 8-connected regions one after another.
+    """Horizontal runs of pixels, `first` to `last` of `row`, grouped by 8-connected region.
 
-    `region` has the index of each run's region, `start` that of each region's first run; the runs of a region
-    are in reading order.
+    `region` is each run's region index, `start` the index of each region's first run. The runs of a
+    region are in raster order.
     """
 
     row: Ints
@@ -30,18 +30,18 @@ class Runs:
 
     @classmethod
     def none(cls) -> "Runs":
-        """No region at all."""
+        """Runs without any region."""
         return cls(*(np.zeros(0, np.int64) for _ in range(5)))
 
     def only(self, kept: NDArray[np.bool_]) -> "Runs":
-        """Some of the regions, bool [N], numbered anew in the same order."""
+        """The regions selected by `kept`, bool [N], renumbered in the same order."""
         chosen = kept[self.region]
         region = (np.cumsum(kept) - 1)[self.region[chosen]]
         start = np.flatnonzero(np.diff(region, prepend=-1))
         return Runs(self.row[chosen], self.first[chosen], self.last[chosen], region, start)
 
     def areas(self) -> Ints:
-        """How many pixels each region has, int [N]."""
+        """The area of each region in pixels, int [N]."""
         return np.asarray(np.add.reduceat(self.last - self.first + 1, self.start))
 
     def boxes(self) -> Ints:
@@ -51,24 +51,24 @@ class Runs:
         return np.stack((*sides, most(self.last, self.start), most(self.row, self.start)), axis=1)
 
     def mask_of(self, region: int, box: Ints) -> NDArray[np.uint8]:
-        """One region, 0 and 1 in its box with a frame of background."""
+        """One region as a 0/1 mask of its box, with a one-pixel background frame."""
         left, top, right, bottom = box.tolist()
         after = self.start[region + 1] if region + 1 < len(self.start) else len(self.row)
         of = slice(self.start[region], after)
         rows = self.row[of] - top + 1
         steps = np.zeros((bottom - top + 3, right - left + 3), dtype=np.int8)
         steps[rows, self.first[of] - left + 1] = 1
-        steps[rows, self.last[of] - left + 2] = -1  # before the next run begins, as runs never touch
+        steps[rows, self.last[of] - left + 2] = -1  # never where the next run begins: runs do not touch
         return np.cumsum(steps, axis=1, out=steps).view(np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moments:
-    """Area, centroid and long axis of each region, its pixels taken as squares; all float64 [N].
+    """Area, centroid and long axis of each region, pixels being squares; all float64 [N].
 
-    (`along_x`, `along_y`) is the long axis' direction with y down; `fill` is the area over that of the
-    ellipse with the same second moments: 1 for an ellipse, 0.955 for a parallelogram, less for all that is
-    bent, branched or notched.
+    (`along_x`, `along_y`) is the direction of the long axis, y down. `fill` is the area divided by that
+    of the ellipse with the same second moments: 1 for an ellipse, 0.955 for a parallelogram, less for
+    bent, branched or notched shapes.
     """
 
     area: Floats
@@ -82,7 +82,7 @@ class Moments:
 
 
 def labels_of(label_map: NDArray[np.uint8]) -> list[int]:
-    """Which values but 0 a label map [H, W] holds, in rising order."""
+    """The values other than 0 in a label map [H, W], in rising order."""
     if not label_map.any():
         return []
     counts = cv2.calcHist([label_map], [0], None, [256], [0, 256]).ravel()
@@ -90,11 +90,10 @@ def labels_of(label_map: NDArray[np.uint8]) -> list[int]:
 
 
 def find_runs(label_map: NDArray[np.uint8] | NDArray[np.bool_], value: int | None = 1) -> Runs:
-    """The runs of one value of a label map [H, W], or of a mask, that holds it at least once.
+    """The runs of one value of a label map or mask [H, W], which must contain it at least once.
 
-    With None, of all values but 0 together.
-
-    Goes band by band over the box that holds the value, so that a large image takes little memory.
+    With None, the runs of all values other than 0 together. Works band by band inside the value's
+    bounding box, so that a large image takes little memory.
     """
     labels = label_map.view(np.uint8)
     left, top, right, bottom = _box_of(labels, value)
@@ -123,7 +122,7 @@ def _is(labels: NDArray[np.uint8], value: int | None) -> NDArray[np.bool_]:
 
 
 def _box_of(labels: NDArray[np.uint8], value: int | None) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of the least box with all of a value, the last two exclusive."""
+    """Left, top, right and bottom of a value's bounding box, the last two exclusive."""
     step = max(1, BAND_PX // labels.shape[1])
     boxes = []
     for start in range(0, len(labels), step):
@@ -135,8 +134,8 @@ def _box_of(labels: NDArray[np.uint8], value: int | None) -> tuple[int, int, int
 
 
 def _band(mask: NDArray[np.bool_]) -> tuple[Ints, int]:
-    """Row, first, last and region of a mask's runs in reading order, int [4, N], and how many regions."""
-    framed = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), dtype=np.uint8)  # so that runs begin and end
+    """Row, first, last and region of a mask's runs in raster order, int [4, N]; number of regions."""
+    framed = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), dtype=np.uint8)  # so every run has ends
     framed[1:-1, 1:-1] = mask
     changes = cv2.findNonZero(np.bitwise_xor(framed[:, 1:], framed[:, :-1]))
     if changes is None:
@@ -148,7 +147,7 @@ def _band(mask: NDArray[np.bool_]) -> tuple[Ints, int]:
 
 
 def _touching(above: Ints, below: Ints, row: int) -> list[tuple[int, int]]:
-    """Which regions of one band touch which of the next, that begins with `row`, by their numbers."""
+    """Pairs of touching regions of a band and the next one, which begins at `row`, by number."""
     upper, lower = above[:, above[0] == row - 1], below[:, below[0] == row]
     begin = np.searchsorted(lower[2], upper[1] - 1)
     end = np.searchsorted(lower[1], upper[2] + 1, side="right")
@@ -158,7 +157,7 @@ def _touching(above: Ints, below: Ints, row: int) -> list[tuple[int, int]]:
 
 
 def _joined(count: int, touching: list[tuple[int, int]]) -> Ints:
-    """The number of each region once those that touch are one, in the order of the first of each."""
+    """New number of each region after merging touching ones (union-find), by first member."""
     parent = list(range(count))
 
     def root(number: int) -> int:
@@ -173,9 +172,9 @@ def _joined(count: int, touching: list[tuple[int, int]]) -> Ints:
 
 
 def find_moments(runs: Runs) -> Moments:
-    """The moments of each region, to the second."""
+    """Area, centroid and second moments of each region."""
     region, of = runs.region, runs.start
-    x0, y0 = runs.first[of], runs.row[of]  # sums from there on lose no digits far from the image's corner
+    x0, y0 = runs.first[of], runs.row[of]  # origin of the sums, to keep precision far from (0, 0)
     n = (runs.last - runs.first + 1).astype(float)
     x, y = (runs.first + runs.last) / 2 - x0[region], (runs.row - y0[region]).astype(float)
     terms = np.stack((n, n * x, n * y, n * x * x + n**3 / 12, n * y * y + n / 12, n * x * y))
@@ -191,9 +190,10 @@ def find_moments(runs: Runs) -> Moments:
 
 
 def extents(runs: Runs, moments: Moments) -> tuple[Floats, Floats]:
-    """How far each region reaches along its long axis and across it, in px.
+    """The extent of each region along its long axis and across it, in px.
 
-    From the middles of the outermost pixels, plus what a line through one pixel's middle has of that pixel.
+    Between the centres of the outermost pixels, plus the length of a line through the centre of one
+    pixel.
     """
     region = runs.region
     y = runs.row - moments.y[region]
@@ -208,7 +208,7 @@ def extents(runs: Runs, moments: Moments) -> tuple[Floats, Floats]:
 
 
 def chords(runs: Runs, moments: Moments) -> Floats:
-    """How far a line through the centroid, along the long axis, is inside each region, gaps included."""
+    """Length in px of the chord through the centroid along the long axis, gaps included."""
     region = runs.region
     enter, leave = np.full(len(region), -np.inf), np.full(len(region), np.inf)
     half = (runs.last - runs.first + 1) / 2
@@ -226,7 +226,7 @@ def chords(runs: Runs, moments: Moments) -> Floats:
 
 
 def moment_lengths(moments: Moments) -> Floats:
-    """The long side or axis of the shape between rectangle and ellipse that has the region's moments."""
+    """Length in px from the moments, interpolated between a rectangle's side and an ellipse's axis."""
     roundness = np.clip((moments.fill - PARALLELOGRAM) / (1 - PARALLELOGRAM), 0, 1)
     factor = RECTANGLE + (ELLIPSE - RECTANGLE) * roundness**2 * (3 - 2 * roundness)
     return np.asarray(moments.long_deviation * factor)

@@ -1,1 +1,1 @@
-"""Recipes and their limits; the verdict."""
+"""Recipes with their limits, and the verdict."""

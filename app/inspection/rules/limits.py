@@ -1,4 +1,4 @@
-"""Limits: what is accepted of a defect class, by its name, by its severity, or of any other class."""
+"""Acceptance limits for a defect class: by name, by severity, or for all other classes."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -11,28 +11,28 @@ from app.inspection.results import Severity
 Count = Annotated[int, Field(ge=0)]
 Size = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-# mm per pixel, from a nanometre to a metre: beyond it sizes in mm are no numbers any more.
+# mm per pixel, from a nanometre to a metre; beyond it, sizes in mm could overflow.
 LEAST_PITCH_MM, LARGEST_PITCH_MM = 1e-6, 1e3
 Pitch = Annotated[float, Field(ge=LEAST_PITCH_MM, le=LARGEST_PITCH_MM)]
 Place = tuple[str | int, ...]
 
 
 class Strict(BaseModel):
-    """Base of everything in a recipe: frozen, no value is bent to fit, and an unknown key is refused."""
+    """Base of all models of a recipe: frozen, without type conversion; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 def misplaced(message: str, *place: str | int) -> PydanticCustomError:
-    """What a check across fields raises, so that the error names the field at `place` below the model."""
+    """An error for checks across fields that names the field at `place` below the model."""
     return PydanticCustomError("misplaced", "{message}", {"message": message, "place": place})
 
 
 class Density(Strict):
-    """The most defects that any square window of one size may hold, wherever it lies."""
+    """The most defects that a square window of one size may contain at any position."""
 
     count: Count
-    """Defects of the class whose centroids lie in one window."""
+    """The most defects of the class whose centroids may lie in one window."""
     window_px: Positive | None = None
     """Side of the window in px; give this or `window_mm`."""
     window_mm: Positive | None = None
@@ -46,7 +46,7 @@ class Density(Strict):
 
 
 class Limits(Strict):
-    """What is accepted of one defect class; exactly at a limit is accepted, too."""
+    """Acceptance limits for one defect class; a value equal to the limit is accepted."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
@@ -69,11 +69,11 @@ class Limits(Strict):
     max_total_area_mm2: Size | None = None
     """The largest area of all defects of the class together, in mm2."""
     min_distance_px: Size | None = None
-    """The least gap between a defect of the class and the nearest other defect of any class, in px."""
+    """The smallest gap between a defect of the class and any other defect, in px."""
     min_distance_mm: Size | None = None
-    """The least gap between a defect of the class and the nearest other defect of any class, in mm."""
+    """The smallest gap between a defect of the class and any other defect, in mm."""
     max_density: Density | None = None
-    """The most defects of the class that lie close together."""
+    """The most defects of the class in any window of a given size."""
 
     @model_validator(mode="after")
     def _sets_something(self) -> "Limits":
@@ -83,7 +83,7 @@ class Limits(Strict):
 
     @property
     def in_mm(self) -> tuple[Place, ...]:
-        """The limits that are in millimetres, so that a pixel pitch is needed."""
+        """The limits in millimetres, which need a pixel pitch."""
         named = (name for name in type(self).model_fields if name.endswith(("_mm", "_mm2")))
         found: list[Place] = [(name,) for name in named if getattr(self, name) is not None]
         if self.max_density is not None and self.max_density.window_mm is not None:
@@ -92,15 +92,15 @@ class Limits(Strict):
 
 
 class Rules(Strict):
-    """Limits by class and, for classes that are not named, by the severity the bundle gives them."""
+    """Limits by class and, for classes not named, by their severity in the bundle."""
 
     limits: dict[str, Limits] = Field(default_factory=dict)
     """Limits of the classes named here."""
     severities: dict[Severity, Limits] = Field(default_factory=dict)
-    """Limits of each class of a severity that `limits` does not name."""
+    """Limits by severity, for each class that `limits` does not name."""
 
     def named(self, defect_class: str, severity: Severity | None) -> Limits | None:
-        """The limits of a class by its name, else by its severity."""
+        """The limits of a class: by name, else by severity, else None."""
         by_severity = None if severity is None else self.severities.get(severity)
         return self.limits.get(defect_class) or by_severity
 
@@ -111,13 +111,13 @@ class Rules(Strict):
 
 
 class ExtraRules(Rules):
-    """Limits beside those of the whole recipe: what they do not mention they leave alone."""
+    """Limits in addition to those of the whole recipe, only for the classes they mention."""
 
     other: Limits | None = None
-    """Limits of each class that neither `limits` nor `severities` covers; without it, none."""
+    """Limits of each class that `limits` and `severities` do not cover; without it, no limits."""
 
     def limits_of(self, defect_class: str, severity: Severity | None = None) -> Limits | None:
-        """The limits in force for a class, if any."""
+        """The limits in force for a class; None without any."""
         return self.named(defect_class, severity) or self.other
 
     def sets(self) -> Iterator[tuple[Place, Limits]]:
@@ -133,5 +133,5 @@ class ExtraRules(Rules):
         return self
 
     def is_empty(self) -> bool:
-        """Whether nothing is limited, which nobody writes down on purpose."""
+        """Whether nothing is limited, which is surely a mistake."""
         return not any(True for _ in self.sets())

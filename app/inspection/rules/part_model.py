@@ -1,4 +1,4 @@
-"""The part model: how probable it is that a part seen in several images of one view is defective."""
+"""The part model: the probability that a part is defective, from several images of one view."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
@@ -10,17 +10,17 @@ from pydantic import Field, model_validator
 from app.inspection.errors import RecipeInvalid
 from app.inspection.types import BundlePart, Threshold
 
-PartRule = Literal["worst", "joint"]  # how several images of one part are judged
-LARGEST_LOGIT = 6.0  # image probabilities beyond 0.0025 and 0.9975 count as these
+PartRule = Literal["worst", "joint"]  # how several images of a part give its verdict
+LARGEST_LOGIT = 6.0  # image probabilities are clipped to 0.0025..0.9975
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class PartModel(BundlePart):
-    """Logistic regression: p = sigmoid(bias + mean_logit x mean + max_logit x maximum of the images' logits).
+    """Logistic regression: p = sigmoid(bias + mean_logit x mean(logits) + max_logit x max(logits)).
 
-    The logits are those of the image probabilities, clipped to -6..6. Weights are never negative, so a more
-    probable image never makes its part less probable. A part is defective where p reaches `part_threshold`.
-    `parts` and `defective` say how many it was fitted on.
+    The logits are those of the image probabilities, clipped to -6..6. Weights are never negative, so a
+    higher image probability never lowers that of the part. A part is defective if p reaches
+    `part_threshold`. `parts` and `defective` are the numbers of parts it was fitted on.
     """
 
     mean_logit: Weight
@@ -37,19 +37,19 @@ class PartModel(BundlePart):
         return self
 
     def probability(self, images: Sequence[float]) -> float:
-        """The probability of a part to be defective, of the image probabilities (0..1) of its images."""
+        """The probability that a part is defective, from its image probabilities (0..1)."""
         mean, highest = part_features(images)
         logit = np.clip(self.bias + self.mean_logit * mean + self.max_logit * highest, -50, 50)
         return float(1 / (1 + np.exp(-logit)))
 
 
 def resolve_parts(rule: PartRule, model: PartModel | None) -> PartModel | None:
-    """The part model in force, None for the rule `worst`; raises RecipeInvalid where `joint` has none."""
+    """The part model in force; None for `worst`. Raises RecipeInvalid if `joint` has no model."""
     if rule == "worst":
         return None
     if model is None:
         raise RecipeInvalid(
-            "parts: the bundle holds no part model, so that there is no joint probability; use parts: worst"
+            "parts: the bundle holds no part model, so there is no joint probability; use parts: worst"
         )
     return model
 

@@ -1,4 +1,4 @@
-"""From the verdicts of a part's images to the verdict of the part."""
+"""The verdict of a part, from the results of its images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from app.inspection.results import Rule, Verdict
 from app.inspection.rules.part_model import PartModel
 
 PartReasonRule = Literal["image_failed", "image_reviewed", "image_not_inspected", "joint_probability"]
-# An image stopped for one of these is unlike those the model knows, or does not show the part.
+# An image with one of these reasons is unlike the training images, or does not show the part.
 UNTRUSTED: frozenset[Rule] = frozenset(
     ("blur", "exposure", "saturation", "size", "product", "part_not_found")
 )
@@ -16,7 +16,7 @@ UNTRUSTED: frozenset[Rule] = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ImageResult:
-    """What became of one image of a part; `verdict` is None where it could not be inspected.
+    """The result of one image of a part; `verdict` is None if it could not be inspected.
 
     `rules` are those of the image's reasons, `problem` the code of what prevented its inspection.
     """
@@ -34,11 +34,11 @@ class ImageResult:
 
 @dataclass(frozen=True, slots=True)
 class PartReason:
-    """Why a part does not pass: because of one image, or of the joint probability.
+    """A reason why a part does not pass: one image, or the joint probability.
 
-    `image` is the image's place, from 0, and `rules` are those of its reasons; `problem` is the code of what
-    prevented its inspection. `measured` and `limit` are the joint probability and its threshold, None for an
-    image. `verdict` is what the reason calls for by itself.
+    `image` is the index of the image, from 0, and `rules` are those of its reasons; `problem` is the
+    code of what prevented its inspection. `measured` and `limit` are the joint probability and its
+    threshold, None for an image. `verdict` is the verdict that this reason alone would give.
     """
 
     rule: PartReasonRule
@@ -52,9 +52,9 @@ class PartReason:
 
 @dataclass(frozen=True, slots=True)
 class PartVerdict:
-    """A part's verdict with its reasons: those to fail first, then those to review, each in image order.
+    """A part's verdict with its reasons: fail before review, each in image order.
 
-    `defect_probability` is the joint one, None for the rule `worst` and where no image can be trusted.
+    `defect_probability` is the joint probability; None for the rule `worst` or if no image is trusted.
     """
 
     verdict: Verdict
@@ -63,11 +63,12 @@ class PartVerdict:
 
 
 def judge_part(images: Sequence[ImageResult], model: PartModel | None) -> PartVerdict:
-    """Judge a part by the rule `joint` where a part model is given, else by the rule `worst`.
+    """Give a part's verdict: by the rule `joint` if a part model is given, else by the rule `worst`.
 
-    `worst`: the worst verdict of its images. `joint`: `fail` where the joint probability reaches the part
-    threshold; below it an image that fails makes a `review`. By both an image that could not be inspected is
-    one to review. A part passes only if each of its images does.
+    `worst`: the worst verdict of its images. `joint`: `fail` if the joint probability reaches the part
+    threshold; below it, a failed image causes a `review`. With both rules an image that could not be
+    inspected causes a `review`. A part passes only if each of its images passes. Raises ValueError
+    without images.
     """
     if not images:
         raise ValueError("a part needs at least one image")
@@ -88,7 +89,7 @@ def judge_part(images: Sequence[ImageResult], model: PartModel | None) -> PartVe
 
 
 def _reason(place: int, image: ImageResult, by_itself: bool) -> PartReason:
-    """Why an image that does not pass matters; `by_itself`: a failing one fails its part."""
+    """The reason for an image that does not pass; `by_itself`: a failed image fails the part."""
     if image.verdict is None:
         return PartReason("image_not_inspected", "review", place, problem=image.problem)
     if image.verdict == "fail":

@@ -1,4 +1,4 @@
-"""Recipes: the acceptance rules of one product, read from YAML or JSON and checked to the last field."""
+"""Recipes: the acceptance rules of one product, read from YAML or JSON and fully validated."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -49,12 +49,12 @@ __all__ = [
 ]
 
 SignificantBits = Annotated[int, Field(ge=8, le=16)]
-MAX_FAULTS = 20  # of those that one error names
-LARGEST_AREA_PX = 2**31  # no image has as many pixels; areas beyond it would overflow
+MAX_FAULTS = 20  # that one error lists
+LARGEST_AREA_PX = 2**31  # larger than any image; larger areas could overflow
 
 
 class Zone(ExtraRules, Region):
-    """A part of the image with limits of its own, beside those of the whole recipe."""
+    """An area of the image with limits of its own, in addition to those of the whole recipe."""
 
     review: ExtraRules | None = None
     """Limits beyond which the part is reviewed rather than failed."""
@@ -65,57 +65,57 @@ class Zone(ExtraRules, Region):
 
 
 class Titled(Strict):
-    """What a recipe is called; a base of its own, so that it comes first where a recipe is written."""
+    """Name and description; a separate base class, so that they come first when a recipe is written."""
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
-    """What requests and answers call it."""
+    """The name in requests and answers."""
     description: str = ""
-    """For people."""
+    """Free text for people."""
 
     @field_validator("name")
     @classmethod
     def _can_be_an_address(cls, name: str) -> str:
-        if name in (".", ".."):  # clients take these out of an address before they send it
+        if name in (".", ".."):  # clients remove these from a URL before sending it
             raise ValueError("no address ends in . or ..; use another name")
         return name
 
 
 class Recipe(Rules, Titled):
-    """Acceptance rules of one product; `other` is for every class that `limits` does not name.
+    """Acceptance rules of one product; `other` applies to each class that `limits` does not name.
 
-    Unless the recipe says otherwise, a class it does not name is not accepted at all.
+    By default, no defect of a class that the recipe does not name is accepted.
     """
 
     significant_bits: SignificantBits | None = None
-    """How many of its 16 bits a 16-bit image uses, where neither the request nor the file says so."""
+    """Significant bits of a 16-bit image, if neither the request nor the file states them."""
     calibration: Calibration | None = None
-    """Two points a known distance apart, from which the pixel pitch follows."""
+    """Two points at a known distance, which give the pixel pitch."""
     pixel_pitch_mm: Pitch | None = Field(default=None, validate_default=True)
-    """The mm on the part that one pixel covers; give this or `calibration`."""
+    """Pixel pitch: mm on the part per pixel; give this or `calibration`."""
     part_frame: PartFrame | None = None
-    """Where the part's own coordinates lie on the image, for polygons in mm."""
+    """The part's coordinate system in the image, for polygons in mm."""
     roi: Roi = Field(default_factory=list)
     """Only these regions are inspected (default: all); `part`: the part as found in the image."""
     ignore: Regions = Field(default_factory=list)
-    """Regions in which nothing is judged."""
+    """Regions that are not inspected."""
     min_area_px: Annotated[int, Field(ge=1, le=LARGEST_AREA_PX)] | None = None
-    """The least area of a defect in pixels; smaller regions are no defects. Without it, the bundle's."""
+    """The least area of a defect in pixels; smaller regions are not defects. Default: the bundle's."""
     min_area_mm2: Size | None = None
     """The least area of a defect in mm2; give this or `min_area_px`."""
     other: Limits = Limits(max_count=0)
     """Limits of each class that neither `limits` nor `severities` covers."""
     operating_point: PointChoice | None = None
-    """Another image threshold than the bundle's own."""
+    """An image threshold other than the bundle's own."""
     review: ExtraRules | None = None
     """Limits beyond which the part is reviewed rather than failed."""
     zones: Annotated[dict[str, Zone], Field(max_length=MAX_REGIONS)] = Field(default_factory=dict)
-    """Parts of the image with limits of their own, by name."""
+    """Areas of the image with limits of their own, by name."""
     border: Literal["judge", "review"] = "judge"
-    """Whether a defect that touches the image's edge, and may go on outside, is a review at least."""
+    """With `review`, a defect at the image border causes at least a review: it may continue outside."""
     min_estimated_dice: Annotated[float, Field(ge=0, le=1)] | None = None
-    """The least estimated Dice with which a part may pass; below it, it is reviewed."""
+    """The smallest estimated Dice with which an image may pass; below it, the image is reviewed."""
     parts: PartRule = "worst"
-    """How several images of one part are judged: by the worst verdict, or by their joint probability.
+    """How several images of a part give its verdict: by the worst verdict, or by the joint probability.
 
     `joint` is for repeated images of one view, such as exposures, and for recipes that accept no defect.
     """
@@ -147,10 +147,10 @@ class Recipe(Rules, Titled):
 
     @property
     def least_area_px(self) -> int | None:
-        """The least area of a defect in whole pixels, None where the bundle's applies."""
+        """The least area of a defect in whole pixels; None if the bundle's applies."""
         if self.min_area_mm2 is None or self.pixel_pitch_mm is None:
             return self.min_area_px
-        # the slack keeps what is exactly at the limit a defect, whatever the fractions round to
+        # the slack keeps a region exactly at the limit a defect, despite rounding errors
         in_px = self.min_area_mm2 / self.pixel_pitch_mm**2 - 1e-6
         return max(1, math.ceil(min(in_px, LARGEST_AREA_PX)))
 
@@ -168,7 +168,7 @@ class Recipe(Rules, Titled):
 
     @model_validator(mode="after")
     def _joint_accepts_no_defect(self) -> "Recipe":
-        """The joint probability is that of any defect anywhere: it knows no region and no tolerance."""
+        """The joint probability is that of any defect anywhere: it ignores regions and limits."""
         if self.parts == "worst":
             return self
         if self.roi or self.ignore:
@@ -192,7 +192,7 @@ class Recipe(Rules, Titled):
 
     @property
     def polygons(self) -> list[Region]:
-        """The regions of interest that are drawn; none where `roi` is the part."""
+        """The polygons of `roi`; an empty list if `roi` is the part."""
         return [] if isinstance(self.roi, PartRoi) else self.roi
 
     def limits_of(self, defect_class: str, severity: Severity | None = None) -> Limits:
@@ -222,7 +222,7 @@ class Recipe(Rules, Titled):
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A recipe and the text it was read from, so that what is found wrong later has its line, too."""
+    """A recipe with the text it was read from, so that later errors can name the line."""
 
     recipe: Recipe
     source: str
@@ -230,7 +230,7 @@ class Written:
 
 
 def load_recipe(path: Path) -> Written:
-    """Read a recipe file; raises RecipeUnknown where there is none and RecipeInvalid where it is wrong."""
+    """Read a recipe file; raises RecipeUnknown if it is missing, RecipeInvalid if it is invalid."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -241,14 +241,14 @@ def load_recipe(path: Path) -> Written:
 
 
 def parse_recipe(text: str, source: str) -> Recipe:
-    """As `read_recipe`, for those who need no lines afterwards."""
+    """As `read_recipe`, but return the recipe only."""
     return read_recipe(text, source).recipe
 
 
 def read_recipe(text: str, source: str) -> Written:
-    """Parse YAML, or JSON where the text starts with a brace.
+    """Parse YAML, or JSON if the text starts with a brace.
 
-    RecipeInvalid names `source`, and the line and field of everything that is wrong.
+    Raises RecipeInvalid with `source` and the line and field of each error.
     """
     document = read_document(text, source)
     if not isinstance(document.content, dict):
@@ -266,7 +266,7 @@ def recipe_schema() -> dict[str, Any]:
 
 
 def check_classes(recipe: Recipe, classes: Iterable[str]) -> None:
-    """Raise RecipeInvalid if the recipe sets limits for a class that does not exist, as a typo does."""
+    """Raise RecipeInvalid if the recipe sets limits for a class that does not exist, such as a typo."""
     known = tuple(classes)
     unknown = [field_at(place, None) for place in unknown_classes(recipe, known)]
     if unknown:
@@ -274,24 +274,22 @@ def check_classes(recipe: Recipe, classes: Iterable[str]) -> None:
 
 
 def unknown_classes(recipe: Recipe, classes: Iterable[str]) -> list[Place]:
-    """Where a recipe sets limits for a class that is none of these."""
+    """The places where a recipe sets limits for a class that is not in `classes`."""
     known = set(classes)
     places = (place for place, _ in recipe.sets() if place[-2:-1] == ("limits",))
     return [place for place in places if place[-1] not in known]
 
 
 def no_class(classes: Iterable[str]) -> str:
-    """What is wrong with limits for a class that is none of these."""
+    """The error text for limits of a class that is not in `classes`."""
     return f"no defect class of this model; its classes are {', '.join(classes)}"
 
 
 def describe(error: ValidationError, line_of: Callable[[Place], int | None] = lambda _: None) -> str:
-    """Every wrong field with its line and what would be right, without the values (they can be large)."""
+    """List each invalid field with its line and the reason, without values, which can be large."""
     wrong = []
     for each in error.errors(include_url=False, include_input=False)[:MAX_FAULTS]:
-        loc = (
-            step for step in each["loc"] if step != "[key]"
-        )  # pydantic's mark of a key that is wrong itself
+        loc = (step for step in each["loc"] if step != "[key]")  # pydantic's marker for an invalid key
         place = (*loc, *each.get("ctx", {}).get("place", ()))
         wrong.append(f"{field_at(place, line_of(place))}: {each['msg'].removeprefix('Value error, ')}")
     more = error.error_count() - len(wrong)

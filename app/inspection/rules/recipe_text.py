@@ -1,4 +1,4 @@
-"""The text of a recipe as plain values, with the line on which each of them stands."""
+"""Parse the text of a recipe to plain values, with the line number of each."""
 
 import json
 import re
@@ -13,18 +13,18 @@ from app.inspection.repeats import repeated
 from app.inspection.rules.limits import Place
 
 MAX_RECIPE_CHARS = 64 * 1024
-MAX_DEPTH = 32  # of lists and mappings within each other; a recipe needs eight
+MAX_DEPTH = 32  # of nested lists and mappings; a recipe needs eight
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a text says, and the YAML nodes it was read from, for the lines; None where they are not known."""
+    """The values of a text, and its YAML nodes for line numbers; None if the lines are unknown."""
 
     content: Any
     root: yaml.Node | None
 
     def line_of(self, place: Place) -> int | None:
-        """The line, from 1, of the key or item at a place; of what is around it where it is missing."""
+        """Line number, from 1, of the key or item at a place; if missing, of the enclosing one."""
         if self.root is None:
             return None
         node, mark = self.root, self.root.start_mark
@@ -41,20 +41,20 @@ def _below(node: yaml.Node, step: str | int) -> tuple[yaml.Node, yaml.Mark] | No
     if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
         return node.value[step], node.value[step].start_mark
     if isinstance(node, yaml.MappingNode):
-        for key, value in reversed(node.value):  # of a key given twice the second is the one too many
+        for key, value in reversed(node.value):  # of a duplicate key, report the second
             if key.value == str(step):
                 return value, key.start_mark
     return None
 
 
 def field_at(place: Place, line: int | None) -> str:
-    """How an error names a field: by its line, where that is known, and its place."""
+    """A field's name in an error: its line, if known, and its place."""
     at = "" if line is None else f"line {line}: "
     return at + (".".join(map(str, place)) or "as a whole")
 
 
 def read_document(text: str, source: str) -> Document:
-    """Read YAML, or JSON where the text starts with a brace; raises RecipeInvalid with `source` and line."""
+    """Read YAML, or JSON if it starts with a brace; raises RecipeInvalid with `source` and line."""
     if len(text) > MAX_RECIPE_CHARS:
         raise RecipeInvalid(f"{source}: has {len(text)} characters; at most {MAX_RECIPE_CHARS} are read")
     try:
@@ -68,7 +68,7 @@ def read_document(text: str, source: str) -> Document:
         raise RecipeInvalid(_not_valid(source, _line(error, text), _problem(error))) from error
     except json.JSONDecodeError as error:
         raise RecipeInvalid(_not_valid(source, error.lineno, error.msg)) from error
-    except (ValueError, RecursionError) as error:  # JSON: a number of too many digits, or braces without end
+    except (ValueError, RecursionError) as error:  # JSON: too many digits or too deep nesting
         raise RecipeInvalid(_not_valid(source, None, str(error))) from error
     if fault is not None:
         place, problem = fault
@@ -77,7 +77,7 @@ def read_document(text: str, source: str) -> Document:
 
 
 class _Twice(dict[str, Any]):
-    """An object of JSON in which `key` is given more than once."""
+    """A JSON object that contains `key` more than once."""
 
     def __init__(self, content: dict[str, Any], key: str) -> None:
         super().__init__(content)
@@ -85,14 +85,14 @@ class _Twice(dict[str, Any]):
 
 
 def _faults(value: Any, place: Place, seen: set[int]) -> Iterator[tuple[Place, str]]:
-    """What neither parser refuses: half a surrogate pair, which no answer could hold; in JSON a key twice."""
+    """Faults the parsers accept: half a surrogate pair, which UTF-8 cannot encode; a JSON key twice."""
     if isinstance(value, str) and _is_broken(value):
-        yield place, "holds half a surrogate pair, which is no letter; write the letter itself"
+        yield place, "holds half a surrogate pair, which is not a character; write the character itself"
     elif isinstance(value, dict | list) and id(value) not in seen:
-        seen.add(id(value))  # what an alias repeats is looked at once
+        seen.add(id(value))  # check the target of aliases only once
         for key in value if isinstance(value, dict) else ():
-            if isinstance(key, str) and _is_broken(key):  # the place is that of what is around it
-                yield place, f"the key {key!a:.40} holds half a surrogate pair, which is no letter"
+            if isinstance(key, str) and _is_broken(key):  # report the place of the enclosing mapping
+                yield place, f"the key {key!a:.40} holds half a surrogate pair, which is not a character"
         if isinstance(value, _Twice):
             yield (*place, value.key), "the key is given twice"
         for step, each in value.items() if isinstance(value, dict) else enumerate(value):
@@ -118,7 +118,7 @@ def _read_yaml(text: str) -> Document:
 
 
 def _json_nodes(text: str) -> yaml.Node | None:
-    """The nodes of JSON: nearly all of it is YAML too, once the tabs, which no string holds, are spaces."""
+    """YAML nodes of JSON, for line numbers: with tabs as spaces, nearly all JSON is valid YAML."""
     try:
         return yaml.compose(text.replace("\t", " "), Loader=_Loader)
     except yaml.YAMLError:
@@ -137,10 +137,10 @@ def _problem(error: yaml.YAMLError) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads plain values as YAML 1.2 does, and refuses a key given twice.
+    """A loader that reads plain values as YAML 1.2 does, and refuses duplicate keys.
 
-    By YAML 1.1 a limit of 010 is 8 and one of 1:30 is 90, `no` is not a word, and the last of two keys wins,
-    which would drop limits without a word.
+    In YAML 1.1 a limit of 010 is 8, 1:30 is 90 and `no` is false. Of duplicate keys the last wins, which
+    would silently drop limits.
     """
 
     depth = 0
@@ -163,7 +163,7 @@ class _Loader(yaml.SafeLoader):
             LookupError,
             TypeError,
             ArithmeticError,
-        ) as error:  # of a value that is not what its tag says
+        ) as error:  # the value does not fit its tag
             problem = f"{node.value!r:.40} cannot be read as {node.tag}: {error}"
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from error
 
@@ -171,7 +171,7 @@ class _Loader(yaml.SafeLoader):
         seen: set[str] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.value in seen:
-                problem = f"the key {key.value!r:.40} is given twice, or is no plain word"
+                problem = f"the key {key.value!r:.40} is given twice, or is not a plain word"
                 raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)

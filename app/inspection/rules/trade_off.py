@@ -1,9 +1,10 @@
-"""What each image threshold costs in escapes and overkills, and picking a threshold by what it may cost.
+"""Escapes and overkills for each image threshold, and the choice of a threshold by allowed rates.
 
-The bounds are exact one-sided binomial ones (Clopper and Pearson, 1934) at the table's confidence. The escape
-bound rises with the threshold, so the rows within a limit are found by a walk from the strictest row that
-stops at the first one beyond it: fixed-sequence testing, which needs no correction for the number of rows
-(Angelopoulos et al., *Learn then Test*, arXiv 2110.01052). The overkill bound is walked from the other end.
+The bounds are exact one-sided binomial ones (Clopper and Pearson, 1934) at the table's confidence. The
+escape bound rises with the threshold. So the rows within a limit are found by testing from the strictest
+row on and stopping at the first row above the limit: fixed-sequence testing, which needs no correction
+for the number of rows (Angelopoulos et al., *Learn then Test*, arXiv 2110.01052). Overkill bounds are
+tested from the other end.
 """
 
 from itertools import pairwise, takewhile
@@ -21,29 +22,29 @@ Mode = Literal["max-escape", "max-overkill", "max-f1", "cost"]
 
 
 class PointChoice(Strict):
-    """Another image threshold than the bundle's own: by what it may cost, or outright."""
+    """An image threshold other than the bundle's own: by an allowed rate, or directly."""
 
     max_escape: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """The largest proven escape rate; the threshold that keeps it with the fewest overkills is taken."""
+    """Allowed escape rate: the threshold proven to keep it with the fewest overkills is used."""
     max_overkill: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """The largest proven overkill rate; the threshold that keeps it with the fewest escapes is taken."""
+    """Allowed overkill rate: the threshold proven to keep it with the fewest escapes is used."""
     image_threshold: Annotated[float, Field(gt=0, le=1)] | None = None
     """The threshold itself."""
     by: Literal["group", "picture"] = "group"
-    """How `max_escape` and `max_overkill` are counted."""
+    """Whether `max_escape` and `max_overkill` count groups or images."""
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> "PointChoice":
         if [self.max_escape, self.max_overkill, self.image_threshold].count(None) != 2:
             raise ValueError("set exactly one of max_escape, max_overkill, image_threshold")
-        # Its default is let pass: a recipe that is read back has every default written out.
+        # The default is accepted: a stored recipe has every default written out.
         if self.image_threshold is not None and self.by != "group":
-            raise misplaced("says how a rate is counted, and image_threshold is none; leave it out", "by")
+            raise misplaced("says how a rate is counted; leave it out with image_threshold", "by")
         return self
 
     @property
     def asked(self) -> str:
-        """Name of the one that is set."""
+        """Name of the field that is set."""
         names = ("max_escape", "max_overkill", "image_threshold")
         return next(name for name in names if getattr(self, name) is not None)
 
@@ -53,7 +54,7 @@ class _Stored(BaseModel):
 
 
 class Risk(_Stored):
-    """Escapes and overkills at one threshold, and what their rates are below at the table's confidence."""
+    """Escapes and overkills at one threshold, with upper bounds of their rates at the confidence."""
 
     escapes: Count
     escape_bound: Rate
@@ -62,7 +63,7 @@ class Risk(_Stored):
 
 
 class Trials(_Stored):
-    """How many defective and how many good ones were counted."""
+    """The numbers of defective and good images or groups counted."""
 
     defective: Annotated[int, Field(ge=1)]
     good: Annotated[int, Field(ge=1)]
@@ -71,7 +72,8 @@ class Trials(_Stored):
 class TradeOffRow(_Stored):
     """One image threshold with its risk, counted by image and by group.
 
-    A group escapes if any of its defective images does, and is overkilled if any of its good ones is.
+    A group is an escape if any of its defective images is one, an overkill if any of its good images is
+    one.
     """
 
     image_threshold: Annotated[float, Field(gt=0, le=1)]
@@ -79,15 +81,15 @@ class TradeOffRow(_Stored):
     group: Risk
 
     def risk(self, by: By) -> Risk:
-        """The risk as counted by one or the other."""
+        """The risk counted by image or by group."""
         return self.group if by == "group" else self.picture
 
 
 class TradeOff(_Stored):
-    """The image thresholds worth choosing, rising, as counted on the calibration split.
+    """The useful image thresholds in rising order, counted on the calibration split.
 
-    A threshold that another beats in escapes or overkills and equals in the other is left out, and so is one
-    that passes no good image or catches no defective one.
+    Left out are dominated thresholds, for which another has fewer escapes or overkills and not more of
+    the other, and those that pass no good image or find no defective image.
     """
 
     confidence: Annotated[float, Field(gt=0, lt=1)]
@@ -96,24 +98,24 @@ class TradeOff(_Stored):
     rows: Annotated[tuple[TradeOffRow, ...], Field(min_length=1)]
 
     def trials(self, by: By) -> Trials:
-        """What the risks of the rows are counted of."""
+        """The numbers of images or groups that the rows' risks refer to."""
         return self.group if by == "group" else self.picture
 
     @model_validator(mode="after")
     def _bounds_move_with_the_threshold(self) -> "TradeOff":
         for low, high in pairwise(self.rows):
             if low.image_threshold >= high.image_threshold:
-                raise ValueError("the image thresholds of rows must rise")
+                raise ValueError("the image thresholds of rows must increase")
             for before, after in ((low.picture, high.picture), (low.group, high.group)):
                 if before.escape_bound > after.escape_bound or before.overkill_bound < after.overkill_bound:
-                    raise ValueError("with the image threshold escape bounds rise and overkill bounds fall")
+                    raise ValueError("with the threshold, escape bounds rise and overkill bounds fall")
         return self
 
 
 class Chosen(_Stored):
-    """What was asked of an operating point, and what came of it.
+    """How an operating point was chosen, and whether its target was met.
 
-    `target` is the rate that was to be proven, None where the mode promises none, as `met` is then.
+    `target` is the rate to be proven. `target` and `met` are None if the mode has no target.
     """
 
     mode: Mode
@@ -125,7 +127,7 @@ class Chosen(_Stored):
 
 
 def pick(table: TradeOff, choice: PointChoice) -> TradeOffRow | None:
-    """The row that is proven to keep the choice's limit and errs least the other way; None without one."""
+    """The row proven to keep the chosen rate with the fewest errors of the other kind, or None."""
     by = choice.by
     if choice.max_escape is not None:
         most = choice.max_escape
@@ -134,21 +136,21 @@ def pick(table: TradeOff, choice: PointChoice) -> TradeOffRow | None:
         assert choice.max_overkill is not None
         most = choice.max_overkill
         proven = list(takewhile(lambda row: row.risk(by).overkill_bound <= most, reversed(table.rows)))
-    # The last row walked to has the fewest errors of the other kind; among equals the strictest is the best.
+    # The last proven row has the fewest errors of the other kind; among equals, the strictest is best.
     return min(proven, key=lambda row: _other_way(row, choice), default=None)
 
 
 def strictest(table: TradeOff, choice: PointChoice) -> TradeOffRow:
-    """The row with the lowest bound on what the choice limits."""
+    """The row with the lowest bound of the rate that the choice limits."""
     return table.rows[0 if choice.max_escape is not None else -1]
 
 
 def resolve(choice: PointChoice, table: TradeOff | None) -> float:
-    """The image threshold that a recipe asks for; raises RecipeInvalid saying what would be possible."""
+    """The image threshold that a recipe asks for; RecipeInvalid says what would be possible."""
     if table is None:
         raise RecipeInvalid(
-            "operating_point: the bundle holds no trade-off table, so that the risk of no other threshold is "
-            "known; leave operating_point out"
+            "operating_point: the bundle holds no trade-off table, so the risk of other thresholds is "
+            "unknown; leave operating_point out"
         )
     if choice.image_threshold is not None:
         return _within(choice.image_threshold, table)
@@ -169,7 +171,7 @@ def resolve(choice: PointChoice, table: TradeOff | None) -> float:
 
 
 def _within(threshold: float, table: TradeOff) -> float:
-    """The threshold, if between the table's first and last: beyond them nearly all is called the same."""
+    """The threshold, if within the table: outside it, nearly all images get the same verdict."""
     low, high = table.rows[0].image_threshold, table.rows[-1].image_threshold
     if not low <= threshold <= high:
         raise RecipeInvalid(

@@ -1,4 +1,4 @@
-"""From measured defects to a verdict, by the recipe and nothing else."""
+"""The verdict, from measured defects and the recipe only."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from app.inspection.rules.limits import Density, Limits
 from app.inspection.rules.recipe import Recipe
 
 SEVEREST_FIRST: tuple[Severity, ...] = ("critical", "major", "minor")
-# Of each limit on one defect: rule, the limit's name, the measure of a defect that it limits, unit.
+# For each limit on single defects: rule, name of the limit, the measured field, unit.
 SIZES: tuple[tuple[Rule, str, str, Unit], ...] = (
     ("max_area", "max_area_px", "area_px", "px2"),
     ("max_area", "max_area_mm2", "area_mm2", "mm2"),
@@ -26,14 +26,14 @@ DISTANCES: tuple[tuple[str, str, Unit], ...] = (
     ("min_distance_px", "nearest_px", "px"),
     ("min_distance_mm", "nearest_mm", "mm"),
 )
-MIN_EVENTS = 32  # taken at once, below which a round costs as much as its set-up
+MIN_EVENTS = 32  # processed at once; with fewer, the overhead of a round dominates
 
 
 @dataclass(frozen=True)
 class Group:
-    """The defects of one class in the image or a zone, with their numbers in the image's list.
+    """The defects of one class in the image or a zone, with their indices in the image's list.
 
-    `alone`: there is no other defect of any class.
+    `alone`: the image or zone has no other defect of any class.
     """
 
     defect_class: str
@@ -42,7 +42,7 @@ class Group:
     alone: bool
 
     def reason(self, rule: Rule, measured: float, limit: float, unit: Unit, of: int | None = None) -> Reason:
-        """That a rule is broken here, by the defect of a number or by all together."""
+        """A reason for a broken rule: by the defect with index `of`, or by all defects together."""
         return Reason(rule, self.defect_class, float(measured), float(limit), unit, self.zone, of)
 
 
@@ -53,12 +53,13 @@ def judge(
     doubts: tuple[Reason, ...] = (),
     outside_gate: tuple[Reason, ...] = (),
 ) -> tuple[Verdict, tuple[Reason, ...]]:
-    """Hold what `find` found with this recipe against it; `severities` are those of the bundle's classes.
+    """Compare the findings with the recipe's limits; `severities` are those of the bundle's classes.
 
-    `fail` where a limit is exceeded, `review` where only one of a review block is, or a defect touches the
-    edge and the recipe minds; `doubts` make a `review` of what would pass, `outside_gate` one of anything.
-    Reasons stand in the order that decided: the gate's, fail before review, the most severe class first, then
-    the largest excess. Tighter limits or one defect more never turn fail into pass.
+    `fail`: a limit is exceeded. `review`: only a limit of a review block is exceeded, or a defect
+    touches the border and the recipe has `border: review`. `doubts` turn a pass into a `review`,
+    `outside_gate` turns any verdict into a `review`. Order of reasons: those of the gate, fail before
+    review, the most severe class first, then the largest excess. Tighter limits or an additional defect
+    never turn fail into pass. Raises ValueError if the findings were made with other zones.
     """
     if {zone.name for zone in findings.zones} != set(recipe.zones):
         raise ValueError("the defects must be found with the recipe's zones")
@@ -78,10 +79,10 @@ def doubts_about(
     estimated_dice: float | None,
     recipe: Recipe,
 ) -> tuple[Reason, ...]:
-    """Why not to pass an image that its defects would let pass.
+    """Reasons to review an image that would pass by its defects.
 
-    `unexplained_probability` is the highest image-level probability of the tiles that the recipe judges and
-    in which no defect lies: a defect explains what the head says of its own tiles, not of others.
+    `unexplained_probability` is the highest image-level probability of the inspected tiles without a
+    defect: a defect explains a high probability of its own tiles, not of others.
     """
     doubts = []
     if unexplained_probability is not None and unexplained_probability >= head_threshold:
@@ -124,7 +125,7 @@ def _groups(findings: Findings, recipe: Recipe) -> Iterator[Group]:
 
 
 def _rank(reason: Reason, severities: Mapping[str, Severity]) -> tuple[bool, int, float]:
-    """Fail first, then the most severe class, then how far beyond its limit, as a ratio, it is."""
+    """Sort key: fail first, then the most severe class, then the largest ratio to the limit."""
     beyond, limit = reason.measured, reason.limit
     if reason.rule == "min_distance":
         beyond, limit = limit, beyond
@@ -136,7 +137,7 @@ def _rank(reason: Reason, severities: Mapping[str, Severity]) -> tuple[bool, int
 def exceeded(
     group: Group, limits: Limits | None, pitch: float | None, verdict: Literal["fail", "review"]
 ) -> list[Reason]:
-    """One reason for each limit that the worst defect, or all together, are beyond."""
+    """One reason for each limit that the worst defect, or all defects together, exceed."""
     if limits is None:
         return []
     found = [*_count(group, limits), *_sizes(group, limits), *_total(group, limits, pitch)]
@@ -187,20 +188,20 @@ def _distance(group: Group, limits: Limits) -> Iterator[Reason]:
 
 
 def most_in_window(points: NDArray[np.float64], side: float) -> int:
-    """The most of the points [N, 2] that lie in one square with sides along x and y, its border included.
+    """Largest number of the points [N, 2] in any axis-parallel square with this side, border included.
 
-    A fullest square can be moved until points lie on its left side and its top. Left sides are taken in
-    order, and for every top the points within are counted on, for many that come or go at once: the time
-    is as N to 1.5.
+    An optimal square can be moved until points lie on its left and top sides. A sweep over the left
+    sides keeps a count for every top side. Points that enter or leave are processed in blocks: O(N^1.5)
+    time.
     """
     (begin, end), (low, high) = (_holding(axis, side) for axis in points.T)
-    events = np.argsort(np.concatenate((2 * begin + 1, 2 * end)), kind="stable")  # first out, then in
-    most, counts = 0, np.zeros(len(points), dtype=np.int64)  # by top
+    events = np.argsort(np.concatenate((2 * begin + 1, 2 * end)), kind="stable")  # leave before enter
+    most, counts = 0, np.zeros(len(points), dtype=np.int64)  # for each top side
     step = max(MIN_EVENTS, math.isqrt(len(points)))
     for start in range(0, len(events), step):
         some = events[start : start + step]
         came, point = np.where(some < len(points), 1, -1), some % len(points)
-        tops = np.unique(np.concatenate(([0], low[point], high[point])))  # those in between change alike
+        tops = np.unique(np.concatenate(([0], low[point], high[point])))  # those between change equally
         tops = tops[tops < len(counts)]
         within = (low[point, None] <= tops) & (tops < high[point, None])
         changes = np.cumsum(np.where(within, came[:, None], 0), axis=0)
@@ -210,16 +211,16 @@ def most_in_window(points: NDArray[np.float64], side: float) -> int:
 
 
 def _holding(values: NDArray[np.float64], side: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Of the windows from a value to `side` beyond it, in order, which hold each value: first, last + 1."""
+    """For each value, the windows [v, v + side] that contain it, in order of v: first, last + 1."""
     begins = np.unique(values)
     first = np.searchsorted(begins + side, values, side="left")
     return first, np.searchsorted(begins, values, side="right")
 
 
 def _worst(group: Group, measure: str, choose: Callable[[list[float]], float]) -> tuple[int, float]:
-    """The number and value of the defect that is worst by one of its measures."""
+    """Index and value of the worst defect by one of its measures."""
     values = [getattr(each, measure) for _, each in group.members]
-    if None in values:  # to judge without them would be to pass
+    if None in values:  # without them the verdict would be pass
         raise ValueError(f"the defects must be measured with the recipe's pixel pitch: {measure} is missing")
     worst = choose(values)
     return group.members[values.index(worst)][0], worst
@@ -232,5 +233,5 @@ def _known(pitch: float | None) -> float:
 
 
 def _decimal(value: float) -> float:
-    """Without the error of binary fractions, which would put what is exactly at a limit beyond it."""
+    """Round to 9 digits: a binary fraction's error must not put a value at a limit beyond it."""
     return float(f"{value:.9g}")
