@@ -154,7 +154,7 @@ class Service:
             self._store = store
 
     def switched(self) -> None:
-        """Resume recovery: an inspector restored by rollback may have lost its execution provider before."""
+        """Resume recovery: a bundle rolled back to may have lost its execution provider before."""
         self._recovery.resume()
 
     @property
@@ -202,7 +202,7 @@ class Service:
     async def inspect_batch(self, submission: Submission, deadline: float) -> BatchAnswer:
         """Inspect each image independently: a failed image does not affect the others."""
         loaded = self.loaded
-        chosen = loaded.recipes.choose(submission.options)  # chosen once, so all images use the same recipe
+        chosen = loaded.recipes.choose(submission.options)  # once: the same for all images
 
         async def inspect(upload: Upload) -> InspectionAnswer:
             return await self.inspect_when_room(loaded.job(upload, submission.options, chosen), deadline)

@@ -34,7 +34,7 @@ class Stage(LiveWork, Protocol):
     def state_with(self, inspector: Inspector) -> State | None:
         """The state as it would be with `inspector` active; None while no bundle is served. Blocks.
 
-        Raises RecipeInvalid or RecipeUnknown. Call `check` of its recipes to test that those in force fit.
+        Raises RecipeInvalid or RecipeUnknown; `recipes.check` tests whether the recipes in force fit.
         """
 
     def serve(self, inspector: Inspector, keep: Callable[[], None]) -> None:
@@ -48,9 +48,10 @@ class Stage(LiveWork, Protocol):
 
 
 class Candidate:
-    """A candidate bundle and its state; use it from one event loop only. `problem` is why loading failed.
+    """A candidate bundle and its state; use it from one event loop only.
 
-    Only the text of an error is kept: its traceback would keep the loaded bundle in memory.
+    `problem` is why loading failed. Only the text of an error is kept: its traceback would keep
+    the loaded bundle in memory.
     """
 
     def __init__(self, bundle: BundleName, by: By, stage: Stage, metrics: Metrics) -> None:
@@ -91,7 +92,7 @@ class Candidate:
                 await self._settled.wait()
 
     def fit(self) -> tuple[str | None, dict[str, str]]:
-        """Why recipes in force prevent promotion (or None), and the reason for each unfit recipe; blocks."""
+        """Why recipes in force prevent promotion (or None), and a reason per unfit recipe; blocks."""
         try:
             state = self._would_be()
             if state is None:
@@ -110,8 +111,8 @@ class Candidate:
     async def load(self, way: Way, turn: asyncio.Lock) -> None:
         """Load it on a thread when `turn` is free; a failure affects only this candidate.
 
-        The thread pauses regularly instead of running at a lower priority: a low-priority thread that waits
-        for a core while it holds the GIL blocks the event loop. At nice 19 the longest wait tripled.
+        The thread pauses regularly instead of running at a lower priority: a low-priority thread that
+        waits for a core while it holds the GIL blocks the event loop. At nice 19 the longest wait tripled.
         """
         async with turn:
             if self._is_gone:
@@ -161,7 +162,7 @@ class Candidate:
         return inspector
 
     def _would_be(self) -> State | None:
-        """The state with this candidate active; cached until the recipes change, because reading is slow."""
+        """The state with this candidate active; cached until recipes change: reading them is slow."""
         now, seen, inspector = self._stage.recipes, self._seen, self.inspector
         if inspector is None:
             return None

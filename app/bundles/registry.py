@@ -1,6 +1,7 @@
 """The bundles in memory: the active one, the previous one, and a candidate.
 
-No inspection runs through this module. A swap is one assignment: an inspection in progress keeps its bundle.
+No inspection runs through this module.
+A swap is one assignment: an inspection in progress keeps its bundle.
 """
 
 import asyncio
@@ -48,7 +49,7 @@ class Served:
         return self.inspector.bundle.manifest_sha256 == other.inspector.bundle.manifest_sha256
 
     def change(self, number: int, shadow: Shadow | None = None) -> Swap:
-        """The journal entry for its activation, with the counts of `shadow`; `how` must not be `start`."""
+        """The journal entry of its activation, with `shadow`'s counts; `how` must not be `start`."""
         bundle = self.inspector.bundle
         return Swap.model_validate(
             {
@@ -88,7 +89,7 @@ class BundleRegistry:
         self._load = load
         self._judge = judge
         self._changing = asyncio.Lock()
-        self._turn = asyncio.Lock()  # two loads at once would double the memory and slow live inspections
+        self._turn = asyncio.Lock()  # two loads at once would take twice the memory
         self._tasks: set[asyncio.Task[None]] = set()
 
     def to_serve(self) -> Path:
@@ -141,8 +142,8 @@ class BundleRegistry:
     def load_aside(self, bundle: BundleName, by: By, way: Way) -> Candidate:
         """Load a candidate on a thread; `way` returns its inspector, self-tested and warmed up.
 
-        The previous candidate is unloaded. `way` may also return the active bundle in a new session, such as
-        one on an execution provider that takes long to build.
+        The previous candidate is unloaded. `way` may also return the active bundle in a new session,
+        such as one on an execution provider that takes long to build.
         """
         self._let_go()
         self._candidate = Candidate(bundle, by, self._stage, self._metrics)
@@ -158,9 +159,9 @@ class BundleRegistry:
     async def promote(self, asked: Promote) -> Served:
         """Make the candidate the active bundle and write that down; the previous bundle stays in memory.
 
-        Raises CandidateNotFound, CandidateNotReady, VersionStale (the request names another candidate, or
-        another process changes bundles), RecipeInvalid or RecipeUnknown (recipes in force do not fit it), or
-        StateNotWritable. After an error nothing has changed.
+        Raises CandidateNotFound, CandidateNotReady, VersionStale (the request names another candidate,
+        or another process changes bundles), RecipeInvalid or RecipeUnknown (recipes in force do not
+        fit it), or StateNotWritable. After an error nothing has changed.
         """
         async with self._changing:
             candidate = self.candidate
@@ -180,7 +181,7 @@ class BundleRegistry:
     async def roll_back(self, by: By) -> Served:
         """Make the previous bundle active again; the bundle rolled back from is unloaded.
 
-        It succeeds even if it cannot be written down: a rollback from a bad bundle must not depend on a disk.
+        It succeeds even if it cannot be written down: a rollback must not depend on a disk.
         Raises NoPreviousBundle, or RecipeInvalid or RecipeUnknown (recipes in force do not fit it).
         """
         async with self._changing:

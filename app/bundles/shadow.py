@@ -1,6 +1,7 @@
-"""Shadow mode: a candidate inspects live images beside the active bundle; callers never see its verdicts.
+"""Shadow mode: a candidate inspects live images too; callers never see its verdicts.
 
-It inspects one image at a time, starts only while the service is idle, and stops once a live image waits.
+It inspects one image at a time, starts only while the service is idle, and stops when a live image
+waits.
 """
 
 import asyncio
