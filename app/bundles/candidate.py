@@ -112,7 +112,8 @@ class Candidate:
         """Load it on a thread when `turn` is free; a failure affects only this candidate.
 
         The thread pauses regularly instead of running at a lower priority: a low-priority thread that
-        waits for a core while it holds the GIL blocks the event loop. At nice 19 the longest wait tripled.
+        waits for a core while it holds the GIL blocks the event loop. At nice 19 the longest wait
+        tripled.
         """
         async with turn:
             if self._is_gone:

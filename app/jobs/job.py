@@ -50,7 +50,7 @@ class Job:
     abandoned: threading.Event = field(default_factory=threading.Event)
 
     def check(self) -> None:
-        """Raise DeadlineExceeded if the caller has gone or the deadline has passed, to free the thread."""
+        """Raise DeadlineExceeded if the caller is gone or the deadline has passed."""
         if self.abandoned.is_set() or time.perf_counter() > self.useless_after:
             raise DeadlineExceeded("the inspection was not done by the deadline; it was not judged")
 

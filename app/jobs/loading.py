@@ -28,7 +28,7 @@ class Loaded:
 
     @property
     def recipes(self) -> Recipes:
-        """The recipes that fit the inspector."""
+        """The recipes as read for the inspector."""
         return self.state.recipes
 
     def job(self, upload: Upload, options: Options, chosen: Known | None = None) -> Job:

@@ -1,4 +1,4 @@
-"""Immutable snapshot of the active inspector, its recipes and their version history."""
+"""The active inspector, its recipes and their versions, and the version check for a change."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
