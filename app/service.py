@@ -89,18 +89,18 @@ class Service:
         return None if self.bundles.active is None else self.bundles.active.inspector
 
     async def _renew(self) -> None:
-        """Have a new session in the place of the one that is lost; raises a PasslineError."""
+        """Replace the lost session by a new one; raises a PasslineError."""
         await self.bundles.renew(functools.partial(renewed, settings=self.settings))
 
     def refuse(self, error: Exception) -> None:
-        """Judge nothing, and tell everyone why."""
+        """Refuse all inspections with `error` as the reason."""
         cause = error if isinstance(error, PasslineError) else Unexpected(f"{type(error).__name__}: {error}")
         self._obstacle = NotReady(f"no bundle is being served: {cause}", cause)
         unforeseen = error if isinstance(cause, Unexpected) else None
         log.error("not ready", extra={"code": cause.code, "reason": str(cause)}, exc_info=unforeseen)
 
     async def stop(self) -> None:
-        """Finish what runs and take nothing more."""
+        """Accept no new work and finish what is running."""
         if self._building is not None:
             self._building.cancel()
             await asyncio.wait((self._building,))
@@ -113,7 +113,7 @@ class Service:
 
     @property
     def loaded(self) -> Loaded:
-        """What judges at this moment; raises NotReady with the reason where nothing does."""
+        """The active inspector and recipes; raises NotReady with the reason if there are none."""
         obstacle = self._obstacle_now()
         if self._store is None or obstacle is not None:
             raise obstacle or self._obstacle
@@ -128,7 +128,7 @@ class Service:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no live image is being judged or waits for it; any thread may ask."""
+        """Whether no live image is being inspected or waiting; any thread may ask."""
         return self._scheduler.waiting + self._scheduler.running == 0
 
     @property
@@ -143,9 +143,9 @@ class Service:
             time.sleep(REST_STEP_S)
 
     def serve(self, inspector: Inspector, keep: Callable[[], None]) -> None:
-        """Have `inspector` judge from now on, once `keep` has written that down; blocks, so on a thread.
+        """Make `inspector` active after `keep` has written that down; blocks, so call it on a thread.
 
-        Where nothing was served it becomes ready. Raises where recipes in force do not fit.
+        If no bundle was served, the service becomes ready. Raises if recipes in force do not fit.
         """
         store = self._store or open_recipes(inspector, self.settings, self._changed)
         store.serve(inspector, keep)
@@ -154,20 +154,23 @@ class Service:
             self._store = store
 
     def switched(self) -> None:
-        """Another inspector judges now: one gone back to may have lost its execution provider before."""
+        """Resume recovery: a bundle rolled back to may have lost its execution provider before."""
         self._recovery.resume()
 
     @property
     def recipes(self) -> Recipes | None:
-        """What images are judged by; None while nothing is served."""
+        """The recipes for live images; None while no bundle is served."""
         return None if self._store is None else self._store.state.recipes
 
     def state_with(self, inspector: Inspector) -> State | None:
-        """What there would be if `inspector` judged; blocks. Raises RecipeInvalid or RecipeUnknown."""
+        """The state as it would be with `inspector` active; None while no bundle is served.
+
+        Blocks. Raises RecipeInvalid or RecipeUnknown.
+        """
         return None if self._store is None else self._store.state_with(inspector)
 
     def _obstacle_now(self) -> NotReady | None:
-        """Why nothing is judged at this moment; None where images are."""
+        """Why images cannot be inspected now; None if they can."""
         if self._store is None:
             return self._obstacle
         try:
@@ -197,9 +200,9 @@ class Service:
         return self._recorded(job, await self._recovery.watch(job.inspector, work))
 
     async def inspect_batch(self, submission: Submission, deadline: float) -> BatchAnswer:
-        """Inspect each image by itself: whatever becomes of one, the others are as they would be alone."""
+        """Inspect each image independently: a failed image does not affect the others."""
         loaded = self.loaded
-        chosen = loaded.recipes.choose(submission.options)  # once, as `loaded`: all are judged by the same
+        chosen = loaded.recipes.choose(submission.options)  # once: the same for all images
 
         async def inspect(upload: Upload) -> InspectionAnswer:
             return await self.inspect_when_room(loaded.job(upload, submission.options, chosen), deadline)

@@ -1,4 +1,4 @@
-"""A bundle loaded aside: got ready on a thread, perhaps in the shadow of the one that judges, or let go."""
+"""A candidate bundle: loaded on a thread beside the active one, and optionally run in shadow mode."""
 
 import asyncio
 import contextlib
@@ -25,32 +25,33 @@ log = logging.getLogger(__name__)
 
 
 class Stage(LiveWork, Protocol):
-    """Where live images are judged."""
+    """The part of the service that inspects live images."""
 
     @property
     def recipes(self) -> Recipes | None:
-        """What live images are judged by; None while nothing is served."""
+        """The recipes for live images; None while no bundle is served."""
 
     def state_with(self, inspector: Inspector) -> State | None:
-        """What there would be if `inspector` judged, None while nothing is served; blocks.
+        """The state as it would be with `inspector` active; None while no bundle is served. Blocks.
 
-        Raises RecipeInvalid or RecipeUnknown; whether recipes in force fit is for their own `check`.
+        Raises RecipeInvalid or RecipeUnknown; `recipes.check` tests whether the recipes in force fit.
         """
 
     def serve(self, inspector: Inspector, keep: Callable[[], None]) -> None:
-        """Have `inspector` judge from now on, once `keep` has written that down; blocks.
+        """Make `inspector` active after `keep` has written that down; blocks.
 
         Raises RecipeInvalid or RecipeUnknown where recipes in force do not fit it, and what `keep` raises.
         """
 
     def switched(self) -> None:
-        """Another inspector judges now; on the event loop."""
+        """Handle a change of the active inspector; called on the event loop."""
 
 
 class Candidate:
-    """Belongs to one event loop; `problem` is why it failed.
+    """A candidate bundle and its state; use it from one event loop only.
 
-    Of an error only the words are kept: its traceback would hold on to all that was loaded.
+    `problem` is why loading failed. Only the text of an error is kept: its traceback would keep
+    the loaded bundle in memory.
     """
 
     def __init__(self, bundle: BundleName, by: By, stage: Stage, metrics: Metrics) -> None:
@@ -75,7 +76,7 @@ class Candidate:
         return "loading" if self.inspector is None else "ready"
 
     def ready(self) -> Inspector:
-        """What would judge; raises CandidateNotReady."""
+        """The loaded inspector; raises CandidateNotReady."""
         if self.inspector is not None:
             return self.inspector
         if self.problem is None:
@@ -85,13 +86,13 @@ class Candidate:
         raise CandidateNotReady(f"bundle {self.bundle} failed: {self.problem.code}: {self.problem.detail}")
 
     async def wait(self, seconds: float) -> None:
-        """Until it is no longer loading, so many seconds at most."""
+        """Wait until loading has ended, at most `seconds`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._settled.wait()
 
     def fit(self) -> tuple[str | None, dict[str, str]]:
-        """Why recipes in force keep it from being promoted, or None, and all that do not fit it; blocks."""
+        """Why recipes in force prevent promotion (or None), and a reason per unfit recipe; blocks."""
         try:
             state = self._would_be()
             if state is None:
@@ -108,10 +109,11 @@ class Candidate:
         return None, misfits
 
     async def load(self, way: Way, turn: asyncio.Lock) -> None:
-        """Get it ready on a thread, once it is its turn; a failure is its own and touches nothing else.
+        """Load it on a thread when `turn` is free; a failure affects only this candidate.
 
-        The thread has no lower priority, but rests: one that waits for a core with the interpreter's lock in
-        its hands keeps the event loop waiting too. At nice 19 the longest wait there was three times as long.
+        The thread pauses regularly instead of running at a lower priority: a low-priority thread that
+        waits for a core while it holds the GIL blocks the event loop. At nice 19 the longest wait
+        tripled.
         """
         async with turn:
             if self._is_gone:
@@ -131,7 +133,7 @@ class Candidate:
         log.info("candidate", extra={"bundle": str(self.bundle), "state": self.state} | about)
 
     def look(self, judge: Judge | None) -> None:
-        """Look at live images too, each judged in the way given; None: look at nothing."""
+        """Turn shadow mode on, with `judge` inspecting each live image; None turns it off."""
         self._judge = judge
         if judge is None:
             self._end_shadow()
@@ -139,7 +141,7 @@ class Candidate:
             self.shadow = Shadow(self.inspector, self._would_be, judge, self._stage, self._metrics)
 
     def let_go(self) -> None:
-        """Hold nothing any more."""
+        """Unload the bundle and end shadow mode."""
         self._settled.set()
         self._is_gone = True
         self._end_shadow()
@@ -161,7 +163,7 @@ class Candidate:
         return inspector
 
     def _would_be(self) -> State | None:
-        """What there would be if it judged; read again only once recipes have changed, for that is slow."""
+        """The state with this candidate active; cached until recipes change: reading them is slow."""
         now, seen, inspector = self._stage.recipes, self._seen, self.inspector
         if inspector is None:
             return None

@@ -1,6 +1,7 @@
-"""The bundles in memory: the one that judges, the one before it, and a candidate loaded aside.
+"""The bundles in memory: the active one, the previous one, and a candidate.
 
-Nothing here is on the way of an image. A swap is one assignment: an inspection in progress keeps its bundle.
+No inspection runs through this module.
+A swap is one assignment: an inspection in progress keeps its bundle.
 """
 
 import asyncio
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A bundle in memory, since when and why; `kept`: it is served again after a restart."""
+    """A loaded bundle, with the time and reason of its activation; `kept`: a restart serves it again."""
 
     inspector: Inspector
     since: datetime
@@ -44,11 +45,11 @@ class Served:
     from_setting: bool = False
 
     def is_of_same_bundle(self, other: "Served") -> bool:
-        """Whether both are of one bundle, perhaps in sessions of their own."""
+        """Whether both have the same bundle; their sessions may differ."""
         return self.inspector.bundle.manifest_sha256 == other.inspector.bundle.manifest_sha256
 
     def change(self, number: int, shadow: Shadow | None = None) -> Swap:
-        """The change that made it judge, `shadow` being the candidate's; `how` must not be `start`."""
+        """The journal entry of its activation, with `shadow`'s counts; `how` must not be `start`."""
         bundle = self.inspector.bundle
         return Swap.model_validate(
             {
@@ -66,7 +67,7 @@ class Served:
 
 
 class BundleRegistry:
-    """Loads, promotes and rolls back; belongs to one event loop, and one change is made after the other."""
+    """Loads, promotes and rolls back bundles, one change at a time; use it from one event loop only."""
 
     def __init__(
         self,
@@ -76,7 +77,7 @@ class BundleRegistry:
         load: Callable[[Path], Inspector],
         judge: Judge,
     ) -> None:
-        """`load` gets the bundle in a folder ready, tested and warm; `judge` is what images go through."""
+        """`load` loads, self-tests and warms up the bundle in a folder; `judge` inspects one image."""
         self.folder = BundleFolder(settings.bundles_dir)
         self.journal = BundleJournal(settings.state_dir)
         self.active: Served | None = None
@@ -88,15 +89,15 @@ class BundleRegistry:
         self._load = load
         self._judge = judge
         self._changing = asyncio.Lock()
-        self._turn = asyncio.Lock()  # two loads at once would take the memory of two, and the line's time
+        self._turn = asyncio.Lock()  # two loads at once would take twice the memory
         self._tasks: set[asyncio.Task[None]] = set()
 
     def to_serve(self) -> Path:
-        """The folder to begin with; raises as `bundle_to_serve`."""
+        """The bundle folder to load at start; raises the errors of `bundle_to_serve`."""
         return bundle_to_serve(self._settings, self.journal)
 
     def started(self, inspector: Inspector) -> None:
-        """This is what judges from the start on."""
+        """Make `inspector` the active one at the start of the service."""
         served = Served(inspector, datetime.now(UTC), "start", By(), from_setting=True)
         for last in self.journal.changes[-1:]:
             if last.manifest_sha256 == inspector.bundle.manifest_sha256:  # the setting may name another now
@@ -106,7 +107,7 @@ class BundleRegistry:
         self._switch(served)
 
     def close(self) -> None:
-        """Hold nothing any more."""
+        """Release all bundles."""
         self._let_go()
         self.active = self.previous = None
 
@@ -118,12 +119,12 @@ class BundleRegistry:
         return self._candidate
 
     def check_is_candidate(self, candidate: Candidate) -> None:
-        """Raise CandidateNotFound if it is not the one meant any more."""
+        """Raise CandidateNotFound if `candidate` has been replaced or dropped."""
         if self.candidate is not candidate:
             raise CandidateNotFound("another candidate has taken its place; read GET /v1/bundles again")
 
     async def propose(self, asked: CandidateAsked, by: By) -> Candidate:
-        """Load a bundle aside in the place of the candidate there is; the same again only sets its shadow.
+        """Load a bundle as the new candidate; if it is the candidate already, only set its shadow mode.
 
         Raises SwappingOff, BundleNotFound or BundleInUse.
         """
@@ -139,10 +140,10 @@ class BundleRegistry:
             return candidate
 
     def load_aside(self, bundle: BundleName, by: By, way: Way) -> Candidate:
-        """Get a candidate ready on a thread, in any way that gives an inspector of it, tested and warm.
+        """Load a candidate on a thread; `way` returns its inspector, self-tested and warmed up.
 
-        What was the candidate is let go. The way may as well give the bundle that judges in another session,
-        such as on an execution provider that takes long to build.
+        The previous candidate is unloaded. `way` may also return the active bundle in a new session,
+        such as one on an execution provider that takes long to build.
         """
         self._let_go()
         self._candidate = Candidate(bundle, by, self._stage, self._metrics)
@@ -150,17 +151,17 @@ class BundleRegistry:
         return self._candidate
 
     async def drop(self, candidate: Candidate) -> None:
-        """Let the candidate go; raises CandidateNotFound if it is not the one meant any more."""
+        """Unload the candidate; raises CandidateNotFound if it has been replaced or dropped."""
         async with self._changing:
             self.check_is_candidate(candidate)
             self._let_go()
 
     async def promote(self, asked: Promote) -> Served:
-        """Have the candidate judge from now on, and keep that; the bundle before stays in memory.
+        """Make the candidate the active bundle and write that down; the previous bundle stays in memory.
 
-        Raises CandidateNotFound, CandidateNotReady, VersionStale (another candidate is meant, or another
-        process changes bundles), RecipeInvalid or RecipeUnknown (recipes in force do not fit it), or
-        StateNotWritable. Then nothing has changed.
+        Raises CandidateNotFound, CandidateNotReady, VersionStale (the request names another candidate,
+        or another process changes bundles), RecipeInvalid or RecipeUnknown (recipes in force do not
+        fit it), or StateNotWritable. After an error nothing has changed.
         """
         async with self._changing:
             candidate = self.candidate
@@ -178,9 +179,9 @@ class BundleRegistry:
             return served
 
     async def roll_back(self, by: By) -> Served:
-        """Have the bundle before judge again; the one that judged is let go.
+        """Make the previous bundle active again; the bundle rolled back from is unloaded.
 
-        It is done even where it cannot be kept: the way back from a bad bundle must not depend on a disk.
+        It succeeds even if it cannot be written down: a rollback must not depend on a disk.
         Raises NoPreviousBundle, or RecipeInvalid or RecipeUnknown (recipes in force do not fit it).
         """
         async with self._changing:
@@ -198,9 +199,9 @@ class BundleRegistry:
             return served
 
     async def renew(self, way: Callable[[Inspector], Inspector]) -> None:
-        """Have what `way` makes of the inspector that judges in its place: the same bundle, in a new session.
+        """Replace the active inspector by what `way` returns for it: the same bundle in a new session.
 
-        Raises what `way` does. Where another bundle has taken over meanwhile, nothing changes.
+        Raises the errors of `way`. If another bundle has become active meanwhile, nothing changes.
         """
         was = self.active
         if was is None:
@@ -212,12 +213,12 @@ class BundleRegistry:
                 self.active = replace(self.active, inspector=inspector)
 
     def answered(self, job: Job, answer: InspectionAnswer) -> None:
-        """A live image was judged: perhaps the candidate looks at it too."""
+        """Pass an inspected live image on to the candidate if it is in shadow mode."""
         if self._candidate is not None and self._candidate.shadow is not None:
             self._candidate.shadow.answered(job, answer)
 
     def _go_back_to(self, served: Served) -> bool:
-        """Whether it could be kept, too."""
+        """Serve the bundle; returns whether the change could be written down."""
         change, kept = served.change(self.journal.next_number), True
 
         def keep() -> None:
@@ -228,7 +229,7 @@ class BundleRegistry:
         return kept
 
     async def _keep_later(self, served: Served) -> None:
-        """Try again for as long as it judges: the disk may be mended, or have room again."""
+        """Retry writing the change while it is active: the disk may be repaired or have space again."""
         while True:
             await asyncio.sleep(KEEP_AGAIN_S)
             async with self._changing:

@@ -1,6 +1,7 @@
-"""A candidate in the shadow of the bundle that judges: it sees live images, and no caller sees its verdict.
+"""Shadow mode: a candidate inspects live images too; callers never see its verdicts.
 
-One image at a time, begun only while nothing else is judged or waits, and given up once something waits.
+It inspects one image at a time, starts only while the service is idle, and stops when a live image
+waits.
 """
 
 import asyncio
@@ -30,31 +31,31 @@ class LiveWork(Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether none is judged or waits."""
+        """Whether no live image is being inspected or waiting."""
 
     @property
     def is_waited_for(self) -> bool:
-        """Whether one waits."""
+        """Whether a live image waits."""
 
 
 class LiveFirst(Exception):
-    """A live image waits, so this one is given up."""
+    """A live image waits, so the shadow inspection is abandoned."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShadowJob(Job):
-    """An image to be judged for nobody."""
+    """An inspection in shadow mode; its verdict is only compared and counted."""
 
     give_up: Callable[[], bool] = field(default=lambda: False)
 
     def check(self) -> None:
-        """Raise LiveFirst as soon as the thread's time is needed for others."""
+        """Raise LiveFirst if a live image needs the thread."""
         if self.give_up():
             raise LiveFirst
 
 
 class Shadow:
-    """Compares a candidate with what judges; belongs to one event loop."""
+    """Compares a candidate with the active bundle; use it from one event loop only."""
 
     def __init__(
         self,
@@ -64,7 +65,7 @@ class Shadow:
         live: LiveWork,
         metrics: Metrics,
     ) -> None:
-        """`would_be` gives, on a thread, what there would be if the candidate judged."""
+        """`would_be` returns the state with the candidate active; it is called on a thread."""
         self._inspector = inspector
         self._would_be = would_be
         self._judge = judge
@@ -78,19 +79,19 @@ class Shadow:
 
     @property
     def counts(self) -> ShadowCounts:
-        """What came of the images so far."""
+        """Numbers of images by outcome, and of disagreements by kind, so far."""
         judged, dropped, failed = (self._outcomes[each] for each in ("judged", "dropped", "failed"))
         return ShadowCounts(judged=judged, dropped=dropped, failed=failed, disagreements=dict(self._kinds))
 
     def answered(self, job: Job, answer: InspectionAnswer) -> None:
-        """A live image was judged; holds its bytes only if it is looked at, and until then."""
+        """Inspect a live image in shadow mode if the service is idle; only then are its bytes kept."""
         if self._task is not None or not self._live.is_idle:
             return self._count("dropped")
         self._task = asyncio.create_task(self._look(job, answer))
         return None
 
     def end(self) -> None:
-        """Look at nothing more; what is being looked at is given up."""
+        """End shadow mode and abandon the image in progress."""
         self._is_over = True
         if self._task is not None:
             self._task.cancel()
@@ -100,7 +101,7 @@ class Shadow:
             await asyncio.sleep(AFTER_ANSWER_S)
             if not self._live.is_idle:
                 return self._count("dropped")
-            # as in a batch: whatever becomes of it touches nobody
+            # a failure here must not affect live inspections
             (outcome,) = await asyncio.gather(asyncio.to_thread(self._judged, job), return_exceptions=True)
             if isinstance(outcome, InspectionAnswer):
                 self._count("judged")

@@ -1,4 +1,4 @@
-"""What a thread is given to do: one image, what judges it, and until when that is of use."""
+"""The work of one thread: an image, the inspector and recipe for it, and a deadline."""
 
 import asyncio
 import functools
@@ -38,7 +38,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One image to be judged; both times are in the clock of `time.perf_counter`."""
+    """One image to inspect; both times are in seconds of `time.perf_counter`."""
 
     inspector: Inspector
     recipe: Recipe
@@ -50,7 +50,7 @@ class Job:
     abandoned: threading.Event = field(default_factory=threading.Event)
 
     def check(self) -> None:
-        """Raise DeadlineExceeded once nobody waits any more: the thread is needed for others."""
+        """Raise DeadlineExceeded if the caller is gone or the deadline has passed."""
         if self.abandoned.is_set() or time.perf_counter() > self.useless_after:
             raise DeadlineExceeded("the inspection was not done by the deadline; it was not judged")
 

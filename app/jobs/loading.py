@@ -23,24 +23,24 @@ class Loaded:
 
     @property
     def inspector(self) -> Inspector:
-        """What judges."""
+        """The active inspector."""
         return self.state.inspector
 
     @property
     def recipes(self) -> Recipes:
-        """The recipes it judges by."""
+        """The recipes as read for the inspector."""
         return self.state.recipes
 
     def job(self, upload: Upload, options: Options, chosen: Known | None = None) -> Job:
-        """An image to be judged by `chosen`, or by what the options choose; raises RecipeUnknown."""
+        """A job with the recipe `chosen`, else the one the options select; raises RecipeUnknown."""
         known = chosen or self.recipes.choose(options)
         return Job(self.inspector, known.recipe, upload, options, recipe_version=known.version)
 
 
 def load(directory: Path, settings: Settings, on_change: OnChange = lambda _: None) -> Loaded:
-    """Load a bundle with the recipes, ready to judge; raises a PasslineError.
+    """Load a bundle with its recipes, ready to inspect; raises a PasslineError.
 
-    What the recipes' own `check` refuses is left to the caller.
+    The caller must run `recipes.check`.
     """
     inspector = load_inspector(directory, settings)
     store = open_recipes(inspector, settings, on_change)

@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 
 
 class Recovery:
-    """Counts model runs that fail one after the other, and has the session renewed after FAILURES of them.
+    """Counts consecutive failed model runs and renews the session after FAILURES of them.
 
-    `active` is the inspector that judges; `renew` puts a new one in its place, or raises the PasslineError
-    that prevents it. All of it belongs to one event loop.
+    `active` returns the active inspector; `renew` replaces it, or raises the PasslineError that prevents
+    it. Use it from one event loop only.
     """
 
     def __init__(self, active: Callable[[], Inspector | None], renew: Callable[[], Awaitable[None]]) -> None:
@@ -37,7 +37,7 @@ class Recovery:
         self._task: asyncio.Task[None] | None = None
 
     def check(self, inspector: Inspector) -> None:
-        """Raise NotReady where the inspector's provider is lost: no answer of it is to be trusted."""
+        """Raise NotReady if the inspector's provider is lost: its answers cannot be trusted."""
         if inspector in self._lost:
             raise NotReady(
                 f"no image is judged: {FAILURES} model runs failed one after the other, and a new session"
@@ -57,12 +57,12 @@ class Recovery:
         return done
 
     def resume(self) -> None:
-        """Another inspector judges now: have it renewed if it was lost before and given up meanwhile."""
+        """Renew the newly active inspector if it was lost before and its recovery had stopped."""
         if self._active_is_lost() and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._until_renewed())
 
     async def close(self) -> None:
-        """Try no more."""
+        """Stop trying to renew the session."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait((self._task,))
@@ -103,8 +103,8 @@ class Recovery:
 def renewed(lost: Inspector, settings: Settings) -> Inspector:
     """The same bundle on a new session of the same provider, self-tested; raises a PasslineError.
 
-    Another provider would be another artifact with thresholds of its own, or far too slow for the line: to go
-    on with that is for people to decide, by a restart.
+    Another provider would need another artifact with its own thresholds, or be too slow for the line.
+    An operator decides on such a change, by a restart.
     """
     was = lost.session.execution_provider
     engines = settings.engines if was == TENSORRT else None  # one may have been built meanwhile

@@ -1,4 +1,4 @@
-"""What judges at one moment, by which recipes, and what a change to that is made to."""
+"""The active inspector, its recipes and their versions, and the version check for a change."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -150,7 +150,7 @@ class Edit:
 class State:
     """Everything at one moment; `versions` has those of deleted recipes too, the oldest first.
 
-    What judges and what it judges by change together, in one assignment of a state.
+    The inspector and its recipes change together, by assigning a new state.
     """
 
     inspector: Inspector

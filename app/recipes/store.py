@@ -65,17 +65,17 @@ class RecipeStore:
         self.state = self._state(inspector, activated[-1] if activated else None)
 
     def state_with(self, inspector: Inspector) -> State:
-        """What there would be if `inspector` judged; raises RecipeInvalid or RecipeUnknown.
+        """The state as it would be with `inspector` active; raises RecipeInvalid or RecipeUnknown.
 
-        As at the start, `recipes.check` tells whether the recipes in force fit.
+        As at the start, `recipes.check` tests whether the recipes in force fit.
         """
         return self._state(inspector, self.state.activations)
 
     def serve(self, inspector: Inspector, keep: Callable[[], None]) -> None:
-        """Have `inspector` judge from now on, once `keep` has written that down.
+        """Make `inspector` active after `keep` has written that down.
 
         Raises RecipeInvalid or RecipeUnknown where recipes in force do not fit it, and what `keep` raises;
-        then nothing has changed. What is being inspected is finished by what it began with.
+        then nothing has changed. Inspections in progress finish with the inspector they began with.
         """
         with self._lock:  # a recipe made meanwhile waits, and must fit the new bundle
             state = self.state_with(inspector)
