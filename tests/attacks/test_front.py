@@ -47,18 +47,21 @@ class Front:
     client: Pair
 
     def ask(
-        self, method: str, path: str, body: bytes = b"", *, address: str = CAMERA, own: Pair | None = None,
-        **headers: str,
-    ) -> tuple[int, dict[str, str], bytes]:  # fmt: skip
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        own: Pair | None = None,
+    ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers in lower case and body of an answer over TLS."""
         context = ssl.create_default_context(cafile=self.box.cert)
         if own is not None:
             context.load_cert_chain(own.cert, own.key)
         connection = http.client.HTTPSConnection(
-            "127.0.0.1", self.port, timeout=20, context=context, source_address=(address, 0)
+            "127.0.0.1", self.port, timeout=20, context=context, source_address=(CAMERA, 0)
         )
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method, path, body, sent)
+        connection.request(method, path, body, headers or {})
         response = connection.getresponse()
         got = response.read()
         connection.close()
@@ -67,7 +70,7 @@ class Front:
     def inspect(self, image: bytes, **options: Any) -> tuple[int, dict[str, str], Any]:
         """One inspection with the key."""
         headers = {"Content-Type": "image/png", "Authorization": f"Bearer {self.token}"}
-        status, answered, body = self.ask("POST", "/v1/inspections", image, **headers, **options)
+        status, answered, body = self.ask("POST", "/v1/inspections", image, headers, **options)
         return status, answered, json.loads(body)
 
 

@@ -51,7 +51,8 @@ def _without_marked(samples: NDArray[np.integer[Any]], bits: int, highest: int) 
         raise FrameMismatch(
             f"the image holds {highest}, but {bits} bits go up to {most}: give the depth it has"
         )
-    return np.minimum(samples, most)
+    clipped: NDArray[np.integer[Any]] = np.minimum(samples, most)
+    return clipped
 
 
 def nearly_all_fit(samples: NDArray[np.integer[Any]], bits: int) -> bool:
