@@ -90,7 +90,7 @@ class SurfaceDataModule(L.LightningDataModule):
         return len(self._validation) > 0
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Tiles drawn with replacement, `defective_share` of them from defective images, classes balanced.
+        """Tiles drawn with replacement, `defective_share` of them defective, classes balanced.
 
         With several devices, all make the same draw, and each takes its part of every batch.
         """

@@ -185,8 +185,8 @@ def _fill(
 ) -> None:
     """Move a group into each split that lacks a kind, if `donors` have a spare one; modifies `home`.
 
-    Each split chooses by its own hash order, so adding a further spare group does not move groups back
-    into `train`. The last split in order, the test split, is filled first.
+    Each split chooses by its own hash order, so that a further spare group moves no older group out of
+    `train`. The last split in order, the test split, is filled first.
     """
     for kind in sorted(holders, key=lambda kind: (len(holders[kind]), kind)):
         kept = {_first(_inside(holders[kind], home, donor), seed, donor) for donor in donors}
