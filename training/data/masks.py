@@ -106,7 +106,7 @@ class Named:
         if unknown:
             shown = [f"#{value:06x}" for value in unknown] if self.colours else unknown
             raise DatasetError(
-                f"it holds {_listed(shown)}, which {self.source} does not define; add it there"
+                f"it holds {_listed(shown)}, of which {self.source} says nothing; add it there"
             )
         return {value: meant[value] for value in found}
 

@@ -194,7 +194,7 @@ def test_colours_need_a_labelmap(tmp_path: Path) -> None:
     expected = np.where(FIRST > 0, 1, 2 * VOID).astype(np.uint16)
     np.testing.assert_array_equal(drawn(dataset, "defect/a.png"), expected)
     (root / "labelmap.txt").write_text(lines.replace("pit:51", "pit:52"))
-    with pytest.raises(DatasetError, match=r"#33ddff, which labelmap\.txt does not define"):
+    with pytest.raises(DatasetError, match=r"#33ddff, of which labelmap\.txt says nothing"):
         drawn(read_dataset(root), "defect/a.png")
 
 
