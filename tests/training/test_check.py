@@ -92,7 +92,7 @@ def class_ok(root: Path) -> None:
         (unmarked, "warning: 3 of 3 defective images have no mask"),
         (inverted, "warning: 3 masks mark more than 80% of their image"),
         (turned, "warning: 1 images are turned by their EXIF and have a mask file"),
-        (in_colour, "warning: 1 of 6 images are in colour, which is dropped"),
+        (in_colour, "warning: 1 of 6 images are in colour and are converted to grey"),
         (class_ok, "warning: 'OK' is trained as a defect class"),
     ],
 )

@@ -1,6 +1,6 @@
-"""The forms in which layouts mark defects, each drawn only when it is asked for; annotation files in JSON.
+"""Annotation types (run lengths, polygons, layers), drawn on demand; parsing of JSON annotations.
 
-An image turned by its EXIF is drawn upright, as the service decodes it, so an annotation must fit that size.
+The service decodes an image upright, with its EXIF orientation applied; annotations must fit that size.
 """
 
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ from training.data.sample import (
     ignored_alone,
 )
 
-REACH_PX = 1.0  # how far tools let an outline stand over the image's edge, by rounding
+REACH_PX = 1.0  # tolerance for points outside the image, because tools round coordinates
 Points = tuple[tuple[float, float], ...]  # x, y in pixels
 
 
 class Checked(BaseModel):
-    """A part of an annotation file in JSON; what it does not name is of no meaning to a reader."""
+    """Base model for a part of a JSON annotation file; unknown keys are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -36,12 +36,12 @@ CheckedFile = TypeVar("CheckedFile", bound=Checked)
 
 
 def read_checked(path: Path, model: type[CheckedFile]) -> CheckedFile:
-    """Return the file as that model; raises DatasetError that names the first place that does not fit."""
+    """Parse a file as `model`; raises DatasetError that names the first invalid field."""
     return parse_checked(path.read_bytes(), model, str(path))
 
 
 def parse_checked(data: bytes, model: type[CheckedFile], where: str) -> CheckedFile:
-    """Return JSON as that model, like `read_checked`; `where` names it."""
+    """Parse JSON as `model`, like `read_checked`; `where` names the source in errors."""
     try:
         return model.model_validate_json(data)
     except ValidationError as error:
@@ -56,14 +56,14 @@ class Part(Annotation, Protocol):
 
     @property
     def number(self) -> int:
-        """The number of its class."""
+        """The class number."""
 
 
 @dataclass(frozen=True)
 class RunLengths:
-    """Runs of pixels of one class down the columns: (start, length), the top left pixel being 0.
+    """Run-length encoding of one class in column-major order: (start, length), top left pixel 0.
 
-    `where` names the file and line, for errors.
+    `where` names the file and line in errors.
     """
 
     number: int
@@ -85,7 +85,7 @@ class RunLengths:
 
 @dataclass(frozen=True)
 class CocoRuns:
-    """One class as COCO's run lengths, compressed text or numbers, of an image of `size` (height, width)."""
+    """COCO run-length encoding of one class, compressed text or numbers; `size` is (height, width)."""
 
     number: int
     size: Size
@@ -93,20 +93,20 @@ class CocoRuns:
     where: str
 
     def draw(self, size: Size) -> Bits:
-        """Return the class bits [H, W]; raises DatasetError for another size and for broken runs."""
+        """Return the class bits [H, W]; raises DatasetError for a wrong size or invalid runs."""
         fits(self.size, size, self.where)
         counts = uncompress(self.counts, self.where) if isinstance(self.counts, str) else self.counts
         if min(counts, default=0) < 0 or sum(counts) != size[0] * size[1]:
             raise DatasetError(
                 f"{self.where}: its run lengths must be 0 or more and add up to {size[1]} x {size[0]}"
             )
-        flags = np.repeat(np.arange(len(counts)) % 2 > 0, counts)  # by turns outside and inside
+        flags = np.repeat(np.arange(len(counts)) % 2 > 0, counts)  # runs alternate: outside, inside
         return bits_where(flags.reshape(size, order="F"), self.number)
 
 
 @dataclass(frozen=True)
 class Polygons:
-    """One class as the union of polygons, each x1, y1, x2, y2, ... in pixels, drawn as COCO does."""
+    """One class as a union of polygons, each x1, y1, x2, y2, ... in pixels, rasterised as in COCO."""
 
     number: int
     rings: tuple[tuple[float, ...], ...]
@@ -116,7 +116,7 @@ class Polygons:
         """Return the class bits [H, W]; raises DatasetError for a corner outside the image."""
         for ring in self.rings:
             refuse_outside(tuple(zip(ring[::2], ring[1::2], strict=True)), size, self.where)
-        rings: Any = [list(ring) for ring in self.rings]  # its type stub knows only whole numbers
+        rings: Any = [list(ring) for ring in self.rings]  # the type stub allows only integers
         drawn = coco_mask.frPyObjects(rings, *size)
         merged: Any = coco_mask.merge(drawn)["counts"]
         return CocoRuns(self.number, size, merged.decode(), self.where).draw(size)
@@ -124,9 +124,9 @@ class Polygons:
 
 @dataclass(frozen=True)
 class Layers:
-    """Several annotations of one image over each other; classes may overlap.
+    """Union of several annotations of one image; classes may overlap.
 
-    `size` (height, width) is what the annotation file says of the image, None where it says nothing.
+    `size` is the image's (height, width) in the annotation file, None if the file does not have it.
     """
 
     parts: tuple[Part, ...]
@@ -138,7 +138,7 @@ class Layers:
         return sorted({part.number for part in self.parts} - {0})
 
     def draw(self, size: Size) -> Bits:
-        """Return the class bits [H, W]; raises DatasetError where the image has another size."""
+        """Return the class bits [H, W]; raises DatasetError if the image has a different size."""
         if self.size is not None:
             fits(self.size, size, self.where)
         bits = np.zeros(size, np.uint16)
@@ -148,16 +148,16 @@ class Layers:
 
 
 def bits_where(flags: Flags, number: int) -> Bits:
-    """Return class bits [H, W] that hold one class where `flags` [H, W] says."""
+    """Return class bits [H, W] with class `number` where `flags` [H, W] is True."""
     return np.where(flags, class_bit(number), np.uint16(0))
 
 
 def uncompress(text: str, where: str) -> tuple[int, ...]:
-    """Return the run lengths of COCO's compressed form; raises DatasetError where it is broken.
+    """Decode COCO's compressed run lengths; raises DatasetError if they are invalid.
 
-    Six bits a character, five of them of the number, low ones first; from the fourth number on, each is given
-    as the difference to the last but one. Source: `rleFrString` of pycocotools, whose own decoding warns
-    under NumPy 2.
+    A character holds six bits: five bits of the number, low bits first, and a continuation bit. From the
+    fourth number on, the difference to the number two places before is stored. Source: `rleFrString` of
+    pycocotools, whose own decoder emits warnings under NumPy 2.
     """
     counts: list[int] = []
     value = shift = 0
@@ -167,7 +167,7 @@ def uncompress(text: str, where: str) -> tuple[int, ...]:
             raise DatasetError(f"{where}: its run lengths hold '{character}', which is none; export it anew")
         value |= (six & 31) << shift
         shift += 5
-        if not six & 32:  # the number's last character; its top bit is the sign
+        if not six & 32:  # last character of a number; its highest data bit is the sign
             value -= (six & 16) << (shift - 4)
             counts.append(value + (counts[-2] if len(counts) > 2 else 0))
             value = shift = 0
@@ -177,7 +177,7 @@ def uncompress(text: str, where: str) -> tuple[int, ...]:
 
 
 def fits(stated: Size, size: Size, where: str) -> None:
-    """Raise DatasetError unless the size stated in an annotation file is that of the upright image."""
+    """Raise DatasetError if the size in an annotation file differs from that of the upright image."""
     if stated != size:
         turned = " (it is turned by its EXIF: annotate it upright)" if stated == size[::-1] else ""
         raise DatasetError(

@@ -1,11 +1,11 @@
-"""Augmentation for surfaces; the only file that uses albumentations."""
+"""Augmentation of training tiles; the only module that uses albumentations."""
 
 import math
 import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks the network otherwise
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # prevents a network request on import
 
 import albumentations as A
 import cv2
@@ -16,17 +16,18 @@ from training.data.sample import Bits, Pixels, defects
 
 StrengthName = Literal["light", "standard", "strong"]
 
-ON_DEFECT = 0.75  # of the tiles that defective images give
-SURFACE_LEVELS = (25.0, 225.0)  # darkest and brightest that exposure makes a surface: defects must not clip
+ON_DEFECT = 0.75  # share of tiles of defective images that are placed on a defect
+SURFACE_LEVELS = (25.0, 225.0)  # limits of the exposed surface's median, so that defects do not clip
 
 
 @dataclass(frozen=True)
 class Strength:
-    """How far tiles vary.
+    """Strength of the augmentation.
 
-    rotation and shear in degrees; scale, gain and gamma as the largest factor, up or down; offset in grey
-    levels; light as the depth of uneven illumination; blur as the largest sigma in px; noise as a share of
-    the full range; jpeg as the lowest quality. `turned` and `exposed` are the shares of tiles that are.
+    All values are maxima: rotation and shear in degrees; scale, gain and gamma as a factor, up or down;
+    offset in grey levels; light as the depth of uneven illumination; blur as sigma in px; noise as a
+    share of the full range. `jpeg` is the lowest quality. `turned` is the share of tiles that are
+    rotated, scaled and sheared, `exposed` the share with changed exposure.
     """
 
     turned: float
@@ -52,10 +53,11 @@ STRENGTHS: dict[StrengthName, Strength] = {
 
 
 class Augmentation:
-    """Cuts one training tile of `tile` x `tile` px out of an image and varies it.
+    """Cuts one training tile of `tile` x `tile` px out of an image and augments it.
 
-    Flips and transposes are free on a surface without a preferred direction; rotation, scale and blur stay
-    small so that a defect of 3 px survives; exposure, uneven light, noise and JPEG stand for lamp and camera.
+    Flips and transposes are valid for a surface without a preferred direction. Rotation, scale and blur
+    stay small so that a defect of 3 px remains visible. Exposure, uneven light, noise and JPEG
+    compression simulate lighting and camera.
     """
 
     def __init__(self, tile: int, seed: int, strength: StrengthName = "standard") -> None:
@@ -73,9 +75,9 @@ class Augmentation:
         )
 
     def __call__(self, pixels: Pixels, bits: Bits, draw: int | None = None) -> tuple[Pixels, Bits]:
-        """Return the varied tile, uint8 [tile, tile], and its class bits, uint16 [tile, tile].
+        """Return the augmented tile, uint8 [tile, tile], and its class bits, uint16 [tile, tile].
 
-        With the number of the draw the same tile comes whatever was drawn before, and in which process.
+        With the number `draw`, the result does not depend on earlier draws or on the worker process.
         """
         if draw is not None:
             seed = np.random.SeedSequence([self._seed, draw]).generate_state(1)[0]
@@ -85,10 +87,10 @@ class Augmentation:
 
 
 class _CutTile(A.DualTransform):  # type: ignore[misc]  # albumentations ships no types
-    """Flip, transpose, rotate, scale, shear and cut in one warp, whose cost is the tile's, not the image's.
+    """Flip, transpose, rotate, scale, shear and crop in one warp; its cost depends only on the tile.
 
-    Most tiles are laid so that a random pixel of the image's defects is anywhere in them. What lies beyond
-    the image's edge is mirrored, as the service pads.
+    Most tiles of a defective image are placed so that a random defect pixel lies somewhere in them.
+    Beyond the image's edge, pixels are reflected, like the padding in the service.
     """
 
     def __init__(self, tile: int, strength: Strength) -> None:
@@ -97,13 +99,13 @@ class _CutTile(A.DualTransform):  # type: ignore[misc]  # albumentations ships n
         self._strength = strength
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        """Draw where the tile lies: `matrix` [2, 3] takes its pixels (x, y) to the image's."""
+        """Draw the tile's position: `matrix` [2, 3] maps tile pixels (x, y) to image pixels."""
         rng, bits = self.random_generator, data["mask"]
         linear = self._linear(rng)
         middle = (self._tile - 1) / 2
         seen = _random_defect_pixel(bits, rng) if rng.random() < ON_DEFECT else None
         if seen is None:
-            # anywhere inside; an image that is smaller lies at the tile's first corner, as the service pads
+            # anywhere inside; a smaller image lies at the tile's top left corner, as in the service
             spare = np.maximum(np.array(bits.shape[::-1]) - self._tile, 0)
             centre = rng.integers(spare + 1) + middle
         else:
@@ -114,11 +116,11 @@ class _CutTile(A.DualTransform):  # type: ignore[misc]  # albumentations ships n
         return {"matrix": matrix}
 
     def apply(self, img: NDArray[Any], matrix: NDArray[np.float64], **_: Any) -> NDArray[Any]:
-        """Cut the image's tile."""
+        """Crop the tile from the image."""
         return self._warp(img, matrix, cv2.INTER_LINEAR)[..., None]
 
     def apply_to_mask(self, mask: NDArray[Any], matrix: NDArray[np.float64], **_: Any) -> NDArray[Any]:
-        """Cut the mask's tile; between class bits there is nothing to interpolate."""
+        """Crop the tile from the class bits, without interpolation."""
         return self._warp(mask, matrix, cv2.INTER_NEAREST)
 
     def _warp(self, values: NDArray[Any], matrix: NDArray[np.float64], interpolation: int) -> NDArray[Any]:
@@ -140,14 +142,14 @@ class _CutTile(A.DualTransform):  # type: ignore[misc]  # albumentations ships n
 
 
 class _Exposure(A.ImageOnlyTransform):  # type: ignore[misc]
-    """Gamma, gain, offset and uneven light; the gain is bent so that the surface does not clip."""
+    """Gamma, gain, offset and uneven light; the gain is limited so that the surface does not clip."""
 
     def __init__(self, strength: Strength, p: float) -> None:
         super().__init__(p=p)
         self._strength = strength
 
     def apply(self, img: NDArray[np.uint8], **_: Any) -> NDArray[np.uint8]:
-        """Expose grey uint8 [H, W, 1] anew."""
+        """Change the exposure of grey uint8 [H, W, 1]."""
         rng, s = self.random_generator, self._strength
         levels = 255 * (np.arange(256) / 255) ** _factor(rng, s.gamma)
         corners = rng.uniform(1 - s.light, 1 + s.light, (3, 3)).astype(np.float32)
@@ -161,13 +163,13 @@ class _Exposure(A.ImageOnlyTransform):  # type: ignore[misc]
 
 
 def _factor(rng: np.random.Generator, largest: float) -> float:
-    """A factor that is as likely to raise as to lower."""
+    """A log-uniform factor between 1 / largest and largest."""
     return float(largest ** rng.uniform(-1, 1))
 
 
 def _random_defect_pixel(bits: Bits, rng: np.random.Generator) -> NDArray[np.int64] | None:
     """One pixel (x, y) that shows a defect, or None."""
-    marked = np.flatnonzero(defects(bits))  # of flags it is ten times faster than of numbers
+    marked = np.flatnonzero(defects(bits))  # on booleans, flatnonzero is ten times faster
     if not marked.size:
         return None
     row, column = divmod(int(marked[rng.integers(marked.size)]), bits.shape[1])
@@ -175,6 +177,6 @@ def _random_defect_pixel(bits: Bits, rng: np.random.Generator) -> NDArray[np.int
 
 
 def _inside(centre: NDArray[np.float64], shape: tuple[int, ...], middle: float) -> NDArray[np.float64]:
-    """The centre moved so that its tile leaves the image as little as it can."""
+    """The centre, moved so that its tile lies inside the image as far as possible."""
     last = np.array(shape[::-1]) - 1 - middle
     return np.asarray(np.clip(centre, middle, np.maximum(last, middle)))

@@ -1,4 +1,4 @@
-"""The defect classes of a set, by the names that the configuration gives them."""
+"""The defect classes of a set, after renaming by the configuration."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from training.data.sample import IGNORED_NUMBER, DatasetError
 from training.labels import LabelsConfig
 
-AS_WRITTEN = LabelsConfig()  # labels as the files of a set have them
-GOOD, IGNORE = "good", "ignore"  # what a class may be renamed to: no defect, or pixels that count nowhere
+AS_WRITTEN = LabelsConfig()  # labels unchanged, as in the files of a set
+GOOD, IGNORE = "good", "ignore"  # special targets of renaming: no defect, ignored pixels
 
-# Names that hardly ever mean a defect. They are said, not changed: only the user knows.
+# Names that rarely mean a defect. They cause a note and are not changed, because only the user can know.
 _DOUBTFUL = frozenset({
     "ok", "background", "_background_", "__background__", "ignore", "__ignore__", "ignored", "void",
     "unlabeled", "unlabelled", "roi", "mask", "normal", "part", "product",
@@ -18,25 +18,25 @@ _DOUBTFUL = frozenset({
 
 @dataclass(frozen=True)
 class Classes:
-    """Class names in the order of their numbers, 1 first, and what the names in the set were changed to."""
+    """Class names in the order of their numbers, from 1; `renamed` maps names in the set to new ones."""
 
     names: tuple[str, ...]
     renamed: Mapping[str, str]
 
     def number(self, found: str) -> int:
-        """The number of a class by its name in the set; 0 where it means good, IGNORED_NUMBER ignored."""
+        """The number of a class by its name in the set; 0 for good, IGNORED_NUMBER for ignored."""
         name = self.renamed.get(found)
         if name == GOOD:
             return 0
         return IGNORED_NUMBER if name == IGNORE else self.names.index(name or found) + 1
 
     def label(self, numbers: Iterable[int]) -> str:
-        """The label of an image that shows these numbers: class names joined by commas, or good."""
+        """The label of an image with these class numbers: class names joined by commas, or good."""
         shown = sorted(number for number in set(numbers) if 0 < number <= len(self.names))
         return ",".join(self.names[number - 1] for number in shown) or GOOD
 
     def notes(self, found: Sequence[str]) -> list[str]:
-        """Which names of the set look as though they were no defects, and what to do about it."""
+        """Notes on names that probably are no defects, with the remedy."""
         return [
             f"'{name}' is trained as a defect class; if it is none, say so in the configuration, "
             f"labels: classes: {{'{name}': good}} (or ignore)"
@@ -46,9 +46,9 @@ class Classes:
 
 
 def classes_of(found: Iterable[str], labels: LabelsConfig, known: Iterable[str] = ()) -> Classes:
-    """The classes that the names in a set become, in the order in which they are found.
+    """The classes of a set after renaming, in the order in which they are found.
 
-    `known` are names that the set's files have and no image uses. Raises DatasetError where the
+    `known` are further names in the set's files that no image uses. Raises DatasetError if the
     configuration renames a class that the set does not have.
     """
     names = list(dict.fromkeys(found))

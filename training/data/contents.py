@@ -1,4 +1,4 @@
-"""Hashes of what a run is given: images and labels are identified by content, not by name."""
+"""Content hashes of a run's images and labels, to detect changed data independently of file names."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -11,15 +11,15 @@ from training.config import ConfigError
 from training.data.sample import Blob, Dataset, Sample
 from training.files import write_json
 
-CONTENTS = "contents.json"  # in a run's folder
-TRAINED_ON = "trained-on.json"  # beside weights: the hashes of the images that they were fitted to
-DIGITS = 20  # of a hash: 80 bits
-PLACES = ("where", "source")  # fields of annotations for messages: the set may lie elsewhere tomorrow
+CONTENTS = "contents.json"  # in the run's folder
+TRAINED_ON = "trained-on.json"  # beside the weights: hashes of the images they were trained on
+DIGITS = 20  # hexadecimal digits kept of a hash: 80 bits
+PLACES = ("where", "source")  # not hashed: paths for messages, which change if a set is moved
 
 
 @dataclass(frozen=True)
 class Content:
-    """Hashes of an image's bytes, and of its label: class, group and marks."""
+    """Hashes of an image's bytes and of its label (class, group and annotation)."""
 
     image: str
     label: str
@@ -30,7 +30,7 @@ _HASHES = TypeAdapter(set[str])
 
 
 def contents_of(dataset: Dataset) -> dict[str, Content]:
-    """The content of each image by its name; this reads every file of the set, but decodes none."""
+    """The content hashes of each image by name. Reads every file of the set, but decodes none."""
     return {sample.name: _content(sample, dataset.classes) for sample in dataset.samples}
 
 
@@ -42,7 +42,7 @@ def _content(sample: Sample, classes: tuple[str, ...]) -> Content:
 
 
 def _add(digest: "hashlib._Hash", value: object) -> None:
-    """Add what an annotation holds; of a file its bytes, not where it lies."""
+    """Add the content of an annotation to the digest; for a file its bytes, not its path."""
     if isinstance(value, Blob):
         digest.update(hashlib.sha256(value.read()).digest())
     elif is_dataclass(value):
@@ -68,7 +68,7 @@ def write_contents(path: Path, contents: Mapping[str, Content]) -> None:
 
 
 def read_contents(path: Path) -> dict[str, Content]:
-    """Read contents.json; raises ConfigError where it is cut or broken."""
+    """Read contents.json; raises ConfigError if it is truncated or invalid."""
     try:
         return _CONTENTS.validate_json(path.read_bytes())
     except ValidationError as error:
@@ -76,7 +76,7 @@ def read_contents(path: Path) -> dict[str, Content]:
 
 
 def difference(before: Mapping[str, Content], now: Mapping[str, Content]) -> str | None:
-    """Say what has changed of a set, with one example; None where nothing has."""
+    """Describe how a set has changed, with one example per kind; None if it has not."""
     new, gone = sorted(now.keys() - before.keys()), sorted(before.keys() - now.keys())
     both = sorted(now.keys() & before.keys())
     images = [name for name in both if now[name].image != before[name].image]
@@ -87,12 +87,12 @@ def difference(before: Mapping[str, Content], now: Mapping[str, Content]) -> str
 
 
 def write_trained_on(path: Path, hashes: Iterable[str]) -> None:
-    """Write the hashes of the images that weights were fitted to."""
+    """Write the hashes of the images that the weights were trained on."""
     write_json(path, sorted(set(hashes)))
 
 
 def read_trained_on(path: Path) -> set[str]:
-    """Read such hashes; none where there is no such file, as beside weights of earlier versions."""
+    """Read the hashes; empty without the file, as beside weights of earlier versions."""
     if not path.is_file():
         return set()
     try:

@@ -1,4 +1,4 @@
-"""Training tiles drawn half defective, validation tiles cut as the service cuts them."""
+"""Training tiles with a set share of defective images; validation tiles cut as in the service."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ Batch = dict[str, torch.Tensor]
 
 
 def input_contract(model: ModelConfig) -> InputContract:
-    """The contract of the bundle of such a model."""
+    """The input contract of a bundle with this model."""
     return InputContract(
         tile_height=model.tile,
         tile_width=model.tile,
@@ -32,9 +32,10 @@ def input_contract(model: ModelConfig) -> InputContract:
 
 
 class TrainingTiles(Dataset[Batch]):
-    """One augmented tile per drawn image; the tile's own pixels decide whether it is defective.
+    """One augmented tile per drawn image; a tile is defective if its own pixels show a defect.
 
-    A tile is varied by the number of its draw, so that it is the same in whichever process it is made.
+    The augmentation is seeded by the number of the draw, so a tile does not depend on the worker
+    process.
     """
 
     def __init__(self, pictures: Pictures, drawn: Sequence[int], augment: Augmentation) -> None:
@@ -53,10 +54,10 @@ class TrainingTiles(Dataset[Batch]):
 
 
 class ValidationTiles(Dataset[Batch]):
-    """Every tile of every image, with the number of the image it belongs to."""
+    """Every tile of every image, with the number of its image."""
 
     def __init__(self, pictures: Sequence[Picture], contract: InputContract) -> None:
-        native = contract.model_copy(update={"pixel_scale": 1.0})  # images are already at the trained scale
+        native = contract.model_copy(update={"pixel_scale": 1.0})  # images are already resized
         self._items: list[tuple[Pixels, Bits, bool, bool, int]] = []
         for number, picture in enumerate(pictures):
             tiles, _ = cut(picture.pixels, native)
@@ -74,7 +75,7 @@ class ValidationTiles(Dataset[Batch]):
 
 
 class SurfaceDataModule(L.LightningDataModule):
-    """Loaders of one stage; an epoch is `validate_every` batches, seeded by its number so that it resumes."""
+    """Data loaders of one stage; an epoch has `validate_every` batches and is seeded by its number."""
 
     def __init__(self, train: Pictures, validation: Sequence[Picture], config: RunConfig) -> None:
         super().__init__()
@@ -85,18 +86,18 @@ class SurfaceDataModule(L.LightningDataModule):
 
     @property
     def validates(self) -> bool:
-        """Whether there is anything to validate on; there is not where all images are trained on."""
+        """Whether there are validation tiles; there are none if the run trains on all images."""
         return len(self._validation) > 0
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Tiles drawn with replacement, `defective_share` of them from defective images, classes alike.
+        """Tiles drawn with replacement, `defective_share` of them defective, classes balanced.
 
-        Each of several devices takes its own of the same draw, and its part of every batch.
+        With several devices, all make the same draw, and each takes its part of every batch.
         """
         epoch = self.trainer.current_epoch if self.trainer else 0
         rank, devices = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         seed = self._config.seed * 100_003 + epoch
-        torch.manual_seed(seed)  # dropout: a resumed fit must draw in this epoch what the whole one drew
+        torch.manual_seed(seed)  # dropout: a resumed run must repeat the random numbers of this epoch
         fit = self._config.fit
         drawn = torch.multinomial(
             self._weights,
@@ -119,7 +120,7 @@ class SurfaceDataModule(L.LightningDataModule):
 
 
 def draw_weights(strata: list[int], config: RunConfig) -> list[float]:
-    """How often to draw each image; the generated ones, which come last, in their configured share."""
+    """Sampling weight of each image; generated images, which come last, get their configured share."""
     share, generated = config.fit.defective_share, config.generated
     if generated is None or generated.drawn_share is None or not generated.pictures:
         return _weights(strata, share)
@@ -129,7 +130,7 @@ def draw_weights(strata: list[int], config: RunConfig) -> list[float]:
 
 
 def _weights(strata: list[int], defective_share: float) -> list[float]:
-    """How often to draw each image, so that a rare class is drawn as often as a common one."""
+    """Sampling weight of each image, so that rare and common classes are drawn equally often."""
     counts = Counter(strata)
     classes = len(counts) - (GOOD in counts)
     shares = dict.fromkeys(counts, defective_share / max(1, classes)) | {GOOD: 1 - defective_share}
@@ -141,7 +142,7 @@ def _bits(picture: Picture) -> Bits:
 
 
 def _cut_bits(bits: Bits, contract: InputContract) -> Bits:
-    """Class bits cut as pixels are, in two bytes, uint16 [N, H, W]."""
+    """Class bits cut into tiles, uint16 [N, H, W]; low and high byte are cut like pixels."""
     low, high = (cut(half.astype(np.uint8), contract)[0][..., 0] for half in (bits & 255, bits >> 8))
     return np.asarray(low.astype(np.uint16) | high.astype(np.uint16) << 8, np.uint16)
 
@@ -149,7 +150,7 @@ def _cut_bits(bits: Bits, contract: InputContract) -> Bits:
 def _tensors(pixels: Pixels, bits: Bits, known: bool, defective: bool) -> Batch:
     return {
         "pixels": torch.from_numpy(np.ascontiguousarray(pixels)),
-        "class_bits": torch.from_numpy(bits.astype(np.int32)),  # torch computes little in uint16
+        "class_bits": torch.from_numpy(bits.astype(np.int32)),  # torch supports few operations on uint16
         "mask_known": torch.tensor(known),
         "defective": torch.tensor(float(defective)),
     }

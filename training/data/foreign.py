@@ -1,4 +1,4 @@
-"""Exports of annotation tools that no reader takes, detected and named, so that the user knows what to do."""
+"""Detects exports of annotation tools that no reader supports, so that the error says what to do."""
 
 import re
 from collections.abc import Iterator
@@ -6,12 +6,12 @@ from pathlib import Path
 
 from training.data.listing import walk
 
-_HEAD = 100_000  # bytes of an annotation file that are looked at
+_HEAD = 100_000  # bytes read from an annotation file
 _BRUSH = re.compile(r"task-\d+-annotation-\d+-by-.*-tag-.*\.png")  # Label Studio's brush labels as PNG
 
 
 def foreign_format(root: Path) -> str | None:
-    """Say which export a folder is and what to do about it; None where it is none that is known."""
+    """Name the unsupported export in a folder and the remedy; None if there is no known one."""
     found = next(_formats(root), None)
     return found and (
         f"is an export of {found}, which has to be converted first: export the same annotations as COCO JSON "
@@ -45,7 +45,7 @@ def _is_yolo(path: Path) -> bool:
 
 
 def _of_file(path: Path) -> str | None:
-    """The tool that wrote an XML or JSON file which no reader takes."""
+    """The tool that wrote an unsupported XML or JSON file; None if unknown."""
     suffix = path.suffix.lower()
     if suffix == ".xml":
         head = _head(path)

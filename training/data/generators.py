@@ -1,4 +1,4 @@
-"""The generators of images with exact masks, behind one face: images by number, classes by name."""
+"""Common interface of the image generators: images by seed, classes by name, exact masks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,9 +19,10 @@ Grey = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Generator:
-    """Makes images of the classes of a set.
+    """Generates images for the classes of a set.
 
-    `numbers` gives the number in the set's classes of each class that the generator knows.
+    `numbers` maps the generator's class names to class numbers of the set. `make` takes seed, class name
+    and size (height, width), and returns grey uint8 [H, W] and a bool mask [H, W].
     """
 
     numbers: dict[str, int]
@@ -35,7 +36,7 @@ class Generator:
 
 
 def classes_with_generated(classes: tuple[str, ...], config: GeneratedConfig | None) -> tuple[str, ...]:
-    """The set's classes and those that its generated images add."""
+    """The classes of the set, followed by those that only generated images have."""
     if config is None:
         return classes
     named = [config.classes.get(name, name) for name in _KINDS[config.kind][0]]
@@ -43,7 +44,7 @@ def classes_with_generated(classes: tuple[str, ...], config: GeneratedConfig | N
 
 
 def make_generator(classes: tuple[str, ...], config: GeneratedConfig) -> Generator:
-    """The generator of a stage; `classes` are those of `classes_with_generated`."""
+    """Create a stage's generator; `classes` as from `classes_with_generated`. Raises ConfigError."""
     known, make = _KINDS[config.kind]
     unknown = sorted(set(config.classes) - set(known))
     if unknown:

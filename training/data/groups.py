@@ -1,8 +1,8 @@
-"""Which images show one part: `groups.csv` at the root of a set, and the samples that it completes.
+"""Groups of images that show one part: reads `groups.csv` at the root of a set, and builds samples.
 
-Columns `file` (the image's path below the root) and `group`; an optional third, `source`, names where a
-image is from, for the model card. Images of one group never part in a split. Without the file each
-image is its own group, unless the layout itself says which belong together.
+The columns are `file` (the image's path below the root), `group` and optionally `source`, the origin of
+the image for the model card. A split never separates the images of one group. Without the file, each
+image is its own group, unless the layout itself defines groups.
 """
 
 import csv
@@ -28,7 +28,7 @@ from training.data.sample import (
 )
 from training.labels import LabelsConfig
 
-UNKNOWN = "(unknown)"  # no class can be called so
+UNKNOWN = "(unknown)"  # not a valid class name
 GROUPS = "groups.csv"
 CSV_FIX = "look for a quotation mark that is never closed"
 
@@ -42,7 +42,7 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True)
 class Groups:
-    """The root of a set, what its images are called as a source, and groups.csv where there is one."""
+    """The root of a set, the source name of its images, and the content of groups.csv, if any."""
 
     root: Path
     source: str
@@ -56,9 +56,9 @@ class Groups:
         split: Published | None = None,
         group: str | None = None,
     ) -> Sample:
-        """Return one sample, named by its path below the root; `group` is what the layout says, if anything.
+        """Return one sample, named by its path below the root; `group` is the layout's group, if any.
 
-        Raises DatasetError where groups.csv lacks the image.
+        Raises DatasetError if groups.csv does not list the image.
         """
         name = image.path.relative_to(self.root).as_posix()
         origin = self._origin(name, group)
@@ -82,7 +82,7 @@ class Groups:
         split: Published | None = None,
         group: str | None = None,
     ) -> Sample:
-        """Return one sample labelled by what its mask shows, like `sample`; this decodes the mask."""
+        """Return one sample, like `sample`, with the classes in its mask as label. Decodes the mask."""
         try:
             numbers = mask.numbers()
         except DatasetError as error:
@@ -92,9 +92,9 @@ class Groups:
     def in_folder(
         self, image: Path, name: str, mask: Path | None, masks: MaskSet, split: Published | None = None
     ) -> Sample:
-        """Return one sample of the class that its folder names; masks that tell classes themselves say more.
+        """Return one sample with the class `name` of its folder, which may be GOOD.
 
-        `name` may be GOOD.
+        If the masks hold class numbers or colours, the classes in the mask replace the folder's name.
         """
         drawn = None if mask is None else masks.image(Blob(mask), name)
         if name == GOOD:
@@ -103,7 +103,7 @@ class Groups:
             return self.sample(Blob(image), masks.classes.label([masks.classes.number(name)]), drawn, split)
         sample = self.sample(Blob(image), name, drawn, split)
         if drawn is not None:
-            with suppress(DatasetError):  # the annotation says it where it is drawn
+            with suppress(DatasetError):  # reported when the annotation is drawn
                 shown = masks.classes.label(drawn.numbers())
                 return sample if shown == GOOD else replace(sample, picture_class=shown)
         return sample
@@ -117,7 +117,7 @@ class Groups:
     ) -> Dataset:
         """Return the whole set.
 
-        Raises DatasetError if it is empty, groups.csv names a missing image, or as Dataset does.
+        Raises DatasetError if it is empty, if groups.csv names a missing image, and as Dataset does.
         """
         missing = sorted(set(self.listed or ()) - {same_name(sample.name) for sample in samples})
         if missing:
@@ -140,10 +140,11 @@ class Groups:
 def read_groups(
     root: Path, labels: LabelsConfig, source: str | None = None, required: bool = False
 ) -> Groups:
-    """Read `root/groups.csv`, if it is there or must be.
+    """Read `root/groups.csv`; without it, each image is its own group unless `required`.
 
-    Lines without a source mean that of the configuration, else `source`, else the folder's name: a layout
-    alone makes no public set. Raises DatasetError where the file cannot be used.
+    A line without a source gets the configured one, else `source`, else the folder's name, because the
+    layout alone does not identify a public set. Raises DatasetError if the file is invalid, or missing
+    while `required`.
     """
     path = root / GROUPS
     source = labels.source or source or root.resolve().name
@@ -155,10 +156,10 @@ def read_groups(
             "Write a CSV with the columns file,group"
         )
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a byte order mark
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
             heading = file.readline()
             file.seek(0)
-            separator = max(",;\t", key=heading.count)  # spreadsheets take that of their language
+            separator = max(",;\t", key=heading.count)  # spreadsheets use the separator of their locale
             return Groups(root, source, _parse(path, source, csv.DictReader(file, delimiter=separator)))
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
@@ -167,7 +168,7 @@ def read_groups(
 
 
 def _ignores(annotation: Annotation | None) -> bool:
-    """Whether an annotation holds pixels that count nowhere; one that cannot be read is for the audit."""
+    """Whether an annotation holds ignored pixels; an unreadable one is reported by the audit."""
     if not isinstance(annotation, MaskImage | Layers):
         return False
     try:

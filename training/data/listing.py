@@ -1,4 +1,4 @@
-"""What lies in the folders of a set: images and masks, and nothing else without being named."""
+"""Lists the images and masks in the folders of a set, and reports all other files as errors."""
 
 import os
 import unicodedata
@@ -9,11 +9,11 @@ from typing import NamedTuple
 from training.data.sample import DatasetError, Faults, Published
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
-MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # JPEG would blur the edges of a mask
+MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # no JPEG: it changes mask values at edges
 MASK_ENDINGS = ("_mask", "-mask", ".mask", "_gt", "_label", "_seg")  # of a mask's stem, in any case
 UNREAD_SUFFIXES = (".webp", ".gif", ".heic", ".heif", ".avif", ".jp2", ".jfif", ".jxl", ".dng", ".raw")
 
-# How layouts call the part that their publishers put an image in.
+# Folder and file names of the published splits.
 PARTS: dict[str, Published] = {
     "train": "train",
     "training": "train",
@@ -22,16 +22,16 @@ PARTS: dict[str, Published] = {
     "validation": "validation",
     "test": "test",
 }
-GOOD_FOLDERS = ("good", "ok", "normal")  # in any case; their images show no defect
-# What authors, operating systems, editors and network drives add.
+GOOD_FOLDERS = ("good", "ok", "normal")  # in upper or lower case; their images show no defect
+# Files and folders added by authors, operating systems, editors and network drives.
 _NO_DATA = ("readme", "license", "licence", "thumbs.db", "desktop.ini")
 _NO_DATA_FOLDERS = ("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information")
 
 
 def listed(folder: Path) -> list[Path]:
-    """Return what a folder holds, by name, less what is no data: hidden files, READMEs, licences.
+    """Return the entries of a folder, sorted, without hidden files, READMEs and licences.
 
-    Raises DatasetError where there is no such folder.
+    Raises DatasetError if the folder is missing.
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder} is missing; this layout needs that folder")
@@ -39,7 +39,7 @@ def listed(folder: Path) -> list[Path]:
 
 
 def walk(root: Path) -> Iterator[Path]:
-    """Yield all files below a folder in order, like `listed`; linked folders are entered, each once."""
+    """Yield all files below a folder, sorted, like `listed`; follows links, each folder once."""
     entered: set[str] = set()
     for folder, folders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
@@ -53,24 +53,24 @@ def walk(root: Path) -> Iterator[Path]:
 
 
 def same_name(name: str) -> str:
-    """A name in the form in which names are compared: macOS takes accents apart, other systems do not."""
+    """A name in Unicode form NFC for comparison, because macOS decomposes accented letters."""
     return unicodedata.normalize("NFC", name)
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a path is a file named like an image."""
+    """Whether a path is a file with the extension of a supported image format."""
     return path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
 
 
 def is_image_of_any_kind(path: Path) -> bool:
-    """Whether a path is named like an image, also of a format that is not read."""
+    """Whether a path is a file with an image extension, also of an unsupported format."""
     return path.suffix.lower() in (*PICTURE_SUFFIXES, *UNREAD_SUFFIXES) and path.is_file()
 
 
 def pictures(folder: Path, suffixes: tuple[str, ...] = PICTURE_SUFFIXES) -> dict[str, Path]:
     """Return the images (or, by `suffixes`, masks) in a folder by their stems.
 
-    Raises DatasetError for folders and files among them that are none, and for stems that occur twice.
+    Raises DatasetError for other files and folders, and for stems that occur twice.
     """
     found: dict[str, Path] = {}
     faults = Faults()
@@ -92,16 +92,16 @@ def masks(folder: Path) -> dict[str, Path]:
 
 
 class Matched(NamedTuple):
-    """Masks by the stems of their images, and those without an image."""
+    """Masks by the stem of their image, and the masks without an image."""
 
     by_stem: dict[str, Path]
     without_image: list[Path]
 
 
 def mask_of(images: Collection[str], drawn: Mapping[str, Path]) -> Matched:
-    """Match masks to the stems of images: by the same stem, or by one with an ending that tools add.
+    """Match masks to images by stem; the mask's stem may end in one of MASK_ENDINGS.
 
-    Raises DatasetError where an image has two.
+    Raises DatasetError if an image has two masks.
     """
     matched = Matched({}, [])
     for stem, mask in drawn.items():
@@ -123,7 +123,7 @@ def _owners(stem: str) -> Iterator[str]:
 
 
 def folder_called(parent: Path, names: Collection[str]) -> Path | None:
-    """The folder that has one of these names, in any case; raises DatasetError where two have."""
+    """The folder with one of these names, in any case; None without one, DatasetError for several."""
     if not parent.is_dir():
         return None
     found = sorted(path for path in parent.iterdir() if path.name.lower() in names and path.is_dir())
@@ -133,7 +133,7 @@ def folder_called(parent: Path, names: Collection[str]) -> Path | None:
 
 
 def refuse_strays(found: Iterable[Path], used: Collection[Path], fix: str) -> None:
-    """Raise DatasetError for the files that are not among those in use; `fix` says what they lack."""
+    """Raise DatasetError for files that are not in `used`; `fix` says what is wrong with them."""
     strays = sorted(set(found) - set(used))
     if strays:
         more = f" ({len(strays)} such files)" if len(strays) > 1 else ""
@@ -141,7 +141,7 @@ def refuse_strays(found: Iterable[Path], used: Collection[Path], fix: str) -> No
 
 
 def refuse_others(folder: Path, known: Collection[str]) -> None:
-    """Raise DatasetError for a folder or an image in `folder` whose name is not known to the layout."""
+    """Raise DatasetError for a subfolder or image in `folder` whose name is not in `known`."""
     for path in listed(folder):
         if path.name not in known and (path.is_dir() or is_image_of_any_kind(path)):
             raise DatasetError(
@@ -150,7 +150,7 @@ def refuse_others(folder: Path, known: Collection[str]) -> None:
 
 
 def _fix(path: Path, suffixes: tuple[str, ...]) -> str:
-    """What to do about a file whose kind is not read."""
+    """The remedy for a file of an unsupported type."""
     suffix = path.suffix.lower()
     what = f"only {', '.join(suffixes)} files do"
     if suffix in UNREAD_SUFFIXES:
@@ -161,7 +161,7 @@ def _fix(path: Path, suffixes: tuple[str, ...]) -> str:
 
 
 def _is_no_data(path: Path) -> bool:
-    """Whether a path is hidden, or a text about the set; an image or folder called so is data."""
+    """Whether a path is hidden or a text about the set; an image or folder of such a name is data."""
     name = path.name.lower()
     if name.startswith(".") or name in _NO_DATA_FOLDERS:
         return True

@@ -1,4 +1,4 @@
-"""What the values of masks mean, as the files of a set or the configuration say it."""
+"""Reads the meaning of mask values from the configuration, labelmap.txt or classes.txt."""
 
 import re
 from pathlib import Path
@@ -9,12 +9,12 @@ from training.data.sample import DatasetError
 from training.labels import LabelsConfig
 
 CLASSES, LABELMAP = "classes.txt", "labelmap.txt"
-MARKED = "marked"  # in mask_values: the class that the image's folder names
+MARKED = "marked"  # in mask_values: the class of the image's folder
 BACKGROUND = (GOOD, "background", "_background_", "__background__")
 
 
 def explained(root: Path, labels: LabelsConfig) -> tuple[dict[int, str] | None, str, bool]:
-    """What values or colours mean, by name; where that is said; and whether they are colours."""
+    """Class names by value or colour 0xRRGGBB, or None; their source; whether they are colours."""
     if labels.mask_values:
         return dict(labels.mask_values), "labels: mask_values of the configuration", False
     if (root / LABELMAP).is_file():
@@ -25,7 +25,7 @@ def explained(root: Path, labels: LabelsConfig) -> tuple[dict[int, str] | None, 
 
 
 def _class_list(path: Path) -> dict[int, str]:
-    """The class names of classes.txt by their numbers; a first line for the background numbers 0."""
+    """The class names of classes.txt by number; a background name in the first line has number 0."""
     names = [line.strip() for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines()]
     names = [name for name in names if name]
     if not names:
@@ -38,7 +38,7 @@ def _class_list(path: Path) -> dict[int, str]:
 
 
 def _labelmap(path: Path) -> dict[int, str]:
-    """CVAT's lines `label:r,g,b:parts:actions` as names by 0xRRGGBB."""
+    """Class names by colour 0xRRGGBB, from CVAT's lines `label:r,g,b:parts:actions`."""
     meant: dict[int, str] = {}
     for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines():
         if not line.strip() or line.startswith("#"):

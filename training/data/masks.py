@@ -1,8 +1,8 @@
-"""Masks as image files, and what their values mean: nothing is guessed of a value that nobody explained.
+"""Masks as image files, and the meaning of their values; a value without a defined meaning is an error.
 
-Without any word of it, a mask holds 0 and one other value, which marks the defect. Class numbers are named by
-`classes.txt` (one name a line, 1 first), colours by `labelmap.txt` of CVAT, any values by `labels:
-mask_values` of the configuration.
+By default, a mask holds 0 and one other value, which marks the defect. `classes.txt` names class numbers
+(one name per line, from 1), CVAT's `labelmap.txt` names colours, and `labels: mask_values` in the
+configuration names any values.
 """
 
 from collections import Counter
@@ -31,7 +31,7 @@ from training.data.sample import (
 from training.labels import LabelsConfig
 from training.limits import limits
 
-SINGLE = ("defect",)  # the class of masks that name none
+SINGLE = ("defect",)  # the class of masks without class names
 WHITE = 255
 EXPLAIN = (
     "name them in classes.txt, or say what each value means, as labels: {mask_values: {1: dent, 2: pit, "
@@ -43,10 +43,10 @@ Values = frozenset[int]
 
 
 class Meaning(Protocol):
-    """What the values of a mask mean."""
+    """The meaning of mask values."""
 
     def numbers(self, found: Values) -> dict[int, int]:
-        """The class number of each value found, 0 for no defect; raises DatasetError for an unknown one."""
+        """The class number of each value found, 0 for no defect; raises DatasetError if unknown."""
 
     @property
     def colours(self) -> bool:
@@ -55,7 +55,7 @@ class Meaning(Protocol):
 
 @dataclass(frozen=True)
 class OneClass:
-    """Masks of 0 and one other value, which marks the class `number`; with a threshold, of any greys."""
+    """Masks of 0 and one other value, which marks class `number`; with `threshold`, any grey values."""
 
     number: int = 1
     threshold: int | None = None
@@ -77,11 +77,11 @@ class OneClass:
 
 @dataclass(frozen=True)
 class Named:
-    """Masks whose values `source` explains: `meant` has the class number of each.
+    """Masks whose values are defined by `source`; `meant` maps each value to its class number.
 
-    Beside class numbers, 255 is what tools write for pixels that count nowhere; where it stands alone it may
-    as well be white for a defect, and is refused unless there is only one class. Where masks are `strict`, it
-    means nothing at all.
+    A value 255 that `meant` lacks means ignored pixels if the mask also holds class numbers. Alone with
+    0, it may be white for a defect: it marks the class if there is only one, otherwise it is an error.
+    With `strict`, 255 is always an unknown value.
     """
 
     meant: Mapping[int, int]
@@ -113,14 +113,14 @@ class Named:
 
 @dataclass(frozen=True)
 class MaskImage:
-    """A mask as an encoded image; `found` are the values it holds, None where not yet known."""
+    """A mask as an encoded image; `found` are the values it holds, None if not yet known."""
 
     blob: Blob
     meaning: Meaning
     found: Values | None = None
 
     def draw(self, size: Size) -> Bits:
-        """Return the class bits [H, W]; raises DatasetError where the mask does not decode, fit or mean."""
+        """Return the class bits [H, W]; raises DatasetError if unreadable, of wrong size or value."""
         values = _decoded(self.blob, self.meaning.colours)
         check_size(self.blob, values.shape, size)
         numbers = self._explained(_found(values))
@@ -136,7 +136,7 @@ class MaskImage:
         return drawn
 
     def numbers(self) -> list[int]:
-        """Return the class numbers that occur; raises DatasetError where the mask cannot be read."""
+        """Return the class numbers that occur; raises DatasetError if the mask cannot be read."""
         found = values_of(self.blob, self.meaning.colours) if self.found is None else self.found
         return sorted(set(self._explained(found).values()) - {0})
 
@@ -149,9 +149,11 @@ class MaskImage:
 
 @dataclass(frozen=True)
 class MaskSet:
-    """All masks of a set: what their values mean, and the classes they show.
+    """All masks of a set: the meaning of their values, and their classes.
 
-    `meaning` is that of masks that tell classes themselves; None where each marks one class.
+    `meant` maps values to class names; None if each mask marks one class by any value. `source` says
+    where `meant` is defined, `found` holds the values of each mask file. `unused` are names that no mask
+    shows.
     """
 
     classes: Classes
@@ -165,14 +167,14 @@ class MaskSet:
 
     @property
     def tell_classes(self) -> bool:
-        """Whether a mask says which class it shows; else the layout has to."""
+        """Whether mask values identify the class; otherwise the layout gives it."""
         return self.meant is not None and MARKED not in self.meant.values()
 
     def image(self, blob: Blob, name: str) -> MaskImage:
-        """The mask in a file; `name` is the class that the layout says it marks."""
+        """The mask in a file; `name` is its class by the layout, or GOOD."""
         found = self.found.get(blob.path)
         marks = 1 if name == GOOD else 0 if self.tell_classes else self.classes.number(name)
-        if self.meant is None:  # what the mask of a good image marks is of no class, but a fault
+        if self.meant is None:  # marks on a good image have no class: class 1 lets the audit report them
             return MaskImage(blob, OneClass(marks, self.threshold), found)
         meant = {value: self._number(each, marks) for value, each in self.meant.items()}
         return MaskImage(blob, Named({0: 0} | meant, self.source, self.colours), found)
@@ -186,10 +188,11 @@ class MaskSet:
 
 
 def read_mask_set(root: Path, labels: LabelsConfig, blobs: Iterable[Blob], names: Sequence[str]) -> MaskSet:
-    """Find out what the masks of a set mean; this decodes them all.
+    """Determine the meaning of all masks of a set. Decodes them all.
 
-    `names` are the classes that the layout gives. Masks that cannot be read are left to the label of their
-    image. Raises DatasetError where masks of one class each hold different values.
+    `names` are the classes of the layout. Unreadable masks are skipped here and reported with their
+    image. Raises DatasetError if masks of one class each use different values, or if the definitions
+    conflict.
     """
     meant, source, colours = explained(root, labels)
     every = list(blobs)
@@ -207,7 +210,7 @@ def read_mask_set(root: Path, labels: LabelsConfig, blobs: Iterable[Blob], names
     known = [name for name in meant.values() if name not in (GOOD, IGNORE, MARKED)]
     shown = frozenset[int]().union(*found.values())
     used = [name for value, name in meant.items() if name in known and value in shown]
-    if not used or len(found) < len(every):  # what a mask that cannot be read shows, nobody knows
+    if not used or len(found) < len(every):  # an unreadable mask may show any class
         used = list(known)
     used += [name for name in names if MARKED in meant.values()]
     unused = [name for name in dict.fromkeys(known) if name not in used]
@@ -218,12 +221,12 @@ def read_mask_set(root: Path, labels: LabelsConfig, blobs: Iterable[Blob], names
 
 
 def values_of(blob: Blob, colours: bool = False) -> Values:
-    """The values that a mask holds; raises DatasetError where it cannot be read."""
+    """The values that a mask holds; raises DatasetError if it cannot be read."""
     return _found(_decoded(blob, colours))
 
 
 def _found(values: NDArray[np.integer[Any]]) -> Values:
-    """The values that occur; of 8 bits, counting is much faster than sorting."""
+    """The values that occur; for 8 bits, counting is much faster than sorting."""
     if values.dtype == np.uint8:
         return frozenset(np.flatnonzero(np.bincount(values.ravel())).tolist())
     return frozenset(np.unique(values).tolist())
@@ -245,7 +248,7 @@ def _survey(blobs: Sequence[Blob], colours: bool) -> dict[Path, Values]:
     def values(blob: Blob) -> Values | None:
         try:
             return values_of(blob, colours)
-        except DatasetError:  # said where the mask is asked for
+        except DatasetError:  # reported when the mask is used
             return None
 
     with ThreadPoolExecutor() as pool:
@@ -254,7 +257,7 @@ def _survey(blobs: Sequence[Blob], colours: bool) -> dict[Path, Values]:
 
 
 def _refuse_different(found: Mapping[Path, Values]) -> None:
-    """Masks of one class mark it by one value; 1 and 255 are both usual, but two others are class numbers."""
+    """Raise DatasetError if masks mark by different values, other than 1 and 255: class numbers."""
     marks = Counter(next(iter(values - {0})) for values in found.values() if len(values - {0}) == 1)
     if len(marks) > 1 and set(marks) != {1, WHITE}:
         counts = ", ".join(f"{value} ({count} masks)" for value, count in sorted(marks.items()))
@@ -262,7 +265,7 @@ def _refuse_different(found: Mapping[Path, Values]) -> None:
 
 
 def _refuse_white_of_two_meanings(found: Mapping[Path, Values], meant: Mapping[int, str]) -> None:
-    """With one class, 255 alone marks it and 255 beside 1 is ignored; in one set it cannot be both."""
+    """Raise DatasetError if, in a set of one class, 255 is used both alone and beside class numbers."""
     if len([name for name in meant.values() if name != GOOD]) != 1 or WHITE in meant:
         return
     alone = sorted(path for path, values in found.items() if values - {0} == {WHITE})

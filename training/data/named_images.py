@@ -1,7 +1,7 @@
-"""The images that annotation files name, wherever they lie below the root of a set.
+"""Finds the images that annotation files name, anywhere below the root of a set.
 
-Tools write a path as it was on the annotator's machine: with backslashes, absolute, with `../..` or
-the prefix of an upload, encoded for the web. The file is nearly always there under its last name.
+Tools write the path on the annotator's machine: with backslashes, absolute, with `../..`, with an upload
+prefix, or URL-encoded. The file name at the end of the path is nearly always correct.
 """
 
 import os
@@ -17,12 +17,12 @@ from training.data.listing import GOOD_FOLDERS, is_image_of_any_kind, is_picture
 from training.data.sample import Blob, DatasetError, Sample
 from training.labels import LabelsConfig
 
-_UPLOAD = re.compile(r"[0-9a-f]{8}-")  # what Label Studio puts before the name of an uploaded file
-_LOCAL = "?d="  # what precedes a path in its URLs of local files
+_UPLOAD = re.compile(r"[0-9a-f]{8}-")  # prefix of uploaded files in Label Studio
+_LOCAL = "?d="  # precedes the path in Label Studio's URLs of local files
 
 
 class NamedImages:
-    """All images below a root, found by the names that annotation files give."""
+    """All images below a root, searched by the names in annotation files."""
 
     def __init__(self, root: Path) -> None:
         """List the images below `root`."""
@@ -33,11 +33,12 @@ class NamedImages:
             self._by_name[_key(path.name)].append(path)
 
     def find(self, file: Path, name: str, part: str = "") -> Path:
-        """Return where the image lies that `file` names.
+        """Return the path of the image that `file` calls `name`.
 
-        That is beside the file, at the root, in `images/` or a folder called like the `part`; else wherever
-        below the root its last name is, most of its folders deciding among several. Raises DatasetError where
-        it is missing or cannot be told.
+        Searched are the folder of `file`, the root, `images/` and the folders called `part`. Otherwise
+        the file name is searched below the root; of several matches, the one with most equal folder
+        names is taken. Raises DatasetError if the image is missing, ambiguous or of an unsupported
+        format.
         """
         written = name.rpartition(_LOCAL)[2].replace("\\", "/")
         spellings = list(dict.fromkeys((written, unquote(written))))
@@ -64,7 +65,7 @@ class NamedImages:
         raise DatasetError(f"{file} names {name}, which is missing; it is looked for below {self._root}")
 
     def _by_last_name(self, spellings: Iterable[str]) -> list[Path]:
-        """The images of that last name whose folders agree most with the path."""
+        """The images with that file name whose folder names match the path best."""
         for written in spellings:
             wanted = [_key(part) for part in written.split("/") if part not in ("", ".", "..")]
             if not wanted:
@@ -80,10 +81,10 @@ class NamedImages:
 def unlisted(
     groups: Groups, images: NamedImages, used: Iterable[Path], labels: LabelsConfig, fix: str
 ) -> list[Sample]:
-    """The images that no annotation file names, as good ones.
+    """Return the images that no annotation file names as good samples.
 
-    They are where the configuration says so, or a folder below the root is called good. Raises DatasetError
-    that names the folders of others; `fix` says what they lack.
+    They count as good if the configuration says so or a folder in their path is called good. Raises
+    DatasetError for all others, by folder; `fix` says what is wrong with them.
     """
     named, samples = set(used), []
     strays: dict[Path, list[Path]] = defaultdict(list)
@@ -109,7 +110,7 @@ def _told(folder: Path, paths: list[Path], fix: str) -> str:
 
 
 def _agreement(path: Path, wanted: list[str]) -> int:
-    """How many folders above the image agree, from its own upwards."""
+    """The number of equal folder names, counted from the image upwards."""
     own = [_key(part) for part in path.parts[-2::-1]]
     count = 0
     for mine, theirs in zip(own, wanted[-2::-1], strict=False):

@@ -1,6 +1,7 @@
-"""Shapes as the labelling tool labelme draws them.
+"""Draws shapes like the annotation tool labelme.
 
-Source: `labelme.utils.shape_to_mask` and `shapes_to_label`, whose default widths these are.
+Source: `labelme.utils.shape_to_mask` and `shapes_to_label`, including their default line width and point
+size.
 """
 
 import base64
@@ -24,7 +25,7 @@ POINT_RADIUS_PX = 5
 
 @dataclass(frozen=True)
 class Outline:
-    """One class as a shape of a kind in KINDS through `points`."""
+    """One class as a shape of a kind in KINDS, given by `points`."""
 
     number: int
     kind: str
@@ -41,7 +42,7 @@ class Outline:
 
 @dataclass(frozen=True)
 class Patch:
-    """One class as a small mask, base64 of an image, that fills the box between two points."""
+    """One class as a small mask, a base64-encoded image, that fills the box between two points."""
 
     number: int
     points: Points
@@ -49,10 +50,10 @@ class Patch:
     where: str
 
     def draw(self, size: Size) -> Bits:
-        """Return the class bits [H, W]; raises DatasetError where the patch does not decode or fit."""
+        """Return the class bits [H, W]; raises DatasetError if the patch is unreadable or misfits."""
         try:
             values = decode(base64.b64decode(self.mask, validate=True), limits())
-        except (ImageError, ValueError) as error:  # ValueError: no base64
+        except (ImageError, ValueError) as error:  # ValueError: not base64
             raise DatasetError(f"{self.where}: its mask cannot be read ({error}); save it anew") from error
         (left, top), (right, bottom) = ((int(x), int(y)) for x, y in self.points)
         inside = 0 <= left <= right < size[1] and 0 <= top <= bottom < size[0]
@@ -73,7 +74,7 @@ def _polygon(canvas: ImageDraw.ImageDraw, points: Points) -> None:
 
 
 def _rectangle(canvas: ImageDraw.ImageDraw, points: Points) -> None:
-    """Draw two opposite corners; X-AnyLabeling writes all four, which may be turned."""
+    """Draw a rectangle by two opposite corners, or by four, as X-AnyLabeling writes rotated ones."""
     if len(points) > 2:
         _polygon(canvas, points)
         return
@@ -99,7 +100,7 @@ def _point(canvas: ImageDraw.ImageDraw, points: Points) -> None:
 
 
 class _Kind(NamedTuple):
-    """How many points a shape has, at least and at most, and how it is drawn."""
+    """A kind of shape: smallest and largest number of points, and its drawing function."""
 
     least: int
     most: float

@@ -1,4 +1,4 @@
-"""Images to train on: decoded into memory, or made when asked for."""
+"""Training images: decoded into memory, or generated on demand."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -16,16 +16,16 @@ from training.data.sample import IGNORED_NUMBER, MAX_CLASSES, Bits, Sample, Size
 Pixels = NDArray[np.uint8]
 
 GOOD = -1
-UNMARKED = 0  # defective, but by an image-level label only
-TRAINING_SEEDS = 10**9  # where the seeds of generated training images start
-LEAST_COVERAGE = 1e-3  # float32 rounding of cv2's areas lies far below, one pixel of 16 x 16 above
+UNMARKED = 0  # defective with an image-level label only
+TRAINING_SEEDS = 10**9  # first seed of generated training images
+LEAST_COVERAGE = 1e-3  # above float32 rounding errors of cv2, below one pixel of 16 x 16
 
-KEPT_SHARE = 0.45  # of the highest coverage nearby: at 0.5 thin oblique lines break here and there
+KEPT_SHARE = 0.45  # share of the highest coverage nearby; with 0.5, some thin oblique lines break
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded sample at the trained pixel scale; `bits` is None where no pixel is marked or ignored."""
+    """A decoded sample at the trained pixel scale; `bits` is None if no pixel is marked or ignored."""
 
     pixels: Pixels
     bits: Bits | None
@@ -33,12 +33,12 @@ class Picture:
 
     @property
     def known(self) -> bool:
-        """Whether it is known of each pixel what it shows."""
+        """Whether the mask is known; it is not for a defective image with an image-level label only."""
         return self.bits is not None or not self.defective
 
 
 class Pictures(Protocol):
-    """Images to draw from, in memory or made when asked for."""
+    """Images to sample from, in memory or generated on demand."""
 
     @property
     def strata(self) -> list[int]:
@@ -63,7 +63,7 @@ class LoadedPictures(list[Picture]):
 
 
 class GeneratedPictures:
-    """Images made when asked for, each from its index alone; the defective come first, classes in turn."""
+    """Images generated on demand from their index; defective ones come first, classes alternate."""
 
     def __init__(self, generator: Generator, config: GeneratedConfig, seed: int, model: ModelConfig) -> None:
         self._generator = generator
@@ -75,7 +75,7 @@ class GeneratedPictures:
 
     @property
     def strata(self) -> list[int]:
-        """Of each image GOOD or the number of its class."""
+        """For each image, GOOD or its class number."""
         return [
             self._generator.numbers[name] if (name := self._class(index)) else GOOD
             for index in range(self._count)
@@ -86,7 +86,7 @@ class GeneratedPictures:
         return self._count
 
     def __getitem__(self, index: int) -> Picture:
-        """Make the image of that index."""
+        """Generate the image of that index."""
         name = self._class(index)
         pixels, bits = self._generator.picture(self._seed + index, name)
         return _scaled(Picture(pixels, bits if name else None, name is not None), self._scale)
@@ -103,11 +103,11 @@ class Joined:
 
     @property
     def strata(self) -> list[int]:
-        """Those of all parts, in order."""
+        """The strata of all parts, in order."""
         return [stratum for part in self._parts for stratum in part.strata]
 
     def __len__(self) -> int:
-        """How many there are in all."""
+        """The number of images in all parts."""
         return sum(len(part) for part in self._parts)
 
     def __getitem__(self, index: int) -> Picture:
@@ -155,8 +155,8 @@ def _scaled(picture: Picture, pixel_scale: float) -> Picture:
 def resize_bits(bits: Bits, size: Size) -> Bits:
     """Resize class bits, uint16 [H, W], to (height, width) `size`, each class by itself.
 
-    Enlarged, every pixel takes its nearest; made smaller, regions keep their area and what is thinner than a
-    pixel keeps those that it covers most. No region vanishes.
+    Enlarging uses the nearest pixel. Reducing keeps the area of regions; of a structure thinner than a
+    pixel, the pixels with most coverage remain, so no region disappears.
     """
     height, width = size
     if height >= bits.shape[0] and width >= bits.shape[1]:
@@ -170,10 +170,10 @@ def resize_bits(bits: Bits, size: Size) -> Bits:
 
 
 def _smaller(mask: NDArray[np.bool_], size: Size) -> NDArray[np.bool_]:
-    """Where the mask covers at least about half of what it covers most nearby.
+    """The pixels with at least KEPT_SHARE of the highest coverage in their 3 x 3 neighbourhood.
 
-    Next to the inside of a region that is half of the pixel, so regions keep their area; along a thin line it
-    is half of what the line covers, so lines do not break.
+    At the edge of a region, that is about half of a pixel, so regions keep their area. Along a thin
+    line, it is about half of the line's coverage, so lines do not break.
     """
     coverage = cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
     nearby = cv2.dilate(coverage, np.ones((3, 3), np.uint8))

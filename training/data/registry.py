@@ -1,4 +1,4 @@
-"""The data layouts that can be read, by name."""
+"""The supported data layouts, by name."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from training.labels import LabelsConfig
 
 @dataclass(frozen=True)
 class Layout:
-    """One layout: how it looks (for people), whether a folder has it, and its reader."""
+    """One layout: a description for messages, a test whether a folder has it, and its reader."""
 
     looks: str
     fits: Callable[[Path], bool]
@@ -54,17 +54,18 @@ LAYOUTS = {
 }
 
 
-_UNMISTAKABLE = {"coco", "labelme", "shards", "magnetic-tile"}  # whatever else lies beside their files
+# Identified by their own files alone, whatever else lies in the folder.
+_UNMISTAKABLE = {"coco", "labelme", "shards", "magnetic-tile"}
 
 
 def read_dataset(
     root: Path, layout: str | None = None, unlabelled: bool = False, labels: LabelsConfig = AS_WRITTEN
 ) -> Dataset:
-    """Read a folder in the layout of that name, or in the one it shows where None.
+    """Read a folder in the given layout; None detects the layout.
 
-    `unlabelled` leaves in, for the audit, images whose label cannot be told. `labels` says what the files
-    do not say themselves. Raises DatasetError where the folder has no known layout or several, the reader
-    refuses it, or else where a label cannot be told.
+    `unlabelled` keeps images whose label is unknown, for the audit. `labels` is the configuration of
+    labels and mask values. Raises DatasetError if the folder has no known layout or several, if the
+    reader refuses it, or, without `unlabelled`, if the label of an image is unknown.
     """
     if not root.is_dir():
         raise DatasetError(f"{root} is no folder; give the root folder of a data set")
@@ -90,7 +91,7 @@ def _detect(root: Path) -> str:
         raise DatasetError(f"{root} {foreign}")
     if "folder" in fitting and {"coco", "labelme"} & set(
         fitting
-    ):  # folders beside annotations: of good images
+    ):  # these folders hold good images beside the annotated ones
         fitting.remove("folder")
     if len(fitting) == 1:
         return fitting[0]

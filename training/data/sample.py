@@ -1,4 +1,4 @@
-"""The one form in which every reader hands over its labelled images."""
+"""Samples and data sets: the common output of all readers, and class bits."""
 
 import re
 import unicodedata
@@ -19,48 +19,48 @@ from app.inspection.types import Name
 from training.limits import limits
 
 Pixels = NDArray[np.uint8]
-# Class bits: bit k - 1 is set where a pixel shows class k, bit 15 where it counts nowhere. Classes overlap.
+# Class bits: bit k - 1 is set where a pixel shows class k, bit 15 where it is ignored. Classes overlap.
 Bits = NDArray[np.uint16]
 Flags = NDArray[np.bool_]
 Size = tuple[int, int]  # height, width in pixels
 Published = Literal["train", "validation", "test"]
 
-MAX_CLASSES = 15  # as many as class bits have room for
-IGNORED_NUMBER = MAX_CLASSES + 1  # stands for pixels that count in no loss and no figure
-IGNORED = np.uint16(1 << MAX_CLASSES)  # their bit
+MAX_CLASSES = 15  # class bits have 16 bits, one of them for ignored pixels
+IGNORED_NUMBER = MAX_CLASSES + 1  # class number of ignored pixels, which enter no loss and no metric
+IGNORED = np.uint16(1 << MAX_CLASSES)  # the bit of ignored pixels
 DEFECTS = np.uint16(IGNORED - 1)  # the bits of all classes
 _BIT_OF_NUMBER = np.array([0, *(1 << k for k in range(MAX_CLASSES))], np.uint16)
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
-# Good images are called so, and the files of golden samples: NAME.png with NAME.mask.png, good-2.png.
+# Reserved names: good images, and files of golden samples (NAME.png with NAME.mask.png, good-2.png).
 _TAKEN = re.compile(r"good(-\d+)?|.*\.mask", re.IGNORECASE)
 
 
 class DatasetError(ValueError):
-    """A data set does not have the layout its reader expects; the message names the file and the fix."""
+    """An invalid data set; the message names the file and the fix."""
 
 
 class Faults:
-    """Collects what is wrong with a set, so that its user hears of everything at once."""
+    """Collects the faults of a set, so that one error reports all of them."""
 
     def __init__(self) -> None:
-        """Start with none."""
+        """Start without faults."""
         self._found: list[str] = []
 
     def add(self, fault: str) -> None:
-        """Note one fault."""
+        """Add one fault, if it is new."""
         if fault not in self._found:
             self._found.append(fault)
 
     @contextmanager
     def collected(self) -> Iterator[None]:
-        """Note the DatasetError of the block instead of raising it."""
+        """Add the DatasetError raised in the block, instead of raising it."""
         try:
             yield
         except DatasetError as error:
             self.add(str(error))
 
     def refuse(self) -> None:
-        """Raise DatasetError with everything noted, if anything was."""
+        """Raise DatasetError with all faults, if there are any."""
         if len(self._found) > 1:
             raise DatasetError("\n".join([f"the set has {len(self._found)} faults:", *self._found]))
         if self._found:
@@ -76,7 +76,7 @@ class Blob:
     size: int | None = None
 
     def read(self) -> bytes:
-        """Return the bytes; raises DatasetError if the file is gone or shorter than announced."""
+        """Return the bytes; raises DatasetError if the file is missing or shorter than expected."""
         try:
             with self.path.open("rb") as file:
                 file.seek(self.offset)
@@ -92,25 +92,25 @@ class Annotation(Protocol):
     """Where the defects of one image are."""
 
     def draw(self, size: Size) -> Bits:
-        """Return the class bits [H, W] of an image of that size; raises DatasetError where they misfit."""
+        """Return the class bits [H, W] of an image of that size; raises DatasetError if it misfits."""
 
 
 class Mask(Annotation, Protocol):
-    """An annotation that tells by itself what its image shows."""
+    """An annotation that contains the classes of its image."""
 
     def numbers(self) -> list[int]:
-        """Return the class numbers that occur; raises DatasetError where the mask cannot be read."""
+        """Return the class numbers that occur; raises DatasetError if the mask cannot be read."""
 
 
 @dataclass(frozen=True)
 class MaskFile:
-    """A mask as an encoded image; values over 127 are `marked_class`, or all are class numbers without."""
+    """A mask as an encoded image: values over 127 mark `marked_class`; None means class numbers."""
 
     blob: Blob
     marked_class: int | None = None
 
     def draw(self, size: Size) -> Bits:
-        """Return the class bits [H, W]; raises DatasetError where the mask does not decode or fit."""
+        """Return the class bits [H, W]; raises DatasetError if the mask is unreadable or misfits."""
         values = read_mask(self.blob, size)
         if self.marked_class is None:
             return bits_of(values)
@@ -121,12 +121,12 @@ class MaskFile:
 class Sample:
     """One labelled image.
 
-    `group` joins images of one part; a split never separates them. `picture_class` is the image's label:
-    a class name, several joined by commas, or `good`. `annotation` is None where the set marks no pixels; of
-    a good image it is there for the audit alone. `split` is the part the set's publishers put it in, if
-    any. `unlabelled` says why nobody can tell the label, where the mask that would tell it cannot be read;
-    such an image counts as defective, and only the audit is given it. `ignores` says that the annotation
-    holds pixels that count nowhere.
+    `group` is the same for all images of one part; a split never separates them. `picture_class` is the
+    image's label: a class name, several joined by commas, or `good`. `annotation` is None if no pixels
+    are marked; for a good image, only the audit and ignored pixels use it. `split` is the published
+    split, if any. `unlabelled` says why the label is unknown, if it comes from a mask that cannot be
+    read; such an image counts as defective and is used by the audit only. `ignores` is True if the
+    annotation holds ignored pixels.
     """
 
     name: str
@@ -145,9 +145,9 @@ class Sample:
         return _grey(self.image, self.name)
 
     def class_bits(self, size: Size) -> Bits | None:
-        """Return the class bits [H, W], of a good image IGNORED at most; None where no defect is marked.
+        """Return the class bits [H, W]; a good image has at most IGNORED. None if no defect is marked.
 
-        `size` is the image's (height, width). Raises DatasetError where the annotation does not fit it.
+        `size` is the image's (height, width). Raises DatasetError if the annotation does not fit.
         """
         if not self.defective and not self.ignores:
             return np.zeros(size, np.uint16)
@@ -164,9 +164,9 @@ class Sample:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a reader found: the defect classes in the order of their numbers, 1 first, and the images.
+    """Result of a reader: the defect classes in the order of their numbers, from 1, and the samples.
 
-    `notes` say what a reader decided that its user may not expect.
+    `notes` are decisions of the reader that the user may not expect.
     """
 
     classes: tuple[str, ...]
@@ -174,7 +174,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse more classes than class bits can hold, and names that no bundle can hold."""
+        """Raise DatasetError for no or too many classes, or class names that a bundle does not allow."""
         if not self.classes:
             raise DatasetError("the set has no defect class: it holds good images only; add defective ones")
         if len(self.classes) > MAX_CLASSES:
@@ -187,12 +187,12 @@ class Dataset:
 
 
 def class_bit(number: int) -> np.uint16:
-    """The bit of the class with this number (1, 2, ...), or of IGNORED_NUMBER; none for 0."""
+    """The bit of the class with this number (1, 2, ...), or of IGNORED_NUMBER; 0 for number 0."""
     return np.uint16(1 << number >> 1)
 
 
 def bits_of(numbers: Pixels) -> Bits:
-    """Turn class numbers (0 where there is none) into class bits, both [H, W].
+    """Convert class numbers (0 for no class) into class bits, both [H, W].
 
     Raises DatasetError for a number beyond MAX_CLASSES.
     """
@@ -202,34 +202,34 @@ def bits_of(numbers: Pixels) -> Bits:
 
 
 def class_mask(bits: Bits, number: int) -> Flags:
-    """Where the class with this number is, bool [H, W]."""
+    """The pixels of the class with this number, bool [H, W]."""
     return (bits & class_bit(number)) > 0
 
 
 def defects(bits: Bits) -> Flags:
-    """Where any class is, bool [H, W]."""
+    """The pixels of any class, bool [H, W]."""
     return (bits & DEFECTS) > 0
 
 
 def counted(bits: Bits) -> Flags:
-    """Where pixels count, bool [H, W]: all but the ignored ones."""
+    """The pixels that are not ignored, bool [H, W]."""
     return np.asarray((bits & IGNORED) == 0)
 
 
 def ignored_alone(bits: Bits) -> Bits:
-    """The same class bits, where ignored pixels show no class."""
+    """The class bits with all classes removed from ignored pixels."""
     return np.where(counted(bits), bits, IGNORED)
 
 
 def read_mask(blob: Blob, size: Size) -> Pixels:
-    """Read a mask as grey uint8 [H, W]; raises DatasetError where it does not decode or has another size."""
+    """Read a mask as grey uint8 [H, W]; raises DatasetError if unreadable or of wrong size."""
     values = _grey(blob, "mask")
     check_size(blob, values.shape, size)
     return values
 
 
 def check_size(mask: Blob, shape: tuple[int, ...], size: Size) -> None:
-    """Raise DatasetError unless a mask is as large as its image."""
+    """Raise DatasetError if a mask has not the size of its image."""
     if shape != size:
         raise DatasetError(
             f"its mask ({mask.path}) is {shape[1]} x {shape[0]} px; "
@@ -239,7 +239,7 @@ def check_size(mask: Blob, shape: tuple[int, ...], size: Size) -> None:
 
 @contextmanager
 def named(name: str, blob: Blob) -> Iterator[None]:
-    """Turn what the core says of an image into a DatasetError that names it and its file."""
+    """Convert an ImageError of the core into a DatasetError that names the image and its file."""
     try:
         yield
     except ImageError as error:
@@ -247,20 +247,20 @@ def named(name: str, blob: Blob) -> Iterator[None]:
 
 
 def _grey(blob: Blob, name: str) -> Pixels:
-    """Decode as the service does: another decoder would fill what a cut file lacks with grey, silently."""
+    """Decode as the service does; other decoders silently fill truncated files with grey."""
     with named(name, blob):
         return grey(decode(blob.read(), limits()))
 
 
 def grey(pixels: Pixels) -> Pixels:
-    """Decoded pixels, grey [H, W] or RGB [H, W, 3], as the network is given them: grey."""
+    """Convert decoded pixels, grey [H, W] or RGB [H, W, 3], to grey [H, W]."""
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8) if pixels.ndim == 3 else pixels
 
 
 def wrong_name(names: Sequence[str]) -> str | None:
-    """Say what is wrong with the first name that no bundle can hold, and what would be right; None if none.
+    """Describe the first class name that a bundle does not allow, and the fix; None if all are valid.
 
-    Names that differ in upper and lower case alone count as one: some file systems do not tell them apart.
+    Names that differ only in case count as equal, because some file systems do not distinguish them.
     """
     before: dict[str, str] = {}
     for name in names:

@@ -1,4 +1,4 @@
-"""Where the public images come from: what a model card must say of them."""
+"""Sources of public images: licence and citation for the model card."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -54,7 +54,7 @@ _FACTS = {
 
 
 def data_sources(samples: Iterable[Sample], generated: int) -> tuple[DataSource, ...]:
-    """Count the images of each source, with licence and citation; an unknown source says so."""
+    """Count the images of each source, with licence and citation, `unknown` for other sources."""
     counts = Counter(sample.source for sample in samples)
     if generated:
         counts[GENERATED] = generated

@@ -1,4 +1,4 @@
-"""Leak-free splits: every group lands whole in one split, which the hash of its name chooses."""
+"""Leak-free splits: each group is assigned as a whole to one split, by the hash of its name."""
 
 import hashlib
 from collections import defaultdict
@@ -18,7 +18,7 @@ _LISTING = TypeAdapter(dict[str, list[str]])
 
 @dataclass(frozen=True)
 class Fold:
-    """One turn of a repeated k-fold cross-validation: part `number` of `count` is the test split."""
+    """One fold of a repeated k-fold cross-validation: part `number` of `count` is the test split."""
 
     number: int
     count: int
@@ -26,18 +26,18 @@ class Fold:
 
     @property
     def name(self) -> str:
-        """A name for a folder."""
+        """Name of the fold's folder."""
         return f"repeat-{self.repeat}-fold-{self.number}"
 
 
 def make_splits(samples: Sequence[Sample], config: SplitConfig, fold: Fold | None = None) -> Splits:
-    """Return train, validation, calibration and test, by the configuration or as a fold asks.
+    """Return the splits train, validation, calibration and test, by the configuration or for a fold.
 
-    With `config.folds` there are train and, of a fold, test only. Otherwise a fold takes its share for the
-    test split; the configuration's shares divide the rest. Where groups are
-    kept whole, the training images of a group in a published test split are in none. Raises DatasetError
-    where a published test split is asked for and the set has none or nothing else, or where a split lacks
-    good or defective images, for no threshold could be chosen on it and no rate measured.
+    With `config.folds` there is only train and, for a fold, test. Otherwise a fold's part is the test
+    split, and the configured shares divide the rest. If groups are kept whole, training images of a
+    group that is in the published test split are dropped. Raises DatasetError if the published test
+    split is requested and there is none or nothing else, or if a split lacks good or defective images:
+    thresholds and rates need both.
     """
     if config.folds is not None:
         return _cross_fitted(samples, config, fold)
@@ -70,7 +70,7 @@ def make_splits(samples: Sequence[Sample], config: SplitConfig, fold: Fold | Non
 
 
 def _cross_fitted(samples: Sequence[Sample], config: SplitConfig, fold: Fold | None) -> Splits:
-    """All images to train on, or for a fold all but its own, which are its test split."""
+    """Train on all images; for a fold, on all but its own part, which is the test split."""
     if fold is None:
         return {"train": _thinned(sorted(samples, key=lambda sample: sample.name), config)}
     shares = {str(number): 1 / fold.count for number in range(fold.count)}
@@ -88,7 +88,7 @@ def _cross_fitted(samples: Sequence[Sample], config: SplitConfig, fold: Fold | N
 
 
 def _thinned(samples: list[Sample], config: SplitConfig) -> list[Sample]:
-    """The first `train_share` of each class's groups in hash order: a smaller share is part of a larger."""
+    """Keep `train_share` of each class's groups in hash order, so smaller shares are subsets."""
     if config.train_share == 1:
         return samples
     groups: dict[str, set[str]] = defaultdict(set)
@@ -117,12 +117,13 @@ def split_samples(
     seed: int,
     by: Literal["group", "picture"] = "group",
 ) -> Splits:
-    """Return the samples by split name; the hash of its name and `seed` assigns each group.
+    """Return the samples by split name; the hash of a group's name and `seed` assigns the group.
 
-    `shares` maps split names to shares of the groups, 1 in all. With `by="group"` no group is divided.
-    What the other groups are plays no part, so that new images move no old one, with one exception: where the
-    hashes leave a split without a class, or without any good, defective or marked image, a group that is
-    spare elsewhere moves there. A class takes them from the split `train` only, if there is one.
+    `shares` maps split names to shares of the groups, with sum 1. With `by="group"` no group is divided.
+    The assignment does not depend on other groups, so new images do not move old ones, with one
+    exception: if a split has no image of a class, or no good, defective or marked image, a group moves
+    there from a split that has several. For a missing class, only the split `train`, if there is one,
+    gives groups.
     """
     groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
@@ -138,21 +139,21 @@ def split_samples(
 
 
 def _place(seed: int, purpose: str, key: str) -> int:
-    """A number that depends on nothing else: equal on every machine, independent of other purposes."""
+    """A 64-bit hash of seed, purpose and key; equal on every machine, independent between purposes."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}/{key}".encode()).digest()[:8])
 
 
 def _by_hash(seed: int, key: str, shares: Mapping[str, float]) -> str:
-    """The split in whose share of all numbers that of a group lies."""
+    """The split whose share of the hash range contains the hash of the group."""
     left = _place(seed, ",".join(shares), key) / 2**64
     for name, share in shares.items():
         left -= share
         if left < 0:
             return name
-    return list(shares)[-1]  # the shares are 1 but for rounding
+    return list(shares)[-1]  # reached only by rounding of the shares
 
 
-Holders = dict[str, set[str]]  # of each class or kind the groups that have it
+Holders = dict[str, set[str]]  # class or kind -> groups that contain it
 
 
 def _holders(groups: Mapping[str, Sequence[Sample]], told: Callable[[Sample], Iterable[str]]) -> Holders:
@@ -169,7 +170,7 @@ def _class_of(sample: Sample) -> list[str]:
 
 
 def _kinds_of(sample: Sample) -> list[str]:
-    """What every split needs: thresholds are chosen on marked images, rates are measured on both others."""
+    """The kinds that every split needs: marked for thresholds, good and defective for rates."""
     if not sample.defective:
         return ["good"]
     return ["defective"] if sample.annotation is None else ["defective", "marked"]
@@ -182,9 +183,9 @@ def _stratum(sample: Sample) -> str:
 def _fill(
     home: dict[str, str], holders: Holders, shares: Mapping[str, float], seed: int, donors: Sequence[str]
 ) -> None:
-    """Move a group into each split that lacks a kind, where `donors` have one to spare; changes `home`.
+    """Move a group into each split that lacks a kind, if `donors` have a spare one; modifies `home`.
 
-    Which group a split takes depends on hashes of its own: so a further spare group takes none back out of
+    Each split chooses by its own hash order, so that a further spare group moves no older group out of
     `train`. The last split in order, the test split, is filled first.
     """
     for kind in sorted(holders, key=lambda kind: (len(holders[kind]), kind)):
@@ -207,17 +208,17 @@ def _inside(keys: Iterable[str], home: Mapping[str, str], split: str) -> list[st
 
 
 def _first(keys: Iterable[str], seed: int, split: str) -> str | None:
-    """The group that this split would take first, if any."""
+    """The first group in the hash order of this split, None without groups."""
     return min(keys, key=lambda key: _place(seed, f"fill {split}", key), default=None)
 
 
 def _is_last(key: str, home: Mapping[str, str], holders: Holders) -> bool:
-    """Whether its split would lack a kind without this group."""
+    """Whether the group is the only one of a kind in its split."""
     return any(key in keys and _inside(keys, home, home[key]) == [key] for keys in holders.values())
 
 
 def read_splits(path: Path) -> dict[str, list[str]]:
-    """Return the names of the images of each split; raises ConfigError where it is no run's splits.json."""
+    """Read a run's splits.json: image names by split; raises ConfigError if it is missing or invalid."""
     if not path.is_file():
         raise ConfigError(f"{path} is missing; --splits takes the splits.json of a run")
     try:
@@ -227,15 +228,15 @@ def read_splits(path: Path) -> dict[str, list[str]]:
 
 
 def published_part(dataset: Dataset) -> Dataset:
-    """Return what the publishers of a set do not train on, or all of a set that they do not divide."""
+    """Return the published validation and test images, or the whole set without published splits."""
     held_out = [sample for sample in dataset.samples if sample.split not in (None, "train")]
     return Dataset(dataset.classes, held_out) if held_out else dataset
 
 
 def part_of(dataset: Dataset, splits: Path, part: str) -> Dataset:
-    """Return one part of a set as the splits.json of a run divides it.
+    """Return one split of a set by the splits.json of a run.
 
-    Raises ConfigError where the file or the part is missing, DatasetError where it is of another set.
+    Raises ConfigError if the file or the split is missing, DatasetError if it belongs to another set.
     """
     listing = read_splits(splits)
     if part not in listing and listing.keys() == {"train"}:
@@ -248,5 +249,5 @@ def part_of(dataset: Dataset, splits: Path, part: str) -> Dataset:
     names = set(listing[part])
     missing = names - {sample.name for sample in dataset.samples}
     if missing:
-        raise DatasetError(f"{splits} names {min(missing)}, which the set has not; give the set it is of")
+        raise DatasetError(f"{splits} names {min(missing)}, which the set lacks; give that run's set")
     return Dataset(dataset.classes, [sample for sample in dataset.samples if sample.name in names])

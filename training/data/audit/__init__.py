@@ -1,4 +1,4 @@
-"""Is a data set fit to learn from and to be tested on? Every fault by name, and what to do about it."""
+"""Data set audit: finds faults, leaks and near-duplicates, each with its remedy, and writes a report."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -31,9 +31,9 @@ SPECKLE_PX = 5
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found: faults in the order of the report, warnings, pairs of near-duplicates, statistics.
+    """Result of an audit: faults in the order of the report, warnings, near-duplicates, statistics.
 
-    `agreement` holds the pairs against the set's own groups, which were not used to find them.
+    `agreement` compares the near-duplicates with the set's own groups, which the search does not use.
     """
 
     faults: tuple[Fault, ...]
@@ -48,7 +48,7 @@ class Audit:
 
     @property
     def summary(self) -> str:
-        """The classes, one line a kind of fault and a warning, and how the pairs agree with the groups."""
+        """One line per class, kind of fault and warning, and the agreement of pairs with groups."""
         statistics = self.statistics
         classes = [
             f"class {each.name}: {statistics.shown.get(each.name, 0)} images, {each.pictures} with marks, "
@@ -77,12 +77,13 @@ def check(
     splits: Mapping[str, Sequence[str]] | None = None,
     speckle_px: int = SPECKLE_PX,
 ) -> Audit:
-    """Look at every image and every pair of images; write the report, HTML in one file.
+    """Audit every image, search all pairs for copies, and write the report as one HTML file.
 
-    `splits` maps split names to image names; without it the published splits count. Regions of fewer than
-    `speckle_px` px are speckle. Copies are found turned, mirrored, re-exposed, encoded again, with small
-    noise, shifted or cropped by a tenth of the side, or more. About 15 kB of memory an image.
-    Raises DatasetError where the set is empty, has a name twice or a split names an image it lacks.
+    `splits` maps split names to image names; None means the published splits. Regions smaller than
+    `speckle_px` px are speckle. Copies are found even if rotated by quarter turns, mirrored, re-exposed,
+    re-encoded, slightly noisy, or shifted or cropped by a tenth of the side or more. Needs about 15 kB
+    of memory per image. Raises DatasetError if the set is empty, has a name twice, or a split names an
+    image that it lacks.
     """
     samples = _by_name(dataset.samples)
     parts = parts_of(dataset.samples, splits)
@@ -120,7 +121,7 @@ def _by_name(samples: Sequence[Sample]) -> dict[str, Sample]:
 
 
 def _examine_all(dataset: Dataset, speckle_px: int) -> tuple[dict[str, Examined], list[Fault]]:
-    """Every readable image by name, and the faults of single images."""
+    """Measurements of every readable image, by name, and the faults of single images."""
     usual = usual_side(dataset.samples)
 
     def look(sample: Sample) -> tuple[Examined | None, list[Fault]]:

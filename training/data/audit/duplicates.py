@@ -1,7 +1,7 @@
-"""Finding the pairs of images that show the same surface, among all pairs and all 8 turns.
+"""Near-duplicate search: pairs of images that show the same surface, in any of 8 orientations.
 
-Spectra find for each image the few it may be a copy of; registration then decides. The spectra are
-whitened by half over the set: what all its images share tells no pair apart.
+Amplitude spectra select a few candidates for each image; registration then decides. The spectra are
+partly whitened over the set, because what all images share does not help to find copies.
 """
 
 import os
@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 from training.data.audit.registration import Registration, register, turned
 from training.data.audit.signatures import FREQUENCIES, Signature, Spectrum, Working
 
-CANDIDATES = 12  # looked at for each image
-SCALED_CANDIDATES = 3  # of these, the nearest are also tried at SCALES: crops brought back to full size
+CANDIDATES = 12  # pairs registered per image
+SCALED_CANDIDATES = 3  # nearest candidates that are also tried at SCALES, to find rescaled crops
 SCALES = (0.905, 0.935, 0.966, 0.983, 1.017, 1.035, 1.07, 1.105)  # crops by up to 10 % of the side
-COMPONENTS = 128
-QUARTER_TURNS = (0, 1, 4, 5)  # the others look the same to a spectrum: half a turn apart
-_BLOCK = 256  # images whose neighbours are searched at once: the similarities of a block fit in memory
+COMPONENTS = 128  # principal components kept of a spectrum
+QUARTER_TURNS = (0, 1, 4, 5)  # the others differ by 180 degrees: their amplitude spectra are the same
+_BLOCK = 256  # images searched together, so that their similarity matrix fits in memory
 
 Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two images, by name, that show the same surface, and how the second lies on the first."""
+    """Names of two images that show the same surface, and the registration of the second."""
 
     first: str
     second: str
@@ -53,14 +53,14 @@ def near_duplicates(signatures: Mapping[str, Signature]) -> list[Pair]:
 
 @dataclass
 class _Proposal:
-    """How the second of two likely copies may be turned, and whether it is near enough to be tried scaled."""
+    """Orientations to try for the second image of a candidate pair, and whether to try other scales."""
 
     turns: set[int] = field(default_factory=set)
     scaled: bool = False
 
 
 def _best(working: Sequence[Working], pair: tuple[int, int], proposal: _Proposal) -> Registration:
-    """The registration of a pair that correlates most."""
+    """The registration of a pair with the highest correlation."""
     a, b = (working[number] for number in pair)
     turns = sorted(proposal.turns)
     best = max((register(a, b, turn) for turn in turns), key=lambda found: found.correlation)
@@ -71,7 +71,7 @@ def _best(working: Sequence[Working], pair: tuple[int, int], proposal: _Proposal
 
 
 def _proposals(spectra: Sequence[Spectrum]) -> dict[tuple[int, int], _Proposal]:
-    """Likely copies, (first, second) with first < second."""
+    """Candidate pairs by index, (first, second) with first < second."""
     proposals: defaultdict[tuple[int, int], _Proposal] = defaultdict(_Proposal)
     if len(spectra) < 2:
         return {}
@@ -86,7 +86,7 @@ def _proposals(spectra: Sequence[Spectrum]) -> dict[tuple[int, int], _Proposal]:
         for row, nearest in enumerate(np.argsort(-best, axis=1)[:, :count].tolist()):
             for rank, other in enumerate(nearest):
                 query, turn = start + row, QUARTER_TURNS[turns[row, other]]
-                if query < other:  # the second is the one that is turned
+                if query < other:  # the orientation is that of the second image
                     turn = _inverse(turn)
                 proposal = proposals[min(query, other), max(query, other)]
                 proposal.turns |= {turn, _half_turned(turn)}
@@ -95,7 +95,7 @@ def _proposals(spectra: Sequence[Spectrum]) -> dict[tuple[int, int], _Proposal]:
 
 
 def _whitening(spectra: Sequence[Spectrum]) -> tuple[Vectors, Vectors]:
-    """The mean spectrum and the axes to project on, as columns, each divided by the root of its spread."""
+    """Mean spectrum and principal axes as columns, each divided by the fourth root of its variance."""
     halves = _halves(spectra, 0)
     mean = halves.mean(0)
     covariance = np.cov(halves, rowvar=False)
@@ -105,13 +105,13 @@ def _whitening(spectra: Sequence[Spectrum]) -> tuple[Vectors, Vectors]:
 
 
 def _vectors(spectra: Sequence[Spectrum], turn: int, mean: Vectors, axes: Vectors) -> Vectors:
-    """Unit vectors [images, COMPONENTS] of the spectra, turned."""
+    """Unit vectors [images, COMPONENTS] of the spectra in orientation `turn`."""
     projected = (_halves(spectra, turn) - mean) @ axes
     return np.asarray(projected / (np.linalg.norm(projected, axis=1, keepdims=True) + 1e-9), np.float32)
 
 
 def _halves(spectra: Sequence[Spectrum], turn: int) -> Vectors:
-    """The upper halves as rows: the lower ones repeat them."""
+    """Upper halves of the spectra as rows; the lower halves are point-symmetric copies."""
     return np.stack([turned(each, turn)[:FREQUENCIES].ravel() for each in spectra]).astype(np.float32)
 
 
@@ -120,5 +120,5 @@ def _half_turned(turn: int) -> int:
 
 
 def _inverse(turn: int) -> int:
-    """The turn that undoes this one; mirrored ones undo themselves."""
+    """The inverse orientation; a mirrored one is its own inverse."""
     return turn if turn >= 4 else (4 - turn) % 4

@@ -1,4 +1,4 @@
-"""Faults, and those that one image and its mask show by themselves."""
+"""Kinds of faults with their remedies, and the faults of a single image and its mask."""
 
 import hashlib
 from dataclasses import dataclass
@@ -29,9 +29,9 @@ from training.data.sample import (
 )
 from training.limits import limits
 
-COLOUR_LEVELS = 16  # between the channels of a pixel; more is a colour
-COLOURED_SHARE = 0.001  # of the pixels
-BLANK_SPREAD = 1.0  # grey levels; a standard deviation below it is no image of a surface
+COLOUR_LEVELS = 16  # a pixel whose channels differ by more is coloured
+COLOURED_SHARE = 0.001  # an image with a larger share of coloured pixels is in colour
+BLANK_SPREAD = 1.0  # grey levels; an image with a smaller standard deviation is blank
 
 # What to do about each kind of fault, in the order of the report.
 REMEDIES = {
@@ -55,7 +55,7 @@ REMEDIES = {
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault: its kind (a key of REMEDIES), the names of the images concerned, what was found."""
+    """One fault: its kind (a key of REMEDIES), the names of the images, and a description."""
 
     kind: str
     samples: tuple[str, ...]
@@ -69,13 +69,13 @@ class Fault:
 
 @dataclass(frozen=True)
 class Examined:
-    """What is kept of an image that can be read.
+    """Measurements of a readable image and its mask.
 
-    `areas` holds the size in px of each connected defect region with its class number, in px; `sharpness`
-    is the variance of the Laplacian, `brightness` the mean, in grey levels. `pixels_digest` and
-    `mask_digest` are equal for equal contents. Blank images have no signature: there is nothing to find.
-    `marked` is the share of its pixels that show a defect; `coloured` says that grey is not all it holds, and
-    `turned` that its EXIF turns it.
+    `areas` holds (class number, area in px) of each connected defect region. `sharpness` is the variance
+    of the Laplacian, `brightness` the mean grey level. `pixels_digest` and `mask_digest` are equal for
+    equal contents. `signature` is None for a blank image, which has no texture to compare. `marked` is
+    the share of pixels that the mask marks as a defect. `coloured` is True for an image in colour,
+    `turned` where its EXIF orientation rotates or mirrors it.
     """
 
     size: Size
@@ -93,7 +93,7 @@ class Examined:
 def examine(
     sample: Sample, classes: tuple[str, ...], usual: float, speckle_px: int
 ) -> tuple[Examined | None, list[Fault]]:
-    """Read an image and its mask once; return what is kept of it, None where unreadable, and its faults."""
+    """Read an image and its mask once; return its measurements (None if unreadable) and its faults."""
     try:
         with named(sample.name, sample.image):
             data = sample.image.read()
@@ -125,14 +125,14 @@ def examine(
 
 
 def _is_coloured(decoded: Pixels) -> bool:
-    """Whether many pixels are clearly no grey; JPEG alone tints some slightly."""
+    """Whether many pixels are clearly coloured; JPEG compression tints grey pixels slightly."""
     if decoded.ndim == 2:
         return False
     return bool((np.ptp(decoded, axis=2) > COLOUR_LEVELS).mean() > COLOURED_SHARE)
 
 
 def _mask_faults(sample: Sample, classes: tuple[str, ...], pixels: Pixels) -> tuple[Bits, list[Fault]]:
-    """The class bits that can be used, and what is wrong with the mask."""
+    """The class bits [H, W], all 0 if the mask cannot be used, and the faults of the mask."""
     size = (pixels.shape[0], pixels.shape[1])
     nothing = np.zeros(size, np.uint16)
     if sample.annotation is None:
@@ -142,7 +142,7 @@ def _mask_faults(sample: Sample, classes: tuple[str, ...], pixels: Pixels) -> tu
     except DatasetError as error:
         return nothing, [Fault(_refusal(sample.annotation, size), (sample.name,), str(error))]
     shown = int(np.bitwise_or.reduce(bits, axis=None) & DEFECTS)
-    partly = sample.ignores or not counted(bits).all()  # what is ignored may show what the label names
+    partly = sample.ignores or not counted(bits).all()  # ignored pixels may show a class of the label
     numbers = [number for number in range(1, MAX_CLASSES + 1) if shown >> (number - 1) & 1]
     beyond = [str(number) for number in numbers if number > len(classes)]
     labelled = {name for name in sample.picture_class.split(",") if name in classes}
@@ -163,7 +163,7 @@ def _mask_faults(sample: Sample, classes: tuple[str, ...], pixels: Pixels) -> tu
 
 
 def _refusal(annotation: Annotation, size: Size) -> str:
-    """The kind of fault for which an annotation could not be drawn."""
+    """The kind of fault of an annotation that could not be drawn."""
     if not isinstance(annotation, MaskFile | MaskImage):
         return "annotation that does not fit"
     try:

@@ -1,4 +1,4 @@
-"""From pairs of copies to faults: leaks across splits and groups, conflicting labels; and an honest count."""
+"""Faults from pairs of copies: leaks across splits and groups, conflicting labels."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,15 +8,17 @@ from training.data.audit.duplicates import Pair
 from training.data.audit.faults import Examined, Fault
 from training.data.sample import DatasetError, Sample
 
-SMALL_GROUP = 6  # images
-WHOLE_OVERLAP = 0.8  # of the larger image; with less, the defect may lie outside one of the two
+SMALL_GROUP = 6  # most images of a small group
+WHOLE_OVERLAP = 0.8  # share of the larger image; with less, one of the two may not show the defect
 
 
 @dataclass(frozen=True)
 class InGroups:
-    """Of groups of several images: how many there are and are whole, how many pairs they have.
+    """Counts over the groups of two or more images.
 
-    Pairs are counted as found, and `joined`, where copies of copies count too.
+    `groups` counts them, `whole` those whose images were all linked; `pairs` counts the pairs of images
+    within the groups, `found` those found directly, `joined` those found directly or through other
+    images.
     """
 
     groups: int
@@ -28,9 +30,10 @@ class InGroups:
 
 @dataclass(frozen=True)
 class Agreement:
-    """The pairs found, compared with the groups of the set, which were not used to find them.
+    """The pairs found, compared with the groups of the set, which the search does not use.
 
-    `small` is of groups of at most SMALL_GROUP images: large ones have nearly all the pairs.
+    `small` counts only groups of at most SMALL_GROUP images, because large groups contain nearly all
+    pairs. The `elsewhere` fields count pairs across different groups.
     """
 
     every: InGroups
@@ -40,7 +43,7 @@ class Agreement:
 
 
 def exact_copies(examined: Mapping[str, Examined]) -> list[list[str]]:
-    """Names of the images that are equal pixel for pixel, together."""
+    """Lists of names of images that are equal pixel for pixel."""
     same: dict[bytes, list[str]] = defaultdict(list)
     for name, picture in examined.items():
         same[picture.pixels_digest].append(name)
@@ -50,9 +53,9 @@ def exact_copies(examined: Mapping[str, Examined]) -> list[list[str]]:
 def parts_of(
     samples: Sequence[Sample], splits: Mapping[str, Sequence[str]] | None
 ) -> dict[str, frozenset[str]]:
-    """The splits each image is in, by name: the given ones, else the published ones.
+    """The splits that contain each image, by image name; without `splits`, the published ones.
 
-    Raises DatasetError where a given split names an image that the set lacks.
+    Raises DatasetError if a given split names an image that the set lacks.
     """
     if splits is None:
         return {sample.name: frozenset({sample.split} if sample.split else ()) for sample in samples}
@@ -66,7 +69,7 @@ def parts_of(
 
 
 def joined(links: Iterable[tuple[str, str]]) -> list[list[str]]:
-    """Names linked directly or through others, together and sorted."""
+    """Connected components of the links: sorted lists of names, found by union-find."""
     root: dict[str, str] = {}
 
     def find(name: str) -> str:
@@ -89,7 +92,7 @@ def copy_faults(
     exact: Sequence[Sequence[str]],
     near: Sequence[Pair],
 ) -> list[Fault]:
-    """The faults that copies make: equal ones, some across splits or groups, some labelled otherwise."""
+    """Faults of copies: exact duplicates, copies across splits or groups, conflicting labels."""
     faults = [Fault("exact duplicate", tuple(names), f"{len(names)} equal images") for names in exact]
     links = _links(exact, near)
     for names in joined(links):
@@ -112,7 +115,7 @@ def copy_faults(
 
 
 def group_faults(samples: Iterable[Sample], parts: Mapping[str, frozenset[str]]) -> list[Fault]:
-    """The groups that a split divides, whatever their images look like, and images in two splits."""
+    """Faults of groups that lie in more than one split; an image in two splits is one too."""
     groups: dict[str, list[str]] = defaultdict(list)
     for sample in samples:
         groups[sample.group].append(sample.name)
@@ -127,7 +130,7 @@ def group_faults(samples: Iterable[Sample], parts: Mapping[str, frozenset[str]])
 def agreement(
     samples: Mapping[str, Sample], exact: Sequence[Sequence[str]], near: Sequence[Pair]
 ) -> Agreement:
-    """Count what was found against the set's own groups."""
+    """Compare the pairs found with the set's own groups."""
     sizes = Counter(sample.group for sample in samples.values())
     links = {(min(link), max(link)) for link in _links(exact, near, every=True)}
     of_links = ({samples[name].group for name in link} for link in links)
@@ -157,7 +160,7 @@ def agreement(
 def _links(
     exact: Sequence[Sequence[str]], near: Sequence[Pair], every: bool = False
 ) -> list[tuple[str, str]]:
-    """Pairs of names; of equal images each with the next, or `every` pair of them."""
+    """Pairs of names; exact copies are linked each to the next, or with `every` all to all."""
     links = [(pair.first, pair.second) for pair in near]
     for names in exact:
         for number, first in enumerate(names):

@@ -1,4 +1,4 @@
-"""Laying one working image over another: the turn and shift at which they agree most, and how much."""
+"""Registration of two working images: the orientation and shift of highest correlation."""
 
 from dataclasses import dataclass
 from typing import TypeVar
@@ -10,17 +10,18 @@ from scipy import fft
 
 from training.data.audit.signatures import STEPS_PER_CONTRAST, Working
 
-TURNS = 8  # 0 to 3: quarter turns against the clock; 4 to 7: the same, then mirrored left to right
-MIN_OVERLAP = 0.7  # of the shorter of the two heights, and of the two widths
-BLOCK_PX = 12  # working px; the side of the blocks that must agree each by itself
-FAINT, STRONG = 0.2, 0.6  # of full local contrast; a block counts if faint in both or strong in one, for
-# one blank in a clean image shows the noise of its copy
+TURNS = 8  # 0 to 3: quarter turns anticlockwise; 4 to 7: the same, then mirrored left to right
+MIN_OVERLAP = 0.7  # share of the smaller height, and of the smaller width
+BLOCK_PX = 12  # side, in working px, of the blocks that are correlated one by one
+# Shares of the full local contrast. A block counts if it reaches FAINT in both images or STRONG in one.
+# Noise alone must not count: a block that is blank in a clean image may be noisy in its copy.
+FAINT, STRONG = 0.2, 0.6
 
-# Parts of one design (solar cells, circuit boards) agree along the lines they share and nowhere else: their
-# correlation can reach 0.9. Two images of one surface agree nearly everywhere.
+# Parts of one design (solar cells, circuit boards) agree only along the lines they share, yet their
+# correlation can reach 0.9. Two images of the same surface agree nearly everywhere.
 MIN_CORRELATION = 0.6
 MIN_AGREEMENT = 0.5
-MIN_DETAIL = 0.4  # with detail in fewer blocks, a chance likeness of a few edges is easy: be all but equal
+MIN_DETAIL = 0.4  # with detail in fewer blocks, a few edges may match by chance: be stricter
 PLAIN_MIN_CORRELATION = 0.9
 PLAIN_MIN_AGREEMENT = 0.85
 
@@ -30,11 +31,12 @@ _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 @dataclass(frozen=True)
 class Registration:
-    """How a second image lies on the first once turned and scaled.
+    """Position of the second image on the first, after rotation and scaling.
 
-    `shift` is that of its corner, down and right, in working px; `overlap` the shared area in shares of the
-    larger image; `correlation` the normalised cross-correlation there, -1 to 1. `detail` is the share of
-    the blocks there that show any, `agreement` the correlation that nine in ten of those reach.
+    `shift` is the position of its top left corner, (down, right) in working px. `overlap` is the shared
+    area as a share of the larger image, `correlation` the normalised cross-correlation in it, -1 to 1.
+    `detail` is the share of its blocks that have texture, `agreement` the 10 % quantile of their
+    correlations.
     """
 
     turn: int
@@ -60,9 +62,9 @@ def turned(array: NDArray[_Scalar], turn: int) -> NDArray[_Scalar]:
 
 
 def register(first: Working, second: Working, turn: int, scale: float = 1.0) -> Registration:
-    """Turn and scale the second image, and shift it to where both agree most.
+    """Register the second image on the first in orientation `turn` and at `scale`, by cross-correlation.
 
-    Only shifts that leave an overlap of at least MIN_OVERLAP a side count.
+    Only shifts that leave an overlap of at least MIN_OVERLAP of each side are allowed.
     """
     a, b = first.astype(np.float32), turned(second, turn).astype(np.float32)
     if scale != 1.0:
@@ -82,12 +84,12 @@ def register(first: Working, second: Working, turn: int, scale: float = 1.0) -> 
 
 
 def _padded(first: int, second: int) -> int:
-    """A length at which no allowed shift wraps around."""
+    """FFT length at which no allowed shift wraps around."""
     return int(fft.next_fast_len(first + second - int(MIN_OVERLAP * min(first, second)), real=True))
 
 
 def _per_overlap(first: int, second: int, padded: int) -> Field:
-    """1 / overlap for each shift along one side, 0 where the overlap is too small."""
+    """1 / overlap for each shift along one axis, 0 for a shift whose overlap is too small."""
     shifts = np.arange(padded)
     shifts = np.where(shifts < first, shifts, shifts - padded)
     overlap = np.minimum(first, second + shifts) - np.maximum(0, shifts)
@@ -102,7 +104,7 @@ def _correlation(a: Field, b: Field) -> float:
 
 
 def _agreement(a: Field, b: Field) -> tuple[float, float]:
-    """The correlation that nine in ten blocks with detail reach, and the share of such blocks."""
+    """10 % quantile of the correlations of blocks with detail, and the share of such blocks."""
     mean_a, mean_b = _block_means(a), _block_means(b)
     variance_a = np.maximum(_block_means(a * a) - mean_a**2, 0)
     variance_b = np.maximum(_block_means(b * b) - mean_b**2, 0)
@@ -116,5 +118,7 @@ def _agreement(a: Field, b: Field) -> tuple[float, float]:
 
 def _block_means(field: Field) -> Field:
     means = cv2.blur(field, (BLOCK_PX, BLOCK_PX), borderType=cv2.BORDER_REFLECT)
-    start = [min(BLOCK_PX // 2, (side - 1) // 2) for side in field.shape]  # of an image below one block too
+    start = [
+        min(BLOCK_PX // 2, (side - 1) // 2) for side in field.shape
+    ]  # also for an image smaller than a block
     return np.asarray(means[start[0] :: BLOCK_PX, start[1] :: BLOCK_PX], np.float32)

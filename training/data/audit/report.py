@@ -1,4 +1,4 @@
-"""The audit as a page: faults with their images, and charts."""
+"""The audit report as an HTML page: faults with their images, contact sheet and charts."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,9 +19,9 @@ from training.data.sample import Dataset, DatasetError, Pixels, Sample
 from training.files import write_text
 from training.rendering import chart, picture, render
 
-SHOWN_FAULTS = 12  # with images, of each kind; the others are listed by name
-SHOWN_PICTURES = 6
-SIDE_PX = 200
+SHOWN_FAULTS = 12  # faults of each kind shown with images; the others are listed by name
+SHOWN_PICTURES = 6  # images shown per fault
+SIDE_PX = 200  # longer side of a shown image
 OF_PAIRS = (
     "exact duplicate",
     "copies across splits",
@@ -37,7 +37,7 @@ def write_audit(
     pairs: Sequence[Pair],
     found: tuple[Statistics, Agreement, Sequence[str]],
 ) -> None:
-    """Write the report of an audit, whole or not at all; the last found are the warnings."""
+    """Write the audit report atomically; `found` is (statistics, agreement, warnings)."""
     statistics, agreement, warnings = found
     samples = {sample.name: sample for sample in dataset.samples}
     by_names = {frozenset((pair.first, pair.second)): pair for pair in pairs}
@@ -59,7 +59,7 @@ def write_audit(
 def _shown(
     fault: Fault, samples: Mapping[str, Sample], pairs: Mapping[frozenset[str], Pair]
 ) -> dict[str, Any]:
-    """A fault with its first images; of copies the first two that were laid over each other."""
+    """A fault with its first images; for copies, a registered pair comes first."""
     names = list(fault.samples)
     pair = None
     if fault.kind in OF_PAIRS:
@@ -72,12 +72,12 @@ def _shown(
 
 
 def _image(sample: Sample) -> Markup:
-    """The image with what its mask marks, or a note that it cannot be read."""
+    """The image with its mask as an overlay, or a note that it is not readable."""
     try:
         pixels = sample.pixels()
     except DatasetError:
         return Markup("<em>not readable</em>")
-    try:  # what is on disk, of good images too
+    try:  # the annotation on disk, also of a good image
         bits = sample.annotation.draw((pixels.shape[0], pixels.shape[1])) if sample.annotation else None
     except DatasetError:
         bits = None
@@ -85,7 +85,7 @@ def _image(sample: Sample) -> Markup:
 
 
 def _aligned(samples: Mapping[str, Sample], pair: Pair | None) -> Markup | None:
-    """The second image of a pair, turned to lie as the first does."""
+    """The second image of a pair in the orientation of the first."""
     if pair is None:
         return None
     pixels = np.ascontiguousarray(turned(samples[pair.second].pixels(), pair.registration.turn))

@@ -1,4 +1,4 @@
-"""The contact sheet: masks laid over their images, some of every label, to see that they are read rightly."""
+"""Contact sheet: a few images per label with mask overlay, to check that masks are read correctly."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ from training.data.sample import (
 )
 from training.rendering import picture
 
-OF_EACH_LABEL = 6
-MOST_LABELS = 24  # labels of several classes are many; the commonest are shown
-SIDE_PX = 240
-# RGB of the classes in turn, then of ignored pixels.
+OF_EACH_LABEL = 6  # images shown per label
+MOST_LABELS = 24  # the most frequent labels; combinations of classes can be many
+SIDE_PX = 240  # longer side of a shown image
+# RGB of the classes by number, repeated after the last; then of ignored pixels.
 COLOURS = (
     (230, 30, 30), (30, 110, 230), (250, 170, 0), (20, 160, 80), (170, 60, 200), (0, 180, 190),
     (240, 100, 170), (130, 90, 40),
@@ -34,7 +34,7 @@ _OPACITY = 0.35
 
 
 def contact_sheet(dataset: Dataset) -> dict[str, Any]:
-    """The images of the sheet by their label, and the colours of the classes, for the page."""
+    """Template values of the sheet: images by label, class colours, number of labels left out."""
     by_label: dict[str, list[Sample]] = defaultdict(list)
     for sample in dataset.samples:
         by_label[sample.picture_class].append(sample)
@@ -74,7 +74,7 @@ def overlaid(pixels: Pixels, bits: Bits | None, side: int = SIDE_PX) -> Pixels:
 
 
 def _shown(sample: Sample) -> Markup:
-    """The image with what its annotation marks, of good images too, or a note that it cannot be read."""
+    """The image, good or defective, with its annotation as an overlay, or a note if unreadable."""
     try:
         pixels = sample.pixels()
     except DatasetError:
@@ -87,7 +87,7 @@ def _shown(sample: Sample) -> Markup:
 
 
 def _spread(samples: Sequence[Sample]) -> list[Sample]:
-    """A few samples, spread over all of them."""
+    """Up to OF_EACH_LABEL samples, evenly spaced over all of them."""
     places = np.linspace(0, len(samples) - 1, min(OF_EACH_LABEL, len(samples))).round().astype(int)
     return [samples[place] for place in places]
 

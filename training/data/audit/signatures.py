@@ -1,9 +1,9 @@
-"""What is kept of an image to find its copies: small, and blind to exposure.
+"""Image signatures for the near-duplicate search: small, and nearly invariant to exposure.
 
-An image is brought to a working scale that all images of about one size share, so that a crop keeps its
-scale, and each pixel is measured against the mean and the contrast around it: gain, offset and gamma leave
-that nearly as it is. Its amplitude spectrum does not change with a shift, turns with the image, and is the
-same for an image and the one turned by half a turn.
+An image is resized to a working scale that all images of similar size share, so that a crop keeps its
+scale. Each pixel is then normalised by the local mean and contrast, which makes it nearly invariant to
+gain, offset and gamma. The amplitude spectrum is invariant to shifts and to a rotation by 180 degrees;
+it rotates with the image.
 """
 
 import math
@@ -17,13 +17,13 @@ from scipy import fft
 
 from training.data.sample import DatasetError, Pixels, Sample
 
-WORKING_SIDE_PX = 96  # the side of a square as large as the usual image, at working scale
-CONTRAST_SIGMA_PX = 4.0  # working pixels; the surroundings a pixel is measured against
-NOISE_LEVELS = 2.0  # grey levels; less contrast than that is noise and is not raised to full contrast
+WORKING_SIDE_PX = 96  # sqrt(height * width) of the usual image at working scale
+CONTRAST_SIGMA_PX = 4.0  # in working px, of the Gaussian for local mean and contrast
+NOISE_LEVELS = 2.0  # grey levels; added to the contrast so that weak noise is not amplified
 SPECTRUM_SIDE_PX = 128
-FREQUENCIES = 20  # of the spectrum, in either direction, from 0 on: finer ones are noise
-STEPS_PER_CONTRAST = 42  # int8 steps, so that 3 times the local contrast still fits
-_PROBES = 64
+FREQUENCIES = 20  # kept in each direction, from 0 on; higher ones are noise
+STEPS_PER_CONTRAST = 42  # int8 steps per unit of local contrast; 3 units still fit into int8
+_PROBES = 64  # about how many images the usual side is measured on
 
 Working = NDArray[np.int8]
 Spectrum = NDArray[np.float16]
@@ -31,7 +31,7 @@ Spectrum = NDArray[np.float16]
 
 @dataclass(frozen=True)
 class Signature:
-    """The working image [h, w] and the middle of its log amplitude spectrum [39, 39]."""
+    """The working image [h, w] and the low frequencies of its log amplitude spectrum [39, 39]."""
 
     working: Working
     spectrum: Spectrum
@@ -44,7 +44,7 @@ def usual_side(samples: Sequence[Sample]) -> float:
     for sample in samples[::step]:
         try:
             height, width = sample.pixels().shape
-        except DatasetError:  # the audit of that image says so
+        except DatasetError:  # reported by the audit of that image
             continue
         sides.append(math.sqrt(height * width))
     return float(np.median(sides)) if sides else float(WORKING_SIDE_PX)
@@ -57,7 +57,7 @@ def signature(pixels: Pixels, usual: float) -> Signature:
 
 
 def local_contrast(grey: NDArray[np.float32]) -> Working:
-    """Each pixel [h, w] less the mean around it, in units of the contrast around it."""
+    """Each pixel [h, w] minus the local mean, divided by the local contrast, as int8 steps."""
     detail = grey - cv2.GaussianBlur(grey, (0, 0), CONTRAST_SIGMA_PX)
     contrast = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), CONTRAST_SIGMA_PX))
     steps = STEPS_PER_CONTRAST * detail / (contrast + NOISE_LEVELS)
@@ -67,7 +67,7 @@ def local_contrast(grey: NDArray[np.float32]) -> Working:
 def _at_working_scale(pixels: Pixels, usual: float) -> NDArray[np.float32]:
     height, width = pixels.shape
     side = math.sqrt(height * width)
-    if not usual / 2 <= side <= usual * 2:  # of another kind: at the common scale it would be a dot or huge
+    if not usual / 2 <= side <= usual * 2:  # its size is unusual: use a scale of its own
         usual = side
     scale = min(WORKING_SIDE_PX / usual, 4 * WORKING_SIDE_PX / max(height, width))
     size = max(8, round(width * scale)), max(8, round(height * scale))
@@ -75,7 +75,7 @@ def _at_working_scale(pixels: Pixels, usual: float) -> NDArray[np.float32]:
 
 
 def _spectrum(working: Working) -> Spectrum:
-    """The middle of the smoothed log amplitude spectrum, zero frequency in the centre."""
+    """Low frequencies of the smoothed log amplitude spectrum, zero frequency in the centre."""
     middle = tuple(slice(max(0, (n - SPECTRUM_SIDE_PX) // 2), None) for n in working.shape)
     part = working[middle][:SPECTRUM_SIDE_PX, :SPECTRUM_SIDE_PX].astype(np.float32)
     window = np.outer(*(np.hanning(n + 2)[1:-1] for n in part.shape)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Counts and spreads of a set: classes, defect sizes, image sizes, brightness and sharpness."""
+"""Statistics of a set: classes, defect sizes, image sizes, brightness and sharpness."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,12 +9,12 @@ import numpy as np
 from training.data.audit.faults import Examined
 from training.data.sample import Sample, Size
 
-OUTLIER_SPREADS = 5.0  # robust standard deviations (1.4826 median absolute deviations) from the median
+OUTLIER_SPREADS = 5.0  # limit, in robust standard deviations (1.4826 MAD) from the median
 
 
 @dataclass(frozen=True)
 class ClassCount:
-    """Images that show a class, its regions, its pixels, and the median and least size of a region, px."""
+    """Counts of one class: images, regions and pixels; median and smallest area of a region in px."""
 
     name: str
     pictures: int
@@ -26,22 +26,23 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class Spread:
-    """One value per image, by name, in `values`; the images far from the rest, furthest first."""
+    """Distribution of a quantity: one value per image, by name; outliers, the furthest first."""
 
     quantity: str
     values: Mapping[str, float]
     outliers: tuple[str, ...]
 
     def quantile(self, share: float) -> float:
-        """The value below which that share of the images lies."""
+        """The quantile at `share`, 0 to 1; 0 without images."""
         return float(np.quantile(list(self.values.values()), share)) if self.values else 0.0
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What the set is made of.
+    """Statistics of a set.
 
-    `labels` counts the images by their label, as given, `shown` those of which the label names a class.
+    `labels` counts images by their whole label, `shown` by each class that the label names. `sizes`
+    counts images by (height, width); `areas` holds the area in px of every defect region.
     """
 
     pictures: int
@@ -57,7 +58,7 @@ class Statistics:
 def statistics_of(
     samples: Sequence[Sample], classes: Sequence[str], examined: Mapping[str, Examined]
 ) -> Statistics:
-    """Count the set; unreadable images count by their label only."""
+    """Compute the statistics; an unreadable image is counted by its label only."""
     pictures = examined.values()
     return Statistics(
         pictures=len(samples),

@@ -1,1 +1,1 @@
-"""Readers of labelled sets, one for each layout."""
+"""Readers of labelled sets, one module per layout."""

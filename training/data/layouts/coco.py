@@ -1,10 +1,10 @@
-"""Reader of COCO instance annotations: polygons, compressed and uncompressed run lengths.
+"""Reader of COCO instance annotations: polygons, compressed and uncompressed run-length encoding (RLE).
 
 Source: cocodataset.org, "Data format". The JSON files lie at the root, in `annotations/` or, as
-`_annotations.coco.json`, beside the images of a part; `train`, `val` or `test` in a file's path is the
-part. Categories that annotations use are classes. An image without annotations is good. A box without an
-outline labels its image, and its pixels count nowhere: some of them show the defect. Crowds (iscrowd) are
-defects like any other.
+`_annotations.coco.json`, beside the images of a split; `train`, `val` or `test` in a file's path names
+the split. Categories used by annotations become classes. An image without annotations is good. A
+bounding box without a segmentation labels its image as defective, and its pixels are ignored, because
+only some of them show the defect. Crowds (iscrowd) are read like other defects.
 """
 
 import re
@@ -69,7 +69,7 @@ class _File(Checked):
 
 @dataclass(frozen=True)
 class _Set:
-    """What all files of a set share while they are read."""
+    """State shared by all annotation files of a set while they are read."""
 
     groups: Groups
     images: NamedImages
@@ -78,15 +78,15 @@ class _Set:
 
 
 def is_coco(root: Path) -> bool:
-    """Whether a folder shows this layout."""
+    """Whether a folder has this layout."""
     return bool(_files(root))
 
 
 def read_coco(root: Path, labels: LabelsConfig) -> Dataset:
     """Return every image that the JSON files name.
 
-    Raises DatasetError, with all faults at once, for an image that is missing, named twice or not at all,
-    and for an annotation of an unknown image or category, or that cannot be drawn.
+    Raises DatasetError, with all faults at once, for an image that is missing, named twice or not named,
+    and for an annotation that has an unknown image or category or cannot be drawn.
     """
     faults = Faults()
     contents = {}
@@ -115,7 +115,7 @@ def read_coco(root: Path, labels: LabelsConfig) -> Dataset:
 
 
 def _files(root: Path) -> list[Path]:
-    """The instance files of a set; files of captions or of other things lack one of the keys."""
+    """The instance files of a set; other JSON files, such as captions, lack one of the keys."""
     candidates = [
         path
         for path in walk(root)
@@ -127,7 +127,7 @@ def _files(root: Path) -> list[Path]:
 
 
 def _load(path: Path) -> _File:
-    """Read one file; raises DatasetError where it is none, or gives an id twice."""
+    """Read one file; raises DatasetError if it is no COCO instance file or has an id twice."""
     content = read_checked(path, _File)
     for what, ids in (
         ("image", [str(image.id) for image in content.images]),
@@ -139,7 +139,7 @@ def _load(path: Path) -> _File:
 
 
 def _read_file(reading: _Set, path: Path, content: _File) -> Iterator[Sample]:
-    """Yield the images of one annotation file; some tools write ids as text here and as numbers there."""
+    """Yield the images of one annotation file; ids are compared as text: some tools mix types."""
     names, faults = content.names(), reading.faults
     entries: dict[str, list[_Entry]] = defaultdict(list)
     for entry in content.annotations:
@@ -162,7 +162,7 @@ def _read_file(reading: _Set, path: Path, content: _File) -> Iterator[Sample]:
 def _labelled(
     reading: _Set, where: str, image: _Image, entries: list[_Entry], names: dict[str, str]
 ) -> tuple[str, Layers | None]:
-    """What an image shows, and where; None where no defect is outlined."""
+    """The image's label and its annotation, which is None for a defective image without an outline."""
     shown: list[int] = []
     parts: list[Part] = []
     for entry in entries:
@@ -178,7 +178,7 @@ def _labelled(
 
 
 def _parts(entry: _Entry, number: int, where: str) -> list[Part]:
-    """What one entry marks: a box alone says that the defect is somewhere in it."""
+    """The parts of one annotation; a box without a segmentation becomes ignored pixels."""
     drawn = entry.segmentation
     if isinstance(drawn, _Runs):
         return [CocoRuns(number, drawn.size, drawn.counts, where)]
@@ -193,7 +193,7 @@ def _parts(entry: _Entry, number: int, where: str) -> list[Part]:
 
 
 def _box(box: tuple[float, ...], where: str) -> Part:
-    """Ignored pixels in a box."""
+    """A bounding box (x, y, width, height) as ignored pixels."""
     if len(box) != 4:
         raise DatasetError(f"{where}: its bbox has {len(box)} numbers; x, y, width, height are expected")
     x, y, width, height = box
@@ -202,6 +202,6 @@ def _box(box: tuple[float, ...], where: str) -> Part:
 
 
 def _split(root: Path, path: Path) -> Published | None:
-    """The part that an annotation file is called after, if any."""
+    """The published split in the path of an annotation file, if any."""
     part = re.search(r"(?<![a-z])(train|val|test)", path.relative_to(root).as_posix().lower())
     return PARTS[part[1]] if part else None

@@ -1,10 +1,10 @@
 """Reader of the CRACK500 layout: `{train,val,test}.txt`, lines `traincrop/NAME.jpg traincrop/NAME.png`.
 
 Source: Yang et al., Feature pyramid and hierarchical boosting network for pavement crack detection, IEEE
-Transactions on Intelligent Transportation Systems 2020. The images are crops of photos called by date and
-time, YYYYMMDD_HHMMSS, which begin the crops' names: crops of one photo are a group. Copies that unpack to
-`traincrop/traincrop` are read too. The uncropped photos (`traindata` and so on) show the same surfaces again
-and are not read.
+Transactions on Intelligent Transportation Systems 2020. The images are crops of photos. A crop's name
+begins with the date and time of its photo, YYYYMMDD_HHMMSS; the crops of one photo are a group. Archives
+that unpack to `traincrop/traincrop` are read too. The uncropped photos (`traindata` and so on) show the
+same surfaces and are not read.
 """
 
 import re
@@ -23,14 +23,15 @@ _PHOTO = re.compile(r"\d{8}_\d{6}")
 
 
 def is_crack500(root: Path) -> bool:
-    """Whether a folder shows this layout."""
+    """Whether a folder has this layout."""
     return any((root / f"{part}.txt").is_file() and (root / f"{part}crop").is_dir() for part in _PARTS)
 
 
 def read_crack500(root: Path, labels: LabelsConfig) -> Dataset:
-    """Return every crop that the lists name, which decodes all masks: one that marks nothing is good.
+    """Return every crop in the lists; a crop with an empty mask is good. Decodes all masks.
 
-    Raises DatasetError for a list's line without its files, and a file in a crop folder that no list names.
+    Raises DatasetError for a line whose files are missing, and for a file in a crop folder that no list
+    has.
     """
     refuse_others(root, [f"{part}{kind}" for part in _PARTS for kind in ("crop", "data")])
     groups = read_groups(root, labels)
@@ -57,7 +58,7 @@ def _photo_of(image: Path) -> str | None:
 
 
 def _read_list(path: Path, used: set[Path]) -> Iterator[tuple[Path, Path]]:
-    """Yield the image and the mask of each line, and note both as used."""
+    """Yield the image and the mask of each line, and add both to `used`."""
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         names = line.split()
         if not names:

@@ -2,8 +2,8 @@
 
 Source: competition at the DAGM 2007 symposium, "Weakly Supervised Learning for Industrial Optical
 Inspection". Each of the ten textures ClassN has one kind of defect, so its folder names the class.
-`Label/Labels.txt` says which images are defective: a heading, then lines of index, 0 or 1, image, 0,
-mask or 0. The masks are ellipses drawn generously around the defects, so Dice on them means little.
+`Label/Labels.txt` lists which images are defective: a heading, then lines of index, 0 or 1, image, 0,
+mask or 0. The masks are ellipses drawn loosely around the defects, so Dice on them means little.
 """
 
 import re
@@ -23,14 +23,14 @@ _TEXTURE = re.compile(r"Class(\d+)")
 
 
 def is_dagm(root: Path) -> bool:
-    """Whether a folder shows this layout."""
+    """Whether a folder has this layout."""
     return any((root / name / part).is_dir() for name in _textures(root) for part in _PARTS)
 
 
 def read_dagm(root: Path, labels: LabelsConfig) -> Dataset:
     """Return every image of every texture in the folder.
 
-    Raises DatasetError where Labels.txt, the images and the masks disagree.
+    Raises DatasetError if Labels.txt, the images and the masks do not match.
     """
     textures = _textures(root)
     refuse_others(root, textures)
@@ -81,7 +81,7 @@ def _read_part(folder: Path) -> Iterator[tuple[Path, Path | None]]:
 
 
 def _files(folder: Path, besides: set[str]) -> dict[str, Path]:
-    """The PNG files of a folder by their names in lower case, as some copies spell them otherwise."""
+    """The PNG files of a folder by name in lower case, because copies of the set differ in case."""
     found: dict[str, Path] = {}
     for path in listed(folder):
         if path.name in besides:
@@ -93,7 +93,7 @@ def _files(folder: Path, besides: set[str]) -> dict[str, Path]:
 
 
 def _read_labels(path: Path) -> dict[str, str | None]:
-    """What Labels.txt says: image, in lower case -> name of its mask, None where it is good."""
+    """Read Labels.txt: image name in lower case -> name of its mask, None for a good image."""
     if not path.is_file():
         raise DatasetError(f"{path} is missing; it says which images are defective")
     labels: dict[str, str | None] = {}

@@ -1,9 +1,9 @@
 """Reader of a plain folder: `good/`, `defect/` or `defect/CLASS/`, and `masks/`, which mirrors `defect/`.
 
-A mask has the path and the stem of its image: `masks/CLASS/NAME.png` for `defect/CLASS/NAME.jpg`; an
-ending such as `_mask` may follow. A defective image without a mask is labelled as an image only: no pixel
-of it is known. Other usual names of the folders are read too, in any case: `OK` and `NG`, `normal`,
-`abnormal` and `mask`. Masks of good images are for the audit alone.
+A mask has the path and the stem of its image: `masks/CLASS/NAME.png` for `defect/CLASS/NAME.jpg`; a
+suffix such as `_mask` may follow the stem. A defective image without a mask has an image-level label
+only. Other common folder names are read too, in upper or lower case: `OK` and `NG`, `normal`, `abnormal`
+and `mask`. Masks of good images are used by the audit only.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ class _Row(NamedTuple):
 
 
 class _Folders(NamedTuple):
-    """The folders of a set, None where it lacks one."""
+    """The folders of a set; None for one that it does not have."""
 
     good: Path | None
     defect: Path | None
@@ -46,13 +46,13 @@ class _Folders(NamedTuple):
 
 
 def is_folder(root: Path) -> bool:
-    """Whether a folder shows this layout."""
+    """Whether a folder has this layout."""
     names = (*GOOD_FOLDERS, *DEFECT_FOLDERS)
     return any(path.name.lower() in names and path.is_dir() for path in root.iterdir())
 
 
 def read_folder(root: Path, labels: LabelsConfig = AS_WRITTEN) -> Dataset:
-    """Return every image; raises DatasetError for a mask without an image and any other file or folder."""
+    """Return every image; raises DatasetError for a mask without an image or an unknown path."""
     folders = _folders(root)
     refuse_others(root, [path.name for path in folders if path] or (GOOD, "defect", "masks"))
     if folders.defect is None:
@@ -74,7 +74,7 @@ def _folders(root: Path) -> _Folders:
 
 
 def _classes(folders: _Folders) -> tuple[str, ...]:
-    """The folders among the defective images, or their only class; where the masks have no others."""
+    """The class folders in `defect`, or SINGLE; raises DatasetError if the mask folders do not match."""
     assert folders.defect is not None
     inside = listed(folders.defect)
     found = tuple(path.name for path in inside if path.is_dir())
@@ -90,7 +90,7 @@ def _classes(folders: _Folders) -> tuple[str, ...]:
 
 
 def _read_class(folders: _Folders, name: str, goods: Mapping[str, Path]) -> list[_Row]:
-    """The images of one class with their masks; those of `goods` may have masks beside them."""
+    """The images of one class with their masks; masks of `goods` may lie in the same folder."""
     assert folders.defect is not None
     below = name if (folders.defect / name).is_dir() else ""
     images, drawn = pictures(folders.defect / below), _masks(folders, below)
@@ -103,7 +103,7 @@ def _read_class(folders: _Folders, name: str, goods: Mapping[str, Path]) -> list
 
 
 def _good_rows(folders: _Folders, goods: Mapping[str, Path], rows: list[_Row]) -> list[_Row]:
-    """The good images; their masks lie in a folder of their own, or among those of the only class."""
+    """The good images; their masks lie in their own folder, or beside those of the only class."""
     own = folder_called(folders.masks, GOOD_FOLDERS) if folders.masks else None
     if own is not None and own.name not in {row.name for row in rows}:
         matched = mask_of(goods, masks(own))
@@ -116,7 +116,7 @@ def _good_rows(folders: _Folders, goods: Mapping[str, Path], rows: list[_Row]) -
 
 
 def _masks(folders: _Folders, below: str) -> dict[str, Path]:
-    """The masks in a folder; class folders beside them are another's."""
+    """The masks in a folder; none if it holds class folders instead."""
     if folders.masks is None or not (folders.masks / below).is_dir():
         return {}
     inside = [path for path in listed(folders.masks / below) if path.is_dir()]

@@ -1,4 +1,4 @@
-"""Readers of the Kolektor commutator sets, of one defect class.
+"""Readers of KolektorSDD and KolektorSDD2, which have one defect class.
 
 KolektorSDD: `kosNN/PartN.jpg` with `PartN_label.bmp`; the parts of one commutator kosNN are a group. Source:
 Tabernik et al., Segmentation-based deep-learning approach for surface-defect detection, Journal of
@@ -19,21 +19,21 @@ from training.labels import LabelsConfig
 CLASSES = ("defect",)
 _COMMUTATOR = re.compile(r"kos\d+")
 _PARTS = ("train", "test")
-_Row = tuple[Path, Path, Published | None, str | None]  # image, mask, part, group
+_Row = tuple[Path, Path, Published | None, str | None]  # image, mask, published split, group
 
 
 def is_kolektor_sdd(root: Path) -> bool:
-    """Whether a folder shows the layout of KolektorSDD."""
+    """Whether a folder has the layout of KolektorSDD."""
     return bool(_commutators(root))
 
 
 def is_kolektor_sdd2(root: Path) -> bool:
-    """Whether a folder shows the layout of KolektorSDD2."""
+    """Whether a folder has the layout of KolektorSDD2."""
     return any(next((root / part).glob("*_GT.png"), None) for part in _PARTS)
 
 
 def read_kolektor_sdd(root: Path, labels: LabelsConfig) -> Dataset:
-    """Return every image, which decodes all masks: an image whose mask marks nothing is good.
+    """Return every image; an image with an empty mask is good. Decodes all masks.
 
     Raises DatasetError for an image without a mask, a mask without an image, and any other file.
     """
@@ -48,7 +48,7 @@ def read_kolektor_sdd(root: Path, labels: LabelsConfig) -> Dataset:
 
 
 def read_kolektor_sdd2(root: Path, labels: LabelsConfig) -> Dataset:
-    """Return every image of both parts, like `read_kolektor_sdd`; each image is its own group."""
+    """Return every image of both splits, like `read_kolektor_sdd`; each image is its own group."""
     refuse_others(root, _PARTS)
     rows = [
         (image, mask, PARTS[part], None)

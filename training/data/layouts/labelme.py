@@ -1,10 +1,10 @@
 """Reader of labelme annotations: one JSON file per image, beside it or anywhere below the root.
 
-Source: github.com/wkentaro/labelme. Labels of shapes are the classes. Shapes are drawn as labelme itself
-draws them: a line or linestrip LINE_WIDTH_PX wide, a point as a disc of radius POINT_RADIUS_PX. An image
-without shapes is good, unless a flag that bears the name of a class is set: then it is labelled as a
-image. Other flags say nothing of defects. Where the image is not found by `imagePath`, the copy in
-`imageData` is read.
+Source: github.com/wkentaro/labelme. The labels of the shapes are the classes. Shapes are drawn as
+labelme draws them: a line or linestrip LINE_WIDTH_PX wide, a point as a disc of radius POINT_RADIUS_PX.
+An image without shapes is good, unless a flag with the name of a class is set: then it has an
+image-level label of that class. Other flags are not read. If the image is not found by `imagePath`, the
+copy in `imageData` is read.
 """
 
 import base64
@@ -24,7 +24,7 @@ from training.data.outlines import KINDS, Outline, Patch
 from training.data.sample import Blob, Dataset, DatasetError, Faults, Sample
 from training.labels import LabelsConfig
 
-_MEANT = {"__ignore__": IGNORE, "_background_": GOOD}  # what they mean in labelme
+_MEANT = {"__ignore__": IGNORE, "_background_": GOOD}  # their meaning in labelme
 _KEYS = (b'"shapes"', b'"imagePath"')
 
 
@@ -45,7 +45,7 @@ class _File(Checked):
 
     @property
     def labels(self) -> set[str]:
-        """What the shapes show."""
+        """The labels of the shapes."""
         return {shape.label for shape in self.shapes}
 
 
@@ -54,16 +54,16 @@ class EmbeddedPicture(Blob):
     """An image inside its labelme file."""
 
     def read(self) -> bytes:
-        """Return the image's bytes; raises DatasetError where `imageData` holds none."""
+        """Return the image's bytes; raises DatasetError if `imageData` is not valid base64."""
         try:
             return base64.b64decode(read_checked(self.path, _File).image_data or "", validate=True)
-        except ValueError as error:  # no base64, or no ASCII
+        except ValueError as error:  # not base64 or not ASCII
             raise DatasetError(f"{self.path}: imageData is no image ({error}); save it anew") from error
 
 
 @dataclass(frozen=True)
 class _Set:
-    """What all files of a set share while they are read."""
+    """State shared by all annotation files of a set while they are read."""
 
     groups: Groups
     images: NamedImages
@@ -73,15 +73,15 @@ class _Set:
 
 
 def is_labelme(root: Path) -> bool:
-    """Whether a folder shows this layout, by any JSON file in it."""
+    """Whether a folder holds a labelme JSON file."""
     return any(_is_annotation(path) for path in walk(root))
 
 
 def read_labelme(root: Path, labels: LabelsConfig) -> Dataset:
     """Return the image of every JSON file.
 
-    Raises DatasetError, with all faults at once, for an image without a JSON file, or the reverse, and for
-    a shape of no known kind.
+    Raises DatasetError, with all faults at once, for an image without a JSON file, a JSON file without
+    an image, and a shape of an unknown kind.
     """
     faults = Faults()
     contents = {}
@@ -123,7 +123,7 @@ def _sample(reading: _Set, path: Path, content: _File) -> Sample:
     flags = {name for name, is_set in (content.flags or {}).items() if is_set and name in reading.known}
     shown = [classes.number(name) for name in content.labels | flags]
     size = None if content.height is None or content.width is None else (content.height, content.width)
-    # A flag without a shape of that name: some of the pixels are unknown.
+    # A flag without a shape of that class: the mask is incomplete, so only the label is used.
     parts = tuple(_parts(reading, path, content))
     annotation = Layers(parts, size, str(path)) if flags <= content.labels else None
     return reading.groups.sample(_picture(reading, path, content), classes.label(shown), annotation)
@@ -138,7 +138,7 @@ def _parts(reading: _Set, path: Path, content: _File) -> Iterator[Part]:
 
 
 def _part(shape: _Shape, number: int, where: str) -> Part:
-    kind = shape.shape_type or "polygon"  # files older than labelme 3.16 say nothing
+    kind = shape.shape_type or "polygon"  # files older than labelme 3.16 have no shape_type
     if kind == "mask" and len(shape.points) == 2 and shape.mask is not None:
         return Patch(number, shape.points, shape.mask, where)
     if kind not in KINDS:
@@ -149,7 +149,7 @@ def _part(shape: _Shape, number: int, where: str) -> Part:
 
 
 def _picture(reading: _Set, path: Path, content: _File) -> Blob:
-    """The image of a labelme file; labelme on Windows writes its path with backslashes."""
+    """The image of a labelme file: the file at `imagePath`, else the copy in `imageData`."""
     try:
         return Blob(reading.images.find(path, content.image_path))
     except DatasetError as error:

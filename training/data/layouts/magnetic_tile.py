@@ -1,8 +1,8 @@
 """Reader of the magnetic-tile layout: `MT_CLASS/Imgs/NAME.jpg` (or .jpeg) with the mask in `NAME.png`.
 
 Source: Huang et al., Surface defect saliency of magnetic tile, The Visual Computer 2020. The same tile
-was photographed up to six times; `groups.csv` (columns `file`, `group`) joins the images of one tile. An
-optional column `source` names where an image is from, for the model card.
+was photographed up to six times; `groups.csv` (columns `file`, `group`) groups the images of one tile.
+An optional column `source` names the origin of an image for the model card.
 """
 
 import csv
@@ -23,15 +23,15 @@ _SUFFIXES = (".jpg", ".jpeg")
 
 
 def is_magnetic_tile(root: Path) -> bool:
-    """Whether a folder shows this layout."""
+    """Whether a folder has this layout."""
     return any((root / folder).is_dir() for folder in _FOLDERS)
 
 
 def read_magnetic_tile(root: Path, labels: LabelsConfig = AS_WRITTEN) -> Dataset:
-    """Return every image below `root`, by class and name.
+    """Return every image below `root`, sorted by class and name.
 
-    Raises DatasetError where the layout, a mask or the group of an image is missing, and where a file or
-    folder would be left out: nothing is dropped in silence.
+    Raises DatasetError if the layout, a mask or the group of an image is missing, and for an unknown
+    file or folder, so that no data is dropped silently.
     """
     _check_folders(root)
     groups = read_groups(root, labels, "magnetic-tile", required=True)
@@ -47,7 +47,7 @@ def read_magnetic_tile(root: Path, labels: LabelsConfig = AS_WRITTEN) -> Dataset
 def write_generated(root: Path, count: int, seed: int) -> None:
     """Write `count` generated tiles, half of them defective, in this layout; each is its own group.
 
-    Raises DatasetError where `root` holds a set already: its groups.csv would lose its images.
+    Raises DatasetError if `root` already holds a groups.csv, which would be overwritten.
     """
     if (root / "groups.csv").exists():
         raise DatasetError(f"{root} holds a groups.csv already; give a new folder, or remove that one first")
@@ -79,7 +79,7 @@ def _check_folders(root: Path) -> None:
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
-    """Yield the images of one class by name; refuse files that are neither image nor mask."""
+    """Yield the images of one class by name; raises DatasetError for a file that is no image or mask."""
     files = sorted((folder / "Imgs").glob("*"))
     stems = {file.stem for file in files if file.suffix.lower() in _SUFFIXES}
     for file in files:
@@ -96,7 +96,7 @@ def _pictures(folder: Path) -> Iterator[Path]:
 
 def _sample(groups: Groups, classes: Classes, image: Path, picture_class: str) -> Sample:
     mask = image.with_suffix(".png")
-    if picture_class == GOOD:  # its mask, if there is one, is empty; what it would mark is of no class
+    if picture_class == GOOD:  # an optional mask should be empty; the audit reports others
         return groups.sample(Blob(image), GOOD, MaskFile(Blob(mask), 1) if mask.is_file() else None)
     if not mask.is_file():
         raise DatasetError(f"{image} has no mask; {mask.name} is expected beside it")

@@ -1,9 +1,9 @@
 """Reader of one category in the MVTec AD layout: `train/good`, `test/{good,DEFECT}`, masks in `ground_truth`.
 
-Source: Bergmann et al., The MVTec Anomaly Detection Dataset, International Journal of Computer Vision 2021. A
-defective image `test/DEFECT/NNN.png` has its mask in `ground_truth/DEFECT/NNN_mask.png` or `NNN.png`; the
-folders DEFECT name the classes. Good images may be in `ok`, as BTAD has them. Many sets have this layout,
-so it says nothing of where one is from.
+Source: Bergmann et al., The MVTec Anomaly Detection Dataset, International Journal of Computer Vision
+2021. A defective image `test/DEFECT/NNN.png` has its mask in `ground_truth/DEFECT/NNN_mask.png` or
+`NNN.png`; the folders DEFECT name the classes. Good images may be in `ok`, as in BTAD. Many sets have
+this layout, so it does not identify the source of a set.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ TRUTH = "ground_truth"
 
 
 def is_mvtec(root: Path) -> bool:
-    """Whether a folder shows this layout, or holds folders that do."""
+    """Whether a folder has this layout, or holds category folders that have it."""
     return _is_category(root) or bool(_categories(root))
 
 
@@ -36,7 +36,7 @@ def read_mvtec(root: Path, labels: LabelsConfig) -> Dataset:
     """Return every image of one category.
 
     Raises DatasetError for a defective image without a mask, a mask without an image, any other file, and
-    for the folder of all categories: they are products of their own.
+    for the parent folder of several categories, because each category is a different product.
     """
     if not _is_category(root):
         inside = ", ".join(path.name for path in _categories(root))
@@ -73,7 +73,7 @@ def _categories(root: Path) -> list[Path]:
 
 
 def _tested(root: Path, folder: Path) -> list[tuple[Path, Path | None]]:
-    """The images of one folder of `test`, defective ones with their masks."""
+    """The images of one folder of `test` and their masks, None for good images."""
     images = pictures(folder)
     if folder.name.lower() in GOOD_FOLDERS:
         return [(image, None) for image in images.values()]

@@ -1,9 +1,10 @@
-"""Reader of `images/{training,test}/N.jpg` with class numbers in `annotations/.../N.png`, as of NEU-Seg.
+"""Reader of NEU-Seg: `images/{training,test}/N.jpg`, class numbers in `annotations/.../N.png`.
 
-`validation` and `val` are read as well. `classes.txt` at the root names the classes, one a line. Many sets
-have this layout, so it says nothing of where one is from and what its classes are called. NEU-Seg itself
-(github.com/DHW-Master/NEU_Seg) has the classes inclusion, patches and scratches; most of its images come
-several times, flipped or turned, also across its two parts: put such groups into groups.csv.
+`validation` and `val` are read as well. `classes.txt` at the root names the classes, one per line. Many
+sets have this layout, so it does not identify the source of a set or its class names. NEU-Seg itself
+(github.com/DHW-Master/NEU_Seg) has the classes inclusion, patches and scratches. Most of its images
+occur several times, flipped or rotated, also across its two splits: list such copies as groups in
+groups.csv.
 """
 
 from pathlib import Path
@@ -18,14 +19,15 @@ IMAGES, ANNOTATIONS = "images", "annotations"
 
 
 def is_neu_seg(root: Path) -> bool:
-    """Whether a folder shows this layout."""
+    """Whether a folder has this layout."""
     return any((root / IMAGES / part).is_dir() and (root / ANNOTATIONS / part).is_dir() for part in PARTS)
 
 
 def read_neu_seg(root: Path, labels: LabelsConfig) -> Dataset:
-    """Return every image of all parts, which decodes all masks; one whose mask is 0 all over is good.
+    """Return every image of all splits; an image whose mask is all 0 is good. Decodes all masks.
 
-    Raises DatasetError for an image without a mask, a mask without an image, and a number that is no class.
+    Raises DatasetError for an image without a mask, a mask without an image, and an unknown class
+    number.
     """
     refuse_others(root, (IMAGES, ANNOTATIONS))
     for folder in (IMAGES, ANNOTATIONS):
@@ -44,7 +46,7 @@ def read_neu_seg(root: Path, labels: LabelsConfig) -> Dataset:
 
 
 def _pairs(root: Path, part: str) -> list[tuple[Path, Path]]:
-    """The images of a part and their masks."""
+    """The images of a split and their masks."""
     images = pictures(root / IMAGES / part)
     drawn = mask_of(images, masks(root / ANNOTATIONS / part))
     refuse_strays(drawn.without_image, (), "is a mask without an image; remove it")

@@ -1,8 +1,8 @@
 """Reader of paired folders: `images/NAME.*` with `masks/NAME.png`, at the root or below train, val, test.
 
-A mask of one class, called `defect`, marks it by 255 or by 1. For several, `classes.txt` at the root names
-them, one a line, and the masks hold their numbers: 1 for the first line, 0 for no defect, 255 for pixels that
-count nowhere. A mask of nothing else than 0 makes its image a good one.
+With a single class, called `defect`, masks mark it by 255 or 1. For several classes, `classes.txt` at
+the root names them, one per line, and the masks hold class numbers: 1 for the first line, 0 for no
+defect, 255 for ignored pixels. An image whose mask is all 0 is good.
 """
 
 from pathlib import Path
@@ -17,12 +17,12 @@ IMAGES, MASKS = "images", "masks"
 
 
 def is_pairs(root: Path) -> bool:
-    """Whether a folder shows this layout."""
+    """Whether a folder has this layout."""
     return bool(_parts(root))
 
 
 def read_pairs(root: Path, labels: LabelsConfig) -> Dataset:
-    """Return every image, which decodes all masks.
+    """Return every image. Decodes all masks.
 
     Raises DatasetError for an image without a mask, a mask without an image, and any other file or folder.
     """
@@ -42,7 +42,7 @@ def read_pairs(root: Path, labels: LabelsConfig) -> Dataset:
 
 
 def _parts(root: Path) -> list[tuple[Path, Published | None]]:
-    """The folders that hold images and masks, and the part each is; the root first."""
+    """The folders that hold images and masks, each with its published split; the root first."""
     below: list[tuple[Path, Published | None]] = [(root / name, part) for name, part in PARTS.items()]
     both = [(root, None), *below]
     return [(path, part) for path, part in both if (path / IMAGES).is_dir() and (path / MASKS).is_dir()]

@@ -1,11 +1,11 @@
 """Reader of the Severstal steel strips: `train.csv` and `train_images/NAME.jpg` of 1600 x 256 px.
 
-Source: Kaggle competition "Severstal: Steel Defect Detection", 2019. `train.csv` has the columns ImageId,
-ClassId, EncodedPixels and a line per image and class that it shows; images without a line are good. In
-its older form the columns are ImageId_ClassId (`NAME.jpg_1` to `NAME.jpg_4`) and EncodedPixels, and each
-image has four lines. EncodedPixels is `start length start length ...`, counted down the columns, the top
-left pixel being 1, and empty where the class does not occur. Up to four classes overlap. `test_images` has
-no labels and is not read.
+Source: Kaggle competition "Severstal: Steel Defect Detection", 2019. `train.csv` has the columns
+ImageId, ClassId, EncodedPixels and one line per image and class that it shows; images without a line are
+good. In its older form the columns are ImageId_ClassId (`NAME.jpg_1` to `NAME.jpg_4`) and EncodedPixels,
+and each image has four lines. EncodedPixels is a run-length encoding `start length start length ...` in
+column-major order, where the top left pixel is 1; it is empty if the class does not occur. Classes may
+overlap. `test_images` has no labels and is not read.
 """
 
 import csv
@@ -21,19 +21,19 @@ from training.data.listing import pictures, refuse_others, refuse_strays
 from training.data.sample import Blob, Dataset, DatasetError, Sample
 from training.labels import LabelsConfig
 
-CLASSES = ("class_1", "class_2", "class_3", "class_4")  # its publishers gave them no names
+CLASSES = ("class_1", "class_2", "class_3", "class_4")  # the publishers give no names
 TABLE, IMAGES = "train.csv", "train_images"
 
-Marks = dict[str, dict[int, RunLengths]]  # image -> class number -> its runs, which may be none
+Marks = dict[str, dict[int, RunLengths]]  # image -> class number -> runs, which may be empty
 
 
 def is_severstal(root: Path) -> bool:
-    """Whether a folder shows this layout."""
+    """Whether a folder has this layout."""
     return (root / TABLE).is_file() and (root / IMAGES).is_dir()
 
 
 def read_severstal(root: Path, labels: LabelsConfig) -> Dataset:
-    """Return every image of `train_images`; raises DatasetError for a line that does not fit, naming it."""
+    """Return every image of `train_images`; raises DatasetError for an invalid line of the table."""
     refuse_others(root, (IMAGES, "test_images"))
     marks, every_picture_listed = _read_table(root / TABLE)
     groups, classes = read_groups(root, labels), classes_of(CLASSES, labels)
@@ -62,7 +62,7 @@ def _sample(groups: Groups, classes: Classes, image: Path, marks: dict[int, RunL
 
 
 def _read_table(path: Path) -> tuple[Marks, bool]:
-    """Return the marks of each image, and whether the table is of the form that lists every image."""
+    """Return the runs of each image, and whether the table has the older form (lists every image)."""
     if not path.is_file():
         raise DatasetError(f"{path} is missing; the lines ImageId,ClassId,EncodedPixels are expected there")
     marks: Marks = defaultdict(dict)
@@ -90,7 +90,7 @@ def _read_table(path: Path) -> tuple[Marks, bool]:
 
 
 def _lines(path: Path, rows: "csv.DictReader[str]", older: bool) -> Iterator[tuple[str, str, int, str]]:
-    """Yield what each line says: where it is, image, class number, runs."""
+    """Yield the content of each line: its place for messages, image, class number, runs as text."""
     for row in rows:
         line = f"{path} line {rows.line_num}"
         if older:
@@ -103,7 +103,7 @@ def _lines(path: Path, rows: "csv.DictReader[str]", older: bool) -> Iterator[tup
 
 
 def _runs(text: str, line: str) -> tuple[tuple[int, int], ...]:
-    """Parse `start length start length ...`, the first pixel being 1, to runs whose first pixel is 0."""
+    """Parse `start length start length ...`, counted from 1, into sorted runs counted from 0."""
     try:
         values = [int(word) for word in text.split()]
     except ValueError as error:
@@ -115,7 +115,7 @@ def _runs(text: str, line: str) -> tuple[tuple[int, int], ...]:
     for start, length in runs:
         if start < 0 or length < 1:
             raise DatasetError(
-                f"{line}: the run '{start + 1} {length}' is none; start and length are 1 or more"
+                f"{line}: the run '{start + 1} {length}' is invalid; start and length must be 1 or more"
             )
         if start < end:
             raise DatasetError(

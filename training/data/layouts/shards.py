@@ -1,7 +1,7 @@
 """Reader of WebDataset tar shards: `KEY.jpg`, `KEY.mask.png` (class numbers) and `KEY.json` per image.
 
-`classes.json` beside them names the class numbers. A shard called `NAME-val.tar` is the publishers'
-validation part, `NAME-test.tar` their test part, any other their training part.
+`classes.json` in the same folder names the classes by number. A shard called `NAME-val.tar` is the
+published validation split, `NAME-test.tar` the test split, any other the training split.
 """
 
 import tarfile
@@ -22,7 +22,7 @@ _CLASSES = TypeAdapter(dict[int, str])
 
 
 class _Facts(Checked):
-    """What the JSON of an image says of it; `picture_class` is for a label that is no class of the masks."""
+    """The JSON of one image; `picture_class` is a label that is no class of the masks."""
 
     defective: StrictBool
     group: Annotated[str, Field(min_length=1, coerce_numbers_to_str=True)]
@@ -45,12 +45,12 @@ class _Facts(Checked):
 
 
 def is_shards(root: Path) -> bool:
-    """Whether a folder shows this layout."""
+    """Whether a folder has this layout."""
     return (root / "classes.json").is_file() and any(root.glob("*.tar"))
 
 
 def read_shards(root: Path, labels: LabelsConfig = AS_WRITTEN) -> Dataset:
-    """Return every image of the shards in `root`, by index only: the bytes stay in the tar."""
+    """Return every image of the shards in `root`; image data is read from the tar only when needed."""
     names, shards = _read_classes(root), sorted(root.glob("*.tar"))
     if not shards:
         raise DatasetError(f"{root} holds no shard; NAME.tar is expected beside classes.json")
@@ -79,7 +79,7 @@ def read_shards(root: Path, labels: LabelsConfig = AS_WRITTEN) -> Dataset:
 
 
 def _read_classes(root: Path) -> tuple[str, ...]:
-    """Return the class names of `root/classes.json` in the order of their numbers, 1 first."""
+    """Return the class names of `root/classes.json` in the order of their numbers, from 1."""
     path = root / "classes.json"
     if not path.is_file():
         raise DatasetError(f"{path} is missing; a JSON object from class number to class name is expected")
@@ -97,7 +97,7 @@ def _read_classes(root: Path) -> tuple[str, ...]:
 
 
 def _read_shard(shard: Path) -> Iterator[tuple[str, dict[str, Blob], _Facts]]:
-    """Yield the key, the files and the facts of each image of a shard."""
+    """Yield the key, the files and the parsed JSON of each image of a shard."""
     for key, files in _members(shard).items():
         if not {"jpg", "json"} <= set(files):
             raise DatasetError(f"{shard}: {key} must have a .jpg and a .json, found {sorted(files)}")
@@ -105,7 +105,7 @@ def _read_shard(shard: Path) -> Iterator[tuple[str, dict[str, Blob], _Facts]]:
 
 
 def _members(shard: Path) -> dict[str, dict[str, Blob]]:
-    """The files of a shard by key and kind; raises DatasetError where one could be missing or hidden."""
+    """The files of a shard by key and extension; raises DatasetError if one is duplicate or missing."""
     members: dict[str, dict[str, Blob]] = defaultdict(dict)
     try:
         with tarfile.open(shard, "r:") as tar:
@@ -117,7 +117,7 @@ def _members(shard: Path) -> dict[str, dict[str, Blob]]:
             end = tar.offset
     except tarfile.TarError as error:
         raise DatasetError(f"{shard} is not a plain tar shard ({error})") from error
-    # At a header that it cannot read, tarfile stops without a word; two blocks of zeros are the true end.
+    # tarfile stops silently at an unreadable header; a complete tar ends with two blocks of zeros.
     rest = Blob(shard, end).read()
     if len(rest) < 2 * tarfile.BLOCKSIZE or rest.strip(b"\0"):
         raise DatasetError(f"{shard} is cut or damaged at byte {end}; copy the shard again")
@@ -125,6 +125,6 @@ def _members(shard: Path) -> dict[str, dict[str, Blob]]:
 
 
 def _published(shard: Path) -> Published:
-    """The publishers' part that a shard belongs to, by its name."""
+    """The published split of a shard, by its name."""
     last = shard.stem.rpartition("-")[2]
     return "validation" if last == "val" else "test" if last == "test" else "train"

@@ -1,4 +1,4 @@
-"""Draws one procedural defect onto any grey image, with its exact mask."""
+"""Draws one procedural defect with its exact mask on any grey image."""
 
 import math
 
@@ -14,12 +14,12 @@ DEFECTS: tuple[str, ...] = ("scratch", "crack", "pit", "inclusion", "stain", "de
 MIN_SIDE_PX = 32
 EDGE_PX = 2  # a defect's soft edge reaches at most this far beyond its mask
 LEAST_GREY_LEVELS, MOST_GREY_LEVELS = 7.0, 70.0  # bounds of the visibility floor
-LEAST_OF_TEXTURE = 0.6  # of its standard deviation: however large, a defect stands out by that much
-MOST_CONTRAST = 4.0  # times the visibility floor
-ROSE_RATIO = 5.0
-_CORRELATED_PX = 9  # area of one grain of texture, where texture hides a defect
-_MARGIN_PX = 16  # of surface around a defect that its contrast is judged by
-_ATTEMPTS = 20
+LEAST_OF_TEXTURE = 0.6  # smallest contrast of a defect, as a share of the texture's standard deviation
+MOST_CONTRAST = 4.0  # largest contrast, as a multiple of the visibility floor
+ROSE_RATIO = 5.0  # contrast-to-noise ratio from which an object is detected (Rose criterion)
+_CORRELATED_PX = 9  # area of one grain of texture
+_MARGIN_PX = 16  # surface around a defect on which texture and noise are measured
+_ATTEMPTS = 20  # masks drawn before giving up
 _REACH = np.ones((2 * EDGE_PX + 1, 2 * EDGE_PX + 1), np.uint8)
 
 
@@ -28,11 +28,11 @@ def draw_defect(
 ) -> tuple[Pixels, Flags]:
     """Draw one defect of a class of DEFECTS onto an image.
 
-    `pixels` is grey uint8 [H, W], any image of at least MIN_SIDE_PX a side; it is left as it is. `part`
-    (bool [H, W]) is where defects may lie, everywhere where None. Returns the image with the defect and
-    its mask, bool [H, W], never empty: pixels farther than EDGE_PX from the mask are those of `pixels`, and
-    in the mask the change is at least `least_change`. Raises ValueError for an unknown class, an image that
-    is too small, or no room in `part`.
+    `pixels` is grey uint8 [H, W] with sides of at least MIN_SIDE_PX; it is not modified. `part` (bool
+    [H, W]) is where defects may lie; None means everywhere. Returns the image with the defect and its
+    mask, bool [H, W], never empty. Pixels farther than EDGE_PX from the mask are unchanged; in the mask
+    the change is at least `least_change`. Raises ValueError for an unknown class, an image that is too
+    small, or if `part` has no room for the defect.
     """
     if defect_class not in DEFECTS:
         raise ValueError(f"unknown defect class {defect_class!r}; known classes: {', '.join(DEFECTS)}")
@@ -50,11 +50,11 @@ def draw_defect(
 
 
 def least_change(pixels: Pixels, mask: Flags) -> float:
-    """The visibility floor: grey levels (root mean square) by which a defect changes an image in its mask.
+    """The visibility floor: smallest RMS change in grey levels of a defect inside its mask.
 
-    What texture may hide is seen where contrast * sqrt(area) / (noise * sqrt(area of a grain)) is about 5:
-    A. Rose, J. Opt. Soc. Am. 38, 196 (1948). The area is that of the smallest connected piece; of a line it
-    is that of a stretch eight times as long as wide.
+    A defect is visible on texture if contrast * sqrt(area) / (noise * sqrt(area of a grain)) is at least
+    about 5: A. Rose, J. Opt. Soc. Am. 38, 196 (1948). The area is that of the smallest connected piece;
+    for a line it is limited to a section eight times as long as wide.
     """
     place = _surroundings(mask)
     inside = mask[place]
@@ -70,7 +70,7 @@ def _floor(mask: Flags, deepest: float, texture: float) -> float:
 
 
 def _drawn(rng: Random, pixels: Pixels, mask: Flags, defect_class: str) -> tuple[Pixels, Flags]:
-    """The image with the defect and what of the mask can be seen; an empty mask where nothing can."""
+    """The image with the defect and the visible part of its mask, which is empty if none is visible."""
     place = _surroundings(mask)
     crop, inside = pixels[place], mask[place]
     before = crop.astype(np.float32)
@@ -101,7 +101,7 @@ def _drawn(rng: Random, pixels: Pixels, mask: Flags, defect_class: str) -> tuple
 
 
 def _sign(rng: Random, levels: Field, contrast: float, dark_share: float) -> float:
-    """-1 for a dark defect, 1 for a bright one; the other where the surface leaves no room for it."""
+    """-1 for a dark defect, 1 for a bright one; drawn at random, swapped if it would clip."""
     sign = -1.0 if rng.random() < dark_share else 1.0
     mean = float(levels.mean())
     room, other = (mean, 255 - mean) if sign < 0 else (255 - mean, mean)
@@ -114,7 +114,7 @@ def _blended(before: Field, change: Field, mask: Flags, softness: float) -> Pixe
 
 
 def _seen_pieces(drawn: Pixels, before: Field, mask: Flags, least: float) -> Flags:
-    """The mask without the connected pieces that changed by less than `least` grey levels."""
+    """The mask without connected pieces whose RMS change is below `least` grey levels."""
     count, labels = cv2.connectedComponents(mask.astype(np.uint8))
     if count == 2:
         return mask
@@ -131,12 +131,12 @@ def _surroundings(mask: Flags) -> tuple[slice, slice]:
 
 
 def _texture(grey: Field) -> float:
-    """Standard deviation of what is finer than slow changes of brightness."""
+    """Standard deviation of the image after removal of slow brightness changes."""
     return float(np.std(grey - cv2.blur(grey, (31, 31))))
 
 
 def _grain(grey: Field) -> float:
-    """Standard deviation of the finest noise, at most 6 (Immerkaer, CVIU 64, 300 (1996))."""
+    """Estimated standard deviation of the noise, at most 6 (Immerkaer, CVIU 64, 300 (1996))."""
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
     return min(6.0, math.sqrt(math.pi / 2) / 6 * float(np.abs(cv2.filter2D(grey, -1, kernel)).mean()))
 

@@ -1,7 +1,8 @@
-"""Composes surface, marks, camera and defect into labelled images that depend on a seed alone.
+"""Composes surface, tolerated marks, camera and defect into labelled images, reproducible from a seed.
 
-Two random streams per seed: one for the surface and its image, one for the defect, so that a seed gives the
-same surface with and without one. Same seed, same release of numpy and OpenCV: same image.
+A seed has two random streams: one for the surface and its image, one for the defect. It therefore gives
+the same surface with and without a defect. The same seed with the same versions of numpy and OpenCV
+gives the same image.
 """
 
 import math
@@ -25,13 +26,13 @@ from training.data.synthesis.noise import (
 from training.data.synthesis.surfaces import SURFACES, reflectance
 
 SIDE_PX = 256
-BLOCK = 16  # images that are shuffled among each other
+BLOCK = 16  # images are shuffled within blocks of this size
 _SURFACE, _DEFECT, _ORDER = range(3)  # the random streams of a seed
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one image of a set is to show; `generate_surface` makes it."""
+    """Parameters of one image of a set, for `generate_surface`."""
 
     seed: int
     defect_class: str | None
@@ -43,9 +44,9 @@ def generate_surface(
 ) -> tuple[Pixels, Bits]:
     """Return one image, uint8 [H, W], and its class bits, uint16 [H, W], in the order of DEFECTS.
 
-    `surface` is one of SURFACES, drawn at random where None; `size` is (height, width) in pixels. The bits
-    are all 0 where `defect_class` is None. Raises ValueError for an unknown class or surface or a side below
-    MIN_SIDE_PX.
+    `surface` is one of SURFACES; None draws one at random. `size` is (height, width) in pixels. The bits
+    are all 0 if `defect_class` is None. Raises ValueError for an unknown class or surface or a side
+    below MIN_SIDE_PX.
     """
     if surface is not None and surface not in SURFACES:
         raise ValueError(f"unknown surface {surface!r}; known surfaces: {', '.join(SURFACES)}")
@@ -67,11 +68,11 @@ def generate_surface(
 
 @dataclass(frozen=True)
 class SurfaceSet:
-    """A set of `count` images, each of which depends on the set's seed and its own index alone.
+    """A set of `count` images; each depends only on the set's seed and its own index.
 
-    count * defective_share of them are defective (exactly, to the next whole number, where `count` is a
-    multiple of BLOCK, else within a few); classes and surfaces take equal turns. Workers may each draw a
-    part of it, in any order. Raises ValueError for a count below 1, a negative seed or a share beyond 0 to 1.
+    count * defective_share images are defective, rounded, if `count` is a multiple of BLOCK; otherwise
+    about as many. Classes and surfaces are used equally often. Workers may draw different parts of the
+    set in any order. Raises ValueError for a count below 1, a negative seed or a share outside 0 to 1.
     """
 
     count: int
@@ -80,7 +81,7 @@ class SurfaceSet:
     size: Size = (SIDE_PX, SIDE_PX)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be a set."""
+        """Check the parameters."""
         if self.count < 1:
             raise ValueError(f"a set of {self.count} images cannot be made; give 1 or more")
         if self.seed < 0:
@@ -89,11 +90,11 @@ class SurfaceSet:
             raise ValueError(f"the defective share must be from 0 to 1, found {self.defective_share}")
 
     def __len__(self) -> int:
-        """How many images there are."""
+        """The number of images."""
         return self.count
 
     def plan(self, index: int) -> Plan:
-        """What image `index` (0 to count - 1) shows; raises IndexError beyond the set."""
+        """The parameters of image `index` (0 to count - 1); raises IndexError outside the set."""
         if not 0 <= index < self.count:
             raise IndexError(f"image {index} is not in a set of {self.count}")
         seed = int(np.random.SeedSequence([self.seed, index]).generate_state(1, np.uint64)[0])
@@ -105,14 +106,14 @@ class SurfaceSet:
         return Plan(seed, DEFECTS[number], SURFACES[turn % len(SURFACES)])
 
     def __getitem__(self, index: int) -> tuple[Pixels, Bits]:
-        """Image `index` and its class bits, as of `generate_surface`; raises IndexError beyond the set."""
+        """Image `index` and its class bits, like `generate_surface`; raises IndexError."""
         plan = self.plan(index)
         return generate_surface(plan.seed, plan.defect_class, plan.surface, self.size)
 
     def _place(self, index: int) -> int:
-        """Where the image stands among those that take turns: `index`, shuffled within its block.
+        """Position of the image in the sequence of classes: `index`, shuffled within its block.
 
-        So every worker's share is mixed, and no image needs a shuffled list of the whole set.
+        Each worker thus gets a mixture of classes, without a shuffled list of the whole set.
         """
         block, offset = divmod(index, BLOCK)
         return block * BLOCK + int(
@@ -121,7 +122,7 @@ class SurfaceSet:
 
 
 def surfaces(count: int, seed: int, defective_share: float) -> Iterator[tuple[Pixels, Bits]]:
-    """Yield the images and class bits of a SurfaceSet one after the other; raises ValueError as it does."""
+    """Yield the images and class bits of a SurfaceSet in order; raises ValueError as SurfaceSet does."""
     pictures = SurfaceSet(count, seed, defective_share)
     return (pictures[index] for index in range(count))
 
@@ -131,7 +132,7 @@ def _stream(seed: int, number: int) -> Random:
 
 
 def photograph(rng: Random, reflectance: Field) -> Pixels:
-    """Return an image, uint8 [H, W], of a surface under a light and through a camera drawn at random."""
+    """Return an image, uint8 [H, W], of a surface with random lighting, exposure, focus and noise."""
     shape = (reflectance.shape[0], reflectance.shape[1])
     along, across = coordinates(shape, rng.uniform(0, 2 * math.pi))
     half = np.float32(max(shape) / 2)

@@ -1,4 +1,4 @@
-"""How a defect of each class looks: what it does to the grey levels inside its mask."""
+"""Appearance of each defect class: how it changes the grey levels inside its mask."""
 
 import math
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from training.data.synthesis.noise import (
     streaks,
 )
 
-# How often a defect of the class is darker than its surroundings.
+# Probability that a defect of the class is darker than its surroundings.
 DARK_SHARE: dict[str, float] = {
     "scratch": 0.45, "crack": 0.93, "pit": 0.85, "inclusion": 0.75,
     "stain": 0.7, "dent": 0.5, "fray": 0.6, "uneven": 0.5,
@@ -32,21 +32,21 @@ class Window:
     before: Field  # [h, w], grey levels
     mask: Flags  # [h, w]
     depth: Field  # [h, w], distance to the mask's outline in px, 0 outside
-    texture: float  # standard deviation of the surface's structure, grey levels
-    grain: float  # that of its finest part, noise included
+    texture: float  # standard deviation of the surface's texture, grey levels
+    grain: float  # standard deviation of its noise, grey levels
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a defect does to a window: it shifts the level, hides texture and brings its own."""
+    """Change of a window by a defect: shifted grey level, hidden texture, added texture."""
 
-    level: Field  # [h, w], times the signed contrast drawn for the defect
+    level: Field  # [h, w], multiplied by the signed contrast of the defect
     cover: float = 0.0  # share of the surface's texture that is hidden
     texture: Field | None = None  # [h, w], grey levels added
 
 
 def look_of(rng: Random, window: Window, defect_class: str) -> Look:
-    """The look of one defect of this class."""
+    """Draw the appearance of one defect of this class."""
     return _LOOKS[defect_class](rng, window)
 
 
@@ -56,7 +56,7 @@ def _inner(window: Window) -> Field:
 
 
 def _shading(rng: Random, height: Field) -> Field:
-    """Slope of a height map towards a light, at most 1 in size: one flank shines, the other is in shadow."""
+    """Slope of a height map towards a light, -1 to 1: one flank is bright, the other in shadow."""
     angle = rng.uniform(0, 2 * math.pi)
     x = cv2.Sobel(height, cv2.CV_32F, 1, 0, ksize=3)
     y = cv2.Sobel(height, cv2.CV_32F, 0, 1, ksize=3)
@@ -66,9 +66,9 @@ def _shading(rng: Random, height: Field) -> Field:
 
 def _scratch(rng: Random, window: Window) -> Look:
     level = 1 + 0.25 * smooth_noise(rng, window.before.shape, 12, 12)
-    if rng.random() < 0.4:  # a furrow: one bank shines, the other is in shadow
+    if rng.random() < 0.4:  # a groove: one flank is bright, the other in shadow
         level = level * 0.4 + _shading(rng, blurred(window.mask.astype(np.float32), 1.0))
-    elif rng.random() < 0.5:  # a core that stands out of a weaker rim
+    elif rng.random() < 0.5:  # a core with higher contrast than the rim
         level = level * (0.5 + 0.5 * _inner(window))
     return Look(np.asarray(level, np.float32), cover=rng.uniform(0, 0.6))
 
@@ -93,7 +93,7 @@ def _inclusion(rng: Random, window: Window) -> Look:
 
 
 def _stain(rng: Random, window: Window) -> Look:
-    """Tinted, so that the texture shows through; dried ones have a rim."""
+    """A tint through which the texture stays visible; dried stains have a rim."""
     smooth = 1 + 0.25 * smooth_noise(rng, window.before.shape, 30, 30)
     rim = np.exp(-window.depth / np.float32(rng.uniform(1.5, 5)))
     level = smooth + (rng.uniform(0.5, 2) * rim if rng.random() < 0.4 else 0)
@@ -111,7 +111,7 @@ def _dent(rng: Random, window: Window) -> Look:
 
 
 def _fray(rng: Random, window: Window) -> Look:
-    """The surface's texture is torn off; loose fibres lie about."""
+    """The surface's texture is torn off and replaced by loose fibres."""
     shape = window.before.shape
     level = 1 + 0.1 * smooth_noise(rng, shape, 25, 25)
     angle, strength = rng.uniform(0, math.pi), rng.uniform(0.1, 0.7) * max(window.texture, 6)
@@ -123,7 +123,7 @@ def _fray(rng: Random, window: Window) -> Look:
 
 
 def _uneven(rng: Random, window: Window) -> Look:
-    """Ground again: another direction, another roughness, another level."""
+    """A reground area with a different direction, roughness and grey level."""
     shape = window.before.shape
     lines = streaks(rng, shape, log_uniform(rng, 4, 24) * 8, 1.3, rng.uniform(0, math.pi))
     rough = rng.uniform(0.3, 1.2) * max(window.texture, 5)

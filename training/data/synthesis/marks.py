@@ -1,4 +1,4 @@
-"""Marks that good surfaces bear too, so that a mark alone is no defect: factors on the reflectance."""
+"""Tolerated marks of good surfaces, as factors on the reflectance: a mark alone is no defect."""
 
 import math
 
@@ -17,11 +17,11 @@ from training.data.synthesis.noise import (
     smooth_noise,
 )
 
-MOST_BEYOND = 0.12  # of the image's side lies beyond an edge of the part at most
+MOST_BEYOND = 0.12  # largest share of the image's side beyond an edge of the part
 
 
 def tolerated_marks(rng: Random, shape: Size) -> Field:
-    """Soft clouds, faint lines, specks and grooves across the whole image, some of each; about 1."""
+    """Factor [H, W], about 1, with a random choice of clouds, faint lines, specks and grooves."""
     factor = np.ones(shape, np.float32)
     if rng.random() < 0.5:
         factor *= _clouds(rng, shape)
@@ -35,7 +35,7 @@ def tolerated_marks(rng: Random, shape: Size) -> Field:
 
 
 def part_edges(rng: Random, shape: Size) -> tuple[Field, Flags]:
-    """A factor that darkens what lies beyond the part's edges, if any show, and where the part is."""
+    """A factor that darkens the background beyond the part's edges, if any, and the mask of the part."""
     factor, part = np.ones(shape, np.float32), np.ones(shape, np.bool_)
     if rng.random() >= 0.2:
         return factor, part
@@ -58,7 +58,7 @@ def _clouds(rng: Random, shape: Size) -> Field:
 
 
 def _faint_lines(rng: Random, shape: Size) -> Field:
-    """Veins and hairlines of a pixel's width, that fade in and out."""
+    """Veins and hairlines, one pixel wide, that fade in and out."""
     size = log_uniform(rng, 25, 90)
     winding = smooth_noise(rng, shape, size, size * log_uniform(rng, 0.5, 2))
     veins = np.exp(-np.square(winding * size / 4)) * np.clip(smooth_noise(rng, shape, 45, 45), 0, 1)
@@ -72,7 +72,7 @@ def _faint_lines(rng: Random, shape: Size) -> Field:
 
 
 def _specks(rng: Random, shape: Size) -> Field:
-    """Dust: a pixel or two each."""
+    """Dust specks of one or two pixels."""
     specks = np.zeros(shape, np.float32)
     count = int(log_uniform(rng, 3, 120))
     specks[rng.integers(shape[0], size=count), rng.integers(shape[1], size=count)] = rng.uniform(
@@ -82,7 +82,7 @@ def _specks(rng: Random, shape: Size) -> Field:
 
 
 def _grooves(rng: Random, shape: Size) -> Field:
-    """Straight lines of the part's own shape, evenly spaced, from one side of the image to the other."""
+    """Straight, evenly spaced grooves that belong to the part, across the whole image."""
     _, across = coordinates(shape, rng.choice([0.0, math.pi / 2]) + rng.normal(0, 0.02))
     spacing, width = rng.uniform(0.2, 0.9) * min(shape), log_uniform(rng, 1, 6)
     phase = np.abs(np.mod(across + rng.uniform(0, spacing), spacing) - spacing / 2)

@@ -1,4 +1,4 @@
-"""Random fields that surfaces and defects are made of, all float32 [H, W]."""
+"""Random fields, float32 [H, W], from which surfaces and defects are composed."""
 
 import math
 
@@ -14,7 +14,7 @@ Random = np.random.Generator
 
 
 def log_uniform(rng: Random, least: float, most: float) -> float:
-    """A number between `least` and `most` (both positive) whose logarithm is uniform."""
+    """A log-uniform random number between `least` and `most`, both positive."""
     return math.exp(rng.uniform(math.log(least), math.log(most)))
 
 
@@ -30,7 +30,7 @@ def smooth_noise(rng: Random, shape: Size, rows: float, columns: float) -> Field
 
 
 def fractal_noise(rng: Random, shape: Size, coarsest: float, octaves: int = 4) -> Field:
-    """Noise with structure of `coarsest` px and of its halves, quarters ...; about unit variance."""
+    """Fractal noise: octaves with periods of `coarsest` px, half of it, ...; about unit variance."""
     total, power = np.zeros(shape, np.float32), 0.0
     for octave in range(octaves):
         period, weight = coarsest / 2**octave, 0.6**octave
@@ -49,7 +49,7 @@ def streaks(rng: Random, shape: Size, along: float, across: float, angle: float)
     side = math.ceil(math.hypot(*shape))
     layer = smooth_noise(rng, (side, side), across, along)
     cos, sin = math.cos(angle), math.sin(angle)
-    x, y = shape[1] / 2, shape[0] / 2  # the image's centre comes from the layer's centre
+    x, y = shape[1] / 2, shape[0] / 2  # the centres of image and layer coincide
     turn = np.array(
         [[cos, sin, side / 2 - cos * x - sin * y], [-sin, cos, side / 2 + sin * x - cos * y]], np.float32
     )
@@ -60,7 +60,7 @@ def streaks(rng: Random, shape: Size, along: float, across: float, angle: float)
 
 
 def coordinates(shape: Size, angle: float, centre: tuple[float, float] | None = None) -> tuple[Field, Field]:
-    """Distances in px along and across the direction `angle`, from `centre` (x, y) or the image's own."""
+    """Distances in px along and across the direction `angle`, from `centre` (x, y), else the image's."""
     rows, columns = np.ogrid[: shape[0], : shape[1]]
     centre_x, centre_y = centre or (shape[1] / 2, shape[0] / 2)
     x, y = (columns - centre_x).astype(np.float32), (rows - centre_y).astype(np.float32)
@@ -69,7 +69,7 @@ def coordinates(shape: Size, angle: float, centre: tuple[float, float] | None = 
 
 
 def blurred(field: Field, sigma: float) -> Field:
-    """The field seen through a Gaussian blur of `sigma` px."""
+    """The field after a Gaussian blur of `sigma` px."""
     return np.asarray(cv2.GaussianBlur(field, (0, 0), sigma, borderType=cv2.BORDER_REFLECT), np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Where a defect of each class lies: bool masks [H, W], at least 3 px wide, up to a third of the image."""
+"""Shapes of each defect class: bool masks [H, W], at least 3 px wide, up to a third of the image."""
 
 import math
 from collections.abc import Callable
@@ -18,10 +18,10 @@ from training.data.synthesis.noise import (
     streaks,
 )
 
-MOST_SHARE = 1 / 3  # of the image
+MOST_SHARE = 1 / 3  # largest share of the image
 LEAST_WIDTH_PX = 3
-# Least area in px, and the greatest as a share of the image; the large are a little
-# likelier than if log-uniform.
+# Smallest area in px and largest as a share of the image. Areas are about log-uniform, with a few more
+# large ones.
 AREAS: dict[str, tuple[int, float]] = {
     "pit": (12, 0.03),
     "inclusion": (24, 0.06),
@@ -30,7 +30,7 @@ AREAS: dict[str, tuple[int, float]] = {
     "fray": (200, MOST_SHARE),
     "uneven": (400, MOST_SHARE),
 }
-STEP_PX = 4  # between the points of a crack's path
+STEP_PX = 4  # distance of the points of a crack's path
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (LEAST_WIDTH_PX, LEAST_WIDTH_PX))
 
 
@@ -48,25 +48,25 @@ def _area(rng: Random, shape: Size, defect_class: str) -> float:
 
 
 def _cut(field: Field, area: float) -> Flags:
-    """Where the field is lowest, `area` px of it."""
+    """The `area` pixels with the lowest values of the field."""
     last = min(max(int(area), 1), field.size) - 1
     return np.asarray(field <= np.partition(field, last, axis=None)[last])
 
 
 def _anywhere(rng: Random, shape: Size) -> tuple[float, float]:
-    """A point (x, y)."""
+    """A random point (x, y), not at the very edge of the image."""
     return rng.uniform(0.03, 0.97) * shape[1], rng.uniform(0.03, 0.97) * shape[0]
 
 
 def _oval(shape: Size, centre: tuple[float, float], angle: float, stretch: float) -> Field:
-    """Distance in px from `centre`, `stretch` times as long along `angle` as across, same area."""
+    """Elliptical distance in px from `centre`: `stretch` times as long along `angle`, equal area."""
     along, across = coordinates(shape, angle, centre)
     root = np.float32(math.sqrt(stretch))
     return np.asarray(np.hypot(along / root, across * root), np.float32)
 
 
 def _near(shape: Size, paths: list[Field], half_width: Field | float) -> Flags:
-    """Where a path of points (x, y) is no farther than `half_width` px."""
+    """The pixels within `half_width` px of one of the paths of points (x, y)."""
     canvas = np.full(shape, 255, np.uint8)
     cv2.polylines(canvas, [np.rint(path).astype(np.int32) for path in paths], False, 0, 1)
     distance = np.asarray(cv2.distanceTransform(canvas, cv2.DIST_L2, 3), np.float32)
@@ -94,7 +94,7 @@ def _scratch(rng: Random, shape: Size) -> Flags:
 
 
 def _walk(rng: Random, start: Field, heading: float, steps: int, straightness: float) -> Field:
-    """A path [steps, 2] that wanders, with kinks, keeping roughly its first direction."""
+    """A random walk [steps, 2] with kinks that roughly keeps its first direction."""
     turns = rng.normal(0, 0.35, steps) + (rng.random(steps) < 0.12) * rng.normal(0, 0.8, steps)
     wander = np.empty(steps)
     angle = 0.0
@@ -136,7 +136,7 @@ def _pit(rng: Random, shape: Size) -> Flags:
 
 
 def _inclusion(rng: Random, shape: Size) -> Flags:
-    """Foreign matter, one piece or several in a row, drawn out in one direction."""
+    """Foreign material: one piece or several in a row, elongated in one direction."""
     pieces = 1 if rng.random() < 0.6 else int(rng.integers(2, 6))
     radius = math.sqrt(_area(rng, shape, "inclusion") / pieces / math.pi)
     radius = max(radius, 2.3)
@@ -156,7 +156,7 @@ def _inclusion(rng: Random, shape: Size) -> Flags:
 
 
 def _stain(rng: Random, shape: Size) -> Flags:
-    """A spill with a winding outline, islands included."""
+    """A spill with a winding outline and possible islands."""
     area = _area(rng, shape, "stain")
     radius = math.sqrt(area / math.pi)
     spill = _oval(shape, _anywhere(rng, shape), rng.uniform(0, math.pi), log_uniform(rng, 1, 3.5))
@@ -174,7 +174,7 @@ def _dent(rng: Random, shape: Size) -> Flags:
 
 
 def _fray(rng: Random, shape: Size) -> Flags:
-    """A patch with a torn outline, mostly reaching in from a side of the image."""
+    """A patch with a torn outline, usually starting at a side of the image."""
     area = _area(rng, shape, "fray")
     radius, angle = math.sqrt(area / math.pi), rng.uniform(0, math.pi)
     x, y = _anywhere(rng, shape)

@@ -22,18 +22,18 @@ SURFACES: tuple[str, ...] = ("brushed_steel", "cast", "rolled_strip", "woven", "
 
 
 def reflectance(rng: Random, shape: Size, surface: str) -> Field:
-    """One piece of a surface of SURFACES: its texture in a size, direction and strength of its own."""
+    """Draw one surface of SURFACES with a random scale, direction and strength of its texture."""
     return np.asarray(_TEXTURES[surface](rng, shape), np.float32)
 
 
 def _direction(rng: Random) -> float:
-    """Parts lie straight before most cameras, and anyhow before some."""
+    """Texture direction in radians: usually parallel to an image axis, sometimes random."""
     straight = rng.choice([0.0, math.pi / 2]) + rng.normal(0, 0.03)
     return float(straight if rng.random() < 0.65 else rng.uniform(0, math.pi))
 
 
 def _brushed_steel(rng: Random, shape: Size) -> Field:
-    """Fine lines in one direction, some of which shine, over broad bands."""
+    """Fine lines in one direction, some of them shiny, over broad bands."""
     angle, across = _direction(rng), log_uniform(rng, 1, 2.5)
     lines = streaks(rng, shape, log_uniform(rng, 30, 200), across, angle)
     lines += 0.7 * streaks(rng, shape, log_uniform(rng, 60, 800), log_uniform(rng, 3, 9), angle)
@@ -46,7 +46,7 @@ def _brushed_steel(rng: Random, shape: Size) -> Field:
 
 
 def _cast(rng: Random, shape: Size) -> Field:
-    """A bumpy skin in slanting light, with fine grain."""
+    """A bumpy surface under oblique light, with fine grain."""
     bumps = fractal_noise(rng, shape, log_uniform(rng, 5, 40), 4)
     if rng.random() < 0.4:  # sand: rounded bumps with sharp valleys
         bumps = np.abs(bumps)
@@ -70,7 +70,7 @@ def _rolled_strip(rng: Random, shape: Size) -> Field:
 
 
 def _woven(rng: Random, shape: Size) -> Field:
-    """Threads that pass over and under each other, plain or twill, never quite straight."""
+    """Woven threads, plain or twill weave, slightly bent."""
     period, angle = log_uniform(rng, 5, 22), _direction(rng)
     bend = rng.uniform(0.05, 0.35) * period
     along, across = coordinates(shape, angle)
@@ -79,8 +79,8 @@ def _woven(rng: Random, shape: Size) -> Field:
     repeat = int(rng.choice([2, 2, 3, 4]))
     phase = np.floor(warp) + np.floor(weft)
     over = np.mod(phase, repeat) < repeat // 2 + (repeat == 3) * int(rng.integers(2))
-    crown = np.where(over, np.mod(warp, 1), np.mod(weft, 1)) - 0.5  # across the thread on top
-    dive = np.where(over, np.mod(weft, 1), np.mod(warp, 1)) - 0.5  # along it
+    crown = np.where(over, np.mod(warp, 1), np.mod(weft, 1)) - 0.5  # across the upper thread
+    dive = np.where(over, np.mod(weft, 1), np.mod(warp, 1)) - 0.5  # along the upper thread
     round_ = 1 - rng.uniform(1, 2.6) * crown**2 - rng.uniform(0.3, 1.4) * dive**2
     tone = rng.uniform(0, 0.3) * (over - 0.5)
     thread = np.where(
@@ -94,7 +94,7 @@ def _granular(rng: Random, shape: Size) -> Field:
     """Stones or grit: grains of one tone each in a darker binder."""
     size = log_uniform(rng, 3, 26)
     texture = _grains(rng, shape, size)
-    if rng.random() < 0.5:  # two sizes, one shows where the other leaves room
+    if rng.random() < 0.5:  # two sizes: the brighter grain is visible
         texture = np.maximum(texture, _grains(rng, shape, size * rng.uniform(2, 4)))
     if rng.random() < 0.4:  # a few pale stones
         pale = fractal_noise(rng, shape, log_uniform(rng, 5, 14), 2) > rng.uniform(1.6, 2.4)
@@ -114,7 +114,7 @@ def _grains(rng: Random, shape: Size, size: float) -> Field:
     inside[1:][cells[1:] != cells[:-1]] = 0
     depth = np.asarray(cv2.distanceTransform(inside, cv2.DIST_L2, 3), np.float32)
     tones = rng.standard_normal(count + 1, dtype=np.float32) * np.float32(log_uniform(rng, 0.08, 0.3))
-    darker = rng.uniform(0, min(0.7, 5 / size))  # seams of large grains would look like cracks
+    darker = rng.uniform(0, min(0.7, 5 / size))  # wide seams would look like cracks
     seams = darker * np.exp(-depth / np.float32(log_uniform(rng, 0.03, 0.3) * size))
     grains = np.asarray(tones[cells] - seams, np.float32)
     bend, period = 0.12 * size, max(2.0, size / 2)
@@ -125,7 +125,7 @@ def _grains(rng: Random, shape: Size, size: float) -> Field:
 
 
 def _glazed(rng: Random, shape: Size) -> Field:
-    """A glossy coat: hardly any texture, orange peel, reflections of lamps with soft borders."""
+    """A glossy coating: little texture, orange peel, reflections of lamps with soft borders."""
     peel = rng.uniform(0, 0.03) * fractal_noise(rng, shape, log_uniform(rng, 8, 40), 2)
     decor = rng.uniform(0, 0.12) * np.tanh(2 * fractal_noise(rng, shape, log_uniform(rng, 40, 160), 2))
     glaze = 1 + peel + decor + rng.uniform(0.002, 0.02) * white_noise(rng, shape)

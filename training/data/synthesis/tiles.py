@@ -1,9 +1,9 @@
 """Procedural images of ground magnetic tiles, good and defective, with exact masks.
 
-No third-party image goes into them, so they may be published with a bundle, and tests and
-training runs need no download. An image is a *reflectance* map (illumination, grinding lines,
-grain, stains, bevels) times an exposure. A defect changes the reflectance inside its mask only,
-from a random stream of its own: one seed gives the same tile with and without the defect.
+They contain no third-party images, so they may be published with a bundle, and tests and training runs
+need no download. An image is a *reflectance* map (illumination, grinding lines, grain, stains, bevels)
+times an exposure. A defect changes the reflectance inside its mask and uses its own random stream, so
+one seed gives the same tile with and without the defect.
 """
 
 import math
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 CLASSES: tuple[str, ...] = ("blowhole", "break", "crack", "fray", "uneven")
 
-# Area in pixels (least, most) and skew: areas are log-uniform, a skew below 1 favours the large.
+# Area in pixels (smallest, largest) and skew: areas are log-uniform; a skew below 1 favours large ones.
 AREA_PX: dict[str, tuple[int, int, float]] = {
     "blowhole": (26, 430, 1.0),
     "break": (70, 12_000, 1.0),
@@ -24,7 +24,7 @@ AREA_PX: dict[str, tuple[int, int, float]] = {
     "fray": (500, 65_000, 0.5),
     "uneven": (5_000, 70_000, 0.7),
 }
-MAX_DEFECT_SHARE = 0.45  # of the tile's surface, so that small images keep some good surface
+MAX_DEFECT_SHARE = 0.45  # of the tile's area, so that small images keep some good surface
 MIN_SIDE_PX = 128
 EDGE_PX = 2  # a defect's soft edge reaches at most this far beyond its mask
 
@@ -49,8 +49,8 @@ def generate_tile(seed: int, defect_class: str | None, size: Size | None = None)
     """Return one image and its label map.
 
     Both are uint8 [H, W]; the label map is 0 on good surface and k on the k-th class of CLASSES
-    (1-based), all 0 when `defect_class` is None. `size` is (height, width) in pixels, random where
-    None. Raises ValueError for an unknown class or a side below MIN_SIDE_PX.
+    (1-based), all 0 if `defect_class` is None. `size` is (height, width) in pixels; None draws it at
+    random. Raises ValueError for an unknown class or a side below MIN_SIDE_PX.
     """
     if defect_class is not None and defect_class not in CLASSES:
         raise ValueError(f"unknown defect class {defect_class!r}; known classes: {', '.join(CLASSES)}")
@@ -68,7 +68,7 @@ def generate_tile(seed: int, defect_class: str | None, size: Size | None = None)
 def generated_tiles(count: int, seed: int, defective_share: float = 0.5) -> Iterator[tuple[Grey, Grey]]:
     """Yield `count` images with label maps, in random order.
 
-    round(count * defective_share) of them are defective, the classes taking equal turns.
+    round(count * defective_share) of them are defective; all classes occur equally often.
     """
     rng = np.random.default_rng(seed)
     defective = round(count * defective_share)
@@ -85,7 +85,7 @@ def _noise(rng: Random, shape: Size, rows: float, columns: float) -> Field:
 
 
 def _grinding_lines(rng: Random, shape: Size, strength: float) -> Field:
-    """Fine vertical lines that fade in and out, with a few that shine."""
+    """Fine vertical lines that fade in and out, a few of them shiny."""
     lines = _noise(rng, shape, rng.uniform(40, 160), 1.0) + 0.6 * _noise(rng, shape, 1_000, 3.0)
     shining = np.maximum(lines - rng.uniform(1.8, 2.6), 0) * rng.uniform(1.0, 5.0)
     tilt = rng.normal(0, 0.01)
@@ -95,7 +95,7 @@ def _grinding_lines(rng: Random, shape: Size, strength: float) -> Field:
 
 
 def _stains(rng: Random, shape: Size) -> Field:
-    """Tolerated marks, as a factor: faint veins, soft dark clouds and weak specks."""
+    """Factor of tolerated marks: faint veins, soft dark clouds and weak specks."""
     scale = rng.uniform(20, 60)
     winding = _noise(rng, shape, scale, scale) + 0.3 * _noise(rng, shape, 7, 7)
     veins = np.exp(-np.square(winding / rng.uniform(0.06, 0.15)))
@@ -148,11 +148,11 @@ def _surface(rng: Random, height: int, width: int) -> _Surface:
     return _Surface(np.maximum(reflectance, 0.03).astype(np.float32), beyond < 0, exposure)
 
 
-# A defect's shape is a field, lowest inside: cut at its n-th lowest value, it holds n pixels.
+# A defect's shape is a field that is lowest inside: the n pixels with the lowest values form its mask.
 
 
 def _oval(centre: tuple[float, float], shape: Size, angle: float, stretch: float) -> Field:
-    """Distance in px from `centre` (x, y), `stretch` times as long along `angle` as across, same area."""
+    """Elliptical distance in px from `centre` (x, y), elongated `stretch` times along `angle`."""
     rows, columns = np.ogrid[: shape[0], : shape[1]]
     x, y = columns - centre[0], rows - centre[1]
     cos, sin, root = math.cos(angle), math.sin(angle), math.sqrt(stretch)
@@ -160,14 +160,14 @@ def _oval(centre: tuple[float, float], shape: Size, angle: float, stretch: float
 
 
 def _spot(rng: Random, shape: Size, radius: float) -> Field:
-    """A rounded, slightly ragged pit anywhere."""
+    """A rounded, slightly ragged pit at a random place."""
     centre = (rng.uniform(0.04, 0.96) * shape[1], rng.uniform(0.04, 0.96) * shape[0])
     pit = _oval(centre, shape, rng.uniform(0, math.pi), rng.uniform(1, 2))
     return pit + 0.2 * radius * _noise(rng, shape, 4, 4)
 
 
 def _chip(rng: Random, shape: Size, radius: float) -> Field:
-    """A shell bitten out of a side, an end or a corner."""
+    """A shell-shaped chip at a side, an end or a corner."""
     x, y = rng.choice([0.0, 1.0]), rng.random()
     if rng.random() < 0.3:
         y = round(y)
@@ -179,7 +179,7 @@ def _chip(rng: Random, shape: Size, radius: float) -> Field:
 
 
 def _tongue(rng: Random, shape: Size, radius: float) -> Field:
-    """A large smooth patch, inside the tile or reaching in from one of its ends."""
+    """A large smooth patch, inside the tile or starting at one of its ends."""
     centre = (rng.uniform(0.2, 0.8) * shape[1], rng.choice([0.0, 1.0, rng.uniform(0.3, 0.7)]) * shape[0])
     patch = _oval(centre, shape, math.pi / 2 + rng.normal(0, 0.15), math.exp(rng.uniform(-0.4, 1.2)))
     ragged = 0.10 * _noise(rng, shape, 50, 50) + 0.015 * _noise(rng, shape, 7, 7)
@@ -216,7 +216,7 @@ _SHAPES: dict[str, Callable[[Random, Size, float], Field]] = {
 
 
 def _look(rng: Random, before: Field, defect_class: str) -> Field:
-    """The reflectance [H, W] that a defect of this class would give everywhere."""
+    """Reflectance [H, W] as if the defect covered the whole image."""
     shape = (before.shape[0], before.shape[1])
     if defect_class == "blowhole":
         return before * np.float32(rng.uniform(0.25, 0.72))
@@ -236,7 +236,7 @@ def _look(rng: Random, before: Field, defect_class: str) -> Field:
 
 
 def _with_defect(rng: Random, surface: _Surface, defect_class: str) -> tuple[Flags, Field]:
-    """The mask [H, W] of one defect, of the area drawn for it, and the changed reflectance."""
+    """Draw one defect: its mask [H, W] and the changed reflectance."""
     before = surface.reflectance
     least, most, skew = AREA_PX[defect_class]
     most = min(most, int(MAX_DEFECT_SHARE * np.count_nonzero(surface.on_tile)))

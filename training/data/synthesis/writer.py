@@ -19,19 +19,19 @@ PICTURES_PER_SHARD = 1_000
 JPEG_QUALITY = 90
 SOURCE = "generated"
 
-Files = dict[str, bytes]  # of one image, by the rest of their name after its key
+Files = dict[str, bytes]  # files of one image by extension: the part of the name after the key
 
 
 def write_surfaces(root: Path, count: int, seed: int, defective_share: float, workers: int = 2) -> None:
-    """Write a SurfaceSet into a new folder, whole or not at all, at most one shard of it in memory.
+    """Write a SurfaceSet into a new folder, atomically, with at most one shard in memory.
 
-    `workers` threads draw. Raises DatasetError where `root` exists already, ValueError as SurfaceSet does.
+    `workers` threads draw images. Raises DatasetError if `root` exists, ValueError as SurfaceSet does.
     """
     pictures = SurfaceSet(count, seed, defective_share)
     if root.exists():
         raise DatasetError(f"{root} exists already; give a new folder")
     partial = root.with_name(f".{root.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # what a killed run has left
+    shutil.rmtree(partial, ignore_errors=True)  # left by an interrupted run
     partial.mkdir(parents=True)
     try:
         classes = {0: "good", **dict(enumerate(DEFECTS, start=1))}
@@ -50,7 +50,7 @@ def _drawn(pictures: SurfaceSet, indices: range, workers: int) -> Iterator[tuple
         keys = (f"{SOURCE}_{index:06d}" for index in indices)
         yield from zip(keys, threads.map(lambda index: _files(pictures, index), indices), strict=True)
     finally:
-        threads.shutdown(cancel_futures=True)  # stopped early, it would draw the whole shard first
+        threads.shutdown(cancel_futures=True)  # otherwise an early stop would first draw the whole shard
 
 
 def _files(pictures: SurfaceSet, index: int) -> Files:
