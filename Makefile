@@ -59,8 +59,9 @@ train: $(TEST)  ## train, evaluate and publish a bundle (DATA, CONFIG, TRAIN_ARG
 bench: $(TEST) $(PEERS)  ## speed and memory against other servers, into docs/benchmarks.md (BENCH_ARGS)
 	$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
 
-soak: $(TEST)  ## half an hour of good and bad requests: does the service grow? (SOAK_ARGS)
+soak: $(TEST)  ## half an hour of good and bad requests, half an hour of attacks (SOAK_ARGS)
 	$(BIN)/python -m tests.benchmarks.soak $(SOAK_ARGS)
+	$(BIN)/python -m tests.benchmarks.attacked $(SOAK_ARGS)
 
 # Any VARIANT will do for a client, and the environment of the running service must not be replaced.
 demo: $(if $(wildcard .venv/.installed-*-$(HERE)),,$(SERVE))  ## post sample images to the service on PORT

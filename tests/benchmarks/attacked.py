@@ -2,7 +2,8 @@
 
 One camera sends images at a steady pace, in turn alone and beside attackers from another address, who hold
 connections, drip headers, leave uploads unfinished, take no answers, flood addresses and send what cannot be
-inspected. Prints the figures and writes them into docs/benchmarks.md; ends with status 1 where a goal is missed.
+inspected. Prints the figures and writes them into docs/benchmarks.md; the exit status is 1 where a goal is
+missed.
 """
 
 import argparse
