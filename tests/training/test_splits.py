@@ -128,6 +128,17 @@ def test_a_class_of_few_groups_is_in_every_split_while_training_has_some_to_spar
             assert found == set(SHARES) or not spare
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_every_class_of_four_parts_is_learnt(classes: int) -> None:
+    samples = _of_classes(4, classes, 50)
+    for seed in range(60):
+        splits = make_splits(samples, SplitConfig(seed=seed))
+        learnt, tested = ({each.picture_class for each in splits[name]} for name in ("train", "test"))
+        known = {each.picture_class for name in ("validation", "calibration") for each in splits[name]}
+        assert not known - learnt, "only a class that is in the test split alone is not learnt"
+        assert learnt | tested == {each.picture_class for each in samples}
+
+
 def test_fewer_parts_than_splits_are_named() -> None:
     with pytest.raises(DatasetError, match="it needs both: add groups of the missing kind"):
         make_splits(_of_classes(3, 1, 100), SplitConfig())

@@ -123,15 +123,18 @@ def split_samples(
     The assignment does not depend on other groups, so new images do not move old ones, with one
     exception: if a split has no image of a class, or no good, defective or marked image, a group moves
     there from a split that has several. For a missing class, only the split `train`, if there is one,
-    gives groups.
+    gives groups. A class that `train` lacks gets a group from the validation or calibration split.
     """
     groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         groups[sample.group if by == "group" else sample.name].append(sample)
     home = {key: _by_hash(seed, key, shares) for key in groups}
+    classes, kinds = _holders(groups, _class_of), _holders(groups, _kinds_of)
     if "train" in shares:
-        _fill(home, _holders(groups, _class_of), shares, seed, ("train",))
-    _fill(home, _holders(groups, _kinds_of), shares, seed, tuple(shares))
+        _fill(home, classes, shares, seed, ("train",))
+        _fill_train(home, classes, seed)
+    enough = {name: keys for name, keys in classes.items() if len(keys) >= len(shares)}
+    _fill(home, kinds, shares, seed, tuple(shares), enough)
     splits: Splits = {name: [] for name in shares}
     for key, members in groups.items():
         splits[home[key]].extend(members)
@@ -181,9 +184,16 @@ def _stratum(sample: Sample) -> str:
 
 
 def _fill(
-    home: dict[str, str], holders: Holders, shares: Mapping[str, float], seed: int, donors: Sequence[str]
+    home: dict[str, str],
+    holders: Holders,
+    shares: Mapping[str, float],
+    seed: int,
+    donors: Sequence[str],
+    learnt: Holders | None = None,
 ) -> None:
     """Move a group into each split that lacks a kind, if `donors` have a spare one; modifies `home`.
+
+    `train` keeps the last group of each class of `learnt`.
 
     Each split chooses by its own hash order, so that a further spare group moves no older group out of
     `train`. The last split in order, the test split, is filled first.
@@ -196,11 +206,21 @@ def _fill(
             spare = [
                 key
                 for key in holders[kind] - kept
-                if home[key] in donors and not _is_last(key, home, holders)
+                if home[key] in donors
+                and not _is_last(key, home, holders)
+                and not (home[key] == "train" and _is_last(key, home, learnt or {}))
             ]
             if moved := _first(spare, seed, split):
                 home[moved] = split
                 kept.add(moved)
+
+
+def _fill_train(home: dict[str, str], classes: Holders, seed: int) -> None:
+    """Move a group of each class that `train` lacks there, never from the test split; modifies `home`."""
+    for keys in classes.values():
+        moved = _first([key for key in keys if home[key] != "test"], seed, "train")
+        if moved is not None and not _inside(keys, home, "train"):
+            home[moved] = "train"
 
 
 def _inside(keys: Iterable[str], home: Mapping[str, str], split: str) -> list[str]:
