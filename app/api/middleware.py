@@ -146,7 +146,7 @@ class _Exchange:
     async def _drain(self) -> None:
         """Read the rest of the body, within bounds, before sending an early refusal.
 
-        A client that is still writing when the connection closes sees a reset instead of the problem. One that
+        A client still writing when the connection closes would see a reset instead of the problem. One that
         waits for `100 Continue` has not started to write, and is answered at once.
         """
         if self._awaits_consent and not self.received:
