@@ -249,7 +249,7 @@ class Service:
         return BatchItem(filename=upload.filename, inspection=None, problem=self.problem(outcome))
 
     def problem(self, error: BaseException) -> Problem:
-        """The problem that stands for one image of many; counts it."""
+        """The problem of one image of several; counts it."""
         problem = problem_of(named(error))
         self.metrics.refused(problem)
         return problem

@@ -53,7 +53,7 @@ def read_form(body: bytes, most_files: Mapping[str, int], text_fields: frozenset
 def _files(name: str, value: object, most: int) -> list[File]:
     texts = value if isinstance(value, list) else [value]
     if len(texts) > most > 1:
-        raise BatchTooLarge(f"at most {most} images are taken at once; send the others in another request")
+        raise BatchTooLarge(f"at most {most} images are accepted at once; send the others in another request")
     if len(texts) > most:
         raise _wrong(name, "is given more than once; give it once")
     several = isinstance(value, list)

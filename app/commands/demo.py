@@ -29,7 +29,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The running service, and the token of an API key where it needs one."""
+    """The running service, and an API key's token if it needs one."""
 
     url: str
     token: str | None = None

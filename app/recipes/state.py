@@ -182,7 +182,7 @@ class State:
 
 
 def fitting(written: Written, inspector: Inspector) -> Recipe:
-    """A recipe that fits the inspector's bundle; raises RecipeInvalid where it does not."""
+    """A recipe that fits the inspector's bundle; raises RecipeInvalid if it does not."""
     check_fit(written, inspector.bundle.class_names, inspector.session.artifact.operating_point)
     return written.recipe
 

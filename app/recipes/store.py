@@ -150,7 +150,7 @@ class RecipeStore:
             return change
 
     def activate(self, activations: ActiveRecipes, edit: Edit) -> ActivationsChange:
-        """Change what is active where.
+        """Replace the activations.
 
         Raises RecipeUnknown, RecipeInvalid (one that does not fit), VersionStale or RecipesNotWritable.
         """
