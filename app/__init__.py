@@ -2,5 +2,5 @@
 
 import os
 
-# ONNX Runtime reports to its maker from its first import on; only this variable stops that early enough.
+# ONNX Runtime sends telemetry from its first import on; only this variable disables it early enough.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"

@@ -24,16 +24,19 @@ from app.recipes.state import fitting
 from app.server import SocketUnusable, serve
 from app.settings import PackageMissing, Settings, UnknownSetting, variable, what_is_wrong
 
-PLUGINS = "passline.commands"  # group of entry points; training brings one, and the service never imports it
+PLUGINS = "passline.commands"  # entry-point group: training adds a command, the service imports none
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; the exit status is 2 where it could not do its work, and a line on stderr says why."""
+    """Run one command; returns its exit status, 2 with a line on stderr if it could not do its work."""
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["train"]:
         return _train(given[1:])
     options = _parser().parse_args(given)
-    if arguments is None and options.command in {"inspect", "dry-run"}:  # a caller in Python must survive it
+    if arguments is None and options.command in {
+        "inspect",
+        "dry-run",
+    }:  # not for callers in Python: it would end their process
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it quietly
     try:
         settings = Settings.from_environment()
@@ -90,7 +93,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _loaded(settings: Settings) -> Loaded:
-    """Bundle and recipes, ready to judge images; raises a PasslineError."""
+    """The bundle and its recipes, ready to inspect images; raises a PasslineError."""
     loaded = load(bundle_to_serve(settings), settings)
     loaded.recipes.check()
     return loaded
@@ -116,7 +119,7 @@ def _inspect(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _pictures(place: Path) -> list[Path]:
-    """The images of a folder; says so where there is none."""
+    """The images of a folder; prints a message if there are none."""
     files = folder.pictures(place)
     if not files:
         print(f"there is no image ({', '.join(sorted(folder.SUFFIXES))}) in {place}", file=sys.stderr)
@@ -147,7 +150,7 @@ def _verify(directory: Path, settings: Settings) -> int:
 
 def _build_engine(directory: Path, settings: Settings) -> int:
     if settings.engines_dir is None:
-        print(f"{variable('engines_dir')} is not set; name a folder for engines in it", file=sys.stderr)
+        print(f"{variable('engines_dir')} is not set; set it to a folder for engines", file=sys.stderr)
         return folder.TROUBLE
     print(build_engine(Bundle.load(directory), settings.engines_dir))
     return 0
@@ -168,13 +171,13 @@ def _parser() -> argparse.ArgumentParser:
         help="inspect a folder; exit status 0: all pass, 1: some do not, 2: some could not be inspected",
     )
     inspect.add_argument("folder", type=Path)
-    inspect.add_argument("--recipe", help="name of the recipe to judge by")
+    inspect.add_argument("--recipe", help="name of the recipe to use")
     inspect.add_argument("--json", action="store_true", help="one JSON object a line instead of a table")
     inspect.add_argument(
         "--certificates",
         type=Path,
         metavar="FOLDER",
-        help="write a certificate of each image in this folder",
+        help="write the certificate of each image to this folder",
     )
     dry = commands.add_parser(
         "dry-run",
@@ -183,7 +186,8 @@ def _parser() -> argparse.ArgumentParser:
     dry.add_argument("candidate", type=Path, metavar="RECIPE", help="file of the recipe to try")
     dry.add_argument("folder", type=Path)
     dry.add_argument(
-        "--recipe", help="name of the recipe to compare with (default: its namesake, else the default)"
+        "--recipe",
+        help="name of the recipe to compare with (default: that of the same name, else the default)",
     )
     dry.add_argument("--json", action="store_true", help="the answer as JSON instead of a table")
     verify = commands.add_parser("verify", help="check a bundle's files, load it and run its self-test")

@@ -1,18 +1,18 @@
-"""Why a caller may not ask: a branch of the tree in `app/errors.py`."""
+"""Errors of access control: a branch of the tree in `app/errors.py`."""
 
 from app.errors import ServiceError
 
 
 class AccessError(ServiceError):
-    """Who asks may not."""
+    """The caller is not allowed to make the request."""
 
 
 class KeyRequired(AccessError):
-    """No API key was sent, or one that is not known here or has expired.
+    """No API key was sent, or an unknown or expired one.
 
-    A header sent twice counts as none. The detail says what is wrong, and how to make a key.
+    A header sent twice counts as none. The detail says what is wrong, and how to create a key.
 
-    Remedy: Send one as `Authorization: Bearer TOKEN` or `X-API-Key: TOKEN`.
+    Remedy: Send a key as `Authorization: Bearer TOKEN` or `X-API-Key: TOKEN`.
 
     Retry: with a key
     """
@@ -23,7 +23,7 @@ class KeyRequired(AccessError):
 
 
 class ScopeMissing(AccessError):
-    """The key is known but is not for this; `scope` is what would be needed.
+    """The key is valid, but lacks the scope that this request needs.
 
     Remedy: Use a key with the scope that the detail names.
 
@@ -31,7 +31,7 @@ class ScopeMissing(AccessError):
     """
 
     code = "scope_missing"
-    title = "The API key is not for this"
+    title = "The API key lacks the scope"
     status = 403
 
     def __init__(self, message: str, scope: str) -> None:
@@ -40,29 +40,29 @@ class ScopeMissing(AccessError):
 
 
 class ForeignPage(AccessError):
-    """A browser asks on behalf of a page from elsewhere, where no key tells that its user means it.
+    """A browser sent the request for a page of another origin, and no key shows that the user wants it.
 
-    Only where no keys are demanded: the page was not served by this box, or was asked for by a name that is
-    not the box's own.
+    Only if no keys are required: the service did not serve the page, or it was opened under a host name that
+    is not the service's own.
 
-    Remedy: Open the box's own page, name the page's origin in `PASSLINE_ALLOWED_ORIGINS`, or demand keys
+    Remedy: Open the service's own page, add the page's origin to `PASSLINE_ALLOWED_ORIGINS`, or require keys
     (`PASSLINE_AUTH=on`) and send one.
     """
 
     code = "foreign_page"
-    title = "A page from elsewhere may not ask this"
+    title = "A page of another origin may not send this request"
     status = 403
 
 
 class NotLocal(AccessError):
-    """The request comes from elsewhere, where no key is demanded and only this machine may ask.
+    """Without API keys the service answers only this machine, and the request may come from another one.
 
-    A reverse proxy passed it on (`Forwarded`, `X-Forwarded-*`, `X-Real-IP`, `Via`), or its `Host` is neither
+    A reverse proxy forwarded it (`Forwarded`, `X-Forwarded-*`, `X-Real-IP`, `Via`), or its `Host` is neither
     `localhost` nor a loopback address nor one of `PASSLINE_ALLOWED_HOSTS`.
 
-    Remedy: Demand keys (`PASSLINE_AUTH=on`) and send one, or name the host in `PASSLINE_ALLOWED_HOSTS`.
+    Remedy: Require keys (`PASSLINE_AUTH=on`) and send one, or add the host to `PASSLINE_ALLOWED_HOSTS`.
     """
 
     code = "not_local"
-    title = "Without API keys only this machine may ask"
+    title = "Without API keys only local requests are allowed"
     status = 403

@@ -1,4 +1,4 @@
-"""Numbered files in a folder, each written whole and left alone: what is kept outlives a power cut."""
+"""Numbered files in a folder, each written completely and never changed; they survive a power cut."""
 
 import contextlib
 import os
@@ -12,27 +12,28 @@ _FILE = re.compile(r"[0-9]{8}\.json")
 
 
 class Taken(Exception):
-    """Another process has written the file that comes next."""
+    """Another process has already written the next file."""
 
 
 class Kept(BaseModel):
-    """Base of what is kept in files: frozen, and a key that is not known is refused.
+    """Base of stored records: frozen, and unknown keys are refused.
 
-    Shapes of their own, so that a change of the HTTP API never makes files unreadable that are there already.
+    Records are separate from the shapes of the HTTP API, so a change of the API never makes stored files
+    unreadable.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class NumberedFiles:
-    """JSON files named by their number alone, so that nothing in them ever becomes a path."""
+    """JSON files named only by their number, so that no content ever becomes a path."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._last = 0
 
     def read(self) -> list[tuple[Path, bytes]]:
-        """Every file in order, none where there is no folder yet; raises OSError."""
+        """Read every file in order; empty if there is no folder yet. Raises OSError."""
         try:
             files = sorted(path for path in self.folder.iterdir() if _FILE.fullmatch(path.name))
         except FileNotFoundError:
@@ -41,10 +42,10 @@ class NumberedFiles:
         return [(path, path.read_bytes()) for path in files]
 
     def append(self, text: str) -> None:
-        """Keep the next file; once this returns it outlives a power cut. Raises OSError or Taken.
+        """Write the next file; once this returns, it survives a power cut. Raises OSError or Taken.
 
-        Where it raises, nothing is kept. Killed in between it leaves a file that is not one of these, or all
-        of the text.
+        If it raises, nothing is stored. A process killed meanwhile leaves either a temporary file, which is
+        ignored, or the complete file.
         """
         self.folder.mkdir(exist_ok=True)
         _write_whole(self.folder / f"{self._last + 1:08d}.json", text)
@@ -58,17 +59,17 @@ def _write_whole(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-            # A second name, then the first taken away: unlike a rename it never replaces what is there.
+            # Add a second name, then remove the first: unlike a rename, this never replaces an existing file.
             path.hardlink_to(unfinished)
         except FileExistsError:
             raise Taken from None
         finally:
             unfinished.unlink()
     try:
-        for folder in (path.parent, path.parent.parent):  # the file's name, and that of a folder just made
+        for folder in (path.parent, path.parent.parent):  # the file's name, and that of a new folder
             _sync(folder)
     except OSError:
-        with contextlib.suppress(OSError):  # what was not kept for certain must not come back at a restart
+        with contextlib.suppress(OSError):  # a file that may be lost must not reappear after a restart
             path.unlink()
         raise
 

@@ -1,17 +1,17 @@
-"""Why recipes or bundles cannot be changed as asked: two branches of the tree in `app/errors.py`."""
+"""Errors of changing recipes and bundles: two branches of the tree in `app/errors.py`."""
 
 from app.errors import ServiceError
 
 
 class StoredRecipeError(ServiceError):
-    """Recipes cannot be read or changed so."""
+    """A stored recipe cannot be read or changed as requested."""
 
 
 class RecipeNotFound(StoredRecipeError):
-    """There is no recipe of the name in the address, or no such version of it.
+    """There is no recipe of this name, or no such version of it.
 
-    Remedy: `GET /v1/recipes` lists those there are, `GET /v1/recipes/NAME/versions` the versions, those of a
-    deleted recipe too.
+    Remedy: `GET /v1/recipes` lists the recipes, `GET /v1/recipes/NAME/versions` the versions, including those
+    of a deleted recipe.
     """
 
     code = "recipe_not_found"
@@ -20,12 +20,12 @@ class RecipeNotFound(StoredRecipeError):
 
 
 class RecipeInUse(StoredRecipeError):
-    """A recipe that is active or the settings' default cannot be deleted, the bundle's own never changed.
+    """An active or default recipe cannot be deleted, and the bundle's own recipe can never be changed.
 
-    The settings' default is the one that `PASSLINE_DEFAULT_RECIPE` names.
+    The default recipe is the one that `PASSLINE_DEFAULT_RECIPE` names.
 
-    Remedy: Activate another one first, or restart with another one in the setting; make your own under
-    another name.
+    Remedy: To delete it, activate another one first, or restart with another default. Instead of changing the
+    bundle's recipe, create your own under another name.
 
     Retry: when it is active nowhere
     """
@@ -36,12 +36,12 @@ class RecipeInUse(StoredRecipeError):
 
 
 class VersionStale(StoredRecipeError):
-    """The version that `If-Match` asks for is no longer the one in force.
+    """The version in `If-Match` is no longer the one in force.
 
-    Somebody changed it since you read it, another process wrote to the same folder, or the candidate is
-    another bundle than the one to promote.
+    Somebody changed it since you read it, another process wrote to the same folder, or the candidate is not
+    the bundle that you want to promote.
 
-    Remedy: Read it again and make the change to that; for the other process, restart.
+    Remedy: Read it again and apply your change to the new version; if another process wrote, restart.
     """
 
     code = "version_stale"
@@ -50,13 +50,13 @@ class VersionStale(StoredRecipeError):
 
 
 class RecipesNotWritable(StoredRecipeError):
-    """There is no folder for recipes, or it cannot be written to.
+    """There is no folder for recipes, or it is not writable.
 
-    `PASSLINE_RECIPES_DIR` names it. Recipes can be read and used as before.
+    `PASSLINE_RECIPES_DIR` names it. Recipes can still be read and used.
 
-    Remedy: Name a folder there that the service may write to.
+    Remedy: Set it to a folder that the service may write to.
 
-    Retry: when it can be written
+    Retry: when it is writable
     """
 
     code = "recipes_not_writable"
@@ -65,11 +65,11 @@ class RecipesNotWritable(StoredRecipeError):
 
 
 class SwapError(ServiceError):
-    """Bundles cannot be swapped so."""
+    """A bundle cannot be swapped as requested."""
 
 
 class SwappingOff(SwapError):
-    """There is no folder of bundles, so none can be loaded aside.
+    """There is no folder of bundles, so no candidate can be loaded.
 
     `PASSLINE_BUNDLES_DIR` is unset.
 
@@ -82,12 +82,12 @@ class SwappingOff(SwapError):
 
 
 class BundleNotFound(SwapError):
-    """No bundle of that name and version is in the folder of bundles.
+    """The folder of bundles has no bundle of this name and version.
 
-    A link that leads out of that folder, `PASSLINE_BUNDLES_DIR`, counts as none. The detail lists the bundles
-    there are. As the `cause` of a `not_ready`: the bundle last promoted is gone.
+    A link that leads out of that folder, `PASSLINE_BUNDLES_DIR`, is ignored. The detail lists the available
+    bundles. As the `cause` of a `not_ready`: the bundle last promoted is missing.
 
-    Remedy: Copy it there.
+    Remedy: Copy the bundle there.
 
     Retry: when it is there
     """
@@ -98,7 +98,7 @@ class BundleNotFound(SwapError):
 
 
 class BundleInUse(SwapError):
-    """The bundle that judges cannot be its own candidate.
+    """The active bundle cannot be its own candidate.
 
     Remedy: Nothing to do: it is served already.
     """
@@ -109,9 +109,9 @@ class BundleInUse(SwapError):
 
 
 class CandidateNotFound(SwapError):
-    """No bundle is loaded aside.
+    """There is no candidate bundle.
 
-    Where its disagreements are asked for: no bundle is in shadow.
+    If disagreements were requested: no candidate is in shadow.
 
     Remedy: Load one with `PUT /v1/bundles/candidate`.
 
@@ -124,7 +124,7 @@ class CandidateNotFound(SwapError):
 
 
 class CandidateNotReady(SwapError):
-    """The candidate is still loading, or failed.
+    """The candidate is still loading, or could not be loaded.
 
     The detail says which, and why it failed.
 
@@ -140,7 +140,7 @@ class CandidateNotReady(SwapError):
 
 
 class NoPreviousBundle(SwapError):
-    """There is no bundle in memory to go back to.
+    """There is no previous bundle in memory to roll back to.
 
     Nothing was promoted since the start, or the promotion was already rolled back.
 
@@ -148,27 +148,27 @@ class NoPreviousBundle(SwapError):
     """
 
     code = "no_previous_bundle"
-    title = "There is no bundle to go back to"
+    title = "There is no bundle to roll back to"
     status = 409
 
 
 class StateNotWritable(SwapError):
-    """A promotion cannot be kept: there is no folder for it, or it cannot be written to.
+    """A promotion cannot be stored: there is no folder for it, or it is not writable.
 
-    `PASSLINE_STATE_DIR` names the folder; it may also hold what cannot be read. Nothing was changed.
+    `PASSLINE_STATE_DIR` names the folder; its stored promotions may also be unreadable. Nothing was changed.
 
-    Remedy: Name a folder there that the service may write to.
+    Remedy: Set it to a folder that the service may write to.
 
-    Retry: when it can be written
+    Retry: when it is writable
     """
 
     code = "state_not_writable"
-    title = "The change cannot be kept"
+    title = "The change cannot be stored"
     status = 409
 
 
 class StateInvalid(SwapError):
-    """What was kept of promotions cannot be read, so that nobody knows which bundle to serve.
+    """The stored promotions cannot be read, so it is not known which bundle to serve.
 
     The `cause` of a `not_ready`: a file in `PASSLINE_STATE_DIR/bundles` was not written by the service.
 
@@ -176,5 +176,5 @@ class StateInvalid(SwapError):
     """
 
     code = "state_invalid"
-    title = "What was kept of promotions cannot be read"
+    title = "The stored promotions cannot be read"
     status = 503

@@ -2,14 +2,14 @@
 
 PasslineError
  └─ ServiceError
-     ├─ AccessError        who asks may not, in app/access_errors.py
-     ├─ ServingError       the service cannot serve it now
+     ├─ AccessError        the caller is not allowed, in app/access_errors.py
+     ├─ ServingError       the service cannot serve the request now
      ├─ RequestError       the request itself is wrong
-     ├─ StoredRecipeError  recipes cannot be read or changed so } app/change_errors.py
-     └─ SwapError          bundles cannot be swapped so         }
+     ├─ StoredRecipeError  a stored recipe cannot be changed } app/change_errors.py
+     └─ SwapError          a bundle cannot be swapped        }
 
-Each class says once its `code`, `title` and HTTP `status`, and in its docstring what it means, the remedy,
-and when a retry can help (never, if it says nothing): docs/errors.md is written from these.
+Each class defines its `code`, `title` and HTTP `status`. Its docstring says what it means, the remedy, and
+when a retry can help (never, if it says nothing). docs/errors.md is generated from these.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ from app.inspection.errors import PasslineError
 
 
 class ServiceError(PasslineError):
-    """The request, not the image in it, cannot be served; `retry_after_s` says when it can, if known."""
+    """The request, not its image, cannot be served; `retry_after_s` says when it can be, if known."""
 
     status: ClassVar[int]
 
@@ -30,15 +30,15 @@ class ServiceError(PasslineError):
 
 
 class ServingError(ServiceError):
-    """The service cannot serve it now."""
+    """The service cannot serve the request now."""
 
 
 class NotReady(ServingError):
-    """No image is judged; `cause` is the error that prevents it, where there is one.
+    """No image can be inspected; `cause` is the error that prevents it, if there is one.
 
     No bundle is served, recipes in force do not fit it, or its execution provider is lost.
 
-    Remedy: Correct the cause, restart (not for recipes changed over HTTP, nor for a
+    Remedy: Correct the cause, restart (not needed for recipes changed over HTTP, or for a
     [lost provider](deployment.md#faults) that comes back), and watch `/readyz`.
 
     Retry: when `/readyz` is 200
@@ -54,11 +54,12 @@ class NotReady(ServingError):
 
 
 class Overloaded(ServingError):
-    """Every place is taken; `retry_after_s` is a fair guess at when one will be free.
+    """The service is at its limit; `retry_after_s` estimates when it can take more.
 
-    The places are those of the queue (`PASSLINE_QUEUE_SIZE`) and the memory for uploads.
+    The limits are the queue (`PASSLINE_QUEUE_SIZE`), the memory for uploads (`PASSLINE_UPLOAD_MEMORY_BYTES`)
+    and the connections (`PASSLINE_MAX_CONNECTIONS`).
 
-    Remedy: Wait the seconds in `Retry-After`; slow down, or add a box.
+    Remedy: Wait for the seconds in `Retry-After`; send more slowly, or add a machine.
 
     Retry: yes
     """
@@ -69,7 +70,7 @@ class Overloaded(ServingError):
 
 
 class DeadlineExceeded(ServingError):
-    """The answer was not there by the request's deadline.
+    """The answer was not ready by the request's deadline.
 
     The image was not inspected.
 
@@ -84,9 +85,9 @@ class DeadlineExceeded(ServingError):
 
 
 class Unexpected(ServingError):
-    """An error that nobody foresaw; its traceback is in the log, never in the answer.
+    """An unexpected error; its traceback is in the log, never in the answer.
 
-    Always a fault of the service.
+    It is always a fault of the service.
 
     Remedy: Report it with the log lines of its request id.
 
@@ -104,18 +105,18 @@ class RequestError(ServiceError):
 
 @dataclass(frozen=True, slots=True)
 class WrongField:
-    """One field of a request that cannot be taken, and what would be right."""
+    """One invalid field of a request, and what would be valid."""
 
     field: str
     message: str
 
 
 class RequestInvalid(RequestError):
-    """The request breaks the documented shape; `fields` names each wrong one.
+    """The request does not match the documented schema; `fields` names each invalid field.
 
     It may be a query value, a header, a form field or the form's framing.
 
-    Remedy: Compare with `/docs`. Unknown names are refused too, so a typo never passes for a default.
+    Remedy: Compare with `/docs`. Unknown names are refused too, so that a misspelt one is not ignored.
     """
 
     code = "request_invalid"
@@ -128,7 +129,7 @@ class RequestInvalid(RequestError):
 
     @classmethod
     def of_validation(cls, wrong: Iterable[Mapping[str, Any]]) -> Self:
-        """Make it of pydantic's list of errors; the values sent are left out, they can be anything."""
+        """Make it from pydantic's errors, without the values sent, which can be anything."""
         fields = tuple(
             WrongField(".".join(map(str, each["loc"])), each["msg"].removeprefix("Value error, "))
             for each in wrong
@@ -137,7 +138,7 @@ class RequestInvalid(RequestError):
 
 
 class HeadersTooLarge(RequestError):
-    """The address and headers of the request have more bytes than are taken.
+    """The address and headers of the request are too large.
 
     The limit is 16 KiB.
 
@@ -150,7 +151,7 @@ class HeadersTooLarge(RequestError):
 
 
 class MediaTypeUnsupported(RequestError):
-    """The body is of a media type that is not read here.
+    """The body's media type is not supported.
 
     Remedy: Send `multipart/form-data`, the image as `image/jpeg`, `image/png`, `image/bmp` or `image/tiff`,
     a [camera's frame](api.md#a-cameras-frame) as `application/octet-stream`, or
@@ -163,7 +164,7 @@ class MediaTypeUnsupported(RequestError):
 
 
 class ContentEncodingUnsupported(RequestError):
-    """The body is compressed (`Content-Encoding`), which is not read here.
+    """The body is compressed (`Content-Encoding`), which is not supported.
 
     Remedy: Send the body as it is: image files are compressed already.
     """
@@ -174,19 +175,19 @@ class ContentEncodingUnsupported(RequestError):
 
 
 class HttpInvalid(RequestError):
-    """What came is no HTTP request; the connection is closed.
+    """The data received is not a valid HTTP request; the connection is closed.
 
-    Remedy: Compare with RFC 9112, or use an HTTP library. Bytes of an address that are not printable ASCII
-    are written as `%XX` of UTF-8.
+    Remedy: Compare with RFC 9112, or use an HTTP library. In the address, percent-encode every byte that is
+    not printable ASCII, as UTF-8.
     """
 
     code = "http_invalid"
-    title = "This is no HTTP request"
+    title = "This is not a valid HTTP request"
     status = 400
 
 
 class BodyTooLarge(RequestError):
-    """The body has more bytes than this endpoint takes.
+    """The body is larger than this endpoint accepts.
 
     The limit is `PASSLINE_MAX_UPLOAD_BYTES`; for a batch, or a part of several images, it is
     `PASSLINE_MAX_BATCH_BYTES`, except as JSON.
@@ -200,9 +201,9 @@ class BodyTooLarge(RequestError):
 
 
 class BatchTooLarge(RequestError):
-    """The batch holds more images than one request may.
+    """The batch has more images than a request may have.
 
-    The limit is `PASSLINE_MAX_BATCH_IMAGES`, or 64 images of one part.
+    The limit is `PASSLINE_MAX_BATCH_IMAGES`; for the images of one part it is at most 64.
 
     Remedy: Send several batches.
     """
@@ -213,11 +214,11 @@ class BatchTooLarge(RequestError):
 
 
 class UploadTimeout(RequestError):
-    """The body did not arrive in the time an upload may take.
+    """The body did not arrive within the time limit for uploads.
 
     The limit is `PASSLINE_UPLOAD_TIMEOUT_MS`.
 
-    Remedy: Look at the network.
+    Remedy: Check the network.
 
     Retry: yes
     """
@@ -228,7 +229,7 @@ class UploadTimeout(RequestError):
 
 
 class NotFound(RequestError):
-    """Nothing is served at the address asked for.
+    """Nothing is served at this address.
 
     Remedy: Compare with `/docs`.
     """
@@ -241,7 +242,7 @@ class NotFound(RequestError):
 class MethodNotAllowed(RequestError):
     """The address is served, but not with this method.
 
-    The `Allow` header names those it is served with.
+    The `Allow` header lists the methods of this address.
 
     Remedy: Compare with `/docs`.
     """

@@ -26,10 +26,10 @@ be inspected is a problem or a `review`, never a `pass`."""
 
 
 def create_app(settings: Settings | None = None, traces: Traces | None = None) -> FastAPI:
-    """Make the application; without `settings` the environment's are taken, and without `traces` theirs.
+    """Create the application; `settings` and `traces` are by default those of the environment.
 
-    Its bundle is loaded, self-tested and warmed up when it starts. Where that fails it starts all the same
-    and `/readyz` says why: a box that tells its reason is easier to mend than one that restarts for ever.
+    Its bundle is loaded, self-tested and warmed up at startup. If that fails, the application starts all the
+    same and `/readyz` says why: this is easier to repair than a service that restarts for ever.
     """
     service = Service(settings or Settings.from_environment(), traces)
     app = DocumentedApp(
@@ -38,7 +38,7 @@ def create_app(settings: Settings | None = None, traces: Traces | None = None) -
         summary="Surface inspection",
         description=DESCRIPTION,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        docs_url=None,  # the built-in pages load their scripts from outside
+        docs_url=None,  # the built-in pages load their scripts from a CDN
         redoc_url=None,
         redirect_slashes=False,  # a redirect would name the address behind a proxy, and lose the image
         lifespan=_lifespan,
@@ -47,7 +47,7 @@ def create_app(settings: Settings | None = None, traces: Traces | None = None) -
             "metrics": False,  # /metrics has them
             "logs": False,
             "operation_spans": False,  # an inspection's own steps say more
-            "auto_configure": False,  # PASSLINE_OTLP_ENDPOINT alone says whether anything is sent
+            "auto_configure": False,  # only PASSLINE_OTLP_ENDPOINT decides whether anything is sent
             "exclude": lambda scope: scope.get("path") in QUIET,
         },
     )
@@ -67,9 +67,9 @@ def create_app(settings: Settings | None = None, traces: Traces | None = None) -
 
 
 def _uploads(service: Service) -> Uploads:
-    """Reads bodies; the service's metrics tell how much memory they hold."""
+    """The reader of request bodies, with a metric of the memory that it holds."""
     uploads = Uploads(service.settings)
-    what = "Memory that the bodies of requests and answers not yet taken hold."
+    what = "Bytes held by request bodies and by answers not received yet."
     service.metrics.watch("upload_bytes", what, lambda: uploads.memory.held)
     return uploads
 
@@ -79,7 +79,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
     try:
         await service.start()
-    except Exception as error:  # noqa: BLE001  # the web edge: whatever it is, /readyz must be there to tell
+    except Exception as error:  # noqa: BLE001  # whatever it is, /readyz must report it
         service.refuse(error)
     yield
     await service.stop()

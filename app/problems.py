@@ -1,9 +1,9 @@
-"""Errors as RFC 9457 problems; docs/errors.md documents each code, written from the classes."""
+"""Errors as RFC 9457 problems; docs/errors.md, generated from the classes, documents each code."""
 
 import logging
 from collections.abc import Mapping
 
-from app import access_errors, change_errors  # noqa: F401  # so that `kinds` finds all branches of the tree
+from app import access_errors, change_errors  # noqa: F401  # so that `kinds` finds all branches
 from app import errors as service
 from app.inspection import errors as core
 from app.inspection.errors import PasslineError
@@ -14,7 +14,7 @@ MEDIA_TYPE = "application/problem+json"
 log = logging.getLogger(__name__)
 
 
-# What the core says of an error, in HTTP; the service's own errors have their status themselves.
+# HTTP status by the core's kind of fault; the service's own errors have a status themselves.
 STATUS_OF_FAULT: Mapping[core.Fault, int] = {
     core.Fault.BROKEN: 400,
     core.Fault.TOO_LARGE: 413,
@@ -26,7 +26,7 @@ STATUS_OF_FAULT: Mapping[core.Fault, int] = {
 
 
 def kinds(branch: type[PasslineError] = PasslineError) -> tuple[type[PasslineError], ...]:
-    """The errors of a branch that are raised, in the order of the tree: its leaves."""
+    """The errors of a branch that can be raised, its leaves, in the order of the tree."""
     below = branch.__subclasses__()
     return tuple(leaf for each in below for leaf in kinds(each)) if below else (branch,)
 
@@ -37,15 +37,15 @@ def status_of(kind: type[PasslineError]) -> int:
 
 
 def named(error: BaseException) -> PasslineError:
-    """The error of the tree that stands for any error; one nobody foresaw is logged and is `Unexpected`."""
+    """Convert any exception to a PasslineError; an unexpected one is logged and becomes `Unexpected`."""
     if isinstance(error, PasslineError):
         return error
     log.error("unexpected error", exc_info=error)
-    return service.Unexpected("nothing was judged; the service's log tells more under this request id")
+    return service.Unexpected("nothing was inspected; the service's log has details under this request id")
 
 
 def problem_of(error: PasslineError) -> Problem:
-    """The problem that answers an error, as a document."""
+    """The problem document that answers an error."""
     request_id = REQUEST_ID.get()
     fields = error.fields if isinstance(error, service.RequestInvalid) else ()
     cause = error.cause if isinstance(error, service.NotReady) else None

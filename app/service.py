@@ -1,4 +1,4 @@
-"""The service without HTTP: a bundle with its recipes and the queue before it, or why there is none."""
+"""The service without HTTP: the active bundle, its recipes, and the queue of inspections."""
 
 import asyncio
 import functools
@@ -28,13 +28,13 @@ from app.telemetry.metrics import Metrics
 from app.telemetry.tracing import Traces, traces_to
 
 T = TypeVar("T")
-REST = 4  # times as long as work beside the live images took
+REST = 4  # pause of background work while live images are inspected, relative to the time worked
 REST_STEP_S = 0.005
 log = logging.getLogger(__name__)
 
 
 class Service:
-    """Everything the routes call; belongs to one event loop."""
+    """Everything that the endpoints call; use it from one event loop only."""
 
     def __init__(self, settings: Settings, traces: Traces | None = None) -> None:
         self.settings = settings
@@ -45,27 +45,27 @@ class Service:
         )
         self._recovery = Recovery(self._active, self._renew)
         self._store: RecipeStore | None = None
-        self._building: asyncio.Task[None] | None = None  # of an engine, beside the service
+        self._building: asyncio.Task[None] | None = None  # of a TensorRT engine, in another process
         self._obstacle = NotReady("the service has not started")
         load_aside = functools.partial(load_inspector, settings=settings, rest=self.rest)
         self.bundles = BundleRegistry(settings, self, self.metrics, load_aside, inspect_job)
         watch = self.metrics.watch
         watch("queue_waiting", "Inspections that wait for a thread.", lambda: self._scheduler.waiting)
-        watch("queue_running", "Inspections that a thread is busy with.", lambda: self._scheduler.running)
+        watch("queue_running", "Inspections that are running.", lambda: self._scheduler.running)
         watch("queue_places", "Inspections that may wait or run at once.", lambda: self._scheduler.places)
-        watch("ready", "1 while images are judged, else 0.", lambda: float(self._obstacle_now() is None))
-        watch("failed_runs", "Model runs that failed one after the other.", lambda: self._recovery.failures)
+        watch("ready", "1 while the service is ready, else 0.", lambda: float(self._obstacle_now() is None))
+        watch("failed_runs", "Consecutive failed model runs.", lambda: self._recovery.failures)
         watch(
             "bundle_kept",
-            "1 while what judges is what the next start would serve, else 0.",
+            "1 while the next start would serve the same bundle, else 0.",
             lambda: float(self.bundles.active is None or self.bundles.active.kept),
         )
-        watch("disk_free_bytes", "Room for recipes on their disk.", lambda: free_bytes(settings.recipes_dir))
+        watch("disk_free_bytes", "Free on the recipes' disk.", lambda: free_bytes(settings.recipes_dir))
 
     async def start(self) -> None:
         """Load, self-test and warm up the bundle, once; raises the PasslineError that prevents it.
 
-        Recipes in force that do not fit the bundle do not: they are mended while it waits.
+        Recipes in force that do not fit the bundle do not prevent it: they can be corrected while it waits.
         """
         started = time.perf_counter()
         directory = await asyncio.to_thread(self.bundles.to_serve)
@@ -137,7 +137,7 @@ class Service:
         return self._scheduler.waiting > 0
 
     def rest(self, worked_s: float) -> None:
-        """Leave the processor to live images for a while, while there are any; blocks."""
+        """Pause background work that took `worked_s` seconds, while live images are inspected; blocks."""
         until = time.perf_counter() + REST * worked_s
         while not self.is_idle and time.perf_counter() < until:
             time.sleep(REST_STEP_S)
@@ -179,11 +179,11 @@ class Service:
         except NotReady as obstacle:
             return obstacle
         except RecipeInvalid as error:
-            return NotReady(f"no image is judged: {error}", error)
+            return NotReady(f"no image can be inspected: {error}", error)
         return None
 
     def readiness(self) -> Readiness:
-        """That the service is ready, and with what; raises NotReady."""
+        """The answer of a ready service, with its model; raises NotReady."""
         return Readiness(status="ready", model=model_used(self.loaded.inspector))
 
     def model(self) -> ModelAnswer:
@@ -223,7 +223,7 @@ class Service:
     async def in_turn(
         self, work: Callable[[Upload], Awaitable[T]], pictures: Iterable[Upload]
     ) -> list[T | BaseException]:
-        """What becomes of each image, a few at once: more would only fill the queue."""
+        """The results or errors of `work` for each image, a few at once: more would only fill the queue."""
         turn = asyncio.Semaphore(self._scheduler.workers)
 
         async def one(upload: Upload) -> T:
@@ -243,13 +243,13 @@ class Service:
         return answer
 
     def item(self, upload: Upload, outcome: InspectionAnswer | BaseException) -> BatchItem:
-        """What is answered for one image of several; counts a problem."""
+        """The answer for one image of several; counts a problem."""
         if isinstance(outcome, InspectionAnswer):
             return BatchItem(filename=upload.filename, inspection=outcome, problem=None)
         return BatchItem(filename=upload.filename, inspection=None, problem=self.problem(outcome))
 
     def problem(self, error: BaseException) -> Problem:
-        """The problem that stands for one image of many; counts it."""
+        """The problem of one image of several; counts it."""
         problem = problem_of(named(error))
         self.metrics.refused(problem)
         return problem

@@ -15,10 +15,10 @@ from app.inspection.inference.tensorrt import Engines
 
 PREFIX = "PASSLINE_"
 MIB = 1024 * 1024
-# Where the tests find real images: the same shell may run the service too.
+# Read by the tests, to find real images: the same shell may also run the service.
 NOT_OURS = frozenset({"PASSLINE_DATA"})
 
-# Settings of earlier versions, so that their loss is no riddle.
+# Settings of earlier versions: the error says where they have gone.
 MOVED = frozenset(PREFIX + name for name in ("TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA", "RATE_LIMIT_PER_MINUTE"))
 FRONT = "docs/deployment.md (A front for the network) shows how to set it up"
 
@@ -26,13 +26,13 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 def _of_json(value: object) -> object:
-    """A variable's text read as JSON here, where what is wrong with it can be told; else as it is."""
+    """Parse a variable's JSON here, where the error can say what is wrong with it."""
     try:
         found = json.loads(value) if isinstance(value, str) else value
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise ValueError('is no JSON object; right is a whole number by camera_id, such as {"press-2": 10}')
+        raise ValueError('is not a JSON object of integers by camera_id, such as {"press-2": 10}')
     return found
 
 
@@ -41,7 +41,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def _origin(text: str) -> str:
-    """An origin as browsers send it: in lower case, without the port that its scheme has anyway."""
+    """Normalise an origin as browsers send it: in lower case, without its scheme's default port."""
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
@@ -49,18 +49,20 @@ def _origin(text: str) -> str:
         parts, host, port = urlsplit(""), None, None
     is_one = host and text.isascii() and not (parts.path + parts.query + parts.fragment) and "@" not in text
     if parts.scheme not in _PORTS or not is_one:
-        raise ValueError(f"{text!r} is no origin; right is scheme://host:port, such as http://hmi.plant:3000")
+        raise ValueError(
+            f"{text!r} is not an origin; write scheme://host:port, such as http://hmi.plant:3000"
+        )
     address = f"[{host}]" if ":" in str(host) else str(host)
     return f"{parts.scheme}://{address}" + ("" if port in (None, _PORTS[parts.scheme]) else f":{port}")
 
 
 def _origins(value: object) -> object:
-    """A list with commas, read here, where what is wrong with an entry can be told."""
+    """Parse a comma-separated list of origins here, where the error can name the wrong entry."""
     return frozenset(_origin(each.strip()) for each in value.split(",")) if isinstance(value, str) else value
 
 
 def _hosts(value: object) -> object:
-    """A list with commas."""
+    """Parse a comma-separated list of host names."""
     if not isinstance(value, str):
         return value
     return frozenset(each.strip().lower() for each in value.split(",") if each.strip())
@@ -71,15 +73,15 @@ Origins = Annotated[frozenset[str] | None, NoDecode, BeforeValidator(_origins)]
 
 
 class UnknownSetting(ValueError):
-    """The environment holds a variable with our prefix that is no setting."""
+    """The environment has a variable with our prefix that is not a setting."""
 
 
 class PackageMissing(ValueError):
-    """A setting asks for something whose package is not installed."""
+    """A setting needs a package that is not installed."""
 
 
 class Settings(BaseSettings):
-    """Every setting of the service; the table of `docs/settings.md` is written from this class."""
+    """Every setting of the service; the table of `docs/settings.md` is generated from this class."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
@@ -90,19 +92,19 @@ class Settings(BaseSettings):
     bundles_dir: Path | None = Field(
         default=None,
         description="Folder of bundles, as NAME/VERSION below it, that can be swapped over HTTP while"
-        " the service runs; unset: none can.",
+        " the service runs; unset: bundles cannot be swapped.",
     )
     state_dir: Path | None = Field(
         default=None,
-        description="Folder where every swap is kept, in its subfolder `bundles`: the bundle last promoted is"
-        " served again after a restart, whatever `PASSLINE_BUNDLE_DIR` says. Unset: nothing can be promoted.",
+        description="Folder that stores every swap, in its subfolder `bundles`: after a restart the bundle"
+        " last promoted is served, whatever `PASSLINE_BUNDLE_DIR` says. Unset: no bundle can be promoted.",
     )
     recipes_dir: Path | None = Field(
         default=None,
-        description="Folder of recipes (`*.yaml`, `*.yml`, `*.json`) known besides the bundle's own."
-        " All are read at start; a file that holds no recipe keeps the service from becoming ready, and so"
+        description="Folder of recipes (`*.yaml`, `*.yml`, `*.json`) in addition to the bundle's own."
+        " All are read at start; an invalid file prevents the service from becoming ready, and so"
         " does a recipe in force that does not fit the bundle."
-        " Where it can be written, its subfolder `history` keeps every version.",
+        " If it is writable, its subfolder `history` stores every version.",
     )
     default_recipe: str | None = Field(
         default=None,
@@ -111,21 +113,21 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto",
         description="`auto`: the best execution provider that loads; `cpu`; `cuda`: TensorRT or CUDA,"
-        " and no readiness without one of them.",
+        " and not ready without one of them.",
     )
     engines_dir: Path | None = Field(
         default=None,
-        description="Folder for TensorRT's engines, to be kept from start to start; unset: TensorRT is not"
-        " used. An engine that is missing is built beside the service, on CUDA meanwhile, and used from the"
-        " next start on; `passline build-engine` builds it before.",
+        description="Folder for TensorRT's engines, kept between restarts; unset: TensorRT is not used."
+        " A missing engine is built in the background, while the service runs on CUDA, and used from the"
+        " next start on; `passline build-engine` builds it in advance.",
     )
     host: str = Field(
         default="127.0.0.1",
-        description="Address to listen on; `0.0.0.0` for every network of the box, `::` for every one with"
-        " IPv6 as well as IPv4.",
+        description="Address to listen on; `0.0.0.0` for every IPv4 network of the machine, `::` for every"
+        " IPv6 and IPv4 network.",
     )
     port: Annotated[int, Field(ge=0, le=65535)] = Field(
-        default=8000, description="TCP port to listen on; 0 takes a free one, which the start message names."
+        default=8000, description="TCP port to listen on; 0 picks a free one, which the start message names."
     )
     socket: Path | None = Field(
         default=None,
@@ -133,41 +135,41 @@ class Settings(BaseSettings):
     )
     auth: Literal["auto", "on", "off"] = Field(
         default="auto",
-        description="Whether API keys are demanded: `on`; `off`; `auto`: unless `PASSLINE_HOST` is a loopback"
+        description="Whether API keys are required: `on`; `off`; `auto`: unless `PASSLINE_HOST` is a loopback"
         " address, which only this machine reaches, and `PASSLINE_SOCKET` is unset.",
     )
     keys_file: Path | None = Field(
         default=None,
         description="File of API keys, which `passline keys` writes; read again when it changes."
-        " Unset, missing or unreadable: where keys are demanded, nobody gets in.",
+        " If it is unset, missing or unreadable while keys are required, every key is refused.",
     )
     allowed_origins: Origins = Field(
         default=None,
-        description="Origins whose pages may ask from a browser (CORS), separated by commas, such as"
-        " `http://hmi.plant:3000,https://mes.plant`; unset: none but the service's own.",
+        description="Origins whose pages may call the service from a browser (CORS), separated by commas,"
+        " such as `http://hmi.plant:3000,https://mes.plant`; unset: only the service's own.",
     )
     allowed_hosts: Hosts = Field(
         default=None,
-        description="Names, separated by commas, that `Host` may give besides `localhost` and loopback"
-        " addresses where no keys are demanded.",
+        description="Host names, separated by commas, that `Host` may contain besides `localhost` and"
+        " loopback addresses if no keys are required.",
     )
     threads: Positive | None = Field(
         default=None,
-        description="Threads that model runs share on the CPU; unset: as many as the box, or the container's"
-        " quota, has cores.",
+        description="CPU threads that model runs share; unset: the number of cores of the machine, or of the"
+        " container's quota.",
     )
     workers: Annotated[int, Field(ge=1, le=64)] | None = Field(
         default=None,
-        description="Images worked on at the same time; unset: as many as there are threads for model runs,"
-        " and two more whose decoding and encoding overlap with that.",
+        description="Images processed at the same time; unset: as many as there are threads for model runs,"
+        " and two more whose decoding and encoding overlap with model runs.",
     )
     camera_priorities: Priorities = Field(
         default={},
-        description="How urgent the images of a camera are, as JSON by `camera_id`, such as"
-        ' `{"press-2": 10}`; those of the others have 0. The more urgent go first, and get in where all'
-        " places are taken: then the least urgent single inspection that waits is refused with `overloaded`."
-        " It can only take the place of one that waits: where priorities are set, keep `PASSLINE_QUEUE_SIZE`"
-        " above `PASSLINE_WORKERS`.",
+        description="Priorities of cameras, as JSON by `camera_id`, such as"
+        ' `{"press-2": 10}`; other cameras have 0. Images of higher priority are inspected first. If the'
+        " queue is full, one takes the place of the waiting single inspection of the lowest priority, if"
+        " that is lower; the other is refused with `overloaded`. Running inspections keep their place: if"
+        " priorities are set, keep `PASSLINE_QUEUE_SIZE` above `PASSLINE_WORKERS`.",
     )
     queue_size: Positive = Field(
         default=32,
@@ -190,8 +192,8 @@ class Settings(BaseSettings):
     max_batch_images: Positive = Field(default=64, description="Most images in one batch.")
     upload_memory_bytes: Positive = Field(
         default=512 * MIB,
-        description="Memory for the bodies of all requests, and for answers that are not taken, together. One"
-        " caller (key or address) gets at most as much as is still free; more is refused with `overloaded`.",
+        description="Memory for all request bodies and for answers not received yet, together. One caller"
+        " (key or address) gets at most as much as is still free; more is refused with `overloaded`.",
     )
     max_pixels: Positive = Field(
         default=64_000_000,
@@ -200,12 +202,12 @@ class Settings(BaseSettings):
     max_connections: Positive = Field(
         default=256,
         description="Connections open at once; one address gets at most as many as are still free. A few more"
-        " are told `overloaded` or, if probes, answered, and others are cut off.",
+        " are accepted and answered with `overloaded`, probes as usual; all others are closed.",
     )
     header_timeout_s: Positive = Field(
         default=10,
-        description="Time for a request's header to arrive from its connection or its first byte on, and"
-        " for each 16 KiB of an answer to be taken; slower connections are cut off.",
+        description="Time for a request's header to arrive, from the connection or its first byte on, and"
+        " for the client to receive each 16 KiB of an answer; slower connections are closed.",
     )
     keep_alive_s: Positive = Field(
         default=75, description="Time an idle connection is kept open for the next request."
@@ -216,8 +218,8 @@ class Settings(BaseSettings):
     )
     max_cameras: Annotated[int, Field(ge=0)] = Field(
         default=32,
-        description="Cameras (`camera_id`) that metrics are kept of by name; images of later ones count"
-        " together as `other`.",
+        description="Cameras (`camera_id`) with a label of their own in the metrics; images of further ones"
+        " count together as `other`.",
     )
     drift_window: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         default=500,
@@ -226,7 +228,7 @@ class Settings(BaseSettings):
     otlp_endpoint: Annotated[str, Field(pattern=r"^https?://[^/\s]+/?$")] | None = Field(
         default=None,
         description="Address of an OpenTelemetry collector that takes OTLP over HTTP, such as"
-        " `http://127.0.0.1:4318`, for traces; unset: none are made.",
+        " `http://127.0.0.1:4318`, for traces; unset: no traces.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info",
@@ -250,7 +252,7 @@ class Settings(BaseSettings):
 
     @property
     def engines(self) -> Engines | None:
-        """Where TensorRT's engines are."""
+        """The store of TensorRT engines; None if TensorRT is not used."""
         return None if self.engines_dir is None else Engines(self.engines_dir)
 
     @classmethod
@@ -266,7 +268,7 @@ def variable(field: str) -> str:
 
 
 def what_is_wrong(error: ValidationError) -> list[str]:
-    """A line for each value that cannot be: its variable, the key within that if any, and what would do."""
+    """One line per invalid value: its variable, the key within it if any, and what is valid."""
     lines = []
     for each in error.errors():
         field, *keys = each["loc"] or ("",)
@@ -279,7 +281,7 @@ def what_is_wrong(error: ValidationError) -> list[str]:
 def refuse_unknown(environment: Mapping[str, str]) -> None:
     """Raise UnknownSetting if a variable has our prefix but is no setting.
 
-    A typo that is merely ignored can serve the wrong device or the wrong recipes without anyone noticing.
+    A misspelt one that is only ignored can serve the wrong device or recipes without anyone noticing.
     """
     known = {variable(field) for field in Settings.model_fields}
     ours = {name for name in environment if name.upper().startswith(PREFIX)} - NOT_OURS

@@ -1,4 +1,4 @@
-"""Bundles over HTTP: which are there, a candidate loaded aside, promotion and rollback; no logic."""
+"""Bundle endpoints: list bundles, load a candidate, promote it and roll back; no logic."""
 
 import asyncio
 from typing import Annotated
@@ -22,20 +22,20 @@ router = APIRouter(tags=["bundles"], dependencies=[needs("admin"), Depends(each_
 
 @router.get("/v1/bundles", summary="Every bundle", responses=openapi.BUNDLES)
 async def bundles(service: TheService) -> schemas.BundlesAnswer:
-    """Those that can be loaded, the one that judges, the one before it, and the candidate."""
+    """List the available bundles, and the active, previous and candidate bundle."""
     return await asyncio.to_thread(bundles_answer, service.bundles)
 
 
 @router.get("/v1/bundles/changes", summary="Every promotion and rollback", responses=openapi.BUNDLES)
 async def changes(service: TheService) -> schemas.BundleChanges:
-    """Which bundle was promoted or gone back to when, by whom and why, the oldest first."""
+    """List when each bundle was promoted or rolled back to, by whom and why; oldest first."""
     kept = service.bundles.journal.changes
     return schemas.BundleChanges(changes=[schemas.BundleChange(**each.model_dump()) for each in kept])
 
 
 @router.put(
     "/v1/bundles/candidate",
-    summary="Load a bundle aside",
+    summary="Load a candidate bundle",
     status_code=202,
     responses=openapi.CANDIDATE_PUT,
     openapi_extra=openapi.CANDIDATE_BODY,
@@ -43,7 +43,7 @@ async def changes(service: TheService) -> schemas.BundleChanges:
 async def propose(
     request: Request, service: TheService, by: Annotated[By, Query()]
 ) -> schemas.CandidateAnswer:
-    """Begin to load the candidate while the active bundle judges on, or change whether it is in shadow."""
+    """Start loading a candidate while the active bundle keeps serving, or turn its shadow on or off."""
     asked = read_json(schemas.CandidateAsked, await uploads_of(request).text(request, (JSON,)))
     candidate = await service.bundles.propose(asked, by)
     return await asyncio.to_thread(candidate_answer, candidate)
@@ -51,17 +51,17 @@ async def propose(
 
 @router.get("/v1/bundles/candidate", summary="The candidate", responses=openapi.CANDIDATE_READ)
 async def candidate(service: TheService, asked: Annotated[schemas.Wait, Query()]) -> schemas.CandidateAnswer:
-    """Whether it is loading, ready or failed, and why; and what came of its shadow."""
+    """Report whether the candidate is loading, ready or failed, and why, with its shadow counts."""
     found = service.bundles.candidate
     await found.wait(asked.wait_s)
     answer = await asyncio.to_thread(candidate_answer, found)
-    service.bundles.check_is_candidate(found)  # if unloaded meanwhile, it would seem to be loading
+    service.bundles.check_is_candidate(found)  # an unloaded candidate would look like a loading one
     return answer
 
 
-@router.delete("/v1/bundles/candidate", summary="Let the candidate go", responses=openapi.CANDIDATE)
+@router.delete("/v1/bundles/candidate", summary="Unload the candidate", responses=openapi.CANDIDATE)
 async def drop(service: TheService) -> schemas.CandidateAnswer:
-    """Free its memory; the answer is what it was."""
+    """Unload the candidate and free its memory; the answer is its last state."""
     found = service.bundles.candidate
     was = await asyncio.to_thread(candidate_answer, found)
     await service.bundles.drop(found)
@@ -70,11 +70,11 @@ async def drop(service: TheService) -> schemas.CandidateAnswer:
 
 @router.get(
     "/v1/bundles/candidate/disagreements",
-    summary="Where the candidate judges otherwise",
+    summary="Where the candidate disagrees",
     responses=openapi.CANDIDATE,
 )
 async def disagreements(service: TheService) -> schemas.DisagreementsAnswer:
-    """The latest live images on which the candidate disagrees, the newest first, and all counts."""
+    """List the latest live images with another verdict by the candidate, newest first, with counts."""
     shadow = service.bundles.candidate.shadow
     if shadow is None:
         raise CandidateNotFound("no ready candidate is in shadow; PUT it again with `shadow` true")
@@ -83,22 +83,22 @@ async def disagreements(service: TheService) -> schemas.DisagreementsAnswer:
 
 @router.post(
     "/v1/bundles/candidate/promotion",
-    summary="Have the candidate judge",
+    summary="Promote the candidate",
     responses=openapi.PROMOTION,
 )
 async def promote(service: TheService, asked: Annotated[schemas.Promote, Query()]) -> schemas.ServedBundle:
-    """Serve the candidate from now on; what is being inspected is finished by the bundle it began with."""
+    """Make the candidate active; inspections in progress finish with the bundle they started with."""
     return served_answer(await service.bundles.promote(asked))
 
 
-@router.post("/v1/bundles/rollback", summary="Go back to the bundle before", responses=openapi.ROLLBACK)
+@router.post("/v1/bundles/rollback", summary="Roll back to the last bundle", responses=openapi.ROLLBACK)
 async def roll_back(service: TheService, by: Annotated[By, Query()]) -> schemas.ServedBundle:
-    """Serve the bundle before the last promotion again, at once, since it is still in memory."""
+    """Make the bundle before the last promotion active again, at once: it is still in memory."""
     return served_answer(await service.bundles.roll_back(by))
 
 
 def served_answer(served: Served) -> schemas.ServedBundle:
-    """A bundle that judges, or did before."""
+    """The active or previous bundle as an answer."""
     inspector = served.inspector
     return schemas.ServedBundle(
         name=inspector.bundle.name,
@@ -113,7 +113,7 @@ def served_answer(served: Served) -> schemas.ServedBundle:
 
 
 def candidate_answer(candidate: Candidate) -> schemas.CandidateAnswer:
-    """The candidate, checked against the recipes as they are now; blocks where they have changed."""
+    """The candidate as an answer, checked against the recipes in force; blocks if they have changed."""
     obstacle, misfits = candidate.fit()
     return schemas.CandidateAnswer(
         **candidate.bundle.model_dump(),
@@ -128,7 +128,7 @@ def candidate_answer(candidate: Candidate) -> schemas.CandidateAnswer:
 
 
 def bundles_answer(registry: BundleRegistry) -> schemas.BundlesAnswer:
-    """Everything at this moment; blocks, for it looks at the disk."""
+    """All bundles at this moment as an answer; blocks, because it reads the disk."""
     try:
         candidate = candidate_answer(registry.candidate)
     except CandidateNotFound:
@@ -143,5 +143,5 @@ def bundles_answer(registry: BundleRegistry) -> schemas.BundlesAnswer:
 
 
 def disagreements_answer(shadow: Shadow) -> schemas.DisagreementsAnswer:
-    """What came of a shadow so far."""
+    """The shadow's counts and latest disagreements so far."""
     return schemas.DisagreementsAnswer(counts=shadow.counts, latest=list(shadow.latest))

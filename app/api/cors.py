@@ -1,4 +1,4 @@
-"""Browsers' pages of other origins (CORS): those that `PASSLINE_ALLOWED_ORIGINS` names, and no others."""
+"""CORS: only pages of origins in `PASSLINE_ALLOWED_ORIGINS` may call the service from a browser."""
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
@@ -9,7 +9,7 @@ KEPT_S = "600"
 
 
 class CrossOrigin:
-    """What the answers to one request say of origins; nothing where no origin is allowed."""
+    """The CORS headers of the response to one request; none if no origin is allowed."""
 
     def __init__(self, allowed: frozenset[str], headers: Headers) -> None:
         self._varies = bool(allowed)
@@ -18,7 +18,7 @@ class CrossOrigin:
         self._origin = origins[0] if len(origins) == 1 and origins[0] in allowed else None
 
     def preflight(self, method: str) -> Response | None:
-        """The answer to a browser that asks whether a page may ask; None for any other request."""
+        """The response to a preflight request of an allowed origin; None for any other request."""
         if (
             method != "OPTIONS"
             or self._origin is None
@@ -33,7 +33,7 @@ class CrossOrigin:
         return Response(status_code=204, headers=answer)
 
     def complete(self, headers: MutableHeaders) -> None:
-        """Add to an answer's headers what lets the page read it."""
+        """Add the headers that let the page read the response."""
         if self._varies:
             headers.add_vary_header("Origin")
         if self._origin is not None:

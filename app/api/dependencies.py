@@ -1,4 +1,4 @@
-"""What endpoints share: the service, the deadline, JSON bodies, the form of answer that is wanted."""
+"""Shared by endpoints: the service, the deadline, JSON bodies, and content negotiation."""
 
 import asyncio
 import re
@@ -21,8 +21,8 @@ LONGEST_DEADLINE_MS = 600_000
 S = TypeVar("S", bound=Shape)
 
 
-# Dependencies are coroutines though they await nothing: FastAPI has threads run plain functions, and each way
-# to a thread and back takes longer than all that these do.
+# Dependencies are coroutines, although they await nothing: FastAPI runs plain functions on threads, and
+# switching to a thread and back takes longer than these functions.
 async def service_of(request: Request) -> Service:
     """The service behind the app that serves this request."""
     service: Service = request.app.state.service
@@ -30,14 +30,14 @@ async def service_of(request: Request) -> Service:
 
 
 async def ready_service_of(request: Request) -> Service:
-    """As `service_of`, but only if it judges images; raises NotReady before the body is read."""
+    """As `service_of`, but raise NotReady, before the body is read, if no image can be inspected."""
     service = await service_of(request)
     service.readiness()
     return service
 
 
 def uploads_of(request: Request) -> Uploads:
-    """What reads the bodies of requests."""
+    """The reader of request bodies."""
     uploads: Uploads = request.app.state.uploads
     return uploads
 
@@ -50,13 +50,13 @@ DeadlineMs = Annotated[
         alias=DEADLINE,
         ge=1,
         le=LONGEST_DEADLINE_MS,
-        description="Milliseconds from the request's arrival after which the answer is of no use.",
+        description="Deadline of the answer, in milliseconds from the request's arrival.",
     ),
 ]
 
 
 async def each_once(request: Request) -> None:
-    """Refuse a query parameter, or a deadline, given twice: one would win, and the other have been meant."""
+    """Refuse a query parameter or a deadline given twice: one of the values would be ignored."""
     places = [("query", name) for name, _ in request.query_params.multi_items()]
     places += [("header", DEADLINE)] * len(request.headers.getlist(DEADLINE))
     wrong = [{"loc": place, "msg": "Given more than once; give it once"} for place in repeated(places)]
@@ -65,12 +65,12 @@ async def each_once(request: Request) -> None:
 
 
 async def single_deadline(service: ReadyService, asked_ms: DeadlineMs = None) -> float:
-    """When one image's answer is of no use any more, in the event loop's time."""
+    """The deadline of a single inspection, in the event loop's time."""
     return _deadline(asked_ms or service.settings.deadline_ms)
 
 
 async def batch_deadline(service: ReadyService, asked_ms: DeadlineMs = None) -> float:
-    """As `single_deadline`, of several images."""
+    """As `single_deadline`, for a batch."""
     return _deadline(asked_ms or service.settings.batch_deadline_ms)
 
 
@@ -92,7 +92,7 @@ def wants(accept: Iterable[str], media_type: str, instead_of: str) -> bool:
 
 
 def _quality(ranges: Iterable[str], media_type: str) -> float:
-    """How much a media type is liked, 0 for not at all: the most exact range that names it says so."""
+    """The quality (`q`) of the most specific range that matches the media type; 0 if none does."""
     kind = media_type.partition("/")[0]
     exactness = {"*/*": 1, f"{kind}/*": 2, media_type: 3}
     found = [(0, 0.0)]
@@ -106,7 +106,7 @@ def _quality(ranges: Iterable[str], media_type: str) -> float:
 
 
 def read_json(shape: type[S], text: str) -> S:
-    """What a body says; raises RequestInvalid naming each wrong field."""
+    """Validate a JSON body; raises RequestInvalid naming each invalid field."""
     try:
         return shape.model_validate(parse(text))
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""The pages that document the service: the OpenAPI document and Swagger UI, open to everyone."""
+"""Documentation pages: the OpenAPI document and Swagger UI; they need no API key."""
 
 import base64
 import hashlib
@@ -17,10 +17,10 @@ from app.api.openapi import EXAMPLES
 
 
 class DocumentedApp(FastAPI):
-    """FastAPI with worked answers in its document: it drops nulls from examples, and ours need theirs."""
+    """FastAPI with example answers in its document: it drops nulls from examples, and ours need them."""
 
     def setup(self) -> None:
-        """Serve the document as bytes that are made once; FastAPI would make them for each request."""
+        """Serve the document as bytes encoded once; FastAPI would encode it for each request."""
 
         async def document(_: Request) -> Response:
             return Response(self._encoded, media_type="application/json")
@@ -32,7 +32,7 @@ class DocumentedApp(FastAPI):
         return json.dumps(self.openapi(), ensure_ascii=False, separators=(",", ":")).encode()
 
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document, made once."""
+        """Build the OpenAPI document, with the example answers."""
         document = super().openapi()
         for path, example in EXAMPLES.items():
             content = document["paths"][path]["post"]["responses"]["200"]["content"]
@@ -41,16 +41,16 @@ class DocumentedApp(FastAPI):
 
 
 def docs_page() -> HTMLResponse:
-    """Swagger UI with nothing from outside: neither its scripts nor its validator badge."""
+    """Swagger UI without external resources: no scripts of a CDN and no validator badge."""
     page = get_swagger_ui_html(
-        openapi_url="openapi.json",  # relative, so that it works below a proxy's path too
+        openapi_url="openapi.json",  # relative, so that it also works behind a proxy that adds a path
         title="Passline",
         swagger_js_url="static/swagger-ui-bundle.js",
         swagger_css_url="static/swagger-ui.css",
         swagger_favicon_url="static/favicon-32x32.png",
         swagger_ui_parameters={"validatorUrl": None},
     )
-    # Its one script on the page is known by its hash, so that no other runs, whatever an answer shown holds.
+    # Allow the page's one inline script by its hash: no other runs, whatever a displayed answer contains.
     (script,) = re.findall(rb"<script>(.*?)</script>", page.body, re.DOTALL)
     known = base64.b64encode(hashlib.sha256(script).digest()).decode()
     page.headers["Content-Security-Policy"] = (

@@ -1,4 +1,4 @@
-"""Every error that an endpoint or the framework raises, answered as a problem; and counted."""
+"""Answer every error of an endpoint or of the framework as an RFC 9457 problem, and count it."""
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -13,7 +13,7 @@ from app.telemetry.metrics import Metrics
 
 
 def respond(error: BaseException, metrics: Metrics) -> Response:
-    """The response that answers any error; counts it."""
+    """Make the response to any error, and count it."""
     known = _of_framework(error) or named(error)
     problem = problem_of(known)
     metrics.refused(problem)
@@ -34,7 +34,7 @@ def respond(error: BaseException, metrics: Metrics) -> Response:
 
 
 def _of_framework(error: BaseException) -> PasslineError | None:
-    """The error of the tree that stands for one of the framework's own; None for any other."""
+    """The PasslineError equivalent to an error of FastAPI or Starlette; None for any other error."""
     if isinstance(error, RequestValidationError):
         return service.RequestInvalid.of_validation(error.errors())
     if isinstance(error, HTTPException) and error.status_code == 404:
@@ -45,7 +45,7 @@ def _of_framework(error: BaseException) -> PasslineError | None:
 
 
 def install(app: FastAPI, metrics: Metrics) -> None:
-    """Have every error that an endpoint raises on purpose, or the framework, answered as a problem."""
+    """Register handlers that answer every expected error, ours or the framework's, as a problem."""
 
     async def answer(_: Request, error: Exception) -> Response:
         return respond(error, metrics)

@@ -1,4 +1,4 @@
-"""Worked answers for the OpenAPI document; a test checks them against the shapes."""
+"""Example answers for the OpenAPI document; a test validates them against the schemas."""
 
 from typing import Any
 

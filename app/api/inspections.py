@@ -1,4 +1,4 @@
-"""HTTP in, call, HTTP out: every endpoint, and no logic."""
+"""Endpoints for inspections, the model, health and metrics; no logic."""
 
 from typing import Annotated
 
@@ -29,7 +29,7 @@ from app.schemas.inspections import (
     SingleOptions,
 )
 
-open_router = APIRouter()  # for everyone: probes, and a page that holds nothing of this box
+open_router = APIRouter()  # needs no key: probes, and documentation that shows nothing of this machine
 router = APIRouter(dependencies=[needs("inspect")])
 inspecting = APIRouter(tags=["inspections"], dependencies=[Depends(each_once)])
 
@@ -46,9 +46,9 @@ async def inspect(
     options: Annotated[SingleOptions, Query()],
     deadline: SingleDeadline,
 ) -> InspectionAnswer | Response:
-    """Judge one image: the field `image` of a form or of a JSON object, or the request's body itself.
+    """Inspect one image: the field `image` of a form or of a JSON object, or the request's body itself.
 
-    With `format=certificate` the answer is the inspection's certificate and nothing else.
+    With `format=certificate` the answer is only the inspection's certificate, as an HTML page.
     """
     as_page = options.format == "certificate"
     if as_page:
@@ -65,7 +65,7 @@ async def inspect_batch(
     options: Annotated[BatchOptions, Query()],
     deadline: BatchDeadline,
 ) -> BatchAnswer:
-    """Judge each image of the repeated form field `images` by itself: a bad one never fails the others."""
+    """Inspect each image of the repeated form field `images` independently of the others."""
     async with uploads_of(request).batch(request, options) as submission:
         return await unless_client_leaves(request, service.inspect_batch(submission, deadline))
 
@@ -93,13 +93,13 @@ async def model(service: TheService) -> ModelAnswer:
 
 @open_router.get("/healthz", tags=["operation"], summary="Is the process alive?")
 async def healthz() -> Health:
-    """Answers as long as the process serves at all; restart it when this fails."""
+    """Answer as long as the process serves requests; restart it when this fails."""
     return Health(status="ok")
 
 
-@open_router.get("/readyz", tags=["operation"], summary="Are images judged?", responses=openapi.NOT_READY)
+@open_router.get("/readyz", tags=["operation"], summary="Is it ready?", responses=openapi.NOT_READY)
 async def readyz(service: TheService) -> Readiness:
-    """Ready with what, or a problem that says why not."""
+    """Report the model in use, or a problem that says why no image can be inspected."""
     return service.readiness()
 
 

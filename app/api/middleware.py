@@ -1,4 +1,4 @@
-"""The outermost layer of every request: its id, its log line, its metrics, and the last resort for errors."""
+"""Outermost layer of every request: request id, log line, metrics, handler of unexpected errors."""
 
 import asyncio
 import logging
@@ -18,22 +18,22 @@ from app.errors import HeadersTooLarge, HttpInvalid, Overloaded
 from app.telemetry.metrics import KEY_NAME, REQUEST_ID, Metrics
 
 HEADER = "X-Request-ID"
-CLIENT_LEFT = 499  # nginx's number for it; only logs and metrics see it
-SURPLUS = "surplus"  # in the state of a request whose connection is one too many
+CLIENT_LEFT = 499  # nginx's status for a client that closed the connection; only in logs and metrics
+SURPLUS = "surplus"  # key in the state of a request whose connection exceeds the limit
 MAX_HEADER_BYTES = 16 * 1024
 QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 MAX_LOGGED = 256  # characters of a path in a log line
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_S = 5.0
-DRAIN_IDLE_S = 0.5  # a client that sends nothing meanwhile is not still writing
+DRAIN_IDLE_S = 0.5  # a client that sends nothing for this long has stopped writing
 _VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 log = logging.getLogger(__name__)
-NOTHING = "default-src 'none'; frame-ancestors 'none'"  # an answer that is no page needs nothing
-KEPT = "/static/"  # the same on every box; all else is about this one, and is not for a cache
+NOTHING = "default-src 'none'; frame-ancestors 'none'"  # an answer that is not a page may load nothing
+KEPT = "/static/"  # files that may be cached, the same for every service; nothing else may be cached
 
 
 class RequestMiddleware:
-    """ASGI middleware; give it to `add_middleware`. Pages of `origins` may ask from a browser."""
+    """ASGI middleware for `add_middleware`; pages of `origins` may call the service (CORS)."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, origins: frozenset[str] = frozenset()) -> None:
         self._app = app
@@ -41,14 +41,14 @@ class RequestMiddleware:
         self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; anything but HTTP is passed on untouched."""
+        """Serve one request; anything but HTTP is passed on unchanged."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         scope = in_origin_form(scope)
         exchange = _Exchange(scope, receive, send, CrossOrigin(self._origins, Headers(scope=scope)))
         token = REQUEST_ID.set(exchange.request_id)
         self._metrics.arrived()
-        KEY_NAME.set(None)  # the next request of a connection may begin in the context of the one before
+        KEY_NAME.set(None)  # requests of one connection may share a context: forget the last one's key
         started = time.perf_counter()
         get_current_span().set_attribute("passline.request_id", exchange.request_id)
         try:
@@ -70,7 +70,7 @@ class RequestMiddleware:
                 return await preflight(scope, exchange.receive, exchange.send)
             await self._app(served, exchange.receive, exchange.send)
         except ClientDisconnect:
-            exchange.status = CLIENT_LEFT  # nobody is there to answer
+            exchange.status = CLIENT_LEFT  # no client is left to answer
         except Exception as error:  # noqa: BLE001  # the web edge: whatever happens, the client gets a problem
             response = respond(error, self._metrics)
             if exchange.status is None:
@@ -93,25 +93,25 @@ class RequestMiddleware:
 
 
 def _check_header(scope: Scope) -> None:
-    """Refuse a header that is too large and came whole: the parser bounds only those that come in pieces."""
+    """Refuse headers that are too large: the parser limits only those that arrive in several pieces."""
     size = len(scope["raw_path"]) + len(scope["query_string"])
     size += sum(len(name) + len(value) for name, value in scope["headers"])
     if size > MAX_HEADER_BYTES:
         raise HeadersTooLarge(
-            f"the request's address and headers have {size} bytes; at most {MAX_HEADER_BYTES} are taken"
+            f"the request's address and headers have {size} bytes; the limit is {MAX_HEADER_BYTES}"
         )
 
 
 class _Exchange:
-    """One request's channels, watched: what came in, and what status went out."""
+    """One request's receive and send channels; records the bytes received and the status sent."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, origin: CrossOrigin) -> None:
         headers = Headers(scope=scope)
         given = headers.get(HEADER, "")
-        # An id that could garble a log is replaced; refusing the image for it would help nobody.
+        # An invalid id could garble the log, so it is replaced; refusing the image would help nobody.
         self.request_id = given if _VALID_ID.fullmatch(given) else uuid4().hex
         self.is_surplus: bool = scope.get("state", {}).get(SURPLUS, False)
-        # Two servers on the way may disagree about where such a body ends (request smuggling).
+        # Two servers on the path may disagree about where such a body ends (request smuggling).
         self.has_two_lengths = "content-length" in headers and "transfer-encoding" in headers
         self.status: int | None = None
         self.route = "none"
@@ -144,10 +144,10 @@ class _Exchange:
         await self._send(message)
 
     async def _drain(self) -> None:
-        """Read on to the body's end, within bounds, before an early refusal is sent.
+        """Read the rest of the body, within bounds, before sending an early refusal.
 
-        A client that is still writing when the connection closes sees a reset and never the problem. One that
-        asked for consent first (`Expect: 100-continue`) has not begun, and is answered at once.
+        A client still writing when the connection closes would see a reset instead of the problem. One that
+        waits for `100 Continue` has not started to write, and is answered at once.
         """
         if self._awaits_consent and not self.received:
             return
@@ -161,7 +161,7 @@ class _Exchange:
 
 
 def protect(headers: MutableHeaders, scope: Scope) -> None:
-    """Add to an answer's headers what they do not say themselves."""
+    """Add security and cache headers that the response does not set itself."""
     headers.setdefault("X-Content-Type-Options", "nosniff")
     headers.setdefault("Referrer-Policy", "no-referrer")
     headers.setdefault("Content-Security-Policy", NOTHING)

@@ -1,4 +1,4 @@
-"""Multipart forms, read as they arrive and refused at the first part that should not be there."""
+"""Multipart forms, parsed as they arrive and refused at the first part that is not allowed."""
 
 import binascii
 import codecs
@@ -16,17 +16,17 @@ from app.errors import BatchTooLarge, RequestInvalid, WrongField
 
 MAX_TEXT_BYTES = 1024
 MAX_FILENAME_CHARS = 255
-CHARSETS = frozenset({"utf-8", "ascii", "iso8859-1", "iso8859-15", "cp1252"})  # as Python calls them
-AS_IT_IS = frozenset({"", "7bit", "8bit", "binary"})  # transfer encodings that change nothing
+CHARSETS = frozenset({"utf-8", "ascii", "iso8859-1", "iso8859-15", "cp1252"})  # names of Python's codecs
+AS_IT_IS = frozenset({"", "7bit", "8bit", "binary"})  # transfer encodings that leave the bytes unchanged
 _PARAMETER = re.compile(r';\s*([^\s=;"]+)\s*=\s*("(?:\\.|[^"\\])*"|[^;"]*)')
 _ENCODED_WORDS = re.compile(r"(=\?[^?\s]+\?[bq]\?[^?\s]*\?=\s*)+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One uploaded file; the name is the client's, shown but never used as a path.
+    """One uploaded file; `filename` is the client's, shown but never used as a path.
 
-    `media_type` is what its part declares, empty where it declares none.
+    `media_type` is the Content-Type of its part; empty if it has none.
     """
 
     filename: str | None
@@ -36,7 +36,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A whole form: every field at most as often as it may be; `place` is what problems call it."""
+    """A complete form, in which no field occurs too often; `place` is its name in error messages."""
 
     files: dict[str, list[File]]
     texts: dict[str, str | int]
@@ -54,9 +54,9 @@ class _Part:
 
 
 class FormReader:
-    """Takes a multipart body in pieces; holds it in memory, so its caller bounds the bytes.
+    """Parses a multipart body in pieces; all of it is kept in memory, so the caller limits its bytes.
 
-    `most_files` says how often each file field may occur; every text field may occur once.
+    `most_files` is how often each file field may occur; a text field may occur once.
     """
 
     def __init__(self, content_type: str, most_files: Mapping[str, int], text_fields: frozenset[str]) -> None:
@@ -70,10 +70,10 @@ class FormReader:
         if not boundary:
             raise RequestInvalid("the multipart body's Content-Type names no boundary")
         self._closing = b"\r\n--" + boundary + b"--"
-        # Any line that could be meant as the first boundary: the parser refuses what is none.
+        # Matches any line that looks like the first boundary; the parser refuses it if it is not one.
         self._opening = re.compile(b"\n--" + re.escape(boundary) + rb"(?=[ \t\r\n-])")
-        self._before: bytes | None = b"\n"  # the end of what is in front of the first boundary, until that
-        self._tail = b""  # of what has been fed: the closing boundary may come in pieces
+        self._before: bytes | None = b"\n"  # last bytes before the first boundary; None once that is found
+        self._tail = b""  # last bytes fed: the closing boundary may arrive in pieces
         try:
             self._parser = MultipartParser(
                 boundary,
@@ -92,7 +92,7 @@ class FormReader:
             raise _malformed(error) from error
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next piece; raises RequestInvalid or BatchTooLarge as soon as something is wrong."""
+        """Parse the next piece; raises RequestInvalid or BatchTooLarge as soon as something is wrong."""
         if self._before is not None:
             chunk = self._without_preamble(self._before + chunk)
         if self._ended:
@@ -106,15 +106,15 @@ class FormReader:
         self._tail = (self._tail + chunk[-len(self._closing) :])[-len(self._closing) :]
 
     def finish(self) -> Form:
-        """The form, once its closing boundary has come; a body cut off before it is refused as a whole."""
+        """The complete form; raises RequestInvalid if the body ended before its closing boundary."""
         if self._before is not None:
-            raise RequestInvalid("the multipart body does not hold the boundary that its Content-Type names")
+            raise RequestInvalid("the multipart body does not contain the boundary of its Content-Type")
         if not self._ended:
             raise RequestInvalid("the multipart body ends before its closing boundary; send all of it")
         return self._form
 
     def _without_preamble(self, fed: bytes) -> bytes:
-        """What comes from the first boundary on: the text before it is ignored (RFC 2046, section 5.1.1)."""
+        """The data from the first boundary on: text before it is ignored (RFC 2046, section 5.1.1)."""
         found = self._opening.search(fed)
         if found is None:
             self._before = fed[-len(self._closing) :]
@@ -162,7 +162,7 @@ class FormReader:
             raise _wrong(name, "is given more than once; give it once")
         if name not in self._text_fields:
             known = ", ".join((*self._most_files, *sorted(self._text_fields)))
-            raise _wrong(name, f"is no field of this form; its fields are {known}")
+            raise _wrong(name, f"is not a field of this form; its fields are {known}")
         if name in self._form.texts:
             raise _wrong(name, "is given more than once; give it once")
 
@@ -187,9 +187,9 @@ class FormReader:
 
 
 def _refuse_more(behind: bytes) -> None:
-    """Raise RequestInvalid for what follows a form's end; the parser would ignore it, an image too."""
+    """Raise RequestInvalid for data after the form's end, where the parser would ignore even an image."""
     if behind.strip():
-        raise RequestInvalid("the multipart body goes on behind its closing boundary")
+        raise RequestInvalid("the multipart body continues after its closing boundary")
 
 
 def _text(value: bytes) -> str:
@@ -200,7 +200,7 @@ def _text(value: bytes) -> str:
 
 
 def _decoded(part: _Part) -> bytes:
-    """A part's bytes without their transfer encoding, as clients of mail's libraries send them."""
+    """A part's data without its Content-Transfer-Encoding, which clients built on mail libraries add."""
     if part.encoding in AS_IT_IS:
         return bytes(part.data)
     if part.encoding == "quoted-printable":
@@ -214,14 +214,14 @@ def _decoded(part: _Part) -> bytes:
 
 
 def _charset(name: str, content_type: bytes | None) -> str:
-    """How a text says that it is encoded, empty where it does not; raises RequestInvalid for other ways."""
+    """The declared charset of a text field, empty if none; raises RequestInvalid for unsupported ones."""
     declared = parse_options_header(content_type)[1].get(b"charset", b"").decode("latin-1")
     try:
         found = codecs.lookup(declared).name if declared else ""
     except (LookupError, ValueError):
         found = declared
     if found and found not in CHARSETS:
-        raise _wrong(name, f"is in the charset {declared[:64]}, which is not read; send UTF-8")
+        raise _wrong(name, f"is in the charset {declared[:64]}, which is not supported; send UTF-8")
     return found
 
 
@@ -233,7 +233,7 @@ def _label(part: _Part, data: bytes) -> str:
 
 
 def _filename(field_name: str, disposition: bytes, options: Mapping[bytes, bytes]) -> str | None:
-    """A file's name: by `filename*` (RFC 5987) where there is one, else by `filename`, RFC 2047 or not."""
+    """The file's name: from `filename*` (RFC 5987) if given, else from `filename`, maybe RFC 2047."""
     parameters = {key.lower(): value for key, value in _PARAMETER.findall(disposition.decode("latin-1"))}
     extended = parameters.get("filename*")
     if extended is not None:
@@ -243,13 +243,13 @@ def _filename(field_name: str, disposition: bytes, options: Mapping[bytes, bytes
                 return unquote_to_bytes(rest.partition("'")[2]).decode(charset)
         except UnicodeDecodeError:
             pass
-        raise _wrong(field_name, "has a filename* that is not UTF-8'' or ISO-8859-1'' and a text so encoded")
+        raise _wrong(field_name, "has a filename* that is not UTF-8'' or ISO-8859-1'' and encoded text")
     plain = options.get(b"filename")
     return None if plain is None else _without_encoded_words(_text(plain))
 
 
 def _without_encoded_words(name: str) -> str:
-    """A name in RFC 2047's form as what it means; one whose form is wrong is left as it is, as that says."""
+    """Decode a name in the form of RFC 2047 (encoded words); a malformed one is returned unchanged."""
     if not _ENCODED_WORDS.fullmatch(name):
         return name
     try:

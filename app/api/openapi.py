@@ -1,4 +1,4 @@
-"""What the OpenAPI document says beyond the code, request bodies and problems, and the document as a page."""
+"""Parts of the OpenAPI document that FastAPI cannot derive: request bodies, problems, examples."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -80,7 +80,7 @@ _REQUEST: tuple[type[PasslineError], ...] = (
 _LABELS: dict[str, Any] = {
     "recipe": {
         "type": "string",
-        "description": "Name of the recipe to judge by.",
+        "description": "Name of the recipe to use.",
         "example": "default",
     },
     "part_id": {"type": "string", "description": "The part; returned unchanged.", "example": "tile-000117"},
@@ -93,7 +93,7 @@ _LABELS: dict[str, Any] = {
         "type": "integer",
         "minimum": 8,
         "maximum": 16,
-        "description": "How many bits of a 16-bit image are used, from the lowest on; unset: the recipe's.",
+        "description": "Number of lowest bits of a 16-bit image that are used; unset: the recipe's.",
         "example": 12,
     },
 }
@@ -103,14 +103,14 @@ REQUEST_ID_HEADER: dict[str, Any] = {
     "name": "X-Request-ID",
     "in": "header",
     "description": "Your id of the request, 1 to 64 of A-Z a-z 0-9 . _ -; returned, logged, and in every"
-    " problem. Without one, or with one of another form, the service makes one.",
+    " problem. If it is missing or invalid, the service makes one.",
     "schema": {"type": "string"},
     "example": "line-2-20260117-000117",
 }
 
 
 def problem_responses(*errors: type[PasslineError]) -> dict[int | str, dict[str, Any]]:
-    """The OpenAPI responses for errors, by status, with one example for each code."""
+    """OpenAPI responses for errors, by status, with one example for each code."""
     by_status: dict[int | str, list[type[PasslineError]]] = defaultdict(list)
     for error in errors:
         by_status[status_of(error)].append(error)
@@ -153,7 +153,7 @@ def _form(files: dict[str, Any], *required: str) -> dict[str, Any]:
 
 
 def _form_or_json(files: dict[str, Any], *required: str) -> dict[str, Any]:
-    """A form, and the same fields as a JSON object."""
+    """Request body as a form, or as a JSON object with the same fields."""
     form = _form(files, *required)
     encoded = {name: _in_base64(field) for name, field in files.items()}
     schema = form["multipart/form-data"]["schema"] | {"properties": encoded | _LABELS}
@@ -187,7 +187,7 @@ _BATCH_BODY = _body(_form_or_json({"images": {"type": "array", "items": _BINARY,
 _PART_IMAGES = {"type": "array", "items": _BINARY, "minItems": PART_IMAGES[0], "maxItems": PART_IMAGES[1]}
 _PART_BODY = _body(_form_or_json({"image": _PART_IMAGES}, "image"))
 _PAGE = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
-# What endpoints that inspect say of their answers and bodies.
+# Responses and request bodies of the endpoints that inspect.
 ONE_IMAGE: dict[str, Any] = {
     "responses": problem_responses(*_PICTURE, *_REQUEST) | _PAGE,
     "openapi_extra": _INSPECTION_BODY,
@@ -200,7 +200,7 @@ ONE_PART: dict[str, Any] = {
     "responses": problem_responses(*_PICTURE, *_REQUEST, BatchTooLarge),
     "openapi_extra": _PART_BODY,
 }
-# A certificate holds what a client sent, so a browser is told to run and load nothing on its account.
+# A certificate contains text from clients, so the browser may run no scripts and load nothing.
 PAGE_HEADERS = {"Content-Security-Policy": PAGE_POLICY}
 NOT_READY = problem_responses(NotReady)
 READ = problem_responses(*_DOORS, NotReady)

@@ -1,4 +1,4 @@
-"""Several images of one part: each inspected as in a batch, and one verdict for the part."""
+"""Several images of one part: each is inspected as in a batch, and the part gets one verdict."""
 
 import logging
 
@@ -14,13 +14,13 @@ log = logging.getLogger(__name__)
 
 
 async def inspect_part(service: Service, submission: Submission, deadline: float) -> PartAnswer:
-    """Inspect the images of one part and judge it by its recipe's rule.
+    """Inspect the images of one part and decide its verdict by its recipe's rule.
 
-    An image that cannot be inspected makes the part a `review` at least. Where none can, the error of the
-    first one is raised.
+    An image that cannot be inspected makes the part at least a `review`. If no image can be inspected,
+    the error of the first one is raised.
     """
     loaded, options = service.loaded, submission.options
-    chosen = loaded.recipes.choose(options)  # once, as `loaded`: all images are inspected by the same
+    chosen = loaded.recipes.choose(options)  # once, as `loaded`: the same for all images
     model = resolve_parts(chosen.recipe.parts, loaded.inspector.operating_point(chosen.recipe).parts)
 
     async def inspect(upload: Upload) -> InspectionAnswer:
@@ -55,7 +55,7 @@ async def inspect_part(service: Service, submission: Submission, deadline: float
 
 
 def image_result(item: BatchItem) -> ImageResult:
-    """What an image's answer means for its part."""
+    """The image's result as the part's rule uses it."""
     if item.inspection is None:
         return ImageResult(None, problem=None if item.problem is None else item.problem.code)
     found = item.inspection

@@ -1,4 +1,4 @@
-"""Recipes over HTTP: their versions, what is active, and the dry run."""
+"""Recipe endpoints: versions, activations and the dry run; no logic."""
 
 import asyncio
 import functools
@@ -53,18 +53,18 @@ async def edit_of(
         str | None,
         Header(
             alias="If-Match",
-            description='The `ETag` it must have, its version: `"3"`; `"0"`: there must be none yet.',
+            description='Version (`ETag`) that must be in force, such as `"3"`; `"0"`: none yet.',
         ),
     ] = None,
 ) -> Edit:
-    """Who changes something and why, and the version it must have until then."""
+    """Who makes a change and why, and the version that must still be in force."""
     return Edit(by, if_match, KEY_NAME.get())
 
 
 async def service_with_recipes(request: Request) -> Service:
-    """The service, if it has recipes; raises NotReady before the body is read.
+    """The service, if its recipes are loaded; raises NotReady before the body is read.
 
-    It need not judge images: where recipes keep it from that, this is how they are mended.
+    The service need not be ready: recipes that prevent that are corrected through these endpoints.
     """
     service = await service_of(request)
     _ = service.store
@@ -105,7 +105,7 @@ async def recipe(
     service: RecipeService,
     wanted: Annotated[VersionWanted, Query()],
 ) -> RecipeAnswer | Response:
-    """A recipe in the version in force or an earlier one: bare text if `Accept` prefers YAML, else JSON."""
+    """A recipe in the version in force or an earlier one: as text if `Accept` prefers YAML, else JSON."""
     state = service.store.state
     found = state.version(name, wanted.version)
     headers = {"ETag": f'"{found.version}"', "Vary": "Accept"}
@@ -117,20 +117,20 @@ async def recipe(
 
 @router.get("/v1/recipes/{name}/versions", summary="A recipe's versions", responses=openapi.RECIPE_READ)
 async def versions(name: Name, service: RecipeService) -> VersionsAnswer:
-    """Every version with who made it, when and why, the oldest first; those of a deleted recipe, too."""
+    """Every version with who made it, when and why, oldest first; also of a deleted recipe."""
     return VersionsAnswer(versions=[version_answer(each) for each in service.store.state.versions_of(name)])
 
 
 @router.put(
     "/v1/recipes/{name}",
-    summary="Make or change a recipe",
+    summary="Create or change a recipe",
     responses=openapi.RECIPE_PUT,
     openapi_extra=openapi.RECIPE_BODY,
 )
 async def put(
     name: Name, request: Request, response: Response, service: RecipeService, edit: TheEdit
 ) -> RecipeEntry:
-    """Make the body the recipe's next version, in force at once; what is being inspected keeps its own."""
+    """Make the body the recipe's next version, in force at once; inspections in progress keep theirs."""
     store = service.store
     text = await uploads_of(request).text(request)
     change = await asyncio.to_thread(store.put, name, text, edit)
@@ -140,13 +140,13 @@ async def put(
 
 @router.delete("/v1/recipes/{name}", summary="Delete a recipe", responses=openapi.RECIPE_DELETE)
 async def delete(name: Name, service: RecipeService, edit: TheEdit) -> VersionAnswer:
-    """End a recipe that is active nowhere; its versions can still be read."""
+    """Delete a recipe that is active nowhere; its versions can still be read."""
     return version_answer(await asyncio.to_thread(service.store.delete, name, edit))
 
 
 @router.post(
     "/v1/recipes/dry-run",
-    summary="What would have changed",
+    summary="Dry run: what a recipe would change",
     responses=openapi.DRY_RUN_PROBLEMS,
     openapi_extra=openapi.DRY_RUN_BODY,
 )
@@ -156,15 +156,15 @@ async def dry_run_pictures(
     labels: Annotated[Labels, Query()],
     deadline: BatchDeadline,
 ) -> DryRunAnswer:
-    """Judge each image of `images` by the recipe in force and by `candidate`; nothing is changed."""
+    """Inspect each image of `images` with the recipe in force and with `candidate`; changes nothing."""
     options = Options(mask="none", **labels.model_dump())
     async with uploads_of(request).batch(request, options, with_candidate=True) as submission:
         return await unless_client_leaves(request, compare_batch(service, submission, deadline))
 
 
-@router.get("/v1/activations", summary="What is active where", responses=openapi.READ)
+@router.get("/v1/activations", summary="Active recipes", responses=openapi.READ)
 async def activations(response: Response, service: RecipeService) -> ActivationsAnswer:
-    """Which recipe judges requests that name none, by part, by camera, and otherwise."""
+    """Which recipe applies to requests that name none: by part, by camera, and the default."""
     change = service.store.state.activations
     _tag(response, 0 if change is None else change.version)
     return activations_answer(change)
@@ -172,14 +172,14 @@ async def activations(response: Response, service: RecipeService) -> Activations
 
 @router.put(
     "/v1/activations",
-    summary="Change what is active",
+    summary="Change the active recipes",
     responses=openapi.ACTIVATIONS_PUT,
     openapi_extra=openapi.ACTIVATIONS_BODY,
 )
 async def activate(
     request: Request, response: Response, service: RecipeService, edit: TheEdit
 ) -> ActivationsAnswer:
-    """Make the body what is active, whole and at once; what is being inspected keeps its recipe."""
+    """Replace all activations by the body, at once; inspections in progress keep their recipe."""
     asked = read_json(Activations, await uploads_of(request).text(request, (JSON,)))
     wanted = ActiveRecipes(**asked.model_dump())
     change = await asyncio.to_thread(service.store.activate, wanted, edit)
@@ -188,7 +188,7 @@ async def activate(
 
 
 async def compare_batch(service: Service, submission: Submission, deadline: float) -> DryRunAnswer:
-    """Compare for each image by itself, as a batch; raises RecipeInvalid or RecipeUnknown for all of it."""
+    """Dry-run each image independently; raises RecipeInvalid or RecipeUnknown for the whole batch."""
     loaded = service.loaded
     candidate = await asyncio.to_thread(loaded.state.candidate, submission.candidate)  # YAML is slow to read
     now = in_force(loaded.recipes, candidate, submission.options)
@@ -215,7 +215,7 @@ def version_answer(change: RecipeChange) -> VersionAnswer:
 
 
 def recipe_entry(state: State, change: RecipeChange) -> RecipeEntry:
-    """A version and where it is active: an earlier one is so nowhere."""
+    """A version and where it is active; an earlier version is active nowhere."""
     is_in_force = state.versions_of(change.name)[-1] is change
     active = state.recipes.active(change.name) if is_in_force else Active(default=False, cameras=(), parts=())
     misfit = state.recipes.misfit(change.name) if is_in_force else None
@@ -223,7 +223,7 @@ def recipe_entry(state: State, change: RecipeChange) -> RecipeEntry:
 
 
 def recipe_answer(state: State, change: RecipeChange) -> RecipeAnswer:
-    """A version in full; raises RecipeInvalid where its text is no recipe any more by today's schema."""
+    """A version in full; raises RecipeInvalid if its text is not valid under the current schema."""
     text = change.text or ""
     recipe = parse_recipe(text, f"recipe {change.name} version {change.version}")
     entry = recipe_entry(state, change)
@@ -238,7 +238,7 @@ def recipes_answer(state: State) -> RecipesAnswer:
 
 
 def activations_answer(change: ActivationsChange | None) -> ActivationsAnswer:
-    """What is active; without a change nothing is, so that the default of the settings judges."""
+    """The activations; before the first change there are none, and the settings' default applies."""
     if change is None:
         return ActivationsAnswer(version=0, when=None, who=None, why=None, key=None)
     about = change.model_dump(include={"version", "when", "who", "why", "key"})

@@ -1,4 +1,4 @@
-"""Addresses as RFC 9110 and 9112 have them: absolute-form targets, `HEAD`, and bytes that are no UTF-8."""
+"""Request targets (RFC 9110, RFC 9112): absolute form, `HEAD` as `GET`, and the check for UTF-8."""
 
 import re
 from urllib.parse import unquote_to_bytes
@@ -11,9 +11,9 @@ _ABSOLUTE = re.compile(rb"https?://([^/]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 
 def in_origin_form(scope: Scope) -> Scope:
-    """A request whose target is a whole address, as proxies' clients send it, as any other request.
+    """Convert a target in absolute form, as clients send it to proxies, to origin form.
 
-    The address says the host, and the header `Host` is ignored (RFC 9112, section 3.2.2).
+    The host of the target replaces the header `Host` (RFC 9112, section 3.2.2).
     """
     found = _ABSOLUTE.fullmatch(scope["raw_path"])
     if found is None:
@@ -29,15 +29,15 @@ def in_origin_form(scope: Scope) -> Scope:
 
 
 def as_get(scope: Scope) -> Scope:
-    """`HEAD` is served as `GET`, whose body the caller leaves out: so every address that has one has both."""
+    """Serve `HEAD` as `GET`; the caller drops the body. So every address with `GET` has `HEAD` too."""
     return {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
 
 def check_utf8(scope: Scope) -> None:
-    """Raise RequestInvalid for an address that is no UTF-8: other texts would be read than were sent."""
+    """Raise RequestInvalid for an address that is not UTF-8: its text would be read wrongly."""
     for place, sent in (("path", scope["raw_path"]), ("query", scope["query_string"])):
         try:
             unquote_to_bytes(sent).decode("utf-8")
         except UnicodeDecodeError as error:
-            message = "is not UTF-8 once its %XX are read; encode texts as UTF-8 first"
+            message = "is not UTF-8 after percent-decoding; encode text as UTF-8 first"
             raise RequestInvalid(f"the {place} {message}", (WrongField(place, message),)) from error

@@ -1,4 +1,4 @@
-"""Request bodies into images, within bounds: bytes of one body, bytes of all bodies together, and time."""
+"""Images from request bodies, with limits on the bytes of one body, on all bodies, and on time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -29,7 +29,7 @@ from app.telemetry.metrics import KEY_NAME
 
 T = TypeVar("T")
 RAW_TYPES = ("image/jpeg", "image/png", "image/bmp", "image/tiff")
-# what clients call these; the content decides in any case
+# other names that clients use for these; the format is detected from the content
 OTHER_NAMES = (
     *("image/jpg", "image/pjpeg", "image/x-png", "image/tif", "image/x-tiff", "image/x-tif"),
     *("image/x-bmp", "image/x-ms-bmp", "image/x-windows-bmp"),
@@ -41,23 +41,23 @@ FRAME_TYPE = "application/octet-stream"  # of raw frames
 FRAME_NEEDS = ("width", "height", "pixel_format")
 FRAME_FIELDS = (*FRAME_NEEDS, "stride")
 TEXT_TYPES = ("application/yaml", JSON_TYPE)
-MAX_TEXT_BYTES = 4 * MAX_RECIPE_CHARS  # the most that UTF-8 makes of them
+MAX_TEXT_BYTES = 4 * MAX_RECIPE_CHARS  # a character takes at most 4 bytes in UTF-8
 LABEL_FIELDS = frozenset(Labels.model_fields)
 RETRY_S = 1
-PART_IMAGES = (2, 64)  # the fewest and the most of one part
+PART_IMAGES = (2, 64)  # the fewest and the most images of one part
 
 
 class Uploads:
-    """Reads bodies; `memory` counts the bytes of them that are held at the moment, by caller."""
+    """Reads request bodies; `memory` counts the bytes held at the moment, by caller."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._one_json = asyncio.Lock()  # so that no two bodies take that memory at once
+        self._one_json = asyncio.Lock()  # one at a time: parsing takes several times the body's bytes
         self.memory = FairShare(settings.upload_memory_bytes)
 
     @asynccontextmanager
     async def single(self, request: Request, query: Options) -> AsyncIterator[Submission]:
-        """A request's one image, as a form or as the body itself; its memory is counted until the end."""
+        """The one image of a request, from a form or the body; its memory is counted until the end."""
         hint = (
             f"send {FORM_TYPE} with the image in the field `image`, or the image itself as"
             f" {', '.join(RAW_TYPES)}, a camera's frame as {FRAME_TYPE}, or {JSON_TYPE} with it in base64"
@@ -74,7 +74,7 @@ class Uploads:
                 yield Submission((Upload(None, data),), query)
 
     async def text(self, request: Request, media_types: tuple[str, ...] = TEXT_TYPES) -> str:
-        """A body that is text; raises RequestInvalid if it is not UTF-8."""
+        """Read a text body; raises RequestInvalid if it is not UTF-8."""
         _media_type(request, media_types, f"send {' or '.join(media_types)}")
         async with self._body(request, MAX_TEXT_BYTES) as chunks:
             return _decoded(await _joined(chunks), "body")
@@ -115,8 +115,8 @@ class Uploads:
 
     @asynccontextmanager
     async def _body(self, request: Request, limit: int) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The body in pieces, refused once it breaks a bound; its bytes count as held until the end."""
-        if _declared_type(request) == JSON_TYPE:  # reading it takes up to seven times its bytes, for a moment
+        """The body in pieces; raises once it exceeds a limit. Its bytes count as held until the end."""
+        if _declared_type(request) == JSON_TYPE:  # parsing takes up to seven times its bytes for a moment
             limit = min(limit, self._settings.max_upload_bytes)
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > limit:
@@ -165,9 +165,9 @@ class Uploads:
 
 
 async def unless_client_leaves(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Await `work`, but cancel it and raise ClientDisconnect when nobody waits for the answer any more.
+    """Await `work`, but cancel it and raise ClientDisconnect if the client closes the connection.
 
-    To be called once the body has been read: what the client sends next can only be its leaving.
+    Call it after the body has been read: then the next message can only be the disconnect.
     """
     task = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_left(request))
@@ -188,7 +188,7 @@ async def _left(request: Request) -> None:
 
 
 def _caller(request: Request) -> str:
-    """Whose share of the memory a body takes: the key's or, without keys, the address's."""
+    """The caller whose share of the memory a body uses: the key or, without keys, the address."""
     if (key := KEY_NAME.get()) is not None:
         return f"key {key}"
     return f"address {request.client.host}" if request.client else PROXY
@@ -199,7 +199,7 @@ def _declared_type(request: Request) -> str:
 
 
 def _media_type(request: Request, taken: Sequence[str], hint: str) -> str:
-    """The body's media type; raises where that, or how it is compressed, is none that is read."""
+    """The body's media type; raises if it is not accepted, or if the body is compressed."""
     encodings = [
         each.strip() for line in request.headers.getlist("content-encoding") for each in line.split(",")
     ]
@@ -242,7 +242,7 @@ def _decoded(data: bytes, field: str) -> str:
 
 
 def _options(form: Form, query: Options) -> Options:
-    """The query with the form's labels added; one given in both is refused, whatever its values."""
+    """The query with the form's labels added; a label in both is refused, even with equal values."""
     twice = sorted(form.texts.keys() & {name for name in LABEL_FIELDS if getattr(query, name) is not None})
     if twice:
         message = "is given both in the body and in the query; give it once"
@@ -263,11 +263,11 @@ def _missing(form: Form, field: str, what: str) -> RequestInvalid:
 
 
 def _too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"the body is larger than {limit} bytes, the most that is taken here")
+    return BodyTooLarge(f"the body is larger than {limit} bytes, the limit here")
 
 
 def _of_form(file: File, query: FrameOptions) -> bytes | RawFrame:
-    """A form's image: a frame where the query says what frames are, whether or not its part says more."""
+    """A form's image: a raw frame if the query describes frames, else a file."""
     if not _frame_fields(query):  # many clients call any file application/octet-stream
         return file.data
     media_type = file.media_type or FRAME_TYPE
@@ -280,7 +280,7 @@ def _frame_fields(query: FrameOptions) -> list[str]:
 
 
 def _check_frame(media_type: str, query: FrameOptions) -> None:
-    """Refuse a frame of which something is not told, and a file of which a frame's parameters are."""
+    """Refuse a raw frame that lacks parameters, and a file with a raw frame's parameters."""
     if media_type == FRAME_TYPE:
         wrong = [name for name in FRAME_NEEDS if getattr(query, name) is None]
         message = (
@@ -297,7 +297,7 @@ def _check_frame(media_type: str, query: FrameOptions) -> None:
 
 
 def _as_sent(data: bytes, media_type: str, query: FrameOptions) -> bytes | RawFrame:
-    """An image's bytes as the file or the frame that they are, once checked."""
+    """The file's bytes or the raw frame, from checked parameters."""
     if media_type != FRAME_TYPE or query.width is None or query.height is None or query.pixel_format is None:
         return data
     return RawFrame(data, query.width, query.height, query.pixel_format, query.stride)

@@ -132,7 +132,7 @@ class BundleRegistry:
         async with self._changing:
             place = await asyncio.to_thread(self.folder.find, bundle)
             if self.active is not None and name_of(self.active.inspector) == bundle:
-                raise BundleInUse(f"bundle {bundle} is the one that judges already")
+                raise BundleInUse(f"bundle {bundle} is already active")
             candidate = self._candidate
             if candidate is None or candidate.bundle != bundle or candidate.state == "failed":
                 candidate = self.load_aside(bundle, by, lambda: self._load(place))

@@ -1,4 +1,4 @@
-"""Bundles on the disk, by name and version; and which one was promoted when, by whom and why."""
+"""Bundles on disk, by name and version, and the journal of promotions and rollbacks."""
 
 import hashlib
 import logging
@@ -29,7 +29,7 @@ _NAME: TypeAdapter[str] = TypeAdapter(Name)
 
 
 class ShadowOutcome(Kept):
-    """What came of a promoted candidate's shadow, in images; disagreements by kind (`pass_to_fail`)."""
+    """Images of a promoted candidate's shadow, by outcome; disagreements by kind (`pass_to_fail`)."""
 
     judged: int
     dropped: int
@@ -38,7 +38,7 @@ class ShadowOutcome(Kept):
 
 
 class Swap(Kept):
-    """One change of what is served."""
+    """One promotion or rollback, as stored."""
 
     who: str | None = None
     why: str | None = None
@@ -53,18 +53,18 @@ class Swap(Kept):
 
 
 class BundleFolder:
-    """Finds bundles; only reads, and never outside of its folder."""
+    """Finds bundles; it only reads, and only in its folder."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
     @property
     def off(self) -> str | None:
-        """Why bundles cannot be swapped; None where they can."""
+        """Why bundles cannot be swapped; None if they can."""
         return OFF if self._folder is None else None
 
     def there(self) -> list[BundleName]:
-        """Every folder NAME/VERSION with a manifest, sorted; only loading one tells what is in it."""
+        """Every folder NAME/VERSION with a manifest, sorted; its content is checked only on loading."""
         if self._folder is None:
             return []
         names = [
@@ -87,7 +87,7 @@ class BundleFolder:
         return place
 
     def _place(self, bundle: BundleName) -> Path | None:
-        """Where it really is; None where there is no manifest or a link leads out of the folder."""
+        """The bundle's resolved path; None if there is no manifest, or a link leads out of the folder."""
         assert self._folder is not None
         place = (self._folder / bundle.name / bundle.version).resolve()
         is_inside = place.is_relative_to(self._folder.resolve())
@@ -95,7 +95,7 @@ class BundleFolder:
 
 
 class BundleJournal:
-    """The changes kept below PASSLINE_STATE_DIR; without that folder nothing can be."""
+    """The changes stored below PASSLINE_STATE_DIR; without that folder none can be stored."""
 
     def __init__(self, folder: Path | None) -> None:
         self._files = None if folder is None else NumberedFiles(folder / FOLDER)
@@ -104,22 +104,22 @@ class BundleJournal:
         self._first: str | None = None
 
     def read(self) -> None:
-        """Read every change; raises StateInvalid, naming the file that is none."""
+        """Read every change; raises StateInvalid, naming an invalid file."""
         if self._files is None:
             return
         try:
             self.changes = tuple(_parsed(path, content) for path, content in self._files.read())
         except (OSError, StateInvalid) as error:
-            self._unreadable = f"what was promoted cannot be read: {error}"
+            self._unreadable = f"the stored promotions cannot be read: {error}"
             raise StateInvalid(self._unreadable) from error
 
     @property
     def next_number(self) -> int:
-        """Of the change to come."""
+        """The number of the next change."""
         return len(self.changes) + 1
 
     def began_with(self, bundle: Bundle) -> None:
-        """This is the bundle of the start: where the setting decides, it is that of the next one, too."""
+        """Note the bundle of this start: if the setting decides, the next start serves it too."""
         self._first = bundle.manifest_sha256
 
     @property
@@ -128,7 +128,7 @@ class BundleJournal:
         return self._first if setting_decides else self.changes[-1].manifest_sha256
 
     def try_to_keep(self, change: Swap) -> bool:
-        """As `keep`, but tell whether it could be done."""
+        """As `keep`, but returns whether the change could be stored."""
         try:
             self.keep(change)
         except (StateNotWritable, VersionStale) as error:
@@ -137,17 +137,17 @@ class BundleJournal:
         return True
 
     def keep(self, change: Swap) -> None:
-        """Keep a change, unless the next start would serve that bundle anyhow; it outlives a power cut.
+        """Store a change, unless the next start would serve that bundle anyway; it survives a power cut.
 
-        Raises StateNotWritable, or VersionStale where another process has written to the folder.
+        Raises StateNotWritable, or VersionStale if another process has written to the folder.
         """
         if change.manifest_sha256 == self._next_start:
             return
         if self._files is None:
             raise StateNotWritable(
-                "a promotion must outlive a restart; set PASSLINE_STATE_DIR to a folder that can be written"
+                "a promotion must survive a restart; set PASSLINE_STATE_DIR to a folder that can be written"
             )
-        if self._unreadable is not None:  # the next start could not read what comes after it either
+        if self._unreadable is not None:  # the next start could not read the new change either
             raise StateNotWritable(f"{self._unreadable}; restore it, or move the folder away and restart")
         folder = self._files.folder
         try:
@@ -164,8 +164,8 @@ class BundleJournal:
 def bundle_to_serve(settings: Settings, journal: BundleJournal | None = None) -> Path:
     """The folder of the bundle last promoted or rolled back to, else that of the settings.
 
-    Raises BundleNotFound, BundleCorrupt or StateInvalid: another bundle than the one that was promoted would
-    change verdicts without anyone having asked for it.
+    Raises BundleNotFound, BundleCorrupt or StateInvalid: serving another bundle than the promoted one would
+    change verdicts without anyone's decision.
     """
     journal = journal or BundleJournal(settings.state_dir)
     journal.read()
@@ -186,7 +186,7 @@ def _parsed(path: Path, content: bytes) -> Swap:
     try:
         return Swap.model_validate_json(content)
     except ValidationError as error:
-        raise StateInvalid(f"{path} is no change of bundles: {describe(error)}") from error
+        raise StateInvalid(f"{path} is not a change of bundles: {describe(error)}") from error
 
 
 def _is_name(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Building a bundle's TensorRT engine: by hand before it is needed, or beside a service that runs on CUDA."""
+"""Build a bundle's TensorRT engine: in advance by hand, or beside a service that runs on CUDA."""
 
 import asyncio
 import logging
@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 
 
 def build_engine(bundle: Bundle, folder: Path) -> str:
-    """Build the engine of the bundle's graph for TensorRT, and prove it on the golden samples.
+    """Build the TensorRT engine of the bundle's graph, and check it on the golden samples.
 
-    Says what was done. Raises DeviceUnavailable where TensorRT cannot be used here, and SelfTestFailed.
+    Returns a message. Raises DeviceUnavailable if TensorRT cannot be used here, and SelfTestFailed.
     """
     engines = Engines(folder)
     artifact = next((each for each in bundle.artifacts if TENSORRT in each.providers), None)
@@ -37,7 +37,7 @@ def build_engine(bundle: Bundle, folder: Path) -> str:
 
 
 def lacks_engine(inspector: Inspector, folder: Path | None) -> bool:
-    """Whether an engine could be built that would be used from the next start on."""
+    """Whether an engine is missing that could be built and used from the next start on."""
     if folder is None or inspector.session.execution_provider != CUDA:
         return False
     meant = [each for each in inspector.bundle.artifacts if TENSORRT in each.providers]
@@ -46,9 +46,9 @@ def lacks_engine(inspector: Inspector, folder: Path | None) -> bool:
 
 
 async def build_beside(inspector: Inspector) -> None:
-    """Build the engine in a process of its own, at the lowest priority, and log how it ended.
+    """Build the engine in another process, at the lowest priority, and log the result.
 
-    The service's own process would stand still for as long as TensorRT holds the interpreter.
+    In the service's own process, TensorRT would hold the interpreter lock and block the service.
     """
     place = str(inspector.bundle.directory)
     try:

@@ -1,4 +1,4 @@
-"""Sample images posted to a running service: a table of verdicts, and overlays in a folder."""
+"""`passline demo`: post sample images to a running service, print a table and write overlays."""
 
 import base64
 import http.client
@@ -20,7 +20,7 @@ TIMEOUT_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An image, and the verdict it must get where that is known, by which recipe (None: the default)."""
+    """An image, its expected verdict if known, and the recipe to use (None: the default)."""
 
     file: Path
     expected: str = ""
@@ -29,7 +29,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The running service, and the token of an API key where it needs one."""
+    """The running service, and an API key's token if it needs one."""
 
     url: str
     token: str | None = None
@@ -48,7 +48,7 @@ def folder_samples(folder: Path) -> list[Sample]:
 
 
 def run(target: Target, samples: Sequence[Sample], out: Path) -> int:
-    """Post the samples and show what comes back; the exit status is 0 unless one failed or was misjudged."""
+    """Post the samples and print the results; returns 0 unless a request failed or a verdict is wrong."""
     out.mkdir(parents=True, exist_ok=True)
     try:
         rows = [_row(target, sample, out) for sample in samples]

@@ -1,4 +1,4 @@
-"""A folder of images inspected without HTTP, by one recipe or, as a dry run, by two."""
+"""Inspect a folder of images without HTTP, with one recipe or, as a dry run, with two."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ REASONS = TypeAdapter(tuple[Reason, ...])
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One image's outcome: an answer, or the error that stands in its place."""
+    """One image's outcome: an answer, or the error instead."""
 
     file: Path
     outcome: InspectionAnswer | PasslineError
@@ -52,7 +52,7 @@ def pictures(folder: Path) -> list[Path]:
 def inspect_folder(
     loaded: Loaded, files: Sequence[Path], recipe: str | None, *, certificates: bool = False
 ) -> Iterable[Line]:
-    """Inspect files one after the other, perhaps with certificates; an error is an outcome like any other."""
+    """Inspect files one by one, with certificates on request; an error is an outcome like any other."""
     chosen = loaded.recipes.find(recipe)
     options = Options(mask="none", certificate=certificates)
     for file in files:
@@ -64,9 +64,9 @@ def inspect_folder(
 
 
 def keep_certificate(line: Line, folder: Path, out: Path) -> Line:
-    """Write a line's certificate below `out`, at its image's place below `folder`; the line without it.
+    """Write a line's certificate below `out`, at its image's path relative to `folder`; returns it without.
 
-    `c.png` has `c.png.html`, for there may be a `c.jpg` beside it. A line of an error stays as it is.
+    `c.png` gets `c.png.html`, because there may be a `c.jpg` too. A line with an error is returned unchanged.
     """
     if not isinstance(line.outcome, InspectionAnswer) or line.outcome.certificate is None:
         return line
@@ -80,7 +80,7 @@ def keep_certificate(line: Line, folder: Path, out: Path) -> Line:
 def dry_run_folder(
     loaded: Loaded, candidate: Recipe, files: Sequence[Path], recipe: str | None
 ) -> DryRunAnswer:
-    """Compare files, one after the other; `recipe` names what to compare with, as the label does."""
+    """Dry-run files, one by one; `recipe` names the recipe to compare with."""
     now = loaded.recipes.find(recipe) if recipe else in_force(loaded.recipes, candidate, Labels())
 
     def one(file: Path) -> Both | Problem:
@@ -111,12 +111,14 @@ def _dry_run_row(item: DryRunItem) -> tuple[str, str, str, str]:
 
 
 def read(file: Path, most: int) -> bytes:
-    """The file's bytes, as many as tell whether it is too large; raises ImageUndecodable."""
+    """Read a file, at most one byte more than is allowed; raises ImageUndecodable."""
     try:
         with file.open("rb") as stream:
             return stream.read(most + 1)
     except OSError as error:
-        raise ImageUndecodable(f"the file cannot be read ({error.strerror}); check its rights") from error
+        raise ImageUndecodable(
+            f"the file cannot be read ({error.strerror}); check its permissions"
+        ) from error
 
 
 def exit_status(lines: Sequence[Line]) -> int:
@@ -138,7 +140,7 @@ def verdict_cells(answer: dict[str, object]) -> tuple[str, str, str]:
 
 
 def in_words(reasons: Iterable[Reason]) -> str:
-    """What decided a verdict."""
+    """The reasons of a verdict as text."""
     return "; ".join(map(sentence, reasons))
 
 

@@ -1,4 +1,4 @@
-"""`passline keys`: make, list and revoke API keys, in the file that PASSLINE_KEYS_FILE names."""
+"""`passline keys`: create, list and revoke API keys, in the file that PASSLINE_KEYS_FILE names."""
 
 import argparse
 import sys
@@ -12,27 +12,27 @@ from app.commands.folder import table
 def add_parser(parser: argparse.ArgumentParser) -> None:
     """Fill the parser of `keys`."""
     actions = parser.add_subparsers(dest="action", required=True)
-    add = actions.add_parser("add", help="make a key; its token is printed, once")
-    add.add_argument("--name", required=True, help="who holds it; logs and the history of recipes tell it")
+    add = actions.add_parser("add", help="create a key; its token is printed once")
+    add.add_argument("--name", required=True, help="who holds it; shown in logs and in the history")
     add.add_argument(
         "--scope",
         choices=SCOPES,
         required=True,
-        help="inspect: send images, read model and metrics; operate: recipes, too; admin: bundles, too",
+        help="inspect: send images, read model and metrics; operate: also recipes; admin: also bundles",
     )
-    add.add_argument("--days", type=int, help="how long it is good for (default: until it is revoked)")
-    actions.add_parser("list", help="every key, without its token, which is kept nowhere")
-    actions.add_parser("revoke", help="end a key at once").add_argument("name")
+    add.add_argument("--days", type=int, help="days until it expires (default: it does not expire)")
+    actions.add_parser("list", help="list the keys; tokens are not stored")
+    actions.add_parser("revoke", help="revoke a key at once").add_argument("name")
 
 
 def run(options: argparse.Namespace, file: Path | None) -> int:
-    """Do one of them; raises KeysUnusable."""
+    """Run one of the actions; raises KeysUnusable."""
     if file is None:
         raise KeysUnusable("set PASSLINE_KEYS_FILE to the file that the service reads its keys from")
     match options.action:
         case "add":
             print(add_key(file, options.name, options.scope, _expiry(options.days)))
-            print(f"{options.name} may {options.scope}; the token is shown this once", file=sys.stderr)
+            print(f"{options.name} may {options.scope}; the token is shown only once", file=sys.stderr)
         case "revoke":
             revoke_key(file, options.name)
             print(f"{options.name} is revoked", file=sys.stderr)
@@ -45,7 +45,7 @@ def _expiry(days: int | None) -> datetime | None:
     if days is None:
         return None
     if not 0 < days < 36_500:
-        raise KeysUnusable(f"a key cannot be good for {days} days")
+        raise KeysUnusable(f"a key cannot be valid for {days} days")
     return datetime.now(UTC) + timedelta(days=days)
 
 

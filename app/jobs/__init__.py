@@ -1,1 +1,1 @@
-"""One image's way through the queue and a worker thread, from its bytes to the answer."""
+"""The path of one image through the queue and a worker thread, from its bytes to the answer."""

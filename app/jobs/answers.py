@@ -1,4 +1,4 @@
-"""From a job, on a worker thread, to what the service answers."""
+"""Run a job on a worker thread, and build the service's answers."""
 
 import time
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ from app.schemas.inspections import (
 
 
 def inspect_job(job: Job) -> InspectionAnswer:
-    """Inspect one image and put the answer together; runs on a worker thread."""
+    """Inspect one image and build its answer; runs on a worker thread."""
     started = time.perf_counter()
     job = _with_depth(job)
     upload, options, inspector = job.upload, job.options, job.inspector
@@ -49,7 +49,7 @@ def inspect_job(job: Job) -> InspectionAnswer:
 
 
 def _with_depth(job: Job) -> Job:
-    """The job with a recipe that knows the image's depth as its request says it."""
+    """The job with the request's `significant_bits`, if given, in its recipe."""
     bits = job.options.significant_bits
     if bits is None:
         return job
@@ -57,7 +57,7 @@ def _with_depth(job: Job) -> Job:
 
 
 def model_used(inspector: Inspector) -> ModelUsed:
-    """What judges the images, with the execution provider that is really active."""
+    """The model of an inspector, with the execution provider that is really active."""
     return ModelUsed(
         name=inspector.bundle.name,
         version=inspector.bundle.version,
@@ -83,7 +83,7 @@ def model_answer(inspector: Inspector, recipes: Recipes) -> ModelAnswer:
 
 
 def mask_answer(inspection: Inspection, options: Options) -> Mask:
-    """The label map in the form asked for."""
+    """The label map in the format requested."""
     match options.mask:
         case "png":
             return MaskPng(format="png", data=mask_formats.to_png(inspection.label_map))
@@ -103,7 +103,7 @@ def inspection_answer(
     model: ModelUsed,
     mask: Mask,
 ) -> InspectionAnswer:
-    """One image's answer, not yet explained; its timings are still the core's own."""
+    """One image's answer without overlay, heat map and certificate; its timings are only the core's."""
     return InspectionAnswer(
         id=uuid4().hex,
         verdict=inspection.verdict,
@@ -129,7 +129,7 @@ def inspection_answer(
 
 
 def batch_answer(items: Sequence[BatchItem]) -> BatchAnswer:
-    """All items with their counts."""
+    """The answer of a batch: all items with their counts."""
     verdicts = [item.inspection.verdict for item in items if item.inspection is not None]
     counts = BatchCounts(
         images=len(items),

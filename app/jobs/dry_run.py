@@ -1,4 +1,4 @@
-"""What would have changed: an image inspected with the active recipe and with a candidate for its place."""
+"""Dry run: an image inspected with the recipe in force and with a candidate in its place."""
 
 from collections import Counter
 from dataclasses import replace
@@ -14,9 +14,9 @@ Both = tuple[Judged, Judged]
 
 
 def in_force(recipes: Recipes, candidate: Recipe, labels: Labels) -> Known:
-    """What a candidate is compared with; raises RecipeUnknown.
+    """The recipe that a candidate is compared with; raises RecipeUnknown.
 
-    It is the recipe that the labels name, else the candidate's namesake, else what is active for the labels.
+    It is the recipe that the labels name, else that of the candidate's name, else the active one.
     """
     if labels.recipe is None and candidate.name in recipes.names:
         return recipes.find(candidate.name)
@@ -24,9 +24,9 @@ def in_force(recipes: Recipes, candidate: Recipe, labels: Labels) -> Known:
 
 
 def compare(candidate: Recipe, job: Job) -> Both:
-    """Judge an image by its job's recipe and by the candidate; raises a PasslineError.
+    """Inspect an image with its job's recipe and with the candidate; raises a PasslineError.
 
-    Each time from the pixels on, so that all that a recipe decides is decided as it would be at the line.
+    Both start from the pixels, so everything that a recipe decides is decided as in production.
     """
     now = inspect_job(job)
     job.check()
@@ -38,14 +38,14 @@ def _judged(answer: InspectionAnswer) -> Judged:
 
 
 def dry_run_item(filename: str | None, outcome: Both | Problem) -> DryRunItem:
-    """What is answered for one image: both verdicts, or the problem in their place."""
+    """The answer for one image: both verdicts, or the problem instead."""
     if isinstance(outcome, Problem):
         return DryRunItem(filename=filename, now=None, then=None, problem=outcome)
     return DryRunItem(filename=filename, now=outcome[0], then=outcome[1], problem=None)
 
 
 def dry_run_answer(now: Known, candidate: Recipe, items: list[DryRunItem]) -> DryRunAnswer:
-    """The whole answer: the images' items, and how many verdicts change in which way."""
+    """The whole answer: one item per image, and how many verdicts change in which way."""
     judged = [(item.now.verdict, item.then.verdict) for item in items if item.now and item.then]
     changes = Counter(f"{before}_to_{after}" for before, after in judged if before != after)
     counts = DryRunCounts(

@@ -1,4 +1,4 @@
-"""Answers explained to people: overlay, heat map and certificate, each only where it was asked for."""
+"""Add overlay, heat map and certificate to an answer, each only on request."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -18,19 +18,19 @@ from app.report.certificate import Origin, Pictures
 from app.schemas.inspections import InspectionAnswer, Options
 from app.telemetry.metrics import REQUEST_ID
 
-PRINTED_PX = 1200  # the long side of a certificate's images: more is not seen on paper, and makes it heavy
+PRINTED_PX = 1200  # long side of a certificate's images: more is not visible on paper, and makes it large
 
 
 def needs_probability(options: Options) -> bool:
-    """Whether what was asked for shows probabilities."""
+    """Whether the explanations requested need the probability map."""
     return options.heatmap or options.certificate
 
 
 def explain(answer: InspectionAnswer, inspection: Inspection, job: Job) -> InspectionAnswer:
-    """The answer with what the job's options ask for; raises DeadlineExceeded once it is of no use.
+    """The answer with the explanations requested; raises DeadlineExceeded once it is of no use.
 
-    The image is decoded anew: it is not held while the queue is long. `inspection` must have its
-    probability where `needs_probability`.
+    The image is decoded again, because an inspection does not keep it. `inspection` must have its
+    probability if `needs_probability`.
     """
     options, recipe = job.options, job.recipe
     if not (options.overlay or options.heatmap or options.certificate):

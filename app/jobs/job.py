@@ -1,4 +1,4 @@
-"""The work of one thread: an image, the inspector and recipe for it, and a deadline."""
+"""The work of one thread: an image, its inspector and recipe, and a deadline."""
 
 import asyncio
 import functools
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One image as it was sent, a file's bytes or a camera's frame, with its reference mask if any."""
+    """One image as sent, a file's bytes or a camera's raw frame, with its reference mask if any."""
 
     filename: str | None
     data: bytes | RawFrame
@@ -29,7 +29,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A whole request: the images in the order they were sent, and what it says and asks of them."""
+    """A whole request: its images in the order sent, its options, and the text of a candidate recipe."""
 
     pictures: tuple[Upload, ...]
     options: Options
@@ -52,7 +52,7 @@ class Job:
     def check(self) -> None:
         """Raise DeadlineExceeded if the caller is gone or the deadline has passed."""
         if self.abandoned.is_set() or time.perf_counter() > self.useless_after:
-            raise DeadlineExceeded("the inspection was not done by the deadline; it was not judged")
+            raise DeadlineExceeded("the inspection was not finished by the deadline")
 
 
 async def in_time(

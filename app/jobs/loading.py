@@ -1,4 +1,4 @@
-"""A bundle with its recipes, tested and warm."""
+"""Load a bundle with its recipes, self-tested and warmed up."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Loaded:
 
     @property
     def recipes(self) -> Recipes:
-        """The recipes as read for the inspector."""
+        """The recipes, checked against the inspector's bundle."""
         return self.state.recipes
 
     def job(self, upload: Upload, options: Options, chosen: Known | None = None) -> Job:
@@ -54,7 +54,7 @@ def load_inspector(
     limits = DecodeLimits(max_bytes=settings.max_upload_bytes, max_pixels=settings.max_pixels)
     inspector = Inspector.load(directory, settings.device, settings.threads, limits, settings.engines)
     inspector.self_test(rest)
-    # Once through everything, since the first overlay and the first PNG are slow too.
+    # Run every step once, since the first overlay and the first PNG are slow too.
     sample = Upload(None, inspector.bundle.read(inspector.bundle.golden[0].image))
     inspect_job(
         Job(inspector, inspector.bundle.default_recipe, sample, Options(overlay=True, certificate=True))

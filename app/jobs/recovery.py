@@ -1,4 +1,4 @@
-"""A lost execution provider: no image is judged until a new session on it passes the self-test."""
+"""A lost execution provider: no image is inspected until a new session passes the self-test."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ from app.problems import named
 from app.settings import Settings
 
 FAILURES = 3  # in a row: a GPU that is gone fails every run, an odd image only its own
-WAITS_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before each try, then the last one again and again
+WAITS_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before each try; the last one repeats
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -40,8 +40,8 @@ class Recovery:
         """Raise NotReady if the inspector's provider is lost: its answers cannot be trusted."""
         if inspector in self._lost:
             raise NotReady(
-                f"no image is judged: {FAILURES} model runs failed one after the other, and a new session"
-                f" has not reproduced the golden samples yet: {self._cause}",
+                f"no image can be inspected: {FAILURES} consecutive model runs failed, and a new session has"
+                f" not reproduced the golden samples yet: {self._cause}",
                 self._cause,
             )
 
@@ -88,12 +88,12 @@ class Recovery:
         tries = 0
         while self._active_is_lost():
             await asyncio.sleep(WAITS_S[min(tries, len(WAITS_S) - 1)])
-            if not self._active_is_lost():  # another bundle has taken over, and needs no new session
+            if not self._active_is_lost():  # another bundle is active now, and needs no new session
                 break
             tries += 1
             try:
                 await self._renew()
-            except Exception as error:  # noqa: BLE001  # whatever it is, the next try may do
+            except Exception as error:  # noqa: BLE001  # whatever it is, the next try may succeed
                 self._cause = named(error)
                 log.error("still not ready", extra={"code": self._cause.code, "reason": str(error)})
         self.failures = 0
@@ -111,8 +111,8 @@ def renewed(lost: Inspector, settings: Settings) -> Inspector:
     session = OnnxSession(lost.bundle, settings.device, settings.threads, engines=engines)
     if session.execution_provider != was:
         raise DeviceUnavailable(
-            f"{was} does not come up again, only {session.execution_provider} does; mend driver and device,"
-            " or restart to go on with what there is"
+            f"{was} does not come up again, only {session.execution_provider} does; repair driver and device,"
+            " or restart to continue with what is available"
         )
     inspector = Inspector(lost.bundle, session, lost.limits)
     inspector.self_test()

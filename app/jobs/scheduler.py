@@ -1,13 +1,13 @@
-"""Who is inspected when: a bounded queue before a few worker threads.
+"""Order of inspections: a bounded queue in front of a few worker threads.
 
-Every inspection takes one place from its arrival until its thread is really done with it, so an answer that
-nobody waits for any more still counts while it keeps a thread busy. Where all places are taken a single
-inspection is refused at once: a line that is told to slow down does better than one whose answers all come
-late. Only a more urgent one still gets in, in the place of the least urgent of those that wait, which is
-refused then.
-A batch waits for room instead, and all batches together hold at most half of the places, so they never shut
-out the single inspections of a running line, which go first: the more urgent before the others, and of equal
-ones the first.
+Every inspection holds one place from its arrival until its thread has finished, so abandoned work still
+counts while it keeps a thread busy. If all places are taken, a single inspection is refused at once: a
+production line that is told to slow down does better than one that gets every answer late. An inspection of
+higher priority is still accepted if one of lower priority waits: of those, the lowest is refused.
+
+Images of a batch wait for a place instead. All batches together hold at most half of the places, so they
+never shut out the single inspections of a running line. Single inspections start before images of batches,
+those of higher priority first, and those of equal priority in order of arrival.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from app.errors import DeadlineExceeded, NotReady, Overloaded
 T = TypeVar("T")
 SMOOTHING = 0.2  # weight of the newest run in the mean duration
 LONGEST_RETRY_S = 60
-IN_BATCH = -math.inf  # the urgency of a batch's images
+IN_BATCH = -math.inf  # the urgency of a batch's images, below every priority
 
 
 @dataclass(eq=False, slots=True)
@@ -39,10 +39,10 @@ class _Job:
 
 
 class Scheduler:
-    """Runs work on threads within bounds; its state belongs to one event loop, so there are no locks."""
+    """Runs work on threads within limits; its state belongs to one event loop, so it needs no locks."""
 
     def __init__(self, workers: int, places: int, executor: Executor | None = None) -> None:
-        """`executor` has the threads, by default as many as `workers`."""
+        """`executor` provides the threads, by default as many as `workers`."""
         self.workers = workers
         self.places = places
         self._batch_places = max(1, places // 2)
@@ -55,16 +55,16 @@ class Scheduler:
 
     @property
     def running(self) -> int:
-        """How many inspections a thread is busy with."""
+        """Number of inspections that a thread works on."""
         return len(self._running)
 
     @property
     def waiting(self) -> int:
-        """How many inspections have a place but no thread yet."""
+        """Number of inspections that have a place but no thread yet."""
         return len(self._waiting)
 
     async def run(self, work: Callable[[], T], deadline: float, priority: int = 0) -> T:
-        """Run `work` on a thread, or raise Overloaded at once where no place is free.
+        """Run `work` on a thread, or raise Overloaded at once if no place is free.
 
         `deadline` is in the event loop's time; after it DeadlineExceeded is raised. Work whose caller is
         cancelled or too late is dropped unless it has started already. The higher the `priority`, the sooner.
@@ -77,7 +77,7 @@ class Scheduler:
         return await self._run(work, deadline, priority)
 
     async def run_when_room(self, work: Callable[[], T], deadline: float) -> T:
-        """As `run`, but for an image of a batch: wait until the deadline for a place batches may have."""
+        """As `run`, but for an image of a batch: wait until the deadline for a place that batches may use."""
         try:
             async with asyncio.timeout_at(deadline):
                 while not self._closing and not self._room_for_batch():
@@ -90,7 +90,7 @@ class Scheduler:
         return await self._run(work, deadline, IN_BATCH)
 
     async def close(self) -> None:
-        """Take nothing more, drop what has not started, and wait for what has."""
+        """Accept nothing more, drop what has not started, and wait for what has."""
         self._closing = True
         self._freed.set()
         while self._waiting:
@@ -111,9 +111,7 @@ class Scheduler:
                 return answer
         except TimeoutError:
             if limit.expired():
-                raise DeadlineExceeded(
-                    "the inspection was not done by the deadline; it was not judged"
-                ) from None
+                raise DeadlineExceeded("the inspection was not finished by the deadline") from None
             raise  # the work itself timed out on something
         finally:
             if job in self._waiting:
@@ -129,13 +127,13 @@ class Scheduler:
     def _start_jobs(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting and self.running < self.workers:
-            job = max(self._waiting, key=lambda each: each.urgency)  # the first of several
+            job = max(self._waiting, key=lambda each: each.urgency)  # the first of equals
             self._waiting.remove(job)
             self._running.add(job)
             job.started = time.perf_counter()
             try:
                 future = self._executor.submit(job.context.run, job.work)
-            except RuntimeError as error:  # the system gives no thread; the next may get one
+            except RuntimeError as error:  # the system has no thread left; the next job may get one
                 self._running.discard(job)
                 if not job.answer.done():
                     job.answer.set_exception(error)
@@ -143,7 +141,7 @@ class Scheduler:
             future.add_done_callback(functools.partial(self._tell, loop, job))
 
     def _tell(self, loop: asyncio.AbstractEventLoop, job: _Job, done: Future[Any]) -> None:
-        loop.call_soon_threadsafe(self._finish, job, done)  # on the worker's thread: only this is safe there
+        loop.call_soon_threadsafe(self._finish, job, done)  # on the worker's thread only this is safe
 
     def _finish(self, job: _Job, done: Future[Any]) -> None:
         took = time.perf_counter() - job.started
@@ -151,7 +149,7 @@ class Scheduler:
         self._running.discard(job)
         self._freed.set()
         error = done.exception()
-        if not job.answer.done():  # it is done where nobody waits any more
+        if not job.answer.done():  # it is done if nobody waits any more
             if error is None:
                 job.answer.set_result(done.result())
             else:
@@ -160,7 +158,7 @@ class Scheduler:
             self._start_jobs()
 
     def _displace(self, priority: int) -> bool:
-        """Refuse the least urgent single inspection that waits, of several the last, for a more urgent."""
+        """Refuse the waiting single inspection of the lowest priority, of equals the last, if it is lower."""
         singles = [job for job in reversed(self._waiting) if job.urgency > IN_BATCH and not job.answer.done()]
         least = min(singles, key=lambda each: each.urgency, default=None)
         if least is None or least.urgency >= priority:

@@ -1,1 +1,1 @@
-"""Recipes and their versions: which one is active, and every one that was."""
+"""Recipes, their activations, and the history of both."""

@@ -1,4 +1,4 @@
-"""Every change of recipes and activations, kept for ever: a file for each, written whole and left alone."""
+"""The history of recipes and activations: one file per change, written completely and never changed."""
 
 import math
 import shutil
@@ -21,7 +21,7 @@ SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 
 @dataclass(frozen=True, slots=True)
 class HandMade:
-    """The text of a file, when it was last written, and the file's name."""
+    """A recipe file edited by hand: its text, when it was last written, and its name."""
 
     text: str
     when: datetime
@@ -37,17 +37,17 @@ class ActiveRecipes(Kept):
 
 
 class Change(Kept):
-    """What all changes tell; versions count from 1, for each recipe and for the activations by themselves."""
+    """Fields of every change; versions count from 1, for each recipe and for the activations separately."""
 
     who: str | None = None
     why: str | None = None
     version: Annotated[int, Field(ge=1)]
     when: AwareDatetime
-    key: str | None = None  # the name of the API key that was shown, which `who` need not be
+    key: str | None = None  # name of the API key used; `who` may be somebody else
 
 
 class RecipeChange(Change):
-    """A recipe's new version; `text` is None where it was deleted."""
+    """A recipe's new version; `text` is None if it was deleted."""
 
     kind: Literal["recipe"] = "recipe"
     name: str
@@ -56,7 +56,7 @@ class RecipeChange(Change):
 
 
 class ActivationsChange(Change):
-    """A new version of what is active where."""
+    """A new version of the activations."""
 
     kind: Literal["activations"] = "activations"
     activations: ActiveRecipes
@@ -73,7 +73,7 @@ class History:
         self._files = None if folder is None else NumberedFiles(folder / FOLDER)
 
     def read(self) -> list[AnyChange]:
-        """Every change; raises RecipeInvalid, naming the file that is none."""
+        """Read every change; raises RecipeInvalid, naming an invalid file."""
         if self._files is None:
             return []
         try:
@@ -82,9 +82,9 @@ class History:
             raise RecipeInvalid(f"the history in {self._files.folder} cannot be read: {error}") from error
 
     def append(self, change: AnyChange) -> None:
-        """Keep a change; once this returns it outlives a power cut.
+        """Store a change; once this returns, it survives a power cut.
 
-        Raises RecipesNotWritable, or VersionStale where another process has written to the folder.
+        Raises RecipesNotWritable, or VersionStale if another process has written to the folder.
         """
         if self._files is None:
             raise RecipesNotWritable(
@@ -104,7 +104,7 @@ class History:
 
 
 def free_bytes(folder: Path | None) -> float:
-    """How much may still be written to a folder of recipes; NaN where there is none."""
+    """Free bytes on the disk of a folder of recipes; NaN if there is none."""
     try:
         return math.nan if folder is None else shutil.disk_usage(folder).free
     except OSError:
@@ -115,11 +115,11 @@ def _parsed(path: Path, content: bytes) -> AnyChange:
     try:
         return _CHANGE.validate_json(content)
     except ValidationError as error:
-        raise RecipeInvalid(f"{path}: is no change of a recipe: {describe(error)}") from error
+        raise RecipeInvalid(f"{path}: is not a change of a recipe: {describe(error)}") from error
 
 
 def read_hand_made(folder: Path | None) -> dict[str, HandMade]:
-    """Every recipe file by the recipe's name; raises RecipeInvalid, naming the first file that is wrong."""
+    """Read every recipe file, by the recipe's name; raises RecipeInvalid, naming the first invalid file."""
     found: dict[str, HandMade] = {}
     if folder is None:
         return found
@@ -143,7 +143,7 @@ def read_hand_made(folder: Path | None) -> dict[str, HandMade]:
 def news(
     files: Mapping[str, HandMade], history: Mapping[str, Sequence[RecipeChange]]
 ) -> Iterator[RecipeChange]:
-    """The versions that the files add to the history: what was made or edited by hand, and ends of files."""
+    """Versions that are not in the history yet: recipes created, edited or deleted by hand."""
     for name in sorted(files.keys() | history.keys()):
         past = history.get(name, ())
         by_hand = [change for change in past if change.how == "file"]

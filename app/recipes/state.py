@@ -20,7 +20,7 @@ SENT = "the recipe sent"  # what a request's recipe is called in messages
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A recipe in the version that is in force."""
+    """A recipe in the version in force."""
 
     recipe: Recipe
     version: int
@@ -28,40 +28,40 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """A recipe that is kept but cannot be used with this bundle, and why."""
+    """A stored recipe that cannot be used with this bundle, and why."""
 
     reason: str
 
 
 class Recipes:
-    """A snapshot of recipes by name and of what is active; a change makes another snapshot.
+    """A snapshot of recipes by name and of the activations; a change makes a new snapshot.
 
-    So an inspection goes on with what it began with, and nobody waits for a lock.
+    So an inspection finishes with the snapshot it started with, and needs no lock.
     """
 
     def __init__(self, known: Mapping[str, Known | Misfit], default: str, activations: ActiveRecipes) -> None:
-        """Take all of it; `default` is in force where `activations` has none.
+        """Make a snapshot; `default` applies if `activations` has no default.
 
-        Raises RecipeUnknown if a recipe in force is not there; one that does not fit is left to `check`.
+        Raises RecipeUnknown if a recipe in force does not exist; `check` tests whether they fit the bundle.
         """
         self._known = known
         self.fallback = default
         self._activations = activations
         self.default_name = activations.default or default
-        # The longest pattern first, and of two that are as long the whole id before the beginning of many.
+        # The longest pattern first; of two equally long ones, the whole id before the prefix.
         self._parts = sorted(activations.parts.items(), key=lambda part: (-len(part[0].rstrip("*")), part[0]))
         in_force = {self.default_name, *activations.cameras.values(), *activations.parts.values()}
         found = {name: self._look_up(name) for name in sorted(in_force)}
         self._misfits = {name: each.reason for name, each in found.items() if isinstance(each, Misfit)}
 
     def check(self) -> None:
-        """Raise RecipeInvalid where recipes in force cannot be used with this bundle; names all of them."""
+        """Raise RecipeInvalid if recipes in force cannot be used with this bundle; names all of them."""
         if self._misfits:
             which = "; ".join(f"recipe {name!r}: {reason}" for name, reason in self._misfits.items())
             raise RecipeInvalid(
-                f"what is active must fit the bundle, and this does not: {which}. Mend it with PUT "
-                "/v1/recipes/NAME or in its file, or have another one active: PUT /v1/activations, or "
-                "PASSLINE_DEFAULT_RECIPE where nothing else is the default"
+                f"active recipes must fit the bundle, and these do not: {which}. Correct them with PUT "
+                "/v1/recipes/NAME or in their files, or activate others with PUT /v1/activations or, if no "
+                "default is activated, with PASSLINE_DEFAULT_RECIPE"
             )
 
     @property
@@ -71,7 +71,7 @@ class Recipes:
 
     @property
     def default(self) -> Recipe:
-        """The recipe for requests that name none, of no part or camera with a recipe of its own."""
+        """The recipe for requests that name none, if their part and camera have none either."""
         return self.find(self.default_name).recipe
 
     def find(self, name: str | None) -> Known:
@@ -83,7 +83,7 @@ class Recipes:
         return found
 
     def misfit(self, name: str) -> str | None:
-        """Why a recipe cannot be used with this bundle; None where it can."""
+        """Why a recipe cannot be used with this bundle; None if it can."""
         found = self._known.get(name)
         return found.reason if isinstance(found, Misfit) else None
 
@@ -99,7 +99,7 @@ class Recipes:
         return self.find(labels.recipe or next(by_part, None) or by_camera)
 
     def active(self, name: str) -> Active:
-        """Where a recipe judges requests that name none."""
+        """Where a recipe applies to requests that name none."""
         return Active(
             default=self.default_name == name,
             cameras=tuple(camera for camera, each in self._activations.cameras.items() if each == name),
@@ -107,13 +107,13 @@ class Recipes:
         )
 
     def with_recipe(self, name: str, known: Known | None) -> "Recipes":
-        """The snapshot after a change of one recipe, or its end (None); raises RecipeUnknown if active."""
+        """The snapshot after a change of one recipe, or without it (None); raises RecipeUnknown if active."""
         others = {each: self._known[each] for each in self._known if each != name}
         changed = others if known is None else others | {name: known}
         return Recipes(changed, self.fallback, self._activations)
 
     def with_activations(self, activations: ActiveRecipes) -> "Recipes":
-        """The snapshot after a change of what is active; raises RecipeUnknown or RecipeInvalid."""
+        """The snapshot after a change of activations; raises RecipeUnknown or RecipeInvalid."""
         changed = Recipes(self._known, self.fallback, activations)
         changed.check()
         return changed
@@ -127,9 +127,9 @@ def _matches(pattern: str, part_id: str | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Who changes something and why, and the version it must have until then: the request's `If-Match`.
+    """A requested change: who and why, and the version that must still be in force (`If-Match`).
 
-    `key` is the name of the API key shown, which `by` need not agree with.
+    `key` is the name of the API key used, which `by` need not agree with.
     """
 
     by: By
@@ -137,7 +137,7 @@ class Edit:
     key: str | None = None
 
     def check(self, version: int, what: str) -> None:
-        """Raise VersionStale unless that version, 0 where there is nothing, is what the change is made to."""
+        """Raise VersionStale unless `If-Match` allows to change this version (0: there is none yet)."""
         tags = {tag.strip() for tag in (self.if_match or "").split(",")}
         if self.if_match is None or f'"{version}"' in tags or ("*" in tags and version):
             return
@@ -148,7 +148,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything at one moment; `versions` has those of deleted recipes too, the oldest first.
+    """Everything at one moment; `versions` includes those of deleted recipes, oldest first.
 
     The inspector and its recipes change together, by assigning a new state.
     """
@@ -177,12 +177,12 @@ class State:
         return wanted
 
     def candidate(self, text: str) -> Recipe:
-        """A recipe that could be put; raises RecipeInvalid."""
+        """A recipe that is valid and fits the bundle; raises RecipeInvalid."""
         return fitting(read_recipe(text, SENT), self.inspector)
 
 
 def fitting(written: Written, inspector: Inspector) -> Recipe:
-    """A recipe that fits the inspector's bundle; raises RecipeInvalid where it does not."""
+    """A recipe that fits the inspector's bundle; raises RecipeInvalid if it does not."""
     check_fit(written, inspector.bundle.class_names, inspector.session.artifact.operating_point)
     return written.recipe
 
@@ -202,13 +202,13 @@ def _misfits(written: Written, classes: tuple[str, ...], point: OperatingPoint) 
     unknown = unknown_classes(recipe, classes)
     for place in unknown[:-1]:
         yield f"{field_at(place, line_of(place))}: no defect class of this model"
-    for place in unknown[-1:]:  # the classes there are, once
+    for place in unknown[-1:]:  # lists the known classes, once
         yield f"{field_at(place, line_of(place))}: {no_class(classes)}"
     choice = recipe.operating_point
     if choice is not None:
         try:
             resolve(choice, point.trade_off)
-        except RecipeInvalid as error:  # which names the field itself
+        except RecipeInvalid as error:  # its message names the field
             yield _at(line_of(("operating_point", choice.asked)), str(error))
     try:
         resolve_parts(recipe.parts, point.parts)

@@ -1,4 +1,4 @@
-"""The recipes of a service with all their versions: the bundle's own, hand-made ones, changes over HTTP."""
+"""A service's recipes with all versions: the bundle's own, files edited by hand, changes over HTTP."""
 
 import logging
 import threading
@@ -31,9 +31,9 @@ log = logging.getLogger(__name__)
 
 
 class RecipeStore:
-    """What is in force is read from `state`, without a lock; changes go one after the other.
+    """Recipes and their versions. Read `state` without a lock; changes are made one at a time.
 
-    The inspector that judges is part of it: it and the recipes that fit it take the others' place at once.
+    The active inspector is part of the state: it and the recipes checked against it change together.
     """
 
     def __init__(
@@ -43,10 +43,10 @@ class RecipeStore:
         default: str | None,
         on_change: OnChange = lambda _: None,
     ) -> None:
-        """Read everything and write nothing; raises RecipeInvalid or RecipeUnknown where it cannot be read.
+        """Read everything and write nothing; raises RecipeInvalid or RecipeUnknown.
 
-        A recipe that does not fit the bundle is kept all the same; `state.recipes.check` tells if it matters.
-        `on_change` is told of every change once it is in force, on the thread that made it.
+        A recipe that does not fit the bundle is kept; `state.recipes.check` raises if it is in force.
+        `on_change` is called with every change once it is in force, on the thread that made it.
         """
         self._on_change = on_change
         self._default = default
@@ -77,7 +77,7 @@ class RecipeStore:
         Raises RecipeInvalid or RecipeUnknown where recipes in force do not fit it, and what `keep` raises;
         then nothing has changed. Inspections in progress finish with the inspector they began with.
         """
-        with self._lock:  # a recipe made meanwhile waits, and must fit the new bundle
+        with self._lock:  # a recipe changed meanwhile waits, and must fit the new bundle
             state = self.state_with(inspector)
             state.recipes.check()
             keep()
@@ -101,7 +101,7 @@ class RecipeStore:
         return State(inspector, versions, activations, Recipes(known, self._default or own, active))
 
     def keep_hand_made(self) -> None:
-        """Write down what was made by hand, so that the number of a version always means the same text."""
+        """Store versions made by hand, so that a version number always means the same text."""
         with self._lock:
             try:
                 self._keep_hand_made()
@@ -109,11 +109,11 @@ class RecipeStore:
                 log.warning("versions made by hand are not kept", extra={"reason": str(error)})
 
     def put(self, name: str, text: str, edit: Edit) -> RecipeChange:
-        """Make a recipe's next version; the text that is in force, sent again, makes none.
+        """Make a recipe's next version; sending the text in force again makes none.
 
         Raises RecipeInvalid, RecipeInUse (the bundle's own), VersionStale or RecipesNotWritable.
         """
-        written = read_recipe(text, SENT)  # YAML is slow to read, so nobody waits for it
+        written = read_recipe(text, SENT)  # outside the lock, because YAML is slow to read
         with self._lock:
             recipe = fitting(written, self.state.inspector)
             if recipe.name != name:
@@ -128,7 +128,7 @@ class RecipeStore:
             return change
 
     def delete(self, name: str, edit: Edit) -> RecipeChange:
-        """End a recipe; its versions can still be read.
+        """Delete a recipe; its versions can still be read.
 
         Raises RecipeNotFound, RecipeInUse (active, or the bundle's or the settings' default), VersionStale or
         RecipesNotWritable.
@@ -137,18 +137,20 @@ class RecipeStore:
             self.state.version(name, None)
             past = self._past(name, edit)
             recipes = self.state.recipes
-            if name == recipes.fallback:  # what judges again once nothing else is the default
+            if name == recipes.fallback:  # applies again when no other default is activated
                 raise RecipeInUse(
                     f"PASSLINE_DEFAULT_RECIPE is recipe {name!r}; restart with another one there first"
                 )
             if recipes.active(name) != Active(default=False, cameras=(), parts=()):
-                raise RecipeInUse(f"recipe {name!r} is active; GET /v1/recipes says where, so end that first")
+                raise RecipeInUse(
+                    f"recipe {name!r} is active; GET /v1/recipes says where; deactivate it first"
+                )
             change = _over_http(name, len(past) + 1, None, edit)
             self._keep(change, recipes.with_recipe(name, None))
             return change
 
     def activate(self, activations: ActiveRecipes, edit: Edit) -> ActivationsChange:
-        """Change what is active where.
+        """Replace the activations.
 
         Raises RecipeUnknown, RecipeInvalid (one that does not fit), VersionStale or RecipesNotWritable.
         """
@@ -167,7 +169,7 @@ class RecipeStore:
             return change
 
     def _past(self, name: str, edit: Edit) -> tuple[RecipeChange, ...]:
-        """The versions before a change, once it may be made."""
+        """A recipe's versions, after checking that it may be changed."""
         if name == self.state.inspector.bundle.default_recipe.name:
             raise RecipeInUse(f"recipe {name!r} belongs to the bundle and never changes; use another name")
         past = self.state.versions.get(name, ())
@@ -175,7 +177,7 @@ class RecipeStore:
         return past
 
     def _keep(self, change: AnyChange, recipes: Recipes) -> None:
-        """Write a change down, then have it in force."""
+        """Store a change, then put it in force."""
         self._keep_hand_made()
         self._history.append(change)
         if isinstance(change, ActivationsChange):
@@ -194,7 +196,7 @@ class RecipeStore:
 
 
 def _known(text: str, source: str, version: int, inspector: Inspector) -> Known | Misfit:
-    """What a stored text is worth: made for another bundle or schema, it may be of no use by now."""
+    """Parse and check a stored text; one for another bundle or schema may no longer be usable."""
     try:
         return Known(fitting(read_recipe(text, source), inspector), version)
     except RecipeInvalid as error:
@@ -214,7 +216,7 @@ def _by_name(changes: Iterable[AnyChange]) -> dict[str, list[RecipeChange]]:
 
 
 def _source(change: RecipeChange, files: Mapping[str, HandMade]) -> str:
-    """Where people find the text of a version: in its file, or else in the history."""
+    """Where to find the text of a version: its file, else the history."""
     file = files.get(change.name)
     return file.file if file and file.text == change.text else f"version {change.version}"
 

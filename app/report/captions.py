@@ -1,4 +1,4 @@
-"""Captions beside the defects they name, which cover neither each other nor, if possible, a defect."""
+"""Captions beside the defects they name; they cover neither each other nor, if possible, a defect."""
 
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -12,9 +12,9 @@ Box = tuple[int, int, int, int]  # x, y, width, height
 Colour = tuple[int, int, int]  # BGR
 
 MOST = 12  # more would hide the surface
-ROWS_AWAY = 4  # how far a caption may be moved from its defect, in captions
-SCALE = 0.45  # of the font, for each px of stroke
-SMALL_SIDE, SMALL_SCALE = 480, 0.35  # px; in images up to there letters as large as elsewhere hide too much
+ROWS_AWAY = 4  # largest distance of a caption from its defect, in captions
+SCALE = 0.45  # of the font, per px of stroke
+SMALL_SIDE, SMALL_SCALE = 480, 0.35  # px; up to this long side, letters are smaller to hide less
 FONT = cv2.FONT_HERSHEY_SIMPLEX  # from OpenCV 5 on it has letters beyond ASCII
 PLATE: Colour = (32, 32, 32)
 TEXT: Colour = (240, 240, 240)
@@ -22,7 +22,7 @@ TEXT: Colour = (240, 240, 240)
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """Lines of text about what lies in a box of the canvas."""
+    """Lines of text about a box of the canvas."""
 
     lines: tuple[str, ...]
     box: Box
@@ -45,7 +45,7 @@ class _Type:
         return cls(stroke, scale, height + below + stroke, below)
 
     def plate(self, lines: Sequence[str]) -> tuple[int, int]:
-        """Width and height of the plate that lines take."""
+        """Width and height in px of the plate for some lines."""
         sizes = [cv2.getTextSize(_printable(line), FONT, self.scale, self.stroke)[0] for line in lines]
         return max(width for width, _ in sizes) + 6 * self.stroke, self.line * len(lines) + 2 * self.stroke
 
@@ -53,9 +53,9 @@ class _Type:
 def write(
     canvas: NDArray[np.uint8], captions: Sequence[Caption], defective: NDArray[np.uint8], stroke: int
 ) -> None:
-    """Write the first MOST captions, each beside its box; one that finds no free place is left out.
+    """Write the first MOST captions, each beside its box; one without a free place is left out.
 
-    `canvas` is BGR [H, W, 3]; `defective` [H, W] is not 0 where a plate should not lie.
+    `canvas` is BGR [H, W, 3]; `defective` [H, W] is not 0 where plates should not lie.
     """
     letters = _Type.of(canvas, stroke)
     placed: list[tuple[Caption, Box]] = []
@@ -70,7 +70,7 @@ def write(
 
 
 def label(canvas: NDArray[np.uint8], text: str, at: tuple[int, int], stroke: int) -> Box:
-    """Write one line on a plate whose corner is at (x, y), moved onto the canvas; gives where it lies."""
+    """Write one line on a plate with its corner at (x, y), moved onto the canvas; returns its box."""
     letters = _Type.of(canvas, stroke)
     size = letters.plate((text,))
     x, y = _inside(at, size, canvas.shape[1::-1])
@@ -81,7 +81,7 @@ def label(canvas: NDArray[np.uint8], text: str, at: tuple[int, int], stroke: int
 def _place(
     caption: Caption, letters: _Type, defective: NDArray[np.uint8], taken: Sequence[Box]
 ) -> Box | None:
-    """The nearest free plate among those that cover least of any defect; None where none is free."""
+    """The nearest of the free plates that cover fewest defect pixels; None if none is free."""
     best, least = None, defective.size
     for plate in _plates(caption, letters, (defective.shape[1], defective.shape[0])):
         if any(_overlap(plate, other) for other in taken):
@@ -96,7 +96,7 @@ def _place(
 
 
 def _plates(caption: Caption, letters: _Type, size: tuple[int, int]) -> Iterator[Box]:
-    """Where a caption's plate may lie, the nearest first, always inside a canvas of `size`."""
+    """Possible plates of a caption, nearest first, all inside a canvas of `size`."""
     x, y, width, height = caption.box
     gap = 2 * letters.stroke
     wide, high = letters.plate(caption.lines)
@@ -111,7 +111,7 @@ def _plates(caption: Caption, letters: _Type, size: tuple[int, int]) -> Iterator
 
 
 def _inside(at: tuple[int, int], size: tuple[int, int], canvas: Sequence[int]) -> tuple[int, int]:
-    """Where a plate must lie so that all of it, or as much as there is room for, is on the canvas."""
+    """The plate's corner, moved so that as much of the plate as possible is on the canvas."""
     return max(0, min(at[0], canvas[0] - size[0])), max(0, min(at[1], canvas[1] - size[1]))
 
 
@@ -123,7 +123,7 @@ def _overlap(one: Box, other: Box) -> bool:
 
 
 def _leader(canvas: NDArray[np.uint8], caption: Caption, plate: Box, stroke: int) -> None:
-    """A line from a plate to its box, where the two are so far apart that it is not plain whose it is."""
+    """Draw a line from a plate to its box if they are too far apart to see that they belong together."""
     box = caption.box
     apart = max(max(plate[k] - box[k] - box[k + 2], box[k] - plate[k] - plate[k + 2]) for k in (0, 1))
     if apart > 4 * stroke:
@@ -133,7 +133,7 @@ def _leader(canvas: NDArray[np.uint8], caption: Caption, plate: Box, stroke: int
 
 
 def _nearest(box: Box, other: Box) -> tuple[int, int]:
-    """The point of a box that is nearest to the middle of another."""
+    """The point of a box nearest to the centre of another."""
     x, y = (
         max(box[axis], min(other[axis] + other[axis + 2] // 2, box[axis] + box[axis + 2] - 1))
         for axis in (0, 1)
@@ -152,6 +152,6 @@ def _plate(canvas: NDArray[np.uint8], caption: Caption, plate: Box, letters: _Ty
 
 
 def _printable(text: str) -> str:
-    """The text with `?` for what no font can draw: names come from outside, and OpenCV may crash on them."""
+    """The text with `?` for unprintable characters: clients choose names, and OpenCV may crash on them."""
     composed = unicodedata.normalize("NFC", text)
     return "".join(letter if letter.isprintable() else "?" for letter in composed)

@@ -1,4 +1,4 @@
-"""The certificate of one inspection: one HTML page that needs nothing else, to print or to keep."""
+"""The certificate of one inspection: a self-contained HTML page, to print or archive."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,9 +10,9 @@ from app.inspection.input_gate import MEANS
 from app.report.words import MEASURED, UNITS, figures, number, sentence
 from app.schemas.inspections import InspectionAnswer
 
-# No script, and nothing from outside.
+# No scripts, and nothing from other addresses.
 PAGE_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-MOST_ROWS = 20  # so that it stays within two pages
+MOST_ROWS = 20  # so that the page prints on at most two sheets
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("app", "report"),
     autoescape=True,
@@ -25,7 +25,7 @@ _ENVIRONMENT.filters |= {"number": number, "sentence": sentence}
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a certificate tells and an answer does not: when and for whom it was made, and with what graph."""
+    """What a certificate adds to the answer: when and for which request it was made, and the graph."""
 
     time: datetime
     request_id: str
@@ -46,7 +46,7 @@ class Pictures:
 
 
 def page(answer: InspectionAnswer, origin: Origin, pictures: Pictures) -> str:
-    """The page; the template escapes whatever it is given."""
+    """Render the page; the template escapes all values."""
     scores = answer.gate_scores
     return _ENVIRONMENT.get_template("certificate.html").render(
         answer=answer,
@@ -59,7 +59,7 @@ def page(answer: InspectionAnswer, origin: Origin, pictures: Pictures) -> str:
 
 
 def _gate_check(check: GateCheck, score: float) -> tuple[str, str, str, str]:
-    """A row: what is measured, its value, its limits, and whether it is within."""
+    """A table row: what is measured, its value, its limits, and whether it is within them."""
     rule, in_unit = MEANS[check.score]
     unit = UNITS.get(in_unit, "")
     name = {"short_side_px": "short side", "long_side_px": "long side"}.get(check.score, MEASURED[rule])

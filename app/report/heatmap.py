@@ -1,4 +1,4 @@
-"""The probability of any defect laid over the image in colours, for people to look at."""
+"""The probability of any defect as colours over the image."""
 
 import cv2
 import numpy as np
@@ -8,18 +8,18 @@ from app.inspection.mask_formats import png_base64
 from app.report.overlay import in_bgr, stroke_of
 
 STRIP = 256  # rows at a time: the blend is in floating point, and an image may be large
-STRONGEST = 0.75  # how much of the surface the highest probability covers
+STRONGEST = 0.75  # opacity of the colour at the highest probability
 CONTOUR = (255, 255, 255)
 HALO = (0, 0, 0)
 
 
 def draw(picture: NDArray[np.uint8], probability: NDArray[np.uint8], level: int) -> NDArray[np.uint8]:
-    """Colour an image by probability, and outline where it reaches the pixel threshold.
+    """Colour an image by probability, and outline the area from the pixel threshold on.
 
     `picture` is grey [H, W] or RGB [H, W, 3], `probability` uint8 [H, W] (255 is certain), `level` the
-    threshold on the same scale; the answer is BGR [H, W, 3]. Colours are viridis, from dark blue for 0 to
-    yellow for 1: even in lightness, so that they read in grey and for colour-blind eyes (van der Walt and
-    Smith, 2015). The less probable, the more of the surface shows through.
+    threshold on the same scale; returns BGR [H, W, 3]. Colours are viridis, from dark blue for 0 to yellow
+    for 1: their lightness is even, so they work in grey and for colour-blind people (van der Walt and
+    Smith, 2015). The lower the probability, the more of the surface shows through.
     """
     canvas = in_bgr(picture)
     cover = (STRONGEST * np.sqrt(np.arange(256, dtype=np.float32) / 255))[:, None]
@@ -33,7 +33,7 @@ def draw(picture: NDArray[np.uint8], probability: NDArray[np.uint8], level: int)
 
 
 def _outline(canvas: NDArray[np.uint8], above: NDArray[np.uint8]) -> None:
-    """A light line in a dark one, both outside of what is above the threshold: a thin crack stays visible."""
+    """Draw a light line in a dark one, both outside the area `above`: so a thin crack stays visible."""
     kernel = np.ones((2 * stroke_of(canvas) + 1,) * 2, np.uint8)
     light = cv2.dilate(above, kernel)
     dark = cv2.dilate(light, kernel)

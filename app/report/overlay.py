@@ -1,4 +1,4 @@
-"""The image with its defects drawn in, for people to look at."""
+"""The image with its defects drawn in."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
@@ -14,7 +14,7 @@ from app.inspection.rules.recipe import Recipe, Region
 from app.report.captions import Box, Caption, label, write
 from app.report.words import short
 
-# BGR, told apart on grey metal and by most colour-blind eyes (Okabe and Ito, 2008); used in turn.
+# BGR, distinguishable on grey metal and for most colour-blind people (Okabe and Ito, 2008); used in turn.
 COLOURS = (
     (0, 94, 213),
     (233, 180, 86),
@@ -24,12 +24,12 @@ COLOURS = (
     (167, 121, 204),
     (0, 159, 230),
 )
-MOST_REASONS = 2  # of one caption
+MOST_REASONS = 2  # per caption
 Kind = Literal["roi", "ignore", "zone"]
 LIGHT = (240, 240, 240)
 DARK = (32, 32, 32)
-HATCH = 8  # from one line of a hatching to the next, in strokes
-DASH = 6  # in strokes, as is the gap after it
+HATCH = 8  # distance of the lines of a hatching, in strokes
+DASH = 6  # length of a dash and of a gap, in strokes
 
 
 def draw(
@@ -41,9 +41,9 @@ def draw(
 ) -> NDArray[np.uint8]:
     """Draw the recipe's regions and outline every defect; write class, score and broken limits beside it.
 
-    `picture` is the decoded image, grey [H, W] or RGB [H, W, 3]; the answer is BGR [H, W, 3], each side
-    `zoom` times as long. The defects that decided the verdict get their captions first; what the recipe does
-    not judge is outlined, but has none. `check` is called now and then and ends it with what it raises.
+    `picture` is the decoded image, grey [H, W] or RGB [H, W, 3]; returns BGR [H, W, 3], each side
+    `zoom` times as long. The defects that decided the verdict get their captions first; defects that the
+    recipe does not inspect have no caption. `check` is called between steps, and may raise to stop.
     """
     check()
     canvas = _enlarged(in_bgr(picture), zoom, cv2.INTER_CUBIC)
@@ -61,13 +61,13 @@ def draw(
 
 
 def in_bgr(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A decoded image, grey [H, W] or RGB [H, W, 3], as BGR [H, W, 3] of its own memory."""
+    """A decoded image, grey [H, W] or RGB [H, W, 3], as a new array, BGR [H, W, 3]."""
     conversion = cv2.COLOR_GRAY2BGR if picture.ndim == 2 else cv2.COLOR_RGB2BGR
     return np.asarray(cv2.cvtColor(picture, conversion), dtype=np.uint8)
 
 
 def stroke_of(canvas: NDArray[np.uint8]) -> int:
-    """The width of lines in px, so that they show at the size a screen can give."""
+    """Line width in px, so that lines stay visible when the image is scaled to a screen."""
     long_side: int = max(canvas.shape[:2])
     return max(1, round(long_side / 600))
 
@@ -83,7 +83,7 @@ def _colour(value: int) -> tuple[int, int, int]:
 
 
 def _kept_free(label_map: NDArray[np.uint8], names: Sequence[Box]) -> NDArray[np.uint8]:
-    """Not 0 on defects and on names that are written already."""
+    """Not 0 on defects and on names already written."""
     if not names:
         return label_map
     kept = label_map.copy()
@@ -93,7 +93,7 @@ def _kept_free(label_map: NDArray[np.uint8], names: Sequence[Box]) -> NDArray[np
 
 
 def _decisive_first(inspection: Inspection) -> Sequence[int]:
-    """The numbers of the defects: those that reasons name, those of classes they name, then others."""
+    """Indices of the defects: first those that reasons name, then those of classes they name, then others."""
     named = [each.defect for each in inspection.reasons]
     classes = [each.defect_class for each in inspection.reasons]
     last = len(inspection.reasons)
@@ -128,10 +128,10 @@ def outline(
     stroke: int,
     check: Callable[[], None] = lambda: None,
 ) -> list[Box]:
-    """Draw a recipe's regions on a canvas, BGR, of an image of `shape`, from exactly the pixels judged.
+    """Draw a recipe's regions on a BGR canvas of an image of `shape`, from exactly the pixels inspected.
 
-    Regions of interest have a line, zones a dashed one and their name, and ignored regions are hatched.
-    `check` is called for each region. Gives where the names lie.
+    Regions of interest get a line, zones a dashed one and their name, and ignored regions are hatched.
+    `check` is called for each region. Returns the boxes of the names.
     """
     names = []
     for kind, name, inside in _regions(recipe, shape):
@@ -161,7 +161,7 @@ def _regions(recipe: Recipe, shape: tuple[int, int]) -> Iterator[tuple[Kind, str
 
 
 def _line(canvas: NDArray[np.uint8], mask: NDArray[np.uint8], stroke: int, *, dashed: bool) -> None:
-    """A light line in a dark one along the edge of what is inside."""
+    """Draw a light line in a dark one along the edges of the mask."""
     contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     step = DASH * stroke
     for contour in contours:

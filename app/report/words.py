@@ -1,4 +1,4 @@
-"""Reasons in words for people; programs read the rule, the figures and the unit."""
+"""Reasons in words for people; programs read the rule, the values and the unit."""
 
 from app.inspection.results import Reason
 
@@ -18,7 +18,7 @@ MEASURED = {
     "exposure": "brightness",
     "saturation": "share of black and white pixels",
     "size": "size of the image",
-    "product": "distance from the images of training",
+    "product": "distance from the training images",
     "part_not_found": "share of the image inside the part's outline",
 }
 UNITS = {"px": " px", "px2": " px²", "mm": " mm", "mm2": " mm²", "grey_levels": " grey levels"}
@@ -32,7 +32,7 @@ def short(reason: Reason) -> str:
 
 
 def sentence(reason: Reason) -> str:
-    """The same as a sentence, with what it is about."""
+    """The same as a sentence, with its class, zone and defect."""
     how = "above" if reason.measured > reason.limit else "below" if reason.measured < reason.limit else "at"
     measured, limit = figures(reason.measured, reason.limit)
     unit = UNITS.get(reason.unit, "")
@@ -44,13 +44,13 @@ def sentence(reason: Reason) -> str:
 
 
 def figures(measured: float, limit: float) -> tuple[str, str]:
-    """Both as text; the measured one is rounded, but never so far that it would look like the limit."""
+    """Both as text; the measured one is rounded, but never so far that it looks like the limit."""
     exact, rounded = f"{limit:.9g}", number(measured)
     return (f"{measured:.9g}" if rounded == exact != f"{measured:.9g}" else rounded), exact
 
 
 def number(value: float) -> str:
-    """A value with about three figures, and never as a power of ten."""
+    """A value with about three significant digits, never in exponent notation."""
     decimals = next((places for places, least in enumerate((1000, 10, 1)) if abs(value) >= least), 3)
     text = f"{value:.{decimals}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

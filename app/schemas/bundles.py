@@ -1,4 +1,4 @@
-"""Shapes of bundles over HTTP: which are there, which one judges, the candidate, and its shadow."""
+"""Shapes of the bundle endpoints: available bundles, the active one, the candidate and its shadow."""
 
 from typing import Annotated, Literal
 
@@ -14,7 +14,7 @@ CandidateState = Literal["loading", "ready", "failed"]
 
 
 class BundleName(Shape):
-    """A bundle by its place below PASSLINE_BUNDLES_DIR, which is its name and version too."""
+    """A bundle by its name and version, which are also its path below PASSLINE_BUNDLES_DIR."""
 
     name: Name
     version: Name
@@ -24,15 +24,15 @@ class BundleName(Shape):
 
 
 class CandidateAsked(BundleName):
-    """The bundle to be loaded aside."""
+    """The bundle to load as the candidate."""
 
     shadow: bool = Field(
-        default=False, description="Whether it inspects live images too; its verdicts reach no caller."
+        default=False, description="Whether it also inspects live images; no caller gets its verdicts."
     )
 
 
 class Wait(Shape):
-    """The query of the candidate."""
+    """The query when reading the candidate."""
 
     wait_s: Annotated[int, Field(ge=0, le=120)] = Field(
         default=0, description="Seconds to wait at most for a candidate that is still loading."
@@ -40,14 +40,14 @@ class Wait(Shape):
 
 
 class Promote(By):
-    """The query of a promotion: who and why, and perhaps which candidate is meant."""
+    """The query of a promotion: who and why, and optionally which candidate is expected."""
 
     name: Name | None = Field(default=None, description="Promote only if this is the candidate's name.")
     version: Name | None = Field(default=None, description="Promote only if this is its version.")
 
 
 class ShadowCounts(Shape):
-    """What came of a candidate's shadow: live images by outcome, disagreements by kind (`pass_to_fail`)."""
+    """Live images of a candidate in shadow, by outcome; disagreements by kind (`pass_to_fail`)."""
 
     judged: int
     dropped: int
@@ -56,7 +56,7 @@ class ShadowCounts(Shape):
 
 
 class BundleChange(By):
-    """One change of what is served, as it is kept."""
+    """One promotion or rollback, as stored."""
 
     number: Annotated[int, Field(ge=1)]
     when: AwareDatetime
@@ -65,17 +65,17 @@ class BundleChange(By):
     version: str
     manifest_sha256: Sha256
     from_setting: bool = Field(description="Whether it is the bundle of PASSLINE_BUNDLE_DIR.")
-    shadow: ShadowCounts | None = Field(default=None, description="Of a promoted candidate that had one.")
+    shadow: ShadowCounts | None = Field(default=None, description="The candidate's shadow; null without one.")
 
 
 class BundleChanges(Shape):
-    """Every change of what is served, the oldest first."""
+    """Every promotion and rollback, oldest first."""
 
     changes: list[BundleChange]
 
 
 class ServedBundle(BundleName):
-    """A bundle that judges, or did before, since when and why."""
+    """The active or previous bundle, since when it is served, and why."""
 
     artifact: str
     execution_provider: str
@@ -87,32 +87,32 @@ class ServedBundle(BundleName):
 
 
 class CandidateAnswer(BundleName):
-    """The bundle loaded aside."""
+    """The candidate."""
 
     state: CandidateState
     since: AwareDatetime
     who: str | None
     why: str | None
-    problem: Cause | None = Field(description="Why it failed.")
+    problem: Cause | None = Field(description="Why it failed to load; null if it did not.")
     obstacle: str | None = Field(
-        description="Which recipes in force keep it from being promoted at this moment; null if none do."
+        description="Which recipes in force prevent its promotion now; null if none do."
     )
     misfits: dict[str, str] = Field(description="Every recipe that could not be used with it, and why.")
-    shadow: ShadowCounts | None = Field(description="null where it is in no shadow.")
+    shadow: ShadowCounts | None = Field(description="Counts of its shadow; null if it is not in shadow.")
 
 
 class BundlesAnswer(Shape):
-    """The bundles there are, and what each of them is for at this moment."""
+    """All bundles and the role of each at this moment."""
 
-    off: str | None = Field(description="Why bundles cannot be swapped here; null where they can.")
+    off: str | None = Field(description="Why bundles cannot be swapped here; null if they can.")
     available: list[BundleName]
     active: ServedBundle | None
-    previous: ServedBundle | None = Field(description="What a rollback goes back to.")
+    previous: ServedBundle | None = Field(description="The bundle that a rollback makes active again.")
     candidate: CandidateAnswer | None
 
 
 class Side(Shape):
-    """What one of two bundles says of an image."""
+    """The result of one of the two bundles for an image."""
 
     name: str
     version: str
@@ -123,10 +123,10 @@ class Side(Shape):
 
 
 class Disagreement(Shape):
-    """A live image that the candidate judges otherwise; the image itself is not kept."""
+    """A live image with another verdict by the candidate; the image itself is not stored."""
 
     when: AwareDatetime
-    kind: str = Field(description="`pass_to_fail`, for one: the active bundle's verdict first.")
+    kind: str = Field(description="Both verdicts, the active bundle's first, such as `pass_to_fail`.")
     request_id: str
     inspection_id: str
     image_sha256: Sha256
@@ -137,7 +137,7 @@ class Disagreement(Shape):
 
 
 class DisagreementsAnswer(Shape):
-    """What came of the shadow, with the latest disagreements, the newest first."""
+    """Counts of the shadow, with the latest disagreements, newest first."""
 
     counts: ShadowCounts
     latest: list[Disagreement]

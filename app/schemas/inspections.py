@@ -21,13 +21,13 @@ from app.inspection.rules.part_model import PartRule
 from app.inspection.rules.part_verdict import PartReason
 from app.inspection.rules.recipe import SignificantBits
 
-# A label that customers choose: shown, logged, never interpreted, so only control characters are refused.
+# A text that clients choose: shown, logged, never interpreted, so only control characters are refused.
 Label = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
 def _known(pixel_format: str) -> str:
     if pixel_format not in FORMATS:
-        raise ValueError(f"is not read; right are {', '.join(FORMATS)}")
+        raise ValueError(f"is not supported; use one of {', '.join(FORMATS)}")
     return pixel_format
 
 
@@ -38,43 +38,43 @@ Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 
 
 class Shape(BaseModel):
-    """Base of all shapes: a key that is not known is refused, so a typo never passes for a default."""
+    """Base of all shapes: an unknown key is refused, so that a misspelt one is not ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True)
 
 
 class Labels(Shape):
-    """What a request may say of its images, as form fields or in the query."""
+    """Labels of a request's images, as form fields or in the query."""
 
     recipe: Label | None = Field(
         default=None,
-        description="Name of the recipe to judge by; unset: the one active for the part, the camera, or all.",
+        description="Name of the recipe; unset: the one active for the part, else the camera, else all.",
     )
     part_id: Label | None = Field(default=None, description="The part in the image; returned unchanged.")
     camera_id: Label | None = Field(default=None, description="The camera that took it; returned unchanged.")
     significant_bits: SignificantBits | None = Field(
         default=None,
-        description="How many bits of a 16-bit image are used, from the lowest on; unset: the recipe's.",
+        description="Number of lowest bits of a 16-bit image that are used; unset: the recipe's.",
     )
 
 
 class FrameOptions(Labels):
-    """What the query says of raw frames; all but `stride` are needed where there is one."""
+    """Parameters of raw frames in the query; a frame needs all but `stride`."""
 
-    width: Count | None = Field(default=None, description="Of a raw frame: pixels in a line.")
-    height: Count | None = Field(default=None, description="Of a raw frame: lines.")
+    width: Count | None = Field(default=None, description="Pixels in a line of a raw frame.")
+    height: Count | None = Field(default=None, description="Lines of a raw frame.")
     pixel_format: PixelFormat | None = Field(
-        default=None, description="Of a raw frame: GenICam's name of how its pixels lie in memory."
+        default=None, description="GenICam name of a raw frame's pixel format."
     )
     stride: Count | None = Field(
-        default=None, description="Of a raw frame: bytes from line to line; unset: lines have no padding."
+        default=None, description="Bytes from line to line of a raw frame; unset: lines have no padding."
     )
 
 
 class Options(FrameOptions):
-    """The query of an inspection: what the answer should hold, the labels, and what a raw frame is."""
+    """The query of an inspection: what the answer should contain, labels, and a raw frame's parameters."""
 
-    mask: MaskFormat = Field(default="png", description="Form of the mask in the answer.")
+    mask: MaskFormat = Field(default="png", description="Format of the mask in the answer.")
     overlay: bool = Field(
         default=False, description="Whether to add the image with the defects drawn in, as PNG."
     )
@@ -82,7 +82,7 @@ class Options(FrameOptions):
         default=False, description="Whether to add the image coloured by the probability of any defect."
     )
     certificate: bool = Field(
-        default=False, description="Whether to add a page that tells all of the inspection, to print or keep."
+        default=False, description="Whether to add the results as an HTML page, to print or archive."
     )
 
 
@@ -91,12 +91,12 @@ class SingleOptions(Options):
 
     format: Literal["json", "certificate"] = Field(
         default="json",
-        description="What is answered: `json`, or `certificate`, that page alone. `Accept` does not matter.",
+        description="Format of the answer: `json`, or only the `certificate`. `Accept` is ignored.",
     )
 
 
 class BatchOptions(Options):
-    """The query of a batch: an overlay is as large as its image, and a batch's answer holds all at once."""
+    """The query of a batch, without overlays and the like: its answer would hold those of all images."""
 
     overlay: bool = Field(default=False, description="Only `false`: overlays are for one image at a time.")
     heatmap: bool = Field(default=False, description="Only `false`: heat maps are for one image at a time.")
@@ -112,14 +112,14 @@ class BatchOptions(Options):
 
 
 class MaskPng(Shape):
-    """A PNG of one channel, base64, of the image's own size: 0 is background, k the k-th class."""
+    """A single-channel PNG of the image's size, in base64: 0 is background, k the k-th class."""
 
     format: Literal["png"]
     data: str
 
 
 class MaskRle(Shape):
-    """COCO's compressed run lengths, one entry for each class that has defects."""
+    """COCO's compressed run-length encoding, one entry for each class that has defects."""
 
     format: Literal["rle"]
     data: list[RunLengths]
@@ -143,14 +143,14 @@ Mask = Annotated[MaskPng | MaskRle | MaskPolygons | MaskNone, Field(discriminato
 
 
 class DiceAnswer(Shape):
-    """Measured and estimated Dice, never mixed up."""
+    """Measured and estimated Dice, kept apart."""
 
     measured: MeasuredDice | None
     estimated: EstimatedDice
 
 
 class ModelUsed(Shape):
-    """What judged the image; `execution_provider` is the one really active."""
+    """The model that inspected the image; `execution_provider` is the one really active."""
 
     name: str
     version: str
@@ -159,7 +159,7 @@ class ModelUsed(Shape):
 
 
 class InspectionAnswer(Shape):
-    """One image judged."""
+    """The result of one image."""
 
     id: str
     verdict: Verdict
@@ -179,22 +179,24 @@ class InspectionAnswer(Shape):
     recipe_version: int
     part_id: str | None
     camera_id: str | None
-    gate_scores: dict[str, float] | None = Field(description="Of the input gate; null without one.")
-    part: Part | None = Field(default=None, description="Of a recipe with `roi: part`; null of another.")
+    gate_scores: dict[str, float] | None = Field(description="Scores of the input gate; null without one.")
+    part: Part | None = Field(
+        default=None, description="The part found, with `roi: part` in the recipe; else null."
+    )
     overlay: str | None = Field(default=None, description="PNG, base64; null unless asked for.")
     heatmap: str | None = Field(default=None, description="PNG, base64; null unless asked for.")
     certificate: str | None = Field(default=None, description="HTML; null unless asked for.")
 
 
 class WrongFieldAnswer(Shape):
-    """One field that cannot be taken."""
+    """One invalid field."""
 
     field: str
     message: str
 
 
 class Cause(Shape):
-    """The error behind a `not_ready`."""
+    """The error that causes a `not_ready`."""
 
     code: str
     detail: str
@@ -223,7 +225,7 @@ class BatchItem(Shape):
 
 
 class BatchCounts(Shape):
-    """How many images of a batch came to what."""
+    """Number of images of a batch by result."""
 
     images: int
     passed: int
@@ -240,7 +242,7 @@ class BatchAnswer(Shape):
 
 
 class PartAnswer(Shape):
-    """One verdict for a part, and what became of each of its images in the order they were sent.
+    """One verdict for a part, and the result of each of its images in the order they were sent.
 
     `defect_probability` and `part_threshold` are null for the rule `worst`.
     """
@@ -265,7 +267,7 @@ class Health(Shape):
 
 
 class Readiness(Shape):
-    """The service judges images, and by what."""
+    """The service is ready, with this model."""
 
     status: Literal["ready"]
     model: ModelUsed

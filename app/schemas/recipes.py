@@ -1,4 +1,4 @@
-"""Shapes of recipes over HTTP: their versions, what is active where, and the dry run."""
+"""Shapes of the recipe endpoints: versions, activations and the dry run."""
 
 from typing import Annotated, Literal
 
@@ -8,14 +8,14 @@ from app.inspection.results import Reason, Verdict
 from app.inspection.rules.recipe import Recipe
 from app.schemas.inspections import Label, Problem, Shape
 
-# The whole of a part's id, or how it begins, ended by the one star there may be.
+# A part's whole id, or its beginning followed by one `*`.
 PartPattern = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f*]*\*?$")]
 Why = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
 How = Literal["bundle", "file", "http"]
 
 
 class By(Shape):
-    """The query of a change: who made it and why, as they say; only the API key proves something."""
+    """The query of a change: who made it and why, unverified; only the API key proves who it was."""
 
     who: Label | None = Field(default=None, description="Who makes the change; kept with the version.")
     why: Why | None = Field(default=None, description="Why; kept with the version.")
@@ -30,30 +30,30 @@ class VersionWanted(Shape):
 
 
 class Activations(Shape):
-    """Which recipe judges a request that names none: by its part, else its camera, else the default."""
+    """Which recipe applies to a request that names none: its part's, else its camera's, else the default."""
 
     default: Label | None = Field(
-        default=None, description="null: PASSLINE_DEFAULT_RECIPE, and without that the bundle's own recipe."
+        default=None, description="null: PASSLINE_DEFAULT_RECIPE, else the bundle's own recipe."
     )
     cameras: dict[Label, Label] = Field(default_factory=dict, description="Recipe by `camera_id`.")
     parts: dict[PartPattern, Label] = Field(
         default_factory=dict,
-        description="Recipe by `part_id`, or by how it begins with a `*` after that; the longest wins.",
+        description="Recipe by `part_id`, or by its beginning followed by `*`; the longest match wins.",
     )
 
 
 class ActivationsAnswer(Activations):
-    """What is active, as version `version`; 0 where nothing has been activated yet."""
+    """The activations in their version `version`; 0 if nothing has been activated yet."""
 
     version: int
     when: AwareDatetime | None
     who: str | None
     why: str | None
-    key: str | None = Field(description="Name of the API key it was made with; null where none was needed.")
+    key: str | None = Field(description="Name of the API key used; null if none was needed.")
 
 
 class Active(Shape):
-    """Where a recipe judges requests that name none."""
+    """Where a recipe applies to requests that name none."""
 
     default: bool
     cameras: tuple[str, ...]
@@ -68,41 +68,41 @@ class VersionAnswer(Shape):
     when: AwareDatetime
     who: str | None
     why: str | None
-    key: str | None = Field(description="Name of the API key it was made with; null where none was needed.")
-    how: How = Field(description="`bundle`: came with it; `file`: made by hand in the folder; `http`.")
-    deleted: bool = Field(description="Whether this version is the recipe's end.")
+    key: str | None = Field(description="Name of the API key used; null if none was needed.")
+    how: How = Field(description="Origin: `bundle`, `file` (edited by hand in the folder) or `http`.")
+    deleted: bool = Field(description="Whether this version is the deletion of the recipe.")
 
 
 class RecipeEntry(VersionAnswer):
-    """One recipe of the list, in the version that is in force."""
+    """One recipe of the list, in the version in force."""
 
     active: Active
     misfit: str | None = Field(
-        description="Why the version in force cannot be used with this bundle; null where it can."
+        description="Why the version in force cannot be used with this bundle; null if it can."
     )
 
 
 class RecipeAnswer(RecipeEntry):
-    """One recipe: as its text was given, and as it is understood, with every default filled in."""
+    """One recipe: its text as sent, and as parsed, with every default filled in."""
 
     text: str
     recipe: Recipe
 
 
 class RecipesAnswer(Shape):
-    """Every recipe there is, by name."""
+    """Every recipe, by name."""
 
     recipes: list[RecipeEntry]
 
 
 class VersionsAnswer(Shape):
-    """Every version of one recipe, the oldest first; one that was deleted keeps its own."""
+    """Every version of one recipe, oldest first; a deleted recipe keeps its versions."""
 
     versions: list[VersionAnswer]
 
 
 class Judged(Shape):
-    """What one of the two recipes of a dry run says of an image."""
+    """The result of one of the two recipes of a dry run for an image."""
 
     verdict: Verdict
     reasons: tuple[Reason, ...]
@@ -118,7 +118,7 @@ class DryRunItem(Shape):
 
 
 class DryRunCounts(Shape):
-    """How many images a change would touch; `changes` counts each, such as `pass_to_fail`."""
+    """Number of images by result; `changes` counts each change, such as `pass_to_fail`."""
 
     images: int
     unchanged: int
@@ -128,7 +128,7 @@ class DryRunCounts(Shape):
 
 
 class DryRunAnswer(Shape):
-    """What would have changed if `candidate` had judged in the place of `recipe`."""
+    """What would have changed if `candidate` had been used instead of `recipe`."""
 
     recipe: str
     recipe_version: int

@@ -1,4 +1,4 @@
-"""Drift: what each camera's images are like of late, beside those that the bundle was made with."""
+"""Drift: each camera's latest images compared with the bundle's training images."""
 
 from bisect import bisect_left
 from collections import deque
@@ -11,12 +11,12 @@ from app.inspection.input_gate import MEANS
 from app.schemas.inspections import InspectionAnswer, ModelUsed
 
 UNNAMED, OTHER = "none", "other"
-LEAST_SHARE = 1e-4  # of a bin in training: a bin nobody was in must not make the index infinite
+LEAST_SHARE = 1e-4  # added to a bin's share in training: an empty bin must not make the index infinite
 GATE_RULES = frozenset(rule for rule, _ in MEANS.values())
 
 
 class Window:
-    """The last values of one score, counted in the bins that it had in training."""
+    """The last values of one score, counted in the bins of its training histogram."""
 
     def __init__(self, check: GateCheck, size: int) -> None:
         self._edges = check.edges
@@ -25,7 +25,7 @@ class Window:
         self._counts = np.zeros(len(check.shares))
 
     def add(self, value: float) -> None:
-        """Count a value, and no longer the oldest of a full window."""
+        """Add a value; a full window drops its oldest."""
         if self.full:
             self._counts[self._bins[0]] -= 1
         found = bisect_left(self._edges, value)
@@ -34,14 +34,14 @@ class Window:
 
     @property
     def full(self) -> bool:
-        """Whether as many values came as the window holds; fewer would drift by chance."""
+        """Whether the window is full; with fewer values the index would vary by chance."""
         return len(self._bins) == self._bins.maxlen
 
     def stability_index(self) -> float:
-        """The population stability index against training: 0 for the same shares, without bound above.
+        """The population stability index against training: 0 for equal shares, without an upper bound.
 
         It is the sum over bins of (a - e) ln(a / e), a and e being actual and expected shares (Siddiqi,
-        Credit Risk Scorecards, 2006). Half an image is added to each bin, so that an empty one is finite.
+        Credit Risk Scorecards, 2006). Half an image is added to each bin, so that the index stays finite.
         """
         actual = (self._counts + 0.5) / (len(self._bins) + 0.5 * len(self._counts))
         expected = (self._expected + LEAST_SHARE) / (1 + LEAST_SHARE * len(self._expected))
@@ -49,9 +49,9 @@ class Window:
 
 
 class CameraMetrics:
-    """What is counted by camera. Cameras are named by clients, so only the first `most` have their own label.
+    """Metrics by camera. Clients name the cameras, so only the first `most` get a label of their own.
 
-    An image that names none counts under `none`, one of a later camera under `other`.
+    Images without a camera count under `none`, those of further cameras under `other`.
     """
 
     def __init__(self, registry: CollectorRegistry, most: int, window: int) -> None:
@@ -61,43 +61,43 @@ class CameraMetrics:
         self._checks: tuple[GateCheck, ...] = ()
         self._windows: dict[tuple[str, str], Window] = {}
         self._judged = Counter(
-            "passline_camera_inspections", "Images judged.", ["camera", "verdict"], registry=registry
+            "passline_camera_inspections", "Images inspected.", ["camera", "verdict"], registry=registry
         )
         self._defective = Counter(
             "passline_camera_defective",
-            "Images with a defect of the class that their recipe judges, whatever the verdict.",
+            "Images with a defect of the class that their recipe inspects, whatever the verdict.",
             ["camera", "defect_class"],
             registry=registry,
         )
         self._stopped = Counter(
             "passline_gate_stopped",
-            "Images outside the input gate, by each rule that says so.",
+            "Images outside the input gate, by each rule broken.",
             ["camera", "rule"],
             registry=registry,
         )
         self._index = Gauge(
             "passline_gate_psi",
-            "Population stability index of a score over the last images, once there are enough.",
+            "Population stability index of a score over the drift window, once it is full.",
             ["camera", "score"],
             registry=registry,
         )
 
     def expect(self, model: ModelUsed, gate: Gate | None) -> None:
-        """Compare what this model sees with its gate's training images from now on."""
+        """Compare the following images of this model with the training images of its gate."""
         self._model = model
         self._checks = () if gate is None else gate.checks
         self._windows.clear()
         self._index.clear()
 
     def inspected(self, answer: InspectionAnswer) -> None:
-        """An image was judged."""
+        """Count an inspected image."""
         camera = self._label(answer.camera_id)
         self._judged.labels(camera, answer.verdict).inc()
         for name in {defect.defect_class for defect in answer.defects}:
             self._defective.labels(camera, name).inc()
         for rule in GATE_RULES & {reason.rule for reason in answer.reasons}:
             self._stopped.labels(camera, rule).inc()
-        # after a swap of bundles some answers are still those of the bundle before: its scores are others
+        # late answers of the bundle before a swap do not count: its scores are not comparable
         if answer.gate_scores is not None and answer.model == self._model:
             for check in self._checks:
                 self._count(camera, check, answer.gate_scores[check.score])

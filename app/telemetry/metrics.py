@@ -1,4 +1,4 @@
-"""Logs as JSON lines on stdout, and Prometheus metrics in a registry of each app's own."""
+"""Logs as JSON lines on stdout, and Prometheus metrics in a separate registry for each app."""
 
 import errno
 import json
@@ -30,15 +30,15 @@ from app.telemetry.drift import CameraMetrics
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="none")
 KEY_NAME: ContextVar[str | None] = ContextVar("key_name", default=None)  # never the token
 
-TASKS = Path("/proc/self/task")  # one entry a thread, also of those that ONNX Runtime starts
+TASKS = Path("/proc/self/task")  # one entry per thread, including ONNX Runtime's
 DURATIONS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "color_message", "taskName"}
 
 
 class Stdout:
-    """What a log handler needs of a stream, past Python's buffers: a line is written whole or not at all.
+    """A log handler's stream without Python's buffers: a line is written whole or not at all.
 
-    Only where a file system is full it may be cut off; then the next one starts on a line of its own.
+    Only a full file system can cut off a line; then the next one starts on a new line.
     """
 
     def __init__(self, fd: int | None) -> None:
@@ -46,7 +46,7 @@ class Stdout:
         self._cut_off = False
 
     def write(self, text: str) -> None:
-        """Write a line; raises OSError where it cannot be written at once."""
+        """Write a line; raises OSError if it cannot be written at once."""
         if self._fd is None:
             raise OSError(errno.EBADF, "stdout is closed")
         data = ("\n" * self._cut_off + text).encode("utf-8", "backslashreplace")
@@ -56,38 +56,38 @@ class Stdout:
             raise OSError(errno.ENOSPC, "the line was cut off")
 
     def flush(self) -> None:
-        """Nothing is kept back."""
+        """Do nothing: nothing is buffered."""
 
 
 class LineHandler(logging.StreamHandler[Stdout]):
-    """Writes lines; `lost` is how many could not be written, in all of the process."""
+    """Writes lines; `lost` is how many could not be written, in the whole process."""
 
     lost = 0
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the standard library's name
-        """Count the line as lost: the part in front of the camera matters more."""
+        """Count the line as lost: inspecting parts is more important than logging."""
         LineHandler.lost += 1
 
 
 def unwaited() -> Stdout:
-    """The process' stdout, never waited for: a full pipe that nobody reads would stop the line.
+    """The process's stdout without blocking: a full pipe without a reader would stop the production line.
 
-    Nor is stderr, where ONNX Runtime writes by itself.
+    Stderr is made non-blocking as well, because ONNX Runtime writes to it.
     """
     fds = [None if stream is None else stream.fileno() for stream in (sys.stdout, sys.stderr)]
     for fd in fds:
-        if fd is not None and stat.S_ISFIFO(os.fstat(fd).st_mode):  # None: closed before the process began
+        if fd is not None and stat.S_ISFIFO(os.fstat(fd).st_mode):  # None: closed before the process started
             os.set_blocking(fd, False)
     return Stdout(fds[0])
 
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series beside every one
+disable_created_metrics()  # type: ignore[no-untyped-call]  # they would double the series
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time (UTC), level, logger, message, request_id, and whatever `extra` adds.
+    """One JSON object per line: time (UTC), level, logger, message, request_id, and the fields of `extra`.
 
-    Where traces are made a request's lines carry its trace_id, too; where keys are demanded, its key's name.
+    With traces, a request's lines have its trace_id; with an API key, the key's name.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -109,7 +109,7 @@ class JsonLines(logging.Formatter):
 
 
 def configure_logging(level: str) -> None:
-    """Send every logger of the process, uvicorn's too, to stdout as JSON lines."""
+    """Send all logs of the process, including uvicorn's, to stdout as JSON lines."""
     handler = LineHandler(unwaited())
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
@@ -118,9 +118,9 @@ def configure_logging(level: str) -> None:
 
 
 class Metrics:
-    """The service's metrics. Labels come from small, known sets; of the cameras that clients name, few count.
+    """The service's metrics. Labels have few values; only some of the cameras get their own.
 
-    `cameras` is how many have a label of their own, `window` the size of the drift window of each.
+    `cameras` is how many, `window` the size of each one's drift window, in images.
     """
 
     def __init__(self, cameras: int, window: int) -> None:
@@ -128,10 +128,10 @@ class Metrics:
         own = self.registry
         self._by_camera = CameraMetrics(own, cameras, window)
         self._inspections = Counter(
-            "passline_inspections", "Images judged.", ["verdict", "recipe"], registry=own
+            "passline_inspections", "Images inspected.", ["verdict", "recipe"], registry=own
         )
         self._reasons = Counter(
-            "passline_reasons", "Images with a reason of the rule.", ["rule"], registry=own
+            "passline_reasons", "Images with a reason by the rule.", ["rule"], registry=own
         )
         self._parts = Counter(
             "passline_parts", "Parts inspected, of several images each.", ["verdict", "rule"], registry=own
@@ -142,14 +142,14 @@ class Metrics:
         )
         self._swaps = Counter("passline_bundle_changes", "Promotions and rollbacks.", ["how"], registry=own)
         self._candidates = Counter(
-            "passline_candidates", "Bundles loaded aside, by what came of it.", ["state"], registry=own
+            "passline_candidates", "Candidate bundles loaded, by result.", ["state"], registry=own
         )
         self._shadowed = Counter(
-            "passline_shadow_pictures", "Live images of a candidate in shadow.", ["outcome"], registry=own
+            "passline_shadow_pictures", "Live images for a candidate in shadow.", ["outcome"], registry=own
         )
         self._disagreements = Counter(
             "passline_shadow_disagreements",
-            "Images that a candidate judges otherwise.",
+            "Live images with another verdict by the candidate.",
             ["kind"],
             registry=own,
         )
@@ -164,13 +164,17 @@ class Metrics:
         )
         self._request_seconds = Histogram(
             "passline_http_request_seconds",
-            "Request to answer.",
+            "Time from request to answer.",
             ["route"],
             buckets=DURATIONS_S,
             registry=own,
         )
         self._step_seconds = Histogram(
-            "passline_step_seconds", "Each step of inspections.", ["step"], buckets=DURATIONS_S, registry=own
+            "passline_step_seconds",
+            "Time of each inspection step.",
+            ["step"],
+            buckets=DURATIONS_S,
+            registry=own,
         )
         self._model = Info("passline_model", "Bundle, artifact and execution provider in use.", registry=own)
         self.watch("log_lines_lost", "Log lines that could not be written.", lambda: LineHandler.lost)
@@ -178,17 +182,17 @@ class Metrics:
         ProcessCollector(registry=own)
 
     def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Show a value as it is whenever the metrics are read."""
+        """Add a gauge whose value is read whenever the metrics are."""
         Gauge(f"passline_{name}", text, registry=self.registry).set_function(value)
 
     def loaded(self, model: ModelUsed, gate: Gate | None) -> None:
-        """This model is loaded, whose training images its gate describes."""
+        """Show the model in use; `gate` describes its training images."""
         self._by_camera.expect(model, gate)
         described = model.model_dump()
         self._model.info({"bundle": described.pop("name"), **described})
 
     def inspected(self, answer: InspectionAnswer) -> None:
-        """An image was judged; its recipe is one the service knows, so the label stays bounded."""
+        """Count an inspected image; its recipe is one the service knows, so the label stays bounded."""
         self._inspections.labels(answer.verdict, answer.recipe).inc()
         self._by_camera.inspected(answer)
         for rule in {reason.rule for reason in answer.reasons}:
@@ -197,44 +201,44 @@ class Metrics:
             self._step_seconds.labels(step).observe(milliseconds / 1000)
 
     def part_inspected(self, answer: PartAnswer) -> None:
-        """A part was judged by its images, each of which has been counted."""
+        """Count an inspected part; its images have been counted."""
         self._parts.labels(answer.verdict, answer.rule).inc()
 
     def foresee(self, codes: Iterable[str]) -> None:
-        """Show these problems as 0 before there is one: a series that begins with 1 has not increased."""
+        """Show these problems as 0 from the start: a series that starts with 1 shows no increase."""
         for code in codes:
             self._errors.labels(code)
 
     def refused(self, problem: Problem) -> None:
-        """A problem was answered, for a request or for one image of a batch."""
+        """Count a problem, of a request or of one image of a batch."""
         self._errors.labels(problem.code).inc()
 
     def changed(self, kind: str) -> None:
-        """A recipe, or what is active, has a new version; `kind` says which."""
+        """Count a new version; `kind` says whether of a recipe or of the activations."""
         self._changes.labels(kind).inc()
 
     def swapped(self, how: str) -> None:
-        """Another bundle judges from now on, by promotion or rollback."""
+        """Count a promotion or rollback."""
         self._swaps.labels(how).inc()
 
     def tried(self, state: str) -> None:
-        """A bundle was loaded aside and is ready or failed."""
+        """Count a candidate that is ready or failed."""
         self._candidates.labels(state).inc()
 
     def shadowed(self, outcome: str) -> None:
-        """What came of a live image for the candidate in shadow."""
+        """Count a live image for the candidate in shadow."""
         self._shadowed.labels(outcome).inc()
 
     def disagreed(self, kind: str) -> None:
-        """The candidate judges a live image otherwise; `kind` names both verdicts."""
+        """Count a live image with another verdict by the candidate; `kind` names both verdicts."""
         self._disagreements.labels(kind).inc()
 
     def arrived(self) -> None:
-        """A request has begun."""
+        """Count a request in progress."""
         self._in_progress.inc()
 
     def answered(self, route: str, status: int, seconds: float, received: int) -> None:
-        """A request is over; `route` is the route's template, not the address asked for."""
+        """Count an answered request; `route` is the route's template, not the address requested."""
         self._in_progress.dec()
         self._received.labels(route).inc(received)
         self._requests.labels(route, str(status)).inc()

@@ -1,4 +1,4 @@
-"""OpenTelemetry spans: FastAPI makes one for each request, and below it are inspections with their steps."""
+"""OpenTelemetry spans: one per request, made by FastAPI, with inspections and their steps below it."""
 
 import logging
 import os
@@ -12,11 +12,11 @@ from app.schemas.inspections import InspectionAnswer
 from app.settings import PackageMissing
 
 PATH = "/v1/traces"
-PATIENCE_S = 2.0  # with a collector that does not answer, also at the end
+PATIENCE_S = 2.0  # to wait for a collector that does not answer, also at shutdown
 
 
 class Traces:
-    """Spans of inspections, made by `provider`; `shutdown` sends what it has left."""
+    """Makes the spans of inspections with `provider`; `shutdown` sends the remaining ones."""
 
     def __init__(self, provider: TracerProvider, shutdown: Callable[[], None] | None = None) -> None:
         self.provider = provider
@@ -24,7 +24,7 @@ class Traces:
         self._tracer = provider.get_tracer("passline")
 
     def inspected(self, answer: InspectionAnswer) -> None:
-        """The spans of an inspection that ended just now; its steps follow each other as they were timed."""
+        """Make the spans of an inspection that has just ended; its steps follow one another."""
         took = {step: int(ms * 1e6) for step, ms in answer.timings_ms.items()}
         ended = time.time_ns()
         at = ended - took.pop("total")
@@ -37,14 +37,14 @@ class Traces:
         }
         inspection = self._tracer.start_span("inspection", attributes=about, start_time=at)
         within = set_span_in_context(inspection)
-        for step in sorted(took, key=lambda step: step != "queue"):  # it is told last and was first
+        for step in sorted(took, key=lambda step: step != "queue"):  # listed last, but came first
             span = self._tracer.start_span(step, within, start_time=at)
             at += took[step]
             span.end(at)
         inspection.end(ended)
 
     def stop(self) -> None:
-        """Send what is left, if the collector takes it soon."""
+        """Send the remaining spans; gives up after PATIENCE_S."""
         if self._shutdown is not None:
             last = threading.Thread(target=self._shutdown, daemon=True)
             last.start()
@@ -57,7 +57,7 @@ OFF = Traces(NoOpTracerProvider())
 def traces_to(endpoint: str | None) -> Traces:
     """Traces to the OTLP collector at this address, in batches; none without an address.
 
-    Raises PackageMissing where the SDK or its exporter, which are in an extra, are not installed.
+    Raises PackageMissing if the SDK or its exporter (extra `otel`) is not installed.
     """
     if endpoint is None:
         return OFF
@@ -74,6 +74,8 @@ def traces_to(endpoint: str | None) -> Traces:
     name = os.environ.get("OTEL_SERVICE_NAME", "passline")
     provider = TracerProvider(resource=Resource.create({"service.name": name}), shutdown_on_exit=False)
     exporter = OTLPSpanExporter(endpoint.rstrip("/") + PATH, timeout=PATIENCE_S)
-    logging.getLogger("opentelemetry.sdk").setLevel(logging.ERROR)  # else a line for each span without room
+    logging.getLogger("opentelemetry.sdk").setLevel(
+        logging.ERROR
+    )  # else one line for each span that does not fit
     provider.add_span_processor(BatchSpanProcessor(exporter))
     return Traces(provider, provider.shutdown)

@@ -184,7 +184,7 @@ def test_a_certificate_shows_what_the_gate_measured_and_allows(shipped: TestClie
     artifacts = Bundle.load(BUNDLE).artifacts
     gate = next(each.gate for each in artifacts if "CPUExecutionProvider" in each.providers)
     assert gate is not None
-    rows = text.partition("Measured Allowed It is")[2].partition("What judged it")[0]
+    rows = text.partition("Measured Allowed It is")[2].partition("What inspected it")[0]
     assert rows.count("within") + rows.count("OUTSIDE") == len(gate.checks)
     (limits,) = (each for each in gate.checks if each.score == "brightness")
     measured = number(answer["gate_scores"]["brightness"])

@@ -80,7 +80,7 @@ def test_a_missing_parameter_is_named(client: TestClient, missing: str) -> None:
 def test_a_frame_that_cannot_be_is_refused(client: TestClient, dark: bytes) -> None:
     data = DARK.tobytes()
     cases: tuple[tuple[dict[str, Any], int, str, str], ...] = (
-        (MONO8 | {"pixel_format": "Mono9"}, 422, "request_invalid", "right are Mono8, Mono10"),
+        (MONO8 | {"pixel_format": "Mono9"}, 422, "request_invalid", "use one of Mono8, Mono10"),
         (MONO8 | {"width": 81}, 400, "frame_mismatch", "are 7776"),
         (MONO8 | {"width": 0}, 422, "request_invalid", "query.width"),
         (MONO8 | {"width": 8, "height": 960}, 422, "image_too_small", "8 x 960"),

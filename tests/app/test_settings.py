@@ -80,8 +80,8 @@ def test_values_that_cannot_be_are_refused(monkeypatch: pytest.MonkeyPatch, name
 @pytest.mark.parametrize(
     ("value", "line"),
     [
-        ("x", "PASSLINE_CAMERA_PRIORITIES: is no JSON object; right is"),
-        ("[1]", "PASSLINE_CAMERA_PRIORITIES: is no JSON object; right is"),
+        ("x", "PASSLINE_CAMERA_PRIORITIES: is not a JSON object of integers"),
+        ("[1]", "PASSLINE_CAMERA_PRIORITIES: is not a JSON object of integers"),
         ('{"a": "b"}', "PASSLINE_CAMERA_PRIORITIES, key a: Input should be a valid integer"),
     ],
 )

@@ -90,7 +90,7 @@ def test_nothing_but_blanks_may_follow_a_forms_end(step: int) -> None:
     form = body(part("image", "holds --B-- and \r\n--C--"))
     assert read(form + b"\r\n \r\n", step).files["image"][0].data == b"holds --B-- and \r\n--C--"
     for more in (b"x", body(part("image"))):
-        with pytest.raises(RequestInvalid, match="behind its closing boundary"):
+        with pytest.raises(RequestInvalid, match="after its closing boundary"):
             read(form + more, step)
 
 
