@@ -196,6 +196,8 @@ def _tiny_gate(directory: Path) -> dict[str, Any]:
             check("sharpness", 0.5, None, [2.0]),
             check("brightness", 90.0, 170.0, [120.0, 128.0, 136.0]),
             check("clipped_share", None, 0.05, [0.0]),
+            check("border_contrast", -1.0, 1.0, [0.0]),
+            check("grain", None, 2.0 * GRAIN, [float(GRAIN)]),
             check("short_side_px", 40.0, 160.0, [80.0]),
             check("long_side_px", 40.0, 200.0, [96.0]),
             check("feature_distance", None, 3.0, [0.1, 1.0]),

@@ -84,6 +84,8 @@ INSPECTION: dict[str, Any] = {
         "sharpness": 0.93,
         "brightness": 112.0,
         "clipped_share": 0.0002,
+        "border_contrast": -0.41,
+        "grain": 2.3,
         "short_side_px": 384.0,
         "long_side_px": 384.0,
         "feature_distance": 0.88,

@@ -1,7 +1,7 @@
 """The input gate: scores that say whether an image resembles the training images.
 
-Sharpness, brightness, clipped share and size come from the pixels alone. The feature distance comes from
-the encoder and depends on the kind of surface.
+Sharpness, brightness, clipped share, border contrast, grain and size come from the pixels alone. The
+feature distance comes from the encoder and depends on the kind of surface.
 """
 
 from collections.abc import Mapping
@@ -22,6 +22,8 @@ MEANS: dict[GateScore, tuple[Rule, Unit]] = {
     "sharpness": ("blur", "ratio"),
     "brightness": ("exposure", "grey_levels"),
     "clipped_share": ("saturation", "share"),
+    "border_contrast": ("polarity", "ratio"),
+    "grain": ("grain", "grey_levels"),
     "short_side_px": ("size", "px"),
     "long_side_px": ("size", "px"),
     "feature_distance": ("product", "ratio"),
@@ -29,6 +31,10 @@ MEANS: dict[GateScore, tuple[Rule, Unit]] = {
 CLIPPED = (1, 254)  # darkest and brightest level that count as clipped: JPEG moves levels by one
 # For sharpness, in px of the half-size image: distance of the wide difference, and side of a block.
 REACH, BLOCK = 4, 16
+RING = 32  # the short side is so many times as long as the border ring is wide
+# Of the response of Immerkaer's operator to white noise: the standard deviation, and the median of the
+# absolute value, in standard deviations.
+NOISE_GAIN, MEDIAN_SHARE = 6.0, 0.6745
 STRIP_PX = 1 << 18  # pixels processed at a time
 FLAT = 1e-3  # squared grey levels; least energy, so that a block without contrast is not sharp
 
@@ -72,7 +78,11 @@ class InputGate:
 
     def look(self, image: NDArray[np.uint8], features: NDArray[np.float32]) -> Looked:
         """Score uint8 pixels [H, W] or [H, W, 3] with the mean features [F] of their tiles."""
-        return self.check(picture_scores(image), features)
+        return self.check(self.pixel_scores(image), features)
+
+    def pixel_scores(self, image: NDArray[np.uint8]) -> dict[GateScore, float]:
+        """The scores of uint8 pixels [H, W] or [H, W, 3] that the checks need and that need no model."""
+        return picture_scores(image, grain=any(each.score == "grain" for each in self._checks))
 
     def check(self, of_pixels: Mapping[GateScore, float], features: NDArray[np.float32]) -> Looked:
         """As `look`, from the pixel scores, which need no model.
@@ -94,20 +104,57 @@ class InputGate:
         return Looked({each.score: scores[each.score] for each in self._checks}, tuple(reasons))
 
 
-def picture_scores(image: NDArray[np.uint8]) -> dict[GateScore, float]:
+def picture_scores(image: NDArray[np.uint8], grain: bool = True) -> dict[GateScore, float]:
     """The scores that need only the pixels, uint8 [H, W] or [H, W, 3].
 
     `brightness` is the median grey level, `clipped_share` the share of pixels that are black or white.
     """
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
-    levels = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel().cumsum() / grey.size
-    return {
-        "sharpness": sharpness(np.asarray(grey, np.uint8)),
+    grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image, np.uint8)
+    counts = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel().astype(np.float64)
+    levels = counts.cumsum() / grey.size
+    scores: dict[GateScore, float] = {
+        "sharpness": sharpness(grey),
         "brightness": float(np.searchsorted(levels, 0.5)),
         "clipped_share": float(levels[CLIPPED[0]] + 1 - levels[CLIPPED[1] - 1]),
+        "border_contrast": _border_contrast(grey, counts),
         "short_side_px": float(min(grey.shape)),
         "long_side_px": float(max(grey.shape)),
     }
+    return scores | {"grain": noise_level(grey)} if grain else scores
+
+
+def _border_contrast(grey: NDArray[np.uint8], counts: NDArray[np.float64]) -> float:
+    """Mean of the border ring of uint8 [H, W] less that of the rest, in standard deviations of the image.
+
+    `counts` [256] is the histogram. A negative image has the same value with the other sign. The ring is
+    max(1, short side // RING) px wide; without a rest, the contrast is 0.
+    """
+    width, total = max(1, min(grey.shape) // RING), counts @ np.arange(256)
+    inner = grey[width:-width, width:-width]
+    if not inner.size:
+        return 0.0
+    within = cv2.sumElems(inner)[0]
+    ring = (total - within) / (grey.size - inner.size)
+    deviation = np.sqrt(counts @ np.square(np.arange(256) - total / grey.size) / grey.size)
+    return float((ring - within / inner.size) / max(deviation, 1))
+
+
+def noise_level(grey: NDArray[np.uint8]) -> float:
+    """Standard deviation of the noise of uint8 [H, W], in grey levels, from 0.12 to 63.
+
+    Immerkaer, Fast noise variance estimation, Computer Vision and Image Understanding 64(2), 1996: an
+    operator that is blind to planes and straight edges along rows and columns. The median of its absolute
+    response ignores texture and defects on less than half of the image. Fine texture on more counts as noise.
+    """
+    counts, rows = np.zeros(256), max(1, STRIP_PX // grey.shape[1])
+    for start in range(0, len(grey) - 2, rows):
+        strip = grey[start : start + rows + 2]
+        response = cv2.Sobel(strip, cv2.CV_16S, 2, 2, ksize=3)[1:-1, 1:-1]
+        counts += cv2.calcHist([cv2.convertScaleAbs(response)], [0], None, [256], [0, 256]).ravel()
+    if not counts.any():
+        return 0.0
+    median = np.interp(0.5, counts.cumsum() / counts.sum(), np.arange(256) + 0.5)
+    return float(median / NOISE_GAIN / MEDIAN_SHARE)
 
 
 def sharpness(grey: NDArray[np.uint8]) -> float:

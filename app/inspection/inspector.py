@@ -22,7 +22,7 @@ from app.inspection.inference.runtime import Device
 from app.inspection.inference.session import OnnxSession, Session, check_batches
 from app.inspection.inference.tensorrt import Engines
 from app.inspection.inference.tiling import Tiles, plan_tiles
-from app.inspection.input_gate import InputGate, picture_scores
+from app.inspection.input_gate import InputGate
 from app.inspection.mask_metrics import estimated_dice, measured_dice
 from app.inspection.measuring.defect_regions import form_regions, keep_defects
 from app.inspection.measuring.findings import find, unexplained
@@ -161,7 +161,7 @@ class Inspector:
         of_pixels = {}
         if self._gate is not None:
             with timings.step("gate"):
-                of_pixels = picture_scores(image)
+                of_pixels = self._gate.pixel_scores(image)
         with timings.step("preprocess"):
             tiles = Tiles(image, self.bundle.input)
         plan = tiles.plan

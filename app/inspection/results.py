@@ -23,6 +23,8 @@ Rule = Literal[
     "blur",
     "exposure",
     "saturation",
+    "polarity",
+    "grain",
     "size",
     "product",
     "part_not_found",

@@ -17,6 +17,8 @@ MEASURED = {
     "blur": "sharpness",
     "exposure": "brightness",
     "saturation": "share of black and white pixels",
+    "polarity": "brightness of the border against the rest",
+    "grain": "noise",
     "size": "size of the image",
     "product": "distance from the training images",
     "part_not_found": "share of the image inside the part's outline",

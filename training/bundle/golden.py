@@ -137,8 +137,8 @@ def _is_sure(inspector: Inspector, seen: Seen) -> bool:
 
 def _is_well_inside(gate: Gate, scores: Mapping[str, float]) -> bool:
     return all(
-        (check.low is None or scores[check.score] >= check.low * (1 + GATE_ROOM))
-        and (check.high is None or scores[check.score] <= check.high * (1 - GATE_ROOM))
+        (check.low is None or scores[check.score] >= check.low + GATE_ROOM * abs(check.low))
+        and (check.high is None or scores[check.score] <= check.high - GATE_ROOM * abs(check.high))
         for check in gate.checks
     )
 

@@ -36,6 +36,10 @@ def _contrast(pixels: Pixels, factor: float) -> Pixels:
     return _levels((pixels - mean) * np.float32(factor) + mean)
 
 
+def _inverted(pixels: Pixels, _: float) -> Pixels:
+    return np.asarray(255 - pixels, np.uint8)
+
+
 def _blur(pixels: Pixels, sigma: float) -> Pixels:
     return np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma, borderType=LEFT_OPEN), np.uint8)
 
@@ -93,8 +97,9 @@ CHANGES = (
     Change("rotation", "degrees", (2, 5, 10, 90, 180), _turn),
     Change("scale", "factor", (0.5, 0.75, 1.25, 1.5), _scale),
 )
-# Beyond what a model should bear: exposures that an input gate should stop.
-EXPOSURES = (
+# Beyond what a model should bear: what an input gate should stop.
+BEYOND = (
     Change("under-exposure", "gain", (0.5, 0.35, 0.25), _on_pixels(_gain)),
     Change("over-exposure", "gain", (1.5, 2.5, 4.0), _on_pixels(_gain)),
+    Change("inverted", "sign of the contrast", (-1,), _on_pixels(_inverted)),
 )

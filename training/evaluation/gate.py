@@ -2,30 +2,34 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from app.inspection.bundle.artifact import Artifact, Gate, GateScore
 from app.inspection.bundle.bundle import Bundle
-from app.inspection.input_gate import InputGate
+from app.inspection.input_gate import InputGate, picture_scores
 from app.inspection.results import Looked
 from training.data.sample import Pixels, Sample
 from training.data.synthesis.generator import generate_surface
 from training.data.synthesis.tiles import generate_tile
-from training.evaluation.changes import CHANGES, EXPOSURES
+from training.evaluation.changes import BEYOND, CHANGES
 from training.evaluation.figures import rate
 from training.statistics import Figures
 from training.thresholds.input_gate import FeatureGraph, evenly
 
 PICTURES = 60  # of each change and of each other product
 OTHER_SEED = 800_000  # far from the seeds of training, evaluation and golden samples
-# The changes that the gate is for, with the score that should notice each, and in which direction.
+# The changes that the gate is for, with the score that should notice each, and in which direction: 1 up,
+# -1 down, 0 either way.
 NOTICED: dict[str, tuple[GateScore, int]] = {
     "gaussian blur": ("sharpness", -1),
     "motion blur": ("sharpness", -1),
     "under-exposure": ("brightness", -1),
     "over-exposure": ("brightness", 1),
+    "noise": ("grain", 1),
+    "inverted": ("border_contrast", 0),
 }
 OTHER_PRODUCT: tuple[GateScore, int] = ("feature_distance", 1)
 
@@ -39,15 +43,16 @@ def gate_figures(
 ) -> Figures:
     """The false alarms of an artifact's gate on a set, and what it makes of changes and of other products.
 
-    AUROC is of the score that should notice a change, against all unchanged images; `stopped` is the share
-    that any check stops. At most PICTURES are changed. The artifact must have a gate.
+    AUROC is of the score that should notice a change, against all unchanged images, also if the gate has
+    no check of it; `stopped` is the share that any check stops. At most PICTURES are changed. The artifact
+    must have a gate.
     """
     assert artifact.gate is not None
     look = _looker(bundle, artifact, artifact.gate)
     ordinary = [look(sample.pixels()) for sample in samples]
     rows = []
     taken = [sample.pixels() for sample in evenly(samples, PICTURES)]
-    for change in (*CHANGES, *EXPOSURES):
+    for change in (*CHANGES, *BEYOND):
         for strength in change.strengths if change.name in NOTICED else ():
             found = [look(change.apply(pixels, None, strength)[0]) for pixels in taken]
             named = {"change": change.name, "unit": change.unit, "strength": strength}
@@ -83,15 +88,23 @@ def product_pictures(samples: Sequence[Sample]) -> Iterable[Pixels]:
 
 
 def _looker(bundle: Bundle, artifact: Artifact, gate: Gate) -> Callable[[Pixels], Looked]:
-    """Look at images as the service does, without the rest of an inspection."""
+    """Look at images as the service does, without the rest of an inspection; has every score."""
     checks = InputGate(bundle, gate)
     graph = FeatureGraph(bundle.read(artifact.file), bundle.input)
-    return lambda pixels: checks.look(pixels, graph.features(pixels))
+
+    def look(pixels: Pixels) -> Looked:
+        of_pixels = picture_scores(pixels)
+        looked = checks.check(of_pixels, graph.features(pixels))
+        return replace(looked, scores={**of_pixels, **looked.scores})
+
+    return look
 
 
 def _row(ordinary: Sequence[Looked], found: Sequence[Looked], noticed: tuple[GateScore, int]) -> Figures:
     score, direction = noticed
-    values = [direction * each.scores[score] for each in (*ordinary, *found)]
+    values = np.array([each.scores[score] for each in (*ordinary, *found)])
+    middle = np.median(values[: len(ordinary)])
+    values = direction * values if direction else np.abs(values - middle)
     labels = [False] * len(ordinary) + [True] * len(found)
     return {
         "pictures": len(found),

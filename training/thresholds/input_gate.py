@@ -28,10 +28,22 @@ FOLDS = 5
 MIN_PICTURES, MIN_GROUPS = 10, 2
 FEWEST_EXTREMES, MOST_EXTREMES = 10, 50
 DECILES = np.arange(0.1, 0.95, 0.1)
-# How far a limit lies, at least, beyond the bulk of the training images: they may all be alike. Of the
-# clipped share it is a share, of the others a part of themselves.
-LEAST_ROOM = {"sharpness": 0.05, "brightness": 0.05, "clipped_share": 0.01, "feature_distance": 0.05}
-TAILS = 5  # limits that each take an equal part of the false alarms; the sides take none
+# The least room between a limit and the bulk of the training images, which may all be alike: a share,
+# standard deviations or, for scores on a logarithmic scale, a part of the score itself.
+LEAST_ROOM = {
+    "sharpness": 0.05,
+    "brightness": 0.05,
+    "clipped_share": 0.01,
+    "border_contrast": 0.1,
+    "grain": 0.05,
+    "feature_distance": 0.05,
+}
+LOWER = ("sharpness", "brightness", "border_contrast")
+UPPER = ("brightness", "clipped_share", "border_contrast", "grain", "feature_distance")
+TAILS = len(LOWER) + len(UPPER)  # each takes an equal part of the false alarms; sizes take none
+LINEAR = ("clipped_share", "border_contrast")
+# Smallest value on the logarithmic scale. Noise below one grey level is harmless, and rounding distorts it.
+FLOOR = {"grain": 1.0}
 
 Values = NDArray[np.float64]
 Features = NDArray[np.float32]
@@ -234,15 +246,15 @@ def _limits(name: GateScore, values: Values, config: GateConfig) -> tuple[float 
     if name in ("short_side_px", "long_side_px"):  # sizes come in lumps, so that no tail can be fitted
         return float(values.min() * (1 - config.size_margin)), float(values.max() * (1 + config.size_margin))
     rate, least = config.false_alarm_rate / TAILS, LEAST_ROOM[name]
-    if name == "clipped_share":
-        return None, tail_limit(values, rate, least)
-    # Light multiplies, and ratios do: a tail on their logarithm cannot reach below 0.
-    logarithm = np.log(np.maximum(values, 1e-3))
-    low = float(np.exp(-tail_limit(-logarithm, rate, least)))
-    high = float(np.exp(tail_limit(logarithm, rate, least)))
-    if name == "brightness":
-        return low, high
-    return (low, None) if name == "sharpness" else (None, high)
+    # Light and noise multiply, and so do ratios: a tail on their logarithm cannot reach below 0.
+    logarithmic = name not in LINEAR
+    if logarithmic:
+        values = np.log(np.maximum(values, FLOOR.get(name, 1e-3)))
+    low = -tail_limit(-values, rate, least) if name in LOWER else None
+    high = tail_limit(values, rate, least) if name in UPPER else None
+    if logarithmic:
+        low, high = (None if each is None else float(np.exp(each)) for each in (low, high))
+    return low, high
 
 
 def _rounded(value: float) -> float:

@@ -102,7 +102,14 @@ class OperatingPoint(BundlePart):
 
 
 GateScore = Literal[
-    "sharpness", "brightness", "clipped_share", "short_side_px", "long_side_px", "feature_distance"
+    "sharpness",
+    "brightness",
+    "clipped_share",
+    "border_contrast",
+    "grain",
+    "short_side_px",
+    "long_side_px",
+    "feature_distance",
 ]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 

@@ -10,7 +10,7 @@ from app.inspection.rules.part_model import PartModel
 PartReasonRule = Literal["image_failed", "image_reviewed", "image_not_inspected", "joint_probability"]
 # An image with one of these reasons is unlike the training images, or does not show the part.
 UNTRUSTED: frozenset[Rule] = frozenset(
-    ("blur", "exposure", "saturation", "size", "product", "part_not_found")
+    ("blur", "exposure", "saturation", "polarity", "grain", "size", "product", "part_not_found")
 )
 
 
