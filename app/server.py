@@ -152,7 +152,7 @@ def greeting(service: Service, auth: Auth, url: str) -> str:
     try:
         loaded = service.loaded
     except NotReady as error:
-        return f"Passline listens at {url} but judges nothing: {error}"
+        return f"Passline listens at {url} but inspects nothing: {error}"
     model = service.readiness().model
     what = f"{model.name} {model.version}, {model.artifact} on {model.execution_provider}"
     lines = [f"Passline is ready at {url}: {what}"]
