@@ -4,7 +4,8 @@ Source: cocodataset.org, "Data format". The JSON files lie at the root, in `anno
 `_annotations.coco.json`, beside the images of a split; `train`, `val` or `test` in a file's path names
 the split. Categories used by annotations become classes. An image without annotations is good. A
 bounding box without a segmentation labels its image as defective, and its pixels are ignored, because
-only some of them show the defect. Crowds (iscrowd) are read like other defects.
+only some of them show the defect. Crowds (iscrowd) are read like other defects. An
+annotation with `ignore` set only marks ignored pixels.
 """
 
 import re
@@ -44,6 +45,7 @@ class _Entry(Checked):
     category_id: _Id
     segmentation: tuple[tuple[float, ...], ...] | _Runs | None = None
     bbox: tuple[float, ...] | None = None  # x, y, width, height
+    ignore: bool = False  # as pycocotools evaluates it: its pixels count nowhere
 
 
 class _Category(Checked):
@@ -63,7 +65,7 @@ class _File(Checked):
 
     def used(self) -> list[str]:
         """The names of the categories that annotations use, in the order of the file."""
-        ids = {str(entry.category_id) for entry in self.annotations}
+        ids = {str(entry.category_id) for entry in self.annotations if not entry.ignore}
         return [each.name for each in self.categories if str(each.id) in ids]
 
 
@@ -166,7 +168,8 @@ def _labelled(
     shown: list[int] = []
     parts: list[Part] = []
     for entry in entries:
-        number = reading.classes.number(names[str(entry.category_id)])
+        name = names[str(entry.category_id)]
+        number = IGNORED_NUMBER if entry.ignore else reading.classes.number(name)
         if number:
             shown.append(number)
             with reading.faults.collected():
