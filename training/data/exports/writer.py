@@ -64,11 +64,13 @@ def write_imported(out: Path, reading: Reading, exported: Iterable[Exported]) ->
     for path, name in used.items():
         _place(path, out / IMAGES / name)
     categories = [{"id": number, "name": name} for name, number in ids.items()]
-    (out / ANNOTATIONS).mkdir()
-    for file, listed in images.items():
-        content = {"images": listed, "annotations": entries[file], "categories": categories}
-        text = json.dumps(content, ensure_ascii=False)
-        (out / ANNOTATIONS / f"{file}.json").write_text(text, encoding="utf-8")
+    _write_annotations(
+        out / ANNOTATIONS,
+        {
+            file: {"images": listed, "annotations": entries[file], "categories": categories}
+            for file, listed in images.items()
+        },
+    )
     names = [name for name in ids if name != "void" or name in reading.classes]
     renamed = _write_labels(out / LABELS, names)
     return Imported(len(used), tuple(_notes(reading, names, outside, images, renamed)), bool(renamed))
@@ -84,6 +86,13 @@ def _name(path: Path, root: Path, taken: set[str]) -> str:
         name, number = stem.with_stem(f"{stem.stem}-{number}").as_posix(), number + 1
     taken.add(same_name(name).casefold())
     return name
+
+
+def _write_annotations(folder: Path, files: dict[str, Any]) -> None:
+    folder.mkdir()
+    for file, content in files.items():
+        text = json.dumps(content, ensure_ascii=False)
+        (folder / f"{file}.json").write_text(text, encoding="utf-8")
 
 
 def _place(path: Path, target: Path) -> None:
