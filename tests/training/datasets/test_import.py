@@ -8,6 +8,7 @@ import math
 import zipfile
 import zlib
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,14 @@ def yolo(root: Path) -> None:
     written(root / "data.yaml", yaml.safe_dump({"names": {0: "dent", 1: "pit", 2: "rust"}}))
     lines = [
         " ".join(
-            [str(number), *(f"{v / side:.6f}" for point in corners(*at) for v, side in zip(point, (128, 96)))]
+            [
+                str(number),
+                *(
+                    f"{v / side:.6f}"
+                    for point in corners(*at)
+                    for v, side in zip(point, (128, 96), strict=True)
+                ),
+            ]
         )
         for number, at in enumerate((DENT, PIT))
     ]
@@ -155,7 +163,7 @@ def packed(flags: Flags) -> list[int]:
     values = np.repeat(flags.ravel() * np.uint8(255), 4)
     bits = f"{values.size:032b}{7:05b}" + "".join(f"{size - 1:04b}" for size in (3, 4, 8, 16))
     edges = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), values.size]
-    for start, end in zip(edges, edges[1:]):
+    for start, end in pairwise(edges):
         if end - start <= 8:
             bits += f"000{end - start - 1:03b}" + "".join(f"{value:08b}" for value in values[start:end])
             continue
@@ -403,7 +411,7 @@ def test_cancelled_annotations_are_left_out_and_several_are_joined(root: Path) -
 def test_brush_pngs_without_a_table_say_what_to_export(root: Path) -> None:
     brush_png(root)
     (root / "tasks.csv").unlink()
-    with pytest.raises(DatasetError, match="nothing says which image a task is of.*--format label-studio"):
+    with pytest.raises(DatasetError, match=r"nothing says which image a task is of.*--format label-studio"):
         import_export("label-studio-png", root, root.parent / "out")
 
 

@@ -12,9 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from pycocotools import mask as coco_mask
-
+from training.data.annotations import CocoRuns
 from training.data.exports.reading import Exported, Reading, check_stated, in_place, size_of
 from training.data.exports.shapes import Box, Outline, Painted, Shape, pairs
 from training.data.listing import PARTS
@@ -73,6 +71,4 @@ def _shape(found: dict[str, Any], where: str) -> Shape:
 
 
 def _flags(runs: dict[str, Any], where: str, size: Size) -> Flags:
-    check_stated((runs["size"][0], runs["size"][1]), size, where)
-    given: Any = {"size": list(size), "counts": runs["counts"].encode()}
-    return np.asarray(coco_mask.decode(given), np.bool_)
+    return CocoRuns(1, (runs["size"][0], runs["size"][1]), runs["counts"], where).draw(size) > 0

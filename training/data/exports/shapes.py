@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from training.data.annotations import Points
+from training.data.annotations import Points, Polygons
 from training.data.sample import DatasetError, Flags, Size
 
 ARC_PX = 0.5  # longest side of the polygon that stands for an ellipse
@@ -160,6 +160,4 @@ def _area(ring: Points) -> float:
 def _drawn(rings: list[list[float]], size: Size) -> Flags:
     if not rings:
         return np.zeros(size, np.bool_)
-    given: Any = rings  # the type stub knows only whole numbers
-    merged = coco_mask.merge(coco_mask.frPyObjects(given, *size))
-    return np.asarray(coco_mask.decode(merged), np.bool_)
+    return Polygons(1, tuple(map(tuple, rings)), "an outline").draw(size) > 0
