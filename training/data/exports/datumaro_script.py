@@ -58,7 +58,7 @@ def _drawn(annotation: Any, kind: str) -> dict[str, Any] | None:
         import numpy as np
         from pycocotools import mask as coco_mask
 
-        runs = coco_mask.encode(np.asfortranarray(annotation.image, np.uint8))
+        runs: Any = coco_mask.encode(np.asfortranarray(annotation.image, np.uint8))
         return {"runs": {"size": [int(each) for each in runs["size"]], "counts": runs["counts"].decode()}}
     if kind == "polygon":
         return {"ring": [float(each) for each in annotation.points]}

@@ -79,7 +79,7 @@ def encoded(flags: Flags) -> Entry | None:
     """Return pixels [H, W] as COCO's compressed run lengths; None where there are none."""
     if not flags.any():
         return None
-    runs = coco_mask.encode(np.asfortranarray(flags, np.uint8))
+    runs: Any = coco_mask.encode(np.asfortranarray(flags, np.uint8))
     return {"segmentation": {"size": list(flags.shape), "counts": runs["counts"].decode()}}
 
 
