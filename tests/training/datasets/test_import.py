@@ -371,6 +371,7 @@ def test_void_of_pascal_voc_is_ignored(root: Path) -> None:
     bits = sample.class_bits(SIZE)
     assert bits is not None
     assert np.array_equal(bits >> 15 > 0, box(*PIT))
+    assert dataset.notes == ()
 
 
 @pytest.mark.parametrize("kind", ["cvat", "label-studio"])

@@ -63,9 +63,9 @@ class _File(Checked):
         """Category names by id."""
         return {str(each.id): each.name for each in self.categories}
 
-    def used(self) -> list[str]:
-        """The names of the categories that annotations use, in the order of the file."""
-        ids = {str(entry.category_id) for entry in self.annotations if not entry.ignore}
+    def used(self, ignored: bool = False) -> list[str]:
+        """Names of categories that annotations use, or that ignored ones use, in the order of the file."""
+        ids = {str(entry.category_id) for entry in self.annotations if entry.ignore == ignored}
         return [each.name for each in self.categories if str(each.id) in ids]
 
 
@@ -110,7 +110,8 @@ def read_coco(root: Path, labels: LabelsConfig) -> Dataset:
         fix = "is named by no annotation file; add it there"
         samples += unlisted(reading.groups, reading.images, paths, labels, fix)
     faults.refuse()
-    unused = [name for name in every if name not in used]
+    ignored = {name for each in contents.values() for name in each.used(ignored=True)}
+    unused = [name for name in every if name not in used and name not in ignored]
     notes = [f"no image shows the categories {', '.join(unused)}: left out"] if unused else []
     notes += classes.notes(used)
     return reading.groups.dataset(classes.names, samples, "the images of a COCO JSON file", notes)
