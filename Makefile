@@ -1,6 +1,6 @@
-# `make help` lists the targets. Three environments, each set up once, and again when its lock changes or
+# `make help` lists the targets. Four environments, each set up once, and again when its lock changes or
 # this folder moves: .venv serves, .venv-test trains, tests and checks, .venv-peers has the other servers of
-# `make bench`.
+# `make bench`, .venv-import has datumaro, which reads more formats of annotation tools.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -27,9 +27,10 @@ HERE  := $(shell pwd | cksum | cut -d' ' -f1)
 SERVE := .venv/.installed-$(VARIANT)-$(HERE)
 TEST  := .venv-test/.installed-$(HERE)
 PEERS := .venv-peers/.installed-$(HERE)
+IMPORT := .venv-import/.installed-$(HERE)
 BIN   := .venv-test/bin
 
-.PHONY: help serve test test-slow lint train bench soak demo fuzz audit lock clean
+.PHONY: help serve test test-slow lint train import bench soak demo fuzz audit lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
@@ -55,6 +56,8 @@ lint: $(TEST)  ## the checks without the tests
 
 train: $(TEST)  ## train, evaluate and publish a bundle (DATA, CONFIG, TRAIN_ARGS)
 	$(BIN)/passline train run --config $(CONFIG) --data $(DATA) $(TRAIN_ARGS)
+
+import: $(IMPORT)  ## set up datumaro, for `passline train data import --format datumaro:NAME`
 
 bench: $(TEST) $(PEERS)  ## speed and memory against other servers, into docs/benchmarks.md (BENCH_ARGS)
 	$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
@@ -90,6 +93,7 @@ lock: $(TEST)  ## resolve pyproject.toml anew into requirements/*.txt
 		-c requirements/build.txt
 	$(call LOCK,peers,cpu peers) pyproject.toml -c requirements/build.txt --no-annotate \
 		-c <(grep -o '^[a-z].*==[^ ]*' requirements/serve-cpu.txt | grep -v '^opentelemetry-')
+	$(call LOCK,import) --group import -c requirements/build.txt
 
 clean:  ## remove the virtual environments and caches
 	rm -rf .venv .venv-* .*_cache .hypothesis
@@ -98,9 +102,10 @@ PIP = $(@D)/bin/python -m pip install --quiet --no-deps
 $(SERVE): requirements/serve-$(VARIANT).txt
 $(TEST): requirements/dev.txt
 $(PEERS): requirements/peers.txt
+$(IMPORT): requirements/import.txt
 # --clear: after an interrupted set-up, or a change of VARIANT, nothing of the old one is left.
 # --no-compile: most of what comes along with torch is never imported.
-$(SERVE) $(TEST) $(PEERS): requirements/build.txt
+$(SERVE) $(TEST) $(PEERS) $(IMPORT): requirements/build.txt
 	$(if $(PYTHON),,$(error Python 3.11 with its venv module is needed (Debian: apt install python3-venv)))
 	@echo "Setting up $(@D) (once)"
 	@$(PYTHON) -m venv --clear $(@D)

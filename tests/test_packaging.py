@@ -48,8 +48,8 @@ def pins(lock: str) -> dict[str, str]:
 
 def direct(lock: str) -> list[Requirement]:
     """What pyproject.toml asks for, for what a lock is made from."""
-    if lock == "build":
-        return [Requirement(line) for line in PYPROJECT["build-system"]["requires"]]
+    if lock in PYPROJECT["dependency-groups"]:
+        return [Requirement(line) for line in PYPROJECT["dependency-groups"][lock]]
     extras = PROJECT["optional-dependencies"]
     return [
         Requirement(line) for line in PROJECT["dependencies"] + [r for e in LOCKS[lock] for r in extras[e]]
@@ -66,7 +66,7 @@ def third_party(path: Path) -> set[str]:
     return {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"app", "training", "tests"}
 
 
-@pytest.mark.parametrize("lock", ["build", *LOCKS])
+@pytest.mark.parametrize("lock", ["build", "import", *LOCKS])
 def test_lock_pins_every_direct_dependency_within_its_bounds(lock: str) -> None:
     pinned = pins(lock)
     for requirement in direct(lock):
@@ -74,7 +74,8 @@ def test_lock_pins_every_direct_dependency_within_its_bounds(lock: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("package", "locks"), [("app", ["serve-cpu"]), ("training", ["dev"]), ("tests", ["dev", "peers"])]
+    ("package", "locks"),
+    [("app", ["serve-cpu"]), ("training", ["dev", "import"]), ("tests", ["dev", "peers"])],
 )
 def test_what_is_imported_is_a_direct_dependency(package: str, locks: list[str]) -> None:
     optional = map(Requirement, PROJECT["optional-dependencies"]["otel"] if package == "app" else [])
@@ -89,7 +90,7 @@ def test_what_is_imported_is_a_direct_dependency(package: str, locks: list[str])
             )
 
 
-@pytest.mark.parametrize("lock", ["build", *LOCKS])
+@pytest.mark.parametrize("lock", ["build", "import", *LOCKS])
 def test_lock_has_a_hash_for_every_pin(lock: str) -> None:
     text = (ROOT / f"requirements/{lock}.txt").read_text()
     entries = re.findall(r"^[\w.-]+==.*(?:\n    .*)*", text, re.M)
@@ -101,7 +102,7 @@ def test_what_installs_the_project_is_what_it_is_built_with() -> None:
     assert PYPROJECT["dependency-groups"]["build"] == PYPROJECT["build-system"]["requires"]
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", ["import", *LOCKS])
 def test_what_installs_the_project_fits_every_environment(lock: str) -> None:
     pinned = pins(lock)
     assert {

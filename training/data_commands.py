@@ -1,15 +1,19 @@
-"""The commands that make and check images."""
+"""The commands that make, import and check images."""
 
 import argparse
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 from training.config import ConfigError
 from training.config_files import labels_of
 from training.data.audit import check
+from training.data.exports.importing import FORMATS, import_export
+from training.data.exports.writer import LABELS
 from training.data.layouts.magnetic_tile import write_generated
 from training.data.registry import LAYOUTS, read_dataset
+from training.data.sample import DatasetError
 from training.data.splits import part_of, read_splits
 from training.data.synthesis.writer import write_surfaces
 from training.transplant.measure import Study, measure_transplants
@@ -17,6 +21,7 @@ from training.transplant.plausibility import frozen_encoder
 from training.transplant.transplant import CROP_SIDE_PX
 from training.transplant.write import write_transplants
 
+AUDIT = "audit.html"  # the page of `data check` in an imported set
 WHOLE_SIDE_PX = 320  # of a whole image, as features of it are taken
 
 
@@ -30,6 +35,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     _add_out(synthesise, count=1000)
     synthesise.add_argument("--defective-share", type=_share, default=0.25)
     synthesise.set_defaults(do=_synthesise)
+    _add_import(commands.add_parser("import", help="the export of an annotation tool, as a set to train on"))
     audit = commands.add_parser("check", help="faults, copies and leaks of a set; exit code 1 if any")
     _add_root(audit)
     audit.add_argument("--splits", type=Path, help="splits.json of a run: look for copies across its splits")
@@ -49,6 +55,16 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     study.add_argument("--folds", type=at_least(2), default=Study.folds)
     study.add_argument("--seed", type=at_least(0), default=Study.seed)
     study.set_defaults(do=_measure_transplants)
+
+
+def _add_import(command: argparse.ArgumentParser) -> None:
+    formats = "; ".join(f"{name}: {each.what}" for name, each in FORMATS.items())
+    command.add_argument(
+        "--format", required=True, metavar="FORMAT", help=f"{formats}; datumaro:NAME: a format of datumaro"
+    )
+    command.add_argument("source", metavar="SRC", type=Path, help="the export: its folder or zip file")
+    command.add_argument("out", metavar="OUT", type=Path, help="a new folder")
+    command.set_defaults(do=_import)
 
 
 def _add_root(command: argparse.ArgumentParser) -> None:
@@ -83,6 +99,23 @@ def _synthesise(options: argparse.Namespace) -> int:
     write_surfaces(options.out, options.count, options.seed, options.defective_share)
     print(f"{options.count} generated images in {options.out}")
     return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    imported = import_export(options.format, options.source, options.out)
+    print("\n".join([f"{imported.images} images in {options.out}", *imported.notes]))
+    labels = options.out / LABELS if imported.renamed else None
+    try:
+        dataset = read_dataset(options.out, "coco", unlabelled=True, labels=labels_of(labels))
+    except DatasetError as error:
+        print(f"imported, but not fit to train on yet: {error}")
+        return 1
+    audit = check(dataset, options.out / AUDIT)
+    print(f"{audit.summary}\nreport: {options.out / AUDIT}")
+    config = [] if labels is None else ["--config", "CONFIG"]
+    more = "" if labels is None else f" (a configuration with the labels of {labels})"
+    print(f"next: {shlex.join(['passline', 'train', 'run', '--data', str(options.out), *config])}{more}")
+    return 1 if audit.faults else 0
 
 
 def _check(options: argparse.Namespace) -> int:

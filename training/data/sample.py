@@ -267,8 +267,8 @@ def wrong_name(names: Sequence[str]) -> str | None:
         if not _is_spelled_well(name):
             return (
                 f"'{name}' cannot name a defect class: at most 64 letters without accents, digits, '.', '_' "
-                f"and '-' can, a letter or digit first; call it '{_spelled_well(name)}', or rename it in the "
-                f"configuration, labels: classes: {{'{name}': {_spelled_well(name)}}}"
+                f"and '-' can, a letter or digit first; call it '{spelled_well(name)}', or rename it in the "
+                f"configuration, labels: classes: {{'{name}': {spelled_well(name)}}}"
             )
         if _TAKEN.fullmatch(name):
             return f"'{name}' cannot name a defect class: golden samples are called so; call it otherwise"
@@ -286,7 +286,8 @@ def _is_spelled_well(name: str) -> bool:
     return True
 
 
-def _spelled_well(name: str) -> str:
+def spelled_well(name: str) -> str:
+    """A name that a bundle can hold, as near to this one as it gets."""
     letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", letters).strip("._-")[:64]
     return "defect" if not name or _TAKEN.fullmatch(name) else name

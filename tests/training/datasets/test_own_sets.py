@@ -383,7 +383,8 @@ def test_export_of_a_tool_that_is_not_read_is_named(
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    with pytest.raises(DatasetError, match=rf"is an export of .*{tool}.* has to be converted first"):
+    said = rf"is an export of .*{tool}.* has to be (imported|converted) first"
+    with pytest.raises(DatasetError, match=said):
         read_dataset(tmp_path)
 
 

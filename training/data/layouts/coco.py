@@ -4,7 +4,8 @@ Source: cocodataset.org, "Data format". The JSON files lie at the root, in `anno
 `_annotations.coco.json`, beside the images of a split; `train`, `val` or `test` in a file's path names
 the split. Categories used by annotations become classes. An image without annotations is good. A
 bounding box without a segmentation labels its image as defective, and its pixels are ignored, because
-only some of them show the defect. Crowds (iscrowd) are read like other defects.
+only some of them show the defect. Crowds (iscrowd) are read like other defects. An
+annotation with `ignore` set only marks ignored pixels.
 """
 
 import re
@@ -44,6 +45,7 @@ class _Entry(Checked):
     category_id: _Id
     segmentation: tuple[tuple[float, ...], ...] | _Runs | None = None
     bbox: tuple[float, ...] | None = None  # x, y, width, height
+    ignore: bool = False  # as pycocotools evaluates it: its pixels count nowhere
 
 
 class _Category(Checked):
@@ -61,9 +63,9 @@ class _File(Checked):
         """Category names by id."""
         return {str(each.id): each.name for each in self.categories}
 
-    def used(self) -> list[str]:
-        """The names of the categories that annotations use, in the order of the file."""
-        ids = {str(entry.category_id) for entry in self.annotations}
+    def used(self, ignored: bool = False) -> list[str]:
+        """Names of categories that annotations use, or that ignored ones use, in the order of the file."""
+        ids = {str(entry.category_id) for entry in self.annotations if entry.ignore == ignored}
         return [each.name for each in self.categories if str(each.id) in ids]
 
 
@@ -108,7 +110,8 @@ def read_coco(root: Path, labels: LabelsConfig) -> Dataset:
         fix = "is named by no annotation file; add it there"
         samples += unlisted(reading.groups, reading.images, paths, labels, fix)
     faults.refuse()
-    unused = [name for name in every if name not in used]
+    ignored = {name for each in contents.values() for name in each.used(ignored=True)}
+    unused = [name for name in every if name not in used and name not in ignored]
     notes = [f"no image shows the categories {', '.join(unused)}: left out"] if unused else []
     notes += classes.notes(used)
     return reading.groups.dataset(classes.names, samples, "the images of a COCO JSON file", notes)
@@ -166,7 +169,8 @@ def _labelled(
     shown: list[int] = []
     parts: list[Part] = []
     for entry in entries:
-        number = reading.classes.number(names[str(entry.category_id)])
+        name = names[str(entry.category_id)]
+        number = IGNORED_NUMBER if entry.ignore else reading.classes.number(name)
         if number:
             shown.append(number)
             with reading.faults.collected():
