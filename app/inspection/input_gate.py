@@ -4,6 +4,7 @@ Sharpness, brightness, clipped share, border contrast, grain and size come from 
 feature distance comes from the encoder and depends on the kind of surface.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -133,9 +134,9 @@ def _border_contrast(grey: NDArray[np.uint8], counts: NDArray[np.float64]) -> fl
     inner = grey[width:-width, width:-width]
     if not inner.size:
         return 0.0
-    within = cv2.sumElems(inner)[0]
+    within = float(cv2.sumElems(inner)[0])
     ring = (total - within) / (grey.size - inner.size)
-    deviation = np.sqrt(counts @ np.square(np.arange(256) - total / grey.size) / grey.size)
+    deviation = math.sqrt(counts @ np.square(np.arange(256) - total / grey.size) / grey.size)
     return float((ring - within / inner.size) / max(deviation, 1))
 
 

@@ -95,7 +95,9 @@ def _looker(bundle: Bundle, artifact: Artifact, gate: Gate) -> Callable[[Pixels]
     def look(pixels: Pixels) -> Looked:
         of_pixels = picture_scores(pixels)
         looked = checks.check(of_pixels, graph.features(pixels))
-        return replace(looked, scores={**of_pixels, **looked.scores})
+        scores: dict[str, float] = dict(looked.scores)
+        scores.update({str(name): value for name, value in of_pixels.items()})
+        return replace(looked, scores=scores)
 
     return look
 

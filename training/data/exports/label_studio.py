@@ -38,7 +38,7 @@ def read_label_studio(reading: Reading) -> Iterator[Exported]:
         reading.note(count, what)
 
 
-def _exported(reading: Reading, path: Path, task: _Json, said: Counter[str]) -> Exported | None:
+def _exported(reading: Reading, path: Path, task: Any, said: Counter[str]) -> Exported | None:
     """One task; None where nobody has annotated it."""
     if not isinstance(task, dict) or "data" not in task:
         raise DatasetError(
@@ -47,7 +47,7 @@ def _exported(reading: Reading, path: Path, task: _Json, said: Counter[str]) -> 
     where = f"{path}, task {task.get('id', '')}"
     if task.get("predictions"):
         said["tasks have predictions: these are not used, only annotations are"] += 1
-    annotations = task.get("annotations", task.get("completions", []))
+    annotations: list[_Json] = task.get("annotations") or task.get("completions") or []
     valid = [each for each in annotations if not (each.get("was_cancelled") or each.get("skipped"))]
     if len(valid) < len(annotations):
         said["tasks have skipped (cancelled) annotations: these are left out"] += 1

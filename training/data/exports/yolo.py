@@ -35,9 +35,9 @@ def read_yolo(reading: Reading) -> Iterator[Exported]:
             if not is_picture(path):
                 raise DatasetError(f"{path} is of a format that is not read: convert it to PNG")
             size = size_of(path)
-            text = next((each for each in texts if each.is_file()), None)
-            without += text is None
-            shapes = [] if text is None else list(_shapes(reading, text, names, size, pose))
+            found = next((each for each in texts if each.is_file()), None)
+            without += found is None
+            shapes = [] if found is None else list(_shapes(reading, found, names, size, pose))
             yield Exported(path, size, shapes, reading.split_of(path))
     reading.note(without, "images have no text of labels: they are taken as good")
 
