@@ -7,7 +7,7 @@ from typing import Any
 from app.access_errors import ForeignPage, KeyRequired, NotLocal, ScopeMissing
 from app.api.examples import BATCH, PART_OF_TWO
 from app.api.examples import INSPECTION as INSPECTION_EXAMPLE
-from app.api.uploads import FRAME_TYPE, PART_IMAGES, RAW_TYPES
+from app.api.submissions import FRAME_TYPE, PART_IMAGES, RAW_TYPES
 from app.change_errors import (
     BundleInUse,
     BundleNotFound,

@@ -5,46 +5,44 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
 
 from app.api.json_bodies import read_form
-from app.api.multipart import File, Form, FormReader
+from app.api.multipart import Form, FormReader
+from app.api.submissions import (
+    FORM_TYPE,
+    FORM_TYPES,
+    FRAME_TYPE,
+    JSON_TYPE,
+    LABEL_FIELDS,
+    OTHER_NAMES,
+    PART_IMAGES,
+    RAW_TYPES,
+    check_frame,
+    decoded,
+    of_batch,
+    of_body,
+    of_image,
+    of_part,
+)
 from app.errors import (
     BodyTooLarge,
     ContentEncodingUnsupported,
     MediaTypeUnsupported,
     Overloaded,
-    RequestInvalid,
     UploadTimeout,
-    WrongField,
 )
 from app.fair_share import PROXY, FairShare
-from app.inspection.decoding.raw import RawFrame
 from app.inspection.rules.recipe_text import MAX_RECIPE_CHARS
-from app.jobs.job import Submission, Upload
-from app.schemas.inspections import FrameOptions, Labels, Options
+from app.jobs.job import Submission
+from app.schemas.inspections import Options
 from app.settings import Settings
 from app.telemetry.metrics import KEY_NAME
 
 T = TypeVar("T")
-RAW_TYPES = ("image/jpeg", "image/png", "image/bmp", "image/tiff")
-# other names that clients use for these; the format is detected from the content
-OTHER_NAMES = (
-    *("image/jpg", "image/pjpeg", "image/x-png", "image/tif", "image/x-tiff", "image/x-tif"),
-    *("image/x-bmp", "image/x-ms-bmp", "image/x-windows-bmp"),
-)
-FORM_TYPE = "multipart/form-data"
-JSON_TYPE = "application/json"
-FORM_TYPES = (FORM_TYPE, JSON_TYPE)
-FRAME_TYPE = "application/octet-stream"  # of raw frames
-FRAME_NEEDS = ("width", "height", "pixel_format")
-FRAME_FIELDS = (*FRAME_NEEDS, "stride")
 TEXT_TYPES = ("application/yaml", JSON_TYPE)
 MAX_TEXT_BYTES = 4 * MAX_RECIPE_CHARS  # a character takes at most 4 bytes in UTF-8
-LABEL_FIELDS = frozenset(Labels.model_fields)
 RETRY_S = 1
-PART_IMAGES = (2, 64)  # the fewest and the most images of one part
 
 
 class Uploads:
@@ -64,20 +62,19 @@ class Uploads:
         )
         media_type = _media_type(request, (*FORM_TYPES, *RAW_TYPES, *OTHER_NAMES, FRAME_TYPE), hint)
         if media_type not in FORM_TYPES:
-            _check_frame(media_type, query)
+            check_frame(media_type, query)
         async with self._body(request, self._settings.max_upload_bytes) as chunks:
             if media_type in FORM_TYPES:
                 form = await self._form(request, chunks, {"image": 1, "reference_mask": 1})
-                yield _one_picture(form, query)
+                yield of_image(form, query)
             else:
-                data = _as_sent(await _joined(chunks), media_type, query)
-                yield Submission((Upload(None, data),), query)
+                yield of_body(await _joined(chunks), media_type, query)
 
     async def text(self, request: Request, media_types: tuple[str, ...] = TEXT_TYPES) -> str:
         """Read a text body; raises RequestInvalid if it is not UTF-8."""
         _media_type(request, media_types, f"send {' or '.join(media_types)}")
         async with self._body(request, MAX_TEXT_BYTES) as chunks:
-            return _decoded(await _joined(chunks), "body")
+            return decoded(await _joined(chunks), "body")
 
     @asynccontextmanager
     async def batch(
@@ -89,29 +86,17 @@ class Uploads:
         async with self._body(request, self._settings.max_batch_bytes) as chunks:
             most = {"images": self._settings.max_batch_images} | ({"candidate": 1} if with_candidate else {})
             form = await self._form(request, chunks, most)
-            pictures = tuple(Upload(each.filename, _of_form(each, query)) for each in form.files["images"])
-            if not pictures:
-                raise _missing(form, "images", "send each image of the batch in a field of this name")
-            candidate = _candidate(form) if with_candidate else ""
-            yield Submission(pictures, _options(form, query), candidate)
+            yield of_batch(form, query, with_candidate=with_candidate)
 
     @asynccontextmanager
     async def part(self, request: Request, query: Options) -> AsyncIterator[Submission]:
         """The images of one part, with its id; their memory is counted until the end."""
         hint = f"a part is {' or '.join(FORM_TYPES)} with each image in a field `image`"
         _media_type(request, FORM_TYPES, hint)
-        fewest, most = PART_IMAGES
+        most = min(PART_IMAGES[1], self._settings.max_batch_images)
         async with self._body(request, self._settings.max_batch_bytes) as chunks:
-            form = await self._form(request, chunks, {"image": min(most, self._settings.max_batch_images)})
-            images = tuple(Upload(each.filename, _of_form(each, query)) for each in form.files["image"])
-            options = _options(form, query)
-            if len(images) < fewest:
-                message = f"is given {len(images)} times; a part has at least {fewest} images"
-                field = f"{form.place}.image"
-                raise RequestInvalid(f"{field} {message}", (WrongField(field, message),))
-            if options.part_id is None:
-                raise _missing(form, "part_id", "say which part the images show")
-            yield Submission(images, options)
+            form = await self._form(request, chunks, {"image": most})
+            yield of_part(form, query)
 
     @asynccontextmanager
     async def _body(self, request: Request, limit: int) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -217,87 +202,5 @@ async def _joined(chunks: AsyncIterator[bytes]) -> bytes:
     return b"".join([chunk async for chunk in chunks])
 
 
-def _one_picture(form: Form, query: Options) -> Submission:
-    if not form.files["image"]:
-        raise _missing(form, "image", "send the image in a field of this name")
-    image: File = form.files["image"][0]
-    masks = [file.data for file in form.files["reference_mask"]]
-    return Submission(
-        (Upload(image.filename, _of_form(image, query), masks[0] if masks else None),), _options(form, query)
-    )
-
-
-def _candidate(form: Form) -> str:
-    if not form.files["candidate"]:
-        raise _missing(form, "candidate", "send the recipe to try in a field of this name")
-    return _decoded(form.files["candidate"][0].data, "form.candidate")
-
-
-def _decoded(data: bytes, field: str) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        message = f"is not UTF-8 text: {error}"
-        raise RequestInvalid(f"{field}: {message}", (WrongField(field, message),)) from error
-
-
-def _options(form: Form, query: Options) -> Options:
-    """The query with the form's labels added; a label in both is refused, even with equal values."""
-    twice = sorted(form.texts.keys() & {name for name in LABEL_FIELDS if getattr(query, name) is not None})
-    if twice:
-        message = "is given both in the body and in the query; give it once"
-        raise RequestInvalid(
-            f"{', '.join(twice)} {message}", tuple(WrongField(name, message) for name in twice)
-        )
-    try:
-        labels = Labels.model_validate(form.texts)
-    except ValidationError as error:
-        wrong = [each | {"loc": (form.place, *each["loc"])} for each in error.errors(include_input=False)]
-        raise RequestInvalid.of_validation(wrong) from error
-    return query.model_copy(update=labels.model_dump(exclude_unset=True))
-
-
-def _missing(form: Form, field: str, what: str) -> RequestInvalid:
-    field = f"{form.place}.{field}"
-    return RequestInvalid(f"{field} is missing; {what}", (WrongField(field, "is missing"),))
-
-
 def _too_large(limit: int) -> BodyTooLarge:
     return BodyTooLarge(f"the body is larger than {limit} bytes, the limit here")
-
-
-def _of_form(file: File, query: FrameOptions) -> bytes | RawFrame:
-    """A form's image: a raw frame if the query describes frames, else a file."""
-    if not _frame_fields(query):  # many clients call any file application/octet-stream
-        return file.data
-    media_type = file.media_type or FRAME_TYPE
-    _check_frame(media_type, query)
-    return _as_sent(file.data, media_type, query)
-
-
-def _frame_fields(query: FrameOptions) -> list[str]:
-    return [name for name in FRAME_FIELDS if getattr(query, name) is not None]
-
-
-def _check_frame(media_type: str, query: FrameOptions) -> None:
-    """Refuse a raw frame that lacks parameters, and a file with a raw frame's parameters."""
-    if media_type == FRAME_TYPE:
-        wrong = [name for name in FRAME_NEEDS if getattr(query, name) is None]
-        message = (
-            f"missing; a frame needs {', '.join(FRAME_NEEDS)}, and a file its own type, such as image/jpeg"
-        )
-    else:
-        wrong = _frame_fields(query)
-        message = f"for frames sent as {FRAME_TYPE}; the image is {media_type}"
-    if wrong:
-        fields = tuple(WrongField(f"query.{name}", f"is {message}") for name in wrong)
-        verb = "is" if len(fields) == 1 else "are"
-        names = ", ".join(each.field for each in fields)
-        raise RequestInvalid(f"{names} {verb} {message}", fields)
-
-
-def _as_sent(data: bytes, media_type: str, query: FrameOptions) -> bytes | RawFrame:
-    """The file's bytes or the raw frame, from checked parameters."""
-    if media_type != FRAME_TYPE or query.width is None or query.height is None or query.pixel_format is None:
-        return data
-    return RawFrame(data, query.width, query.height, query.pixel_format, query.stride)
