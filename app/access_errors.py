@@ -39,6 +39,22 @@ class ScopeMissing(AccessError):
         self.scope = scope
 
 
+class NameNotAllowed(AccessError):
+    """The request names a camera or a recipe that is not in its key's list.
+
+    A key with the scope `inspect` may name only the cameras and recipes of its lists, by default none:
+    otherwise any camera's key could choose a lenient recipe.
+
+    Remedy: Leave the field out, or create a key that may name it (`passline keys add --camera`, `--recipe`).
+
+    Retry: with another key
+    """
+
+    code = "name_not_allowed"
+    title = "The API key may not name this camera or recipe"
+    status = 403
+
+
 class ForeignPage(AccessError):
     """A browser sent the request for a page of another origin, and no key shows that the user wants it.
 

@@ -1,1 +1,1 @@
-"""Who may come in: keys, limits on how often a caller may ask."""
+"""Access control: API keys, their scopes, and requests from other machines or pages."""

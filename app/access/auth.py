@@ -1,7 +1,7 @@
-"""Who may come in: the one place where it is decided, before a request's body is read.
+"""Access control: who may send which request, decided in one place, before the body is read.
 
-A router says what it takes with `dependencies=[needs("inspect")]`. `check_all_closed` refuses an app with a
-route that says nothing, so that nobody opens one by forgetting.
+A router states the scope that it needs with `dependencies=[needs("inspect")]`. `check_all_closed` refuses an
+app with a route that states none, so that no route is open by mistake.
 """
 
 import ipaddress
@@ -18,11 +18,12 @@ from starlette.datastructures import Headers
 from starlette.routing import BaseRoute
 
 from app.access.keys import Key, KeyRing, Scope
-from app.access_errors import ForeignPage, KeyRequired, NotLocal, ScopeMissing
+from app.access_errors import ForeignPage, KeyRequired, NameNotAllowed, NotLocal, ScopeMissing
+from app.schemas.inspections import Labels
 from app.settings import Settings
 from app.telemetry.metrics import KEY_NAME
 
-# Probes come from what has no key; the pages hold nothing of this box, and a browser sends no key for them.
+# Probes have no key; the pages contain no data of this machine, and a browser sends no key for them.
 OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json", "/static"})
 HOW = "send it as `Authorization: Bearer TOKEN` or `X-API-Key: TOKEN`"
 PASSED_ON = re.compile(r"forwarded|via|x-real-ip|x-forwarded(-.*)?")  # headers that proxies add
@@ -38,7 +39,7 @@ _HEADER = APIKeyHeader(
 
 
 class Auth:
-    """Decides for one app; demands no keys where only this machine can ask, unless the settings say so."""
+    """Access control of one app; needs no keys if only this machine can reach it, unless settings say so."""
 
     def __init__(self, settings: Settings) -> None:
         is_local = settings.socket is None and is_loopback(settings.host)
@@ -49,7 +50,7 @@ class Auth:
         self._names_a_file = settings.keys_file is not None
 
     def admit(self, token: str | None, scope: Scope) -> Key | None:
-        """The key that lets a request in, None where none is demanded; raises KeyRequired or ScopeMissing."""
+        """The key of a permitted request, None if keys are off; raises KeyRequired or ScopeMissing."""
         if not self.demand_keys:
             return None
         key = self.keys.find(token) if token else None
@@ -60,9 +61,9 @@ class Auth:
         return key
 
     def refuse_remote(self, headers: Headers) -> None:
-        """Raise NotLocal where a proxy passes a request on, or where it calls this machine by a foreign name.
+        """Raise NotLocal if a proxy forwarded the request, or its Host is neither loopback nor allowed.
 
-        A proxy on this machine reaches loopback for everyone it serves. A foreign name server may resolve its
+        A proxy on this machine reaches loopback for all its clients. A foreign name server can resolve its
         own name to this machine and so lead a browser here (DNS rebinding).
         """
         if passed_on := sorted({name for name in headers if PASSED_ON.fullmatch(name)}):
@@ -79,10 +80,10 @@ class Auth:
             )
 
     def refuse_foreign(self, headers: Headers) -> None:
-        """Raise ForeignPage where a browser asks for a page that is neither this box's own nor allowed.
+        """Raise ForeignPage if a browser sends the request for a page of another origin that is not allowed.
 
-        A browser sends whatever any page asks it to, with or without its user knowing; a key would tell. What
-        is no browser says nothing of pages.
+        A browser sends whatever any page requests, with or without its user knowing. Clients that are no
+        browsers send neither Origin nor Sec-Fetch-Site.
         """
         origin, site, host = (headers.get(name, "") for name in ("origin", "sec-fetch-site", "host"))
         if origin in self._allowed or not (origin or site):
@@ -95,7 +96,7 @@ class Auth:
             )
 
     def obstacle(self) -> str | None:
-        """Why nobody could get in at this moment, and what would be right; None where somebody can."""
+        """Why every request would be refused at the moment, and the remedy; None if some key is valid."""
         return (
             None if not self.demand_keys or len(self.keys) else f"there is no API key; {self._how_to_make()}"
         )
@@ -113,7 +114,7 @@ class Auth:
 
 
 def needs(scope: Scope) -> Any:
-    """The dependency of a router, or of one endpoint, that lets in who holds this scope."""
+    """The dependency of a router, or of one endpoint, that requires this scope."""
     return Security(_admit, scopes=[scope])
 
 
@@ -133,20 +134,34 @@ async def _admit(
         auth.refuse_remote(request.headers)
         auth.refuse_foreign(request.headers)
     key = auth.admit(token, scope)
+    request.state.key = key
     KEY_NAME.set(None if key is None else key.name)
 
 
+def check_names(request: Request, labels: Labels) -> None:
+    """Raise NameNotAllowed if the request's key may not name its camera or recipe."""
+    key: Key | None = request.state.key
+    if key is None:
+        return
+    for kind, value in (("camera", labels.camera_id), ("recipe", labels.recipe)):
+        if value is not None and not key.may_name(kind, value):
+            raise NameNotAllowed(
+                f"key {key.name} may not name the {kind} {value!r}; leave it out, or send a key made with "
+                f"`passline keys add --{kind} NAME`"
+            )
+
+
 def check_all_closed(routes: Sequence[BaseRoute]) -> None:
-    """Raise RuntimeError where a route is neither open nor says what it needs: a fault of ours."""
+    """Raise RuntimeError if a route is neither open nor states the scope it needs: a bug."""
     for route in iter_route_contexts(routes):
-        dependant = getattr(route, "dependant", None)  # what is no endpoint of FastAPI's has none
+        dependant = getattr(route, "dependant", None)  # only FastAPI's endpoints have one
         closed = dependant is not None and any(each.call is _admit for each in dependant.dependencies)
         if not closed and route.path not in OPEN:
-            raise RuntimeError(f"{route.path} does not say who may come in; give its router `needs(...)`")
+            raise RuntimeError(f"{route.path} states no scope; give its router `needs(...)`")
 
 
 def _address(text: str) -> SplitResult:
-    """The parts of an address; of one that is malformed there are none."""
+    """The parts of an address; all are empty if it is malformed."""
     try:
         return urlsplit(text)
     except ValueError:
@@ -154,7 +169,7 @@ def _address(text: str) -> SplitResult:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address to listen on; a name other than localhost may be any."""
+    """Whether only this machine can reach the address; of names only localhost counts."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

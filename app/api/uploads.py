@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
+from app.access.auth import check_names
 from app.api.json_bodies import read_form
 from app.api.multipart import Form, FormReader
 from app.api.submissions import (
@@ -60,13 +61,14 @@ class Uploads:
             f"send {FORM_TYPE} with the image in the field `image`, or the image itself as"
             f" {', '.join(RAW_TYPES)}, a camera's frame as {FRAME_TYPE}, or {JSON_TYPE} with it in base64"
         )
+        check_names(request, query)  # before the body is read
         media_type = _media_type(request, (*FORM_TYPES, *RAW_TYPES, *OTHER_NAMES, FRAME_TYPE), hint)
         if media_type not in FORM_TYPES:
             check_frame(media_type, query)
         async with self._body(request, self._settings.max_upload_bytes) as chunks:
             if media_type in FORM_TYPES:
                 form = await self._form(request, chunks, {"image": 1, "reference_mask": 1})
-                yield of_image(form, query)
+                yield _permitted(request, of_image(form, query))
             else:
                 yield of_body(await _joined(chunks), media_type, query)
 
@@ -81,22 +83,24 @@ class Uploads:
         self, request: Request, query: Options, *, with_candidate: bool = False
     ) -> AsyncIterator[Submission]:
         """The images of a batch, perhaps with a recipe; their memory is counted until the end."""
+        check_names(request, query)
         taken = (FORM_TYPE,) if with_candidate else FORM_TYPES
         _media_type(request, taken, f"a batch is {' or '.join(taken)} with each image in a field `images`")
         async with self._body(request, self._settings.max_batch_bytes) as chunks:
             most = {"images": self._settings.max_batch_images} | ({"candidate": 1} if with_candidate else {})
             form = await self._form(request, chunks, most)
-            yield of_batch(form, query, with_candidate=with_candidate)
+            yield _permitted(request, of_batch(form, query, with_candidate=with_candidate))
 
     @asynccontextmanager
     async def part(self, request: Request, query: Options) -> AsyncIterator[Submission]:
         """The images of one part, with its id; their memory is counted until the end."""
+        check_names(request, query)
         hint = f"a part is {' or '.join(FORM_TYPES)} with each image in a field `image`"
         _media_type(request, FORM_TYPES, hint)
         most = min(PART_IMAGES[1], self._settings.max_batch_images)
         async with self._body(request, self._settings.max_batch_bytes) as chunks:
             form = await self._form(request, chunks, {"image": most})
-            yield of_part(form, query)
+            yield _permitted(request, of_part(form, query))
 
     @asynccontextmanager
     async def _body(self, request: Request, limit: int) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -170,6 +174,12 @@ async def unless_client_leaves(request: Request, work: Coroutine[Any, Any, T]) -
 async def _left(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def _permitted(request: Request, submission: Submission) -> Submission:
+    """The submission if the key may name its camera and recipe, which a form may contain."""
+    check_names(request, submission.options)
+    return submission
 
 
 def _caller(request: Request) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 from app.access.keys import SCOPES, Key, KeysUnusable, add_key, read_keys, revoke_key
 from app.commands.folder import table
 
+COLUMNS = ("name", "scope", "created", "expires", "cameras", "recipes")
+
 
 def add_parser(parser: argparse.ArgumentParser) -> None:
     """Fill the parser of `keys`."""
@@ -20,6 +22,14 @@ def add_parser(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="inspect: send images, read model and metrics; operate: also recipes; admin: also bundles",
     )
+    for name in ("camera", "recipe"):
+        add.add_argument(
+            f"--{name}",
+            action="append",
+            default=[],
+            metavar="NAME",
+            help=f"a {name} that a key with the scope inspect may name; repeatable, '*' is all (default: none)",
+        )
     add.add_argument("--days", type=int, help="days until it expires (default: it does not expire)")
     actions.add_parser("list", help="list the keys; tokens are not stored")
     actions.add_parser("revoke", help="revoke a key at once").add_argument("name")
@@ -31,13 +41,14 @@ def run(options: argparse.Namespace, file: Path | None) -> int:
         raise KeysUnusable("set PASSLINE_KEYS_FILE to the file that the service reads its keys from")
     match options.action:
         case "add":
-            print(add_key(file, options.name, options.scope, _expiry(options.days)))
+            lists = {"cameras": options.camera, "recipes": options.recipe}
+            print(add_key(file, options.name, options.scope, _expiry(options.days), **lists))
             print(f"{options.name} may {options.scope}; the token is shown only once", file=sys.stderr)
         case "revoke":
             revoke_key(file, options.name)
             print(f"{options.name} is revoked", file=sys.stderr)
         case _:
-            print(table(("name", "scope", "created", "expires"), map(_row, read_keys(file))))
+            print(table(COLUMNS, map(_row, read_keys(file))))
     return 0
 
 
@@ -49,6 +60,7 @@ def _expiry(days: int | None) -> datetime | None:
     return datetime.now(UTC) + timedelta(days=days)
 
 
-def _row(key: Key) -> tuple[str, str, str, str]:
+def _row(key: Key) -> tuple[str, ...]:
     expires = "" if key.expires is None else f"{key.expires:%Y-%m-%d}{' (over)' if key.has_expired else ''}"
-    return key.name, key.scope, f"{key.created:%Y-%m-%d}", expires
+    lists = (", ".join(key.cameras), ", ".join(key.recipes)) if key.scope == "inspect" else ("*", "*")
+    return key.name, key.scope, f"{key.created:%Y-%m-%d}", expires, *lists

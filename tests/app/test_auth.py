@@ -94,6 +94,41 @@ def test_a_scope_lets_in_where_it_is_enough(box: Box, dark: bytes, path: str, sc
         assert response.status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/v1/inspections", "/v1/inspections/batch", "/v1/parts"])
+def test_a_key_to_inspect_names_no_camera_or_recipe_but_its_own(box: Box, dark: bytes, path: str) -> None:
+    field = "images" if path.endswith("batch") else "image"
+    count = 1 if path == "/v1/inspections" else 2
+    images = [(field, ("x.png", dark, "image/png"))] * count
+    token = add_key(box.file, f"list-{path.count('/')}{field}{count}", "inspect", cameras=["mine"])
+    own, none = {"X-API-Key": token}, box.headers("inspect")
+
+    def status(headers: dict[str, str], *, query: dict[str, str], form: dict[str, str]) -> int:
+        form = {"part_id": "p"} | form
+        response = box.client.post(path, files=images, data=form, params=query, headers=headers)
+        if response.status_code == 403:
+            problem = refused(response, 403, "name_not_allowed")
+            assert "passline keys add --" in problem["detail"]
+        return response.status_code
+
+    for where in ("query", "form"):
+        as_sent = {"query": {}, "form": {}}
+        for name, headers, expected in (
+            ({"camera_id": "mine"}, own, 200),
+            ({"camera_id": "other"}, own, 403),
+            ({"recipe": "default"}, own, 403),
+            ({"camera_id": "mine"}, none, 403),
+            ({"camera_id": "other"}, box.headers("operate"), 200),
+        ):
+            assert status(headers, **(as_sent | {where: name})) == expected, (where, name)
+    assert status(none, query={}, form={}) == 200
+
+
+def test_a_camera_sends_its_own_name_with_a_frame(box: Box, dark: bytes) -> None:
+    headers = box.headers("inspect") | {"Content-Type": "image/png"}
+    answer = box.client.post("/v1/inspections?camera_id=other", content=dark, headers=headers)
+    refused(answer, 403, "name_not_allowed")
+
+
 def test_either_header_will_do_and_another_kind_of_authorization_is_none(box: Box) -> None:
     token = box.tokens["inspect"]
     for headers in (

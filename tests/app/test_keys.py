@@ -1,6 +1,7 @@
 """API keys: made, listed, revoked, read again when they change, and of no use to who steals the file."""
 
 import json
+import os
 import resource
 import stat
 from collections.abc import Iterator
@@ -53,6 +54,57 @@ def test_scopes_include_those_below(file: Path) -> None:
         "operate": [True, True, False],
         "admin": [True, True, True],
     }
+
+
+def test_a_key_to_inspect_names_only_what_its_lists_hold(file: Path) -> None:
+    add_key(file, "none", "inspect")
+    add_key(file, "some", "inspect", cameras=["cam-1", "cam 2"], recipes=["flange"])
+    add_key(file, "all", "inspect", cameras=["*"], recipes=["*"])
+    add_key(file, "people", "operate")
+    may = {
+        key.name: [
+            key.may_name(*each) for each in (("camera", "cam-1"), ("camera", "x"), ("recipe", "flange"))
+        ]
+        for key in read_keys(file)
+    }
+    assert may == {
+        "none": [False, False, False],
+        "some": [True, False, True],
+        "all": [True, True, True],
+        "people": [True, True, True],
+    }
+    with pytest.raises(KeysUnusable, match="leave the lists out"):
+        add_key(file, "confused", "operate", cameras=["cam-1"])
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o604, 0o601, 0o666])
+def test_a_file_open_to_others_is_refused(file: Path, mode: int, caplog: pytest.LogCaptureFixture) -> None:
+    token = add_key(file, "line-1", "inspect")
+    file.chmod(mode)
+    with pytest.raises(KeysUnusable, match=f"mode {mode:04o}.*chmod 600"):
+        read_keys(file)
+    assert KeyRing(file).find(token) is None
+    assert "chmod 600" in str(caplog.records[-1].__dict__["reason"])
+    file.chmod(0o440)  # as secrets are mounted for a group
+    assert KeyRing(file).find(token) is not None
+
+
+def test_a_pipe_or_a_folder_in_its_place_does_not_block(file: Path) -> None:
+    os.mkfifo(file, 0o600)
+    with pytest.raises(KeysUnusable, match="not a regular file"):
+        read_keys(file)
+    assert len(KeyRing(file)) == 0
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(KeysUnusable):
+        read_keys(file)
+
+
+def test_a_huge_file_is_not_read(file: Path) -> None:
+    add_key(file, "line-1", "inspect")
+    os.truncate(file, 1 << 33)
+    with pytest.raises(KeysUnusable, match="the limit is"):
+        read_keys(file)
 
 
 def test_the_file_is_its_owners_alone_and_replaced_at_once(file: Path) -> None:
@@ -170,6 +222,11 @@ def test_the_command_makes_lists_and_revokes(
     assert read_keys(file) == ()
     assert main(["keys", "revoke", "line-3"]) == 2
     assert main(["keys", "add", "--scope", "inspect", "--name", "x", "--days", "0"]) == 2
+    lists = ["--camera", "cam-1", "--camera", "cam-2", "--recipe", "flange"]
+    assert main(["keys", "add", "--scope", "inspect", "--name", "line-4", *lists]) == 0
+    capsys.readouterr()
+    assert main(["keys", "list"]) == 0
+    assert "cam-1, cam-2" in capsys.readouterr().out
 
 
 def test_the_command_needs_to_know_the_file(capsys: pytest.CaptureFixture[str]) -> None:
