@@ -28,7 +28,7 @@ def add_parser(parser: argparse.ArgumentParser) -> None:
             action="append",
             default=[],
             metavar="NAME",
-            help=f"a {name} that a key with the scope inspect may name; repeatable, '*' is all (default: none)",
+            help=f"a {name} that a key to inspect may name; repeatable (default: none)",
         )
     add.add_argument("--days", type=int, help="days until it expires (default: it does not expire)")
     actions.add_parser("list", help="list the keys; tokens are not stored")
