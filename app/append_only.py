@@ -1,4 +1,7 @@
-"""Numbered files in a folder, each written completely and never changed; they survive a power cut."""
+"""Numbered files in a folder, each written completely and never changed; they survive a power cut.
+
+The file `.last` holds the highest number, so that a missing last file is noticed like one in between.
+"""
 
 import contextlib
 import os
@@ -9,10 +12,15 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict
 
 _FILE = re.compile(r"[0-9]{8}\.json")
+_LAST = ".last"
 
 
 class Taken(Exception):
     """Another process has already written the next file."""
+
+
+class Incomplete(Exception):
+    """A file is missing; the message names it, and the remedy."""
 
 
 class Kept(BaseModel):
@@ -33,13 +41,28 @@ class NumberedFiles:
         self._last = 0
 
     def read(self) -> list[tuple[Path, bytes]]:
-        """Read every file in order; empty if there is no folder yet. Raises OSError."""
+        """Read every file in order; empty if there is no folder yet. Raises OSError or Incomplete."""
         try:
             files = sorted(path for path in self.folder.iterdir() if _FILE.fullmatch(path.name))
         except FileNotFoundError:
             return []
-        self._last = int(files[-1].stem) if files else 0
+        for number, path in enumerate(files, 1):
+            if int(path.stem) != number:
+                raise Incomplete(_missing(self.folder, number, f"before {path.name}"))
+        if len(files) < (last := self._stored_last()):
+            raise Incomplete(_missing(self.folder, len(files) + 1, f"of {last}"))
+        self._last = len(files)
         return [(path, path.read_bytes()) for path in files]
+
+    def _stored_last(self) -> int:
+        """The highest number written; it may be one too low after a power cut, and 0 without the file."""
+        try:
+            text = (self.folder / _LAST).read_text(encoding="ascii")
+            return int(text)
+        except FileNotFoundError:
+            return 0
+        except ValueError as error:
+            raise Incomplete(f"{self.folder / _LAST} holds no number; restore it, or delete it") from error
 
     def append(self, text: str) -> None:
         """Write the next file; once this returns, it survives a power cut. Raises OSError or Taken.
@@ -50,6 +73,17 @@ class NumberedFiles:
         self.folder.mkdir(exist_ok=True)
         _write_whole(self.folder / f"{self._last + 1:08d}.json", text)
         self._last += 1
+        with contextlib.suppress(OSError):  # the change itself is stored
+            unfinished = self.folder / f".{uuid4().hex}.tmp"
+            unfinished.write_text(f"{self._last}\n", encoding="ascii")
+            unfinished.replace(self.folder / _LAST)
+
+
+def _missing(folder: Path, number: int, where: str) -> str:
+    return (
+        f"{folder / f'{number:08d}.json'} is missing {where}; restore it from a backup, or move the folder"
+        " away to start without its history"
+    )
 
 
 def _write_whole(path: Path, text: str) -> None:

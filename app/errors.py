@@ -69,6 +69,20 @@ class Overloaded(ServingError):
     status = 429
 
 
+class OutOfMemory(ServingError):
+    """The machine had not enough memory for the request; nothing was inspected.
+
+    Remedy: Send smaller or fewer images at once, lower `PASSLINE_MAX_PIXELS` or `PASSLINE_WORKERS`, or add
+    memory.
+
+    Retry: yes
+    """
+
+    code = "out_of_memory"
+    title = "Not enough memory"
+    status = 503
+
+
 class DeadlineExceeded(ServingError):
     """The answer was not ready by the request's deadline.
 

@@ -40,6 +40,9 @@ def named(error: BaseException) -> PasslineError:
     """Convert any exception to a PasslineError; an unexpected one is logged and becomes `Unexpected`."""
     if isinstance(error, PasslineError):
         return error
+    if isinstance(error, MemoryError):
+        log.error("out of memory", extra={"reason": str(error)})
+        return service.OutOfMemory("there is not enough memory for this request at the moment", 1)
     log.error("unexpected error", exc_info=error)
     return service.Unexpected("nothing was inspected; the service's log has details under this request id")
 

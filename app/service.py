@@ -19,7 +19,7 @@ from app.jobs.loading import Loaded, load, load_inspector, open_recipes
 from app.jobs.recovery import Recovery, renewed
 from app.jobs.scheduler import Scheduler
 from app.problems import named, problem_of
-from app.recipes.history import AnyChange, free_bytes
+from app.recipes.history import AnyChange, RecipeChange, free_bytes
 from app.recipes.state import Recipes, State
 from app.recipes.store import RecipeStore
 from app.schemas.inspections import BatchAnswer, BatchItem, InspectionAnswer, ModelAnswer, Problem, Readiness
@@ -256,6 +256,8 @@ class Service:
 
     def _changed(self, change: AnyChange) -> None:
         self.metrics.changed(change.kind)
+        if isinstance(change, RecipeChange) and change.text is None:
+            self.metrics.forget_recipe(change.name)
         about = change.model_dump(mode="json", include={"who", "why", "name", "how", "activations"})
         about["recipe"] = about.pop("name", None)  # a log record has a name of its own
         versions = {"old_version": change.version - 1, "new_version": change.version}

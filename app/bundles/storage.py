@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 
-from app.append_only import Kept, NumberedFiles, Taken
+from app.append_only import Incomplete, Kept, NumberedFiles, Taken
 from app.change_errors import (
     BundleNotFound,
     StateInvalid,
@@ -109,7 +109,7 @@ class BundleJournal:
             return
         try:
             self.changes = tuple(_parsed(path, content) for path, content in self._files.read())
-        except (OSError, StateInvalid) as error:
+        except (OSError, Incomplete, StateInvalid) as error:
             self._unreadable = f"the stored promotions cannot be read: {error}"
             raise StateInvalid(self._unreadable) from error
 

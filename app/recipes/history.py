@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 
-from app.append_only import Kept, NumberedFiles, Taken
+from app.append_only import Incomplete, Kept, NumberedFiles, Taken
 from app.change_errors import RecipesNotWritable, VersionStale
 from app.inspection.errors import RecipeInvalid
 from app.inspection.rules.recipe import describe, parse_recipe
@@ -78,7 +78,7 @@ class History:
             return []
         try:
             return [_parsed(path, content) for path, content in self._files.read()]
-        except OSError as error:
+        except (OSError, Incomplete) as error:
             raise RecipeInvalid(f"the history in {self._files.folder} cannot be read: {error}") from error
 
     def append(self, change: AnyChange) -> None:

@@ -1,7 +1,10 @@
 """Drift: each camera's latest images compared with the bundle's training images."""
 
+import itertools
+import time
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -12,6 +15,7 @@ from app.schemas.inspections import InspectionAnswer, ModelUsed
 
 UNNAMED, OTHER = "none", "other"
 LEAST_SHARE = 1e-4  # added to a bin's share in training: an empty bin must not make the index infinite
+IDLE_S, SPARE_S = 24 * 3600, 600
 GATE_RULES = frozenset(rule for rule, _ in MEANS.values())
 
 
@@ -49,14 +53,21 @@ class Window:
 
 
 class CameraMetrics:
-    """Metrics by camera. Clients name the cameras, so only the first `most` get a label of their own.
+    """Metrics by camera. Clients name the cameras, so at most `most` get a label of their own.
 
-    Images without a camera count under `none`, those of further cameras under `other`.
+    Images without a camera count under `none`, those of further cameras under `other`. A camera's series are
+    removed after IDLE_S without an image, or after SPARE_S once another camera needs their place.
     """
 
-    def __init__(self, registry: CollectorRegistry, most: int, window: int) -> None:
-        self._most, self._size = most, window
-        self._known: set[str] = set()
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        most: int,
+        window: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._most, self._size, self._clock = most, window, clock
+        self._seen: dict[str, float] = {}  # time of each camera's last image, the longest idle first
         self._model: ModelUsed | None = None
         self._checks: tuple[GateCheck, ...] = ()
         self._windows: dict[tuple[str, str], Window] = {}
@@ -112,7 +123,21 @@ class CameraMetrics:
     def _label(self, camera: str | None) -> str:
         if camera is None:
             return UNNAMED
-        if camera not in self._known and len(self._known) >= self._most:
-            return OTHER
-        self._known.add(camera)
+        if camera not in self._seen and len(self._seen) >= self._most:
+            self.forget_idle(SPARE_S, most=1)
+            if len(self._seen) >= self._most:
+                return OTHER
+        self._seen.pop(camera, None)
+        self._seen[camera] = self._clock()
         return camera
+
+    def forget_idle(self, longer_than_s: float = IDLE_S, most: int | None = None) -> None:
+        """Remove the series of cameras without an image for so long; of at most `most`, the longest idle."""
+        since = self._clock() - longer_than_s
+        idle = [camera for camera, seen in itertools.islice(self._seen.items(), most) if seen <= since]
+        for camera in idle:
+            del self._seen[camera]
+            for metric in (self._judged, self._defective, self._stopped, self._index):
+                metric.remove_by_labels({"camera": camera})
+            for key in [key for key in self._windows if key[0] == camera]:
+                del self._windows[key]

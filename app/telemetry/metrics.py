@@ -217,6 +217,10 @@ class Metrics:
         """Count a new version; `kind` says whether of a recipe or of the activations."""
         self._changes.labels(kind).inc()
 
+    def forget_recipe(self, name: str) -> None:
+        """Remove the series of a deleted recipe."""
+        self._inspections.remove_by_labels({"recipe": name})
+
     def swapped(self, how: str) -> None:
         """Count a promotion or rollback."""
         self._swaps.labels(how).inc()
@@ -246,4 +250,5 @@ class Metrics:
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text format."""
+        self._by_camera.forget_idle()
         return generate_latest(self.registry)

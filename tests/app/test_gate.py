@@ -1,5 +1,6 @@
 """The input gate over HTTP: what is not like the known images is reviewed, with the reason, and counted."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,9 +8,13 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry, generate_latest
 from starlette.testclient import TestClient
 
 from app.commands.folder import verdict_cells
+from app.inspection.bundle.bundle import Bundle
+from app.schemas.inspections import InspectionAnswer
+from app.telemetry.drift import IDLE_S, SPARE_S, CameraMetrics
 from tests.app.test_inspections import post
 from tests.app.test_telemetry import samples
 from tests.tiny_bundle import GRAIN, png, tiny_picture, write_tiny_bundle
@@ -33,6 +38,33 @@ def grained(dark: tuple[int, int, int, int] | None = None) -> NDArray[np.uint8]:
 
 def blurred() -> NDArray[np.uint8]:
     return np.asarray(cv2.GaussianBlur(grained(DARK), (0, 0), 2), np.uint8)
+
+
+def test_series_of_cameras_that_send_no_more_give_up_their_place(gated: TestClient) -> None:
+    answer = InspectionAnswer.model_validate(post(gated, png(grained(DARK))))
+    now, registry = 1000.0, CollectorRegistry()
+    metrics = CameraMetrics(registry, most=1, window=3, clock=lambda: now)
+    gate = Bundle.load(gated.app.state.service.settings.bundle_dir).artifacts[0].gate  # type: ignore[attr-defined]
+    metrics.expect(answer.model, gate)
+
+    def send(camera: str) -> None:
+        metrics.inspected(answer.model_copy(update={"camera_id": camera}))
+
+    def cameras() -> set[str]:
+        return set(re.findall(r'camera="([^"]*)"', generate_latest(registry).decode()))
+
+    for _ in range(3):  # a full drift window
+        send("invented")
+    send("real")
+    assert cameras() == {"invented", "other"}
+    assert "passline_gate_psi{" in generate_latest(registry).decode()
+    now += SPARE_S
+    send("real")
+    assert cameras() == {"real", "other"}
+    assert "passline_gate_psi{" not in generate_latest(registry).decode()
+    now += IDLE_S
+    metrics.forget_idle()
+    assert cameras() == {"other"}
 
 
 def test_ordinary_pictures_are_judged_as_without_a_gate(gated: TestClient) -> None:

@@ -76,6 +76,20 @@ def test_an_unforeseen_error_tells_the_log_everything_and_the_client_nothing(
         assert post(client, clean)["verdict"] == "pass"
 
 
+def test_too_little_memory_is_told_as_what_it_is(bundle_dir: Path, clean: bytes) -> None:
+    app = create_app(Settings(bundle_dir=bundle_dir, threads=1))
+
+    def burst() -> None:
+        bytearray(1 << 62)
+
+    app.add_api_route("/burst", burst)
+    with LocalClient(app) as client:
+        response = client.get("/burst")
+        refused(response, 503, "out_of_memory")
+        assert response.headers["Retry-After"] == "1"
+        assert post(client, clean)["verdict"] == "pass"
+
+
 def broken_bundles(tmp_path: Path) -> dict[str, Path]:
     """Bundles that must not be served, by the code that says why."""
     folders = {code: tmp_path / code for code in ("bundle_corrupt", "bundle_invalid", "self_test_failed")}

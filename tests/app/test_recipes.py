@@ -84,6 +84,9 @@ def test_the_text_in_force_sent_again_is_no_new_version(own: TestClient) -> None
 
 
 def test_what_has_been_deleted_can_still_be_read_and_made_again(own: TestClient, clean: bytes) -> None:
+    for name in ("strict", "tiny"):
+        assert own.post(f"/v1/inspections?recipe={name}", files={"image": clean}).status_code == 200
+        assert f'recipe="{name}"' in own.get("/metrics").text
     gone = own.delete("/v1/recipes/strict?who=ben")
     assert (gone.status_code, gone.json()["deleted"], gone.json()["version"]) == (200, True, 2)
     assert "version 2" in refused(own.get("/v1/recipes/strict"), 404, "recipe_not_found")["detail"]
@@ -91,6 +94,8 @@ def test_what_has_been_deleted_can_still_be_read_and_made_again(own: TestClient,
     asked = own.post("/v1/inspections?recipe=strict", files={"image": clean})
     refused(asked, 422, "recipe_unknown")
     assert [each["name"] for each in own.get("/v1/recipes").json()["recipes"]] == ["tiny"]
+    assert 'recipe="tiny"' in own.get("/metrics").text
+    assert 'recipe="strict"' not in own.get("/metrics").text
     assert own.get("/v1/recipes/strict?version=1").json()["text"] == STRICT
     refused(own.get("/v1/recipes/strict?version=2"), 404, "recipe_not_found")
     assert put(own, "strict", STRICT).json()["version"] == 3
@@ -164,7 +169,7 @@ def test_no_name_becomes_a_path(own: TestClient, folder: Path, name: str) -> Non
     assert response.status_code in (200, 404, 405, 422), response.text
     assert {path for path in folder.parent.rglob("*") if folder not in path.parents} == before
     assert {path.name for path in folder.iterdir()} == {"strict.yaml", "history"}
-    assert all(path.stem.isdecimal() for path in (folder / "history").iterdir())
+    assert all(path.stem.isdecimal() for path in (folder / "history").glob("*.json"))
     if response.status_code == 200:
         assert own.get(f"/v1/recipes/{quote(name, safe='')}").json()["name"] == name
 
@@ -173,7 +178,7 @@ def test_no_name_becomes_a_path(own: TestClient, folder: Path, name: str) -> Non
 def test_a_name_that_no_address_keeps_is_refused(own: TestClient, folder: Path, name: str) -> None:
     response = own.put(f"/v1/recipes/{name.replace('.', '%2e')}", json={"name": name})
     assert "no address ends in" in refused(response, 422, "recipe_invalid")["detail"]
-    assert len(list((folder / "history").iterdir())) == 1
+    assert len(list((folder / "history").glob("*.json"))) == 1
 
 
 @pytest.mark.parametrize("name", ["...", ".a", "a.", "..a"])

@@ -100,6 +100,24 @@ def test_failing_run_is_named(bundle_dir: Path) -> None:
         session.run(np.zeros((1, 32, 32, 1), dtype=np.uint8))
 
 
+def test_a_run_without_enough_memory_is_no_failure_of_the_model(tmp_path: Path) -> None:
+    model = onnx.load_model_from_string(tiny_graph(2, 64, 1))
+    node, graph = onnx.helper.make_node, model.graph
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array([1 << 11] * 4), "many"))
+    graph.node[-1].input[0] = "zero_head"
+    for each in (
+        node("Shape", [graph.input[0].name], ["shape"]),
+        node("Mul", ["shape", "many"], ["huge"]),
+        node("ConstantOfShape", ["huge"], ["zeros"]),
+        node("ReduceMax", ["zeros"], ["nothing"], keepdims=0),
+        node("Add", ["highest", "nothing"], ["zero_head"]),
+    ):
+        graph.node.insert(len(graph.node) - 1, each)
+    session = OnnxSession(bundle_with_graph(tmp_path, model.SerializeToString()), device="cpu")
+    with pytest.raises(MemoryError, match="not enough memory"):
+        session.run(np.zeros((1, 64, 64, 1), dtype=np.uint8))
+
+
 def test_probability_that_is_no_number_is_refused(tmp_path: Path) -> None:
     model = onnx.load_model_from_string(tiny_graph(2, 64, 1))
     nan = onnx.numpy_helper.from_array(np.array(np.nan, dtype=np.float32), "nan")

@@ -64,6 +64,8 @@ def samples_16(data: bytes) -> NDArray[np.uint16]:
     try:
         found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
+        if error.code == cv2.Error.STS_NO_MEM:
+            raise MemoryError("the image cannot be decoded") from error
         raise ImageUndecodable("the file is broken and cannot be decoded; export it anew") from error
     if found is None or found.dtype != np.uint16:
         raise ImageUndecodable("the file is broken and cannot be decoded; export it anew")

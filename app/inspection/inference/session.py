@@ -29,6 +29,7 @@ from app.inspection.inference.tensorrt import Engines
 from app.inspection.inference.threads import Compute, compute_on
 
 logger = logging.getLogger(__name__)
+NO_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")  # in ONNX Runtime's messages
 MEAN_LEVELS, IMAGE_PROBABILITY = 1.0, 0.02  # largest differences between batch sizes
 
 
@@ -176,6 +177,8 @@ def _infer(provider: str, wanted: Shapes, run: Run, tiles: NDArray[np.uint8]) ->
     try:
         found = list(run(tiles))
     except ORT_ERRORS as error:
+        if any(each in str(error) for each in NO_MEMORY):
+            raise MemoryError(f"{provider} had not enough memory to run the model: {error}") from error
         raise InferenceFailed(f"{provider} failed to run the model: {error}") from error
     if [each.shape for each in found] != [(len(tiles), *shape) for shape, _ in wanted.values()]:
         raise InferenceFailed("the model did not give one answer for each tile")
