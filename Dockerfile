@@ -1,4 +1,5 @@
 # The serving image: CPU by default, `--build-arg VARIANT=gpu` for CUDA (the host needs only its driver).
+# docker-compose.yml pins the base image by its digest; pass another as `--build-arg BASE=...`.
 ARG BASE=python:3.11-slim
 
 FROM ${BASE} AS build
@@ -26,6 +27,8 @@ RUN echo "$PWD" > /opt/passline/lib/python3.11/site-packages/passline.pth \
  && chmod 755 /opt/passline/bin/passline
 ENV PATH=/opt/passline/bin:$PATH \
     PASSLINE_BUNDLE_DIR=/opt/passline-app/models/magnetic-tile/6
+COPY docker/third_party.py /tmp/third_party.py
+RUN python /tmp/third_party.py > THIRD_PARTY_LICENCES.txt
 # The bundle must reproduce its golden samples before it ships. The same run leaves the bytecode of the modules
 # that serving imports, the standard library's too, where a read-only container will look for it; compileall
 # adds what uvicorn and anyio load by name only once they run.
@@ -36,6 +39,8 @@ RUN export PYTHONPYCACHEPREFIX=/opt/passline/bytecode ORT_DISABLE_TELEMETRY=1 \
         /opt/passline/lib/python3.11/site-packages/anyio
 
 FROM ${BASE}
+# The base image's own pip: nothing is installed into a running container.
+RUN rm -rf /usr/local/bin/pip* /usr/local/lib/python3.11/ensurepip /usr/local/lib/python3.11/site-packages/*
 COPY --from=build /opt/passline /opt/passline
 COPY --from=build /opt/passline-app /opt/passline-app
 COPY docker/healthcheck.py /opt/passline-app/healthcheck.py

@@ -173,9 +173,23 @@ def test_image_runs_as_a_numbered_user_who_is_not_root() -> None:
 
 
 def test_image_ships_neither_compiler_nor_pip() -> None:
-    assert not re.findall(r"^RUN", SHIPPED_STAGE, re.M)
+    (only,) = re.findall(r"^RUN (.*)", SHIPPED_STAGE, re.M)
+    assert only.startswith("rm -rf /usr/local/bin/pip*")
     assert "--without-pip" in DOCKERFILE
     assert not re.search(r"apt-get|gcc|build-essential", DOCKERFILE)
+
+
+def test_base_image_is_pinned_by_its_digest() -> None:
+    for name in OURS:
+        base = COMPOSE["services"][name]["build"]["args"]["BASE"]
+        assert re.fullmatch(r"python:3\.11-slim@sha256:[0-9a-f]{64}", base)
+
+
+def test_every_container_has_a_limit_of_memory_and_processes() -> None:
+    for name, service in COMPOSE["services"].items():
+        assert service["mem_limit"], name
+        assert service["memswap_limit"] == service["mem_limit"], name
+        assert 0 < service["pids_limit"] <= 512, name
 
 
 def test_build_context_holds_what_the_image_copies() -> None:
