@@ -13,7 +13,7 @@ from tests.convolving_bundle import DECODER, ENCODER, HEAD, TILE, write_convolvi
 from tests.tiny_bundle import sha256, write_tiny_bundle
 from training.bundle.artifacts.budget import ArtifactVerdicts, losses_to, verdicts_of
 from training.bundle.artifacts.convert import OUTSIDE, Quantiser, layers_of, write_fp16
-from training.bundle.artifacts.latency import ratios, assign_providers
+from training.bundle.artifacts.latency import assign_providers, ratios
 from training.bundle.artifacts.make import Source, make_artifacts, quantisation_samples
 from training.config import OperatingPointConfig
 from training.data.splits import Splits

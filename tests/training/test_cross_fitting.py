@@ -20,7 +20,7 @@ from training.data.registry import LAYOUTS
 from training.data.sample import Dataset, Sample
 from training.data.splits import Fold, make_splits, part_of
 from training.evaluation import gate as gate_figures
-from training.evaluation.judged import judge_samples
+from training.evaluation.compared import compare_samples
 from training.labels import LabelsConfig
 from training.pipeline import go
 from training.run import Run
@@ -163,8 +163,8 @@ def test_figures_are_of_all_images_and_thresholds_of_the_other_folds(
     for number, part in enumerate(nested(trained, bundle.artifacts[0])):
         learnt = learn_artifact(parts[:number] + parts[number + 1 :], trained.config.operating_point)
         assert part.inspector.session.artifact.operating_point == learnt.point
-        judged = judge_samples(part.inspector, part.samples)
-        assert called_by([part]) == [each.called_defective for each in judged]
+        compared = compare_samples(part.inspector, part.samples)
+        assert called_by([part]) == [each.called_defective for each in compared]
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ from training.evaluation.document import document_of
 from training.evaluation.figures import summarise
 from training.run import CONFIG, made_with
 
-from .test_evaluate import ROWS, judged_pairs
+from .test_evaluate import ROWS, compared_pairs
 
 PARITY = {"tiles": 3, "max_mask_level_difference": 1, "max_image_probability_difference": 1e-6}
 
@@ -55,7 +55,9 @@ def test_published_bundle_stands_alone_with_its_card(bundle: Path, tmp_path: Pat
 
 def test_card_says_how_good_the_estimated_dice_is(bundle: Path, tmp_path: Path) -> None:
     figures = json.loads((bundle / "evaluation.json").read_text())
-    rows = [replace(row, dice_interval=(0.3, 0.7)) for row in judged_pairs([0.9, 0.5, 0.1], [0.6, 0.9, 0.3])]
+    rows = [
+        replace(row, dice_interval=(0.3, 0.7)) for row in compared_pairs([0.9, 0.5, 0.1], [0.6, 0.9, 0.3])
+    ]
     figures["test"] = summarise(rows + ROWS, 0.95) | {"by_part": None}
     new = (
         "Rank correlation: 0.50. Area under the risk-coverage curve: 0.350 (best order 0.250, none 0.400). "

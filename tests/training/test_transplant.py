@@ -205,7 +205,7 @@ def test_the_filter_says_where_it_cannot_judge_and_drops_nothing() -> None:
     assert one_part.refusal is not None
     hidden = screen(crops(120, 60, 0), generated, good, levels, 0.1)
     assert hidden.refusal is not None
-    assert "hardly told from good surface" in hidden.refusal
+    assert "hardly differ from good surface" in hidden.refusal
 
 
 def test_crops_lie_in_their_picture_and_clean_ones_show_no_defect() -> None:
@@ -251,7 +251,7 @@ def test_without_masks_defects_are_drawn() -> None:
 
 
 def test_nothing_to_make_defects_from_is_refused() -> None:
-    with pytest.raises(ValueError, match="good images and either marked defects or classes to draw"):
+    with pytest.raises(ValueError, match="this needs good images and either marked defects"):
         transplant([surface(1)], [], 5, 1)
     with pytest.raises(ValueError, match="good images and either"):
         transplant([], [with_spot(1, (60, 60))], 5, 1)
@@ -292,7 +292,7 @@ def test_transplants_join_the_pictures_of_a_training_split(
     made = transplanted_pictures(tiles.samples, pictures, 5, 1, ALONE)
     assert made.strata == [min(shown_classes(each.bits)) for each in made if each.bits is not None]
     assert {each.pixels.shape for each in made} <= {each.pixels.shape for each in pictures}
-    assert "5 handed over unfiltered" in capsys.readouterr().out
+    assert "5 kept without a filter" in capsys.readouterr().out
     with pytest.raises(DatasetError, match="no defect can be transplanted"):
         transplanted_pictures([], [], 5, 1, ALONE)
 

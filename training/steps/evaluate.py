@@ -13,11 +13,11 @@ from training.bundle.export import serving_graph
 from training.config import ConfigError
 from training.data.generators import Generator, make_generator, write_samples
 from training.data.sample import Sample
+from training.evaluation.compared import Compared, compare_samples
 from training.evaluation.dataset import evaluate_parts
 from training.evaluation.document import Document, document_of
 from training.evaluation.figures import fold_figures, summarise
 from training.evaluation.gate import gate_figures, generated_products
-from training.evaluation.judged import Judged, judge_samples
 from training.evaluation.parity import parity
 from training.evaluation.report import write_evaluation
 from training.files import ARTIFACTS, CALIBRATION, EVALUATION, read_json, sha256_of, write_json
@@ -60,18 +60,18 @@ def evaluate(run: SplitRun) -> None:
     artifact = next(each for each in bundle.artifacts if each.name == inspector.session.artifact.name)
     document = document_of(run.command, bundle, artifact, evaluation.figures, confidence)
     document["split"] = run.config.split.model_dump()
-    document["by_fold"] = [_of_part(evaluation.judged, samples, confidence) for _, samples in parts]
+    document["by_fold"] = [_of_part(evaluation.compared, samples, confidence) for _, samples in parts]
     document["probability_calibration"] = _calibration_report(run, artifact)
     document["parity"] = read_json(run.bundle / "parity.json")
     _add_optional_figures(run, inspector, document)
-    called: dict[str, list[bool]] = {artifact.name: [each.called_defective for each in evaluation.judged]}
+    called: dict[str, list[bool]] = {artifact.name: [each.called_defective for each in evaluation.compared]}
     called |= _called_by_others(run, bundle, artifact, document["parity"])
-    defective = [each.defective for each in evaluation.judged]
+    defective = [each.defective for each in evaluation.compared]
     # The expected rates are those of images that thresholds were not chosen on.
     of: Literal["test", "out-of-fold"] = "out-of-fold" if run.folds else "test"
     rates = {name: expected_rates(of, defective, each, confidence) for name, each in called.items()}
     set_artifacts(run, [_with_rates(each, rates) for each in bundle.artifacts])
-    write_json(run.directory / "judged.json", [asdict(each) for each in evaluation.judged])
+    write_json(run.directory / "judged.json", [asdict(each) for each in evaluation.compared])
     # No galleries: the images of the data set may not be published with the bundle.
     write_evaluation(run.bundle, document)
 
@@ -108,10 +108,10 @@ def with_measured_parts(bundle: Bundle, test: Figures) -> Bundle:
     return bundle.model_copy(update={"artifacts": artifacts})
 
 
-def _of_part(judged: Sequence[Judged], samples: Sequence[Sample], confidence: float) -> Figures:
+def _of_part(compared: Sequence[Compared], samples: Sequence[Sample], confidence: float) -> Figures:
     """The main figures of some of the images."""
     names = {sample.name for sample in samples}
-    figures = summarise([each for each in judged if each.name in names], confidence)
+    figures = summarise([each for each in compared if each.name in names], confidence)
     return {"pictures": figures["pictures"]} | fold_figures(figures)
 
 
@@ -122,8 +122,8 @@ def _add_optional_figures(run: SplitRun, inspector: Inspector, document: Documen
         document["artifacts"] = read_json(run.directory / ARTIFACTS)
     if config.generated is not None:
         generator = make_generator(run.classes, config.generated)
-        judged = judge_samples(inspector, _fresh(run, generator))
-        document["generated"] = summarise(judged, document["confidence"])
+        compared = compare_samples(inspector, _fresh(run, generator))
+        document["generated"] = summarise(compared, document["confidence"])
     if artifact.gate is not None:
         others = generated_products(None if config.generated is None else config.generated.kind)
         own = run.splits.get("test", run.splits["train"])

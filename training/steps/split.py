@@ -144,9 +144,9 @@ def generated_pictures(run: Run, classes: tuple[str, ...], pixel_scale: float) -
 
 
 def check_set(config: RunConfig, dataset: Dataset, splits: Splits) -> None:
-    """Raise the errors of the steps after the fit early; print notes, and how many images are in no split.
+    """Raise the errors of later steps early; print notes, and how many images are in no split.
 
-    This decodes the images that those steps inspect. Raises ConfigError if a severity is of an unknown class;
+    This decodes the images that later steps inspect. Raises ConfigError if a severity is of an unknown class;
     DatasetError for an image that the service would refuse, such as one that is too small, for a mask that
     does not fit its image, and for a calibration split without any mask.
     """
@@ -159,8 +159,8 @@ def check_set(config: RunConfig, dataset: Dataset, splits: Splits) -> None:
     marked = {part: _marked(config, splits, part) for part in inspected}
     if not marked[inspected[0]]:
         raise DatasetError(
-            f"no defective image of the {inspected[0]} split has a mask, but thresholds are chosen on "
-            "masks: mark the defects of more images, or give that split a larger share"
+            f"no defective image of the {inspected[0]} split has a mask; thresholds are chosen on masks: "
+            "mark the defects of more images, or give that split a larger share"
         )
     if left_out := len(dataset.samples) - sum(map(len, splits.values())):
         print(
