@@ -15,7 +15,7 @@ from tests.tiny_bundle import write_tiny_bundle
 from training.data.sample import Dataset, DatasetError, Pixels
 from training.evaluation.compared import inspect_with_prediction
 from training.evaluation.dataset import evaluate_dataset
-from training.evaluation.gallery import CALLED, MARKED, galleries
+from training.evaluation.gallery import FOUND, MARKED, galleries
 from training.evaluation.report import evaluation_page
 from training.evaluation.run import EvaluateOptions, evaluate_bundle
 
@@ -69,8 +69,8 @@ def test_the_worst_pictures_are_shown_with_both_contours(tmp_path: Path) -> None
     }
     escaped, alarm = shown["escapes"][0].pixels, shown["false alarms"][0].pixels
     assert tuple(escaped[5, 10]) == MARKED
-    assert not np.all(escaped == CALLED, axis=2).any()
-    assert tuple(alarm[40, 44]) == CALLED
+    assert not np.all(escaped == FOUND, axis=2).any()
+    assert tuple(alarm[40, 44]) == FOUND
     assert not np.all(alarm == MARKED, axis=2).any()
 
 

@@ -52,7 +52,10 @@ def _worst(compared: Sequence[Compared], rank: Callable[[Compared], float | None
 
 def _show(inspector: Inspector, sample: Sample, compared: Compared) -> Shown:
     seen = inspect_with_prediction(inspector, sample)
-    caption = f"{compared.name}: {compared.picture_class}, verdict {compared.verdict}, p {compared.image_probability:.2f}"
+    caption = (
+        f"{compared.name}: {compared.picture_class}, verdict {compared.verdict}, "
+        f"p {compared.image_probability:.2f}"
+    )
     dice = "" if compared.dice is None else f", Dice {compared.dice:.2f}"
     bits = sample.class_bits(seen.inspection.label_map.shape)
     return Shown(overlay(seen, None if bits is None else bits & DEFECTS), caption + dice)

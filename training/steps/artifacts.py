@@ -50,7 +50,7 @@ def _thresholds_are_chosen(run: Run) -> bool:
 def with_thresholds(run: Run) -> Bundle:
     """The run's bundle; raises ConfigError if its thresholds are not chosen yet."""
     if not _thresholds_are_chosen(run):
-        raise ConfigError(f"{run.bundle} has no thresholds yet; run step operating-point first")
+        raise ConfigError(f"{run.bundle} has no thresholds yet; run the step operating-point first")
     return Bundle.load(run.bundle)
 
 

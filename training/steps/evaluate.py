@@ -50,7 +50,7 @@ def evaluate(run: SplitRun) -> None:
         return
     bundle = with_thresholds(run)
     if others_wanted(run) and not artifacts_are_made(run, bundle):
-        raise ConfigError(f"{run.directory / ARTIFACTS} is missing; run step artifacts first")
+        raise ConfigError(f"{run.directory / ARTIFACTS} is missing; run the step artifacts first")
     inspector = Inspector.load(run.bundle, device="cpu", limits=limits())
     confidence = run.config.operating_point.confidence
     parts = [(each.inspector, each.samples) for each in nested(run, inspector.session.artifact)]

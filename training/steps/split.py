@@ -115,8 +115,9 @@ def _refuse_seen(run: Run, splits: Splits, contents: dict[str, Content]) -> None
         if known and part != "train":
             raise ConfigError(
                 f"{run.start} was trained on {known[0]} ({len(known)} such images), which is in the {part} "
-                "split of this run: thresholds and figures would be too good. Use the `split` of the run that "
-                "made it, remove copies (`data check` finds them), or start from the bundle it started from"
+                "split of this run: thresholds and figures would be too good. Use the `split` of the run "
+                "that made it, remove copies (`data check` finds them), or start from the bundle it started "
+                "from"
             )
 
 

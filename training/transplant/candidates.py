@@ -1,4 +1,4 @@
-"""Candidates: good images with one generated defect each, determined by the seed and the candidate's number."""
+"""Candidates: good images with one generated defect each, determined by the seed and a number."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class Generator:
         self._kinds: list[int | str] = [*sorted(self._donors), *drawn]
 
     def candidate(self, number: int) -> Candidate | None:
-        """Return the candidate of that number; None if ATTEMPTS defects found no place or were not visible."""
+        """Return the candidate of that number; None if none of ATTEMPTS defects fitted and was visible."""
         rng = np.random.default_rng((self._seed, number))
         kind = self._kinds[number % len(self._kinds)]
         for _ in range(ATTEMPTS):

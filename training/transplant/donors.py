@@ -53,7 +53,7 @@ class Donor:
     group: str
 
     def varied(self, rng: np.random.Generator) -> "Donor":
-        """Return it randomly flipped, rotated and scaled; one at a side is not tilted, to stay at the side."""
+        """Return it randomly flipped, rotated and scaled; one at a side is not tilted, to stay there."""
         donor = self
         top, right, bottom, left = donor.sides
         if rng.random() < 0.5:

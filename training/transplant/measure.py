@@ -1,4 +1,4 @@
-"""Measures the benefit of transplants: few real defects with and without generated ones, and all real ones."""
+"""Measures the benefit of transplants: few real defects with and without them, and all real defects."""
 
 import sys
 from collections.abc import Sequence

@@ -49,7 +49,7 @@ class Transplants:
         seen, plausible = self.screening, int(self.screening.plausible.sum())
         return (
             f"{text}, {self.candidates - plausible} dropped as implausible, {len(self.pictures)} kept of "
-            f"{plausible} (filter from {seen.real} real defects of {seen.groups} parts; AUROC of real against "
+            f"{plausible} (filter of {seen.real} real defects of {seen.groups} parts; AUROC of real against "
             f"good {seen.auroc_good:.2f}, against generated {seen.auroc_generated:.2f})"
         )
 
