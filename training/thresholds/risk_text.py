@@ -4,12 +4,15 @@ from app.inspection.rules.trade_off import By, PointChoice, TradeOff, TradeOffRo
 from training.statistics import Figures, interval, trials_needed, upper_bound
 
 
+UNITS: dict[By, str] = {"picture": "image", "group": "group"}
+
+
 def met(table: TradeOff, row: TradeOffRow, choice: PointChoice) -> str:
     """The sentence for a limit that is proven."""
     limited, limit, other = _sides(choice)
     return (
         f"met: {limited} <= {_percent(limit)} at {_percent(table.confidence)}, "
-        f"{_rate(table, row, other, choice.by)}, by {choice.by}; {_counts(table, row)}"
+        f"{_rate(table, row, other, choice.by)}, by {UNITS[choice.by]}; {_counts(table, row)}"
     )
 
 
@@ -25,15 +28,15 @@ def not_provable(table: TradeOff, row: TradeOffRow, choice: PointChoice) -> str:
     more = trials_needed(events, limit, table.confidence) - number
     return (
         f"not provable: {limited} <= {_percent(limit)} at {_percent(table.confidence)} with {number} {kind} "
-        f"{choice.by}s: needs {more} more without an {limited}; best provable is {_percent(bound)}, with "
-        f"{_rate(table, row, other, choice.by)}, by {choice.by}; {_counts(table, row)}"
+        f"{UNITS[choice.by]}s: needs {more} more without an {limited}; best provable is {_percent(bound)}, "
+        f"with {_rate(table, row, other, choice.by)}, by {UNITS[choice.by]}; {_counts(table, row)}"
     )
 
 
 def promises_nothing(table: TradeOff, row: TradeOffRow, how: str, by: By) -> str:
     """The sentence for the threshold with the best `how`; its rates are optimistic and promise nothing."""
     rates = ", ".join(_rate(table, row, kind, by) for kind in ("escape", "overkill"))
-    return f"best {how}, which promises nothing: {rates}, by {by}; {_counts(table, row)}"
+    return f"best {how}, which promises nothing: {rates}, by {UNITS[by]}; {_counts(table, row)}"
 
 
 def table_text(table: TradeOff) -> str:
@@ -75,10 +78,10 @@ def _rate(table: TradeOff, row: TradeOffRow, kind: str, by: By) -> str:
 def _counts(table: TradeOff, row: TradeOffRow) -> str:
     """Counts by image and by group, because images of one part are not independent."""
     counts = []
-    for by in ("picture", "group"):
+    for by, unit in UNITS.items():
         risk, trials = row.risk(by), table.trials(by)
         counts.append(
-            f"of {trials.defective} defective {by}s {risk.escapes} escaped "
+            f"of {trials.defective} defective {unit}s {risk.escapes} escaped "
             f"(<= {_percent(risk.escape_bound)}), "
             f"of {trials.good} good {risk.overkills} overkilled (<= {_percent(risk.overkill_bound)})"
         )
