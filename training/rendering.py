@@ -36,7 +36,7 @@ def render(template: str, values: Mapping[str, Any]) -> str:
     return _ENVIRONMENT.get_template(template).render(values)
 
 
-def picture(pixels: NDArray[np.uint8], alt: str) -> Markup:
+def embedded_image(pixels: NDArray[np.uint8], alt: str) -> Markup:
     """An <img> with embedded uint8 pixels, grey [H, W] or RGB [H, W, 3]."""
     colours = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
     data = base64.b64encode(cv2.imencode(".jpg", colours, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes())

@@ -131,9 +131,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory, reads: list[Path]) -> Spli
     with pytest.MonkeyPatch.context() as patch:
         # masks of a network that knows hardly anything would be noise, each of thousands of regions
         patch.setattr(thresholds, "PIXEL_THRESHOLDS", (0.5,))
-        patch.setattr(export_step, "PARITY_PICTURES", 4)
-        patch.setattr(evaluate_step, "GENERATED_TEST_PICTURES", 4)
-        patch.setattr(gate_figures, "PICTURES", 5)
+        patch.setattr(export_step, "PARITY_IMAGES", 4)
+        patch.setattr(evaluate_step, "GENERATED_TEST_IMAGES", 4)
+        patch.setattr(gate_figures, "IMAGES", 5)
         counted = count_reads(patch)
         assert main(["run", *map(str, arguments)]) == 0
         reads += counted

@@ -39,7 +39,7 @@ small:
 def _empty_masks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(operating_point, "PIXEL_THRESHOLDS", (0.5,))
-        patch.setattr(export, "PARITY_PICTURES", 2)
+        patch.setattr(export, "PARITY_IMAGES", 2)
         yield
 
 

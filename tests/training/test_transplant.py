@@ -19,7 +19,7 @@ from training.transplant.crops import Crops, around, clean_crops, real_crops
 from training.transplant.donors import Donor, Marked, Sides, cut_donors, regions, shown_classes
 from training.transplant.measure import ARMS, Study, measure_transplants
 from training.transplant.plausibility import Features, frozen_encoder, screen
-from training.transplant.transplant import TransplantSettings, transplant, transplanted_pictures
+from training.transplant.transplant import TransplantSettings, transplant, transplanted_images
 from training.transplant.write import write_transplants
 
 WAYS: tuple[Way, ...] = ("normal", "mixed", "reflectance")
@@ -221,7 +221,7 @@ def test_crops_lie_in_their_picture_and_clean_ones_show_no_defect() -> None:
 def made_of(seed: int, settings: TransplantSettings | None = None) -> list[tuple[Pixels, Bits]]:
     good = [surface(100 + n, 100 + 4 * n) for n in range(10)]
     defective = [with_spot(n, (30 + 9 * n, 60), 100 + 4 * n, 1 + n % 2) for n in range(10)]
-    return transplant(good, defective, 12, seed, settings, levels).pictures
+    return transplant(good, defective, 12, seed, settings, levels).images
 
 
 @pytest.mark.parametrize("settings", [None, ALONE])
@@ -241,12 +241,12 @@ def test_what_was_dropped_is_counted() -> None:
     assert made.screening is not None
     assert made.candidates == len(made.screening.plausible) == 30 - made.unplaced
     assert f"{made.candidates - made.screening.plausible.sum()} dropped as implausible" in made.summary()
-    assert f"{len(made.pictures)} kept" in made.summary()
+    assert f"{len(made.images)} kept" in made.summary()
 
 
 def test_without_masks_defects_are_drawn() -> None:
     made = transplant([surface(1)], [], 6, 1, TransplantSettings(drawn={"scratch": 2, "pit": 5}), levels)
-    assert [shown_classes(bits) for _, bits in made.pictures] == [[2], [5]] * 3
+    assert [shown_classes(bits) for _, bits in made.images] == [[2], [5]] * 3
     assert "unfiltered: 0 real defects of 0 parts are too few" in made.summary()
 
 
@@ -269,8 +269,8 @@ def tiles(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def test_written_transplants_are_read_back(tiles: Dataset, tmp_path: Path) -> None:
     made = write_transplants(tmp_path / "out", tiles, 6, 1, ALONE)
     read = read_folder(tmp_path / "out")
-    assert len(read.samples) == len(made.pictures)
-    written = {pixels.tobytes(): bits for pixels, bits in made.pictures}
+    assert len(read.samples) == len(made.images)
+    written = {pixels.tobytes(): bits for pixels, bits in made.images}
     for sample in read.samples:
         pixels = sample.pixels()
         bits = sample.class_bits((pixels.shape[0], pixels.shape[1]))
@@ -289,12 +289,12 @@ def test_transplants_join_the_pictures_of_a_training_split(
     tiles: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pictures = load_pictures(tiles.samples, 0.5)
-    made = transplanted_pictures(tiles.samples, pictures, 5, 1, ALONE)
+    made = transplanted_images(tiles.samples, pictures, 5, 1, ALONE)
     assert made.strata == [min(shown_classes(each.bits)) for each in made if each.bits is not None]
     assert {each.pixels.shape for each in made} <= {each.pixels.shape for each in pictures}
     assert "5 kept without a filter" in capsys.readouterr().out
     with pytest.raises(DatasetError, match="no defect can be transplanted"):
-        transplanted_pictures([], [], 5, 1, ALONE)
+        transplanted_images([], [], 5, 1, ALONE)
 
 
 @pytest.mark.slow

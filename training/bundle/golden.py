@@ -54,10 +54,10 @@ def add_golden(
             _generated(generator, number, place) if generator else _own(samples, bundle, number, name)
         )
         tried[name] = 0
-        for picture in candidates:
+        for content in candidates:
             tried[name] += 1
-            if not right or all(_is_answer(inspector, picture, number) for inspector in inspectors):
-                found.append(_sample(directory, name, picture, inspectors[0].inspect(picture)))
+            if not right or all(_is_answer(inspector, content, number) for inspector in inspectors):
+                found.append(_sample(directory, name, content, inspectors[0].inspect(content)))
                 break
     if right and {sample.verdict for sample in found} != {"pass", "fail"}:
         raise PublishError(
@@ -95,8 +95,8 @@ def _own(samples: Sequence[Sample], bundle: Bundle, number: int | None, name: st
         yield _png(sample.pixels())
 
 
-def _is_answer(inspector: Inspector, picture: bytes, number: int | None) -> bool:
-    seen = inspector.inspect_with_prediction(picture)
+def _is_answer(inspector: Inspector, content: bytes, number: int | None) -> bool:
+    seen = inspector.inspect_with_prediction(content)
     return _is_right(seen.inspection, number) and _has_margin(inspector, seen)
 
 
@@ -154,8 +154,8 @@ def answered(bundle: Bundle) -> Bundle:
     return bundle.model_copy(update={"golden": golden, "golden_settings": settings})
 
 
-def _sample(directory: Path, name: str, picture: bytes, inspection: Inspection) -> GoldenSample:
-    image, image_sha256 = _write(directory, f"golden/{name}.png", picture)
+def _sample(directory: Path, name: str, content: bytes, inspection: Inspection) -> GoldenSample:
+    image, image_sha256 = _write(directory, f"golden/{name}.png", content)
     mask, mask_sha256 = _write(directory, f"golden/{name}.mask.png", _png(inspection.label_map))
     return GoldenSample(
         image=image,
@@ -168,16 +168,16 @@ def _sample(directory: Path, name: str, picture: bytes, inspection: Inspection) 
 
 
 def _answered(sample: GoldenSample, inspectors: Sequence[Inspector]) -> GoldenSample:
-    picture = inspectors[0].bundle.read(sample.image)
-    answers = tuple(_answer(Path(sample.image), picture, inspector) for inspector in inspectors)
+    content = inspectors[0].bundle.read(sample.image)
+    answers = tuple(_answer(Path(sample.image), content, inspector) for inspector in inspectors)
     first = answers[0].model_dump(include={"mask", "mask_sha256", "verdict", "image_probability"})
     return sample.model_copy(update=first | {"answers": answers})
 
 
-def _answer(image: Path, picture: bytes, inspector: Inspector) -> GoldenAnswer:
+def _answer(image: Path, content: bytes, inspector: Inspector) -> GoldenAnswer:
     """The answer of one artifact; the mask of fp32 is also the one shown to users."""
     artifact, directory = inspector.session.artifact.name, inspector.bundle.directory
-    seen = inspector.inspect_with_prediction(picture)
+    seen = inspector.inspect_with_prediction(content)
     inspection = seen.inspection
     kind = ".mask.png" if artifact == "fp32" else f".{artifact}.mask.png"
     mask, mask_sha256 = _write(directory, str(image.with_suffix(kind)), _png(inspection.label_map))

@@ -15,7 +15,7 @@ from training.statistics import reliability
 MOST_POINTS = 200  # per curve in evaluation.json; figures are computed from all points
 
 
-def picture_curves(compared: Sequence[Compared]) -> dict[str, Any] | None:
+def image_curves(compared: Sequence[Compared]) -> dict[str, Any] | None:
     """ROC, precision-recall, and escape and overkill rate against the image threshold, as lists of points.
 
     None if all images are good or all defective.

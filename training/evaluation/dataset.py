@@ -12,7 +12,7 @@ from app.inspection.rules.part_model import PartModel
 from training.data.sample import Dataset, Sample
 from training.evaluation.by_part import part_figures
 from training.evaluation.compared import Compared, compare, inspect_with_prediction
-from training.evaluation.curves import image_reliability, picture_curves, pro_curve
+from training.evaluation.curves import image_curves, image_reliability, pro_curve
 from training.evaluation.figures import summarise
 from training.evaluation.pixels import PixelLevels
 from training.evaluation.slices import slice_figures
@@ -63,7 +63,7 @@ def evaluate_parts(
     figures = summarise(compared, confidence) | {
         **image_reliability(compared, curves),
         "pixels": levels.figures(calibrated),
-        "curves": (picture_curves(compared) or {}) | {"region_overlap": pro_curve(levels)},
+        "curves": (image_curves(compared) or {}) | {"region_overlap": pro_curve(levels)},
         "by_part": part_figures(compared, models, confidence),
         "slices": slice_figures(compared, confidence),
     }

@@ -31,7 +31,7 @@ def summarise(compared: Sequence[Compared], confidence: float) -> Figures:
         "defective": len(defective),
         "good": len(good),
         "groups": len({each.group for each in compared}),
-        **picture_rates(compared, confidence),
+        **image_rates(compared, confidence),
         "auroc": _ranking(compared, roc_auc_score),
         "average_precision": _ranking(compared, average_precision_score),
         "verdicts": {kind: _verdicts(rows) for kind, rows in (("good", good), ("defective", defective))},
@@ -63,7 +63,7 @@ def summary_text(test: Figures, confidence: float) -> str:
     return "\n".join([*rows, f"(intervals of {confidence:.0%})"])
 
 
-def picture_rates(compared: Sequence[Compared], confidence: float) -> dict[str, Figures | None]:
+def image_rates(compared: Sequence[Compared], confidence: float) -> dict[str, Figures | None]:
     """The image-level rates with their exact intervals; None for a rate without images."""
     return {name: rate(*counts, confidence) for name, counts in _counts(compared).items()}
 

@@ -19,7 +19,7 @@ from training.evaluation.figures import rate
 from training.statistics import Figures
 from training.thresholds.input_gate import FeatureGraph, evenly
 
-PICTURES = 60  # images per change and per other product
+IMAGES = 60  # images per change and per other product
 OTHER_SEED = 800_000  # far from the seeds of training, evaluation and golden samples
 # The changes that the gate should detect, with the score that should respond and its direction: 1 up, -1
 # down, 0 either way.
@@ -44,14 +44,14 @@ def gate_figures(
     """The false alarms of an artifact's gate on a data set, and its detection of changes and other products.
 
     AUROC is that of the score that should respond, against all unchanged images, also if the gate does not
-    check that score. `stopped` is the share of images that any check stops. At most PICTURES images are
+    check that score. `stopped` is the share of images that any check stops. At most IMAGES images are
     changed. The artifact must have a gate.
     """
     assert artifact.gate is not None
     look = _looker(bundle, artifact, artifact.gate)
     ordinary = [look(sample.pixels()) for sample in samples]
     rows = []
-    taken = [sample.pixels() for sample in evenly(samples, PICTURES)]
+    taken = [sample.pixels() for sample in evenly(samples, IMAGES)]
     for change in (*CHANGES, *BEYOND):
         for strength in change.strengths if change.name in DETECTED else ():
             found = [look(change.apply(pixels, None, strength)[0]) for pixels in taken]
@@ -79,12 +79,12 @@ def generated_products(but: str | None) -> dict[str, Iterable[Pixels]]:
         "tiles": ("generated tiles", lambda seed: generate_tile(seed, None, None)[0]),
     }
     name, make = kinds["tiles" if but == "surfaces" else "surfaces"]
-    return {name: [make(OTHER_SEED + index) for index in range(PICTURES)]}
+    return {name: [make(OTHER_SEED + index) for index in range(IMAGES)]}
 
 
-def product_pictures(samples: Sequence[Sample]) -> Iterable[Pixels]:
-    """At most PICTURES images of another product's data set."""
-    return (sample.pixels() for sample in evenly(samples, PICTURES))
+def product_images(samples: Sequence[Sample]) -> Iterable[Pixels]:
+    """At most IMAGES images of another product's data set."""
+    return (sample.pixels() for sample in evenly(samples, IMAGES))
 
 
 def _looker(bundle: Bundle, artifact: Artifact, gate: Gate) -> Callable[[Pixels], Looked]:

@@ -14,7 +14,7 @@ from training.evaluation.document import Document
 from training.evaluation.figures import RATES
 from training.evaluation.gallery import Shown
 from training.files import EVALUATION, REPORT, write_text
-from training.rendering import chart, picture, render
+from training.rendering import chart, embedded_image, render
 from training.statistics import Figures
 
 Galleries = Mapping[str, Sequence[Shown]]
@@ -43,7 +43,7 @@ def evaluation_page(document: Document, galleries: Galleries | None = None) -> s
         "parity": document.get("parity", {}).get("test"),
         "artifacts": document.get("artifacts"),
         "galleries": {
-            name: [(picture(each.pixels, each.caption), each.caption) for each in shown]
+            name: [(embedded_image(each.pixels, each.caption), each.caption) for each in shown]
             for name, shown in (galleries or {}).items()
         },
         "shown": _text,

@@ -11,7 +11,7 @@ from training.data.sample import Bits, Dataset, Pixels, Sample, defects, named
 from training.evaluation.changes import CHANGES, Change
 from training.evaluation.compared import Compared, compare, inspect_with_prediction
 from training.evaluation.dataset import evaluate_dataset
-from training.evaluation.figures import mean, picture_rates
+from training.evaluation.figures import image_rates, mean
 from training.statistics import Figures
 
 ROW_RATES = ("accuracy", "precision", "recall", "overkill_rate")
@@ -92,6 +92,6 @@ def _encoded(pixels: Pixels) -> bytes:
 
 
 def _row(compared: Sequence[Compared], confidence: float) -> Figures:
-    rates = picture_rates(compared, confidence)
+    rates = image_rates(compared, confidence)
     dice = mean([each.dice for each in compared if each.dice is not None])
     return {"pictures": len(compared)} | {name: rates[name] for name in ROW_RATES} | {"dice": dice}

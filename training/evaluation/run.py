@@ -10,7 +10,7 @@ from training.data.sample import Dataset, DatasetError
 from training.evaluation.dataset import evaluate_dataset
 from training.evaluation.document import Document, document_of
 from training.evaluation.gallery import galleries
-from training.evaluation.gate import gate_figures, generated_products, product_pictures
+from training.evaluation.gate import gate_figures, generated_products, product_images
 from training.evaluation.interval_check import check_interval
 from training.evaluation.report import write_evaluation
 from training.evaluation.robustness import generalisation, robustness
@@ -57,7 +57,7 @@ def evaluate_bundle(directory: Path, dataset: Dataset, out: Path, options: Evalu
     if options.interval_repeats:
         document["interval_check"] = check_interval(evaluation.compared, options.interval_repeats)
     if artifact.gate is not None:
-        products = {name: product_pictures(other.samples) for name, other in options.others.items()}
+        products = {name: product_images(other.samples) for name, other in options.others.items()}
         products = products or generated_products(None)
         document["gate"] = gate_figures(bundle, artifact, dataset.samples, products, options.confidence)
     shown = galleries(inspector, dataset, evaluation.compared) if options.pictures else {}

@@ -8,7 +8,7 @@ a group are assumed fully correlated). A mean Dice has a Student t interval with
 
 The worst slice by escape or overkill rate is the one with the highest lower bound, by Dice the one with the
 lowest upper bound. So a slice of few images is not the worst by chance. A slice is compared if the figure
-counts at least MIN_PICTURES images of MIN_GROUPS groups in it.
+counts at least MIN_IMAGES images of MIN_GROUPS groups in it.
 """
 
 from collections import defaultdict
@@ -22,7 +22,7 @@ from training.evaluation.compared import Compared
 from training.evaluation.figures import size_name
 from training.statistics import Figures
 
-MIN_PICTURES = 10
+MIN_IMAGES = 10
 MIN_GROUPS = 3
 MOST_VALUES = 4  # a number with more distinct values is divided at its quartiles
 Slices = dict[str, list[Compared]]
@@ -47,7 +47,7 @@ def slice_figures(compared: Sequence[Compared], confidence: float) -> Figures:
             "overkill_rate": _worst("overkill_rate", table, overall, lambda low, high: low),
             "dice": _worst("dice", table, overall, lambda low, high: 1 - high),
         },
-        "rule": {"min_pictures": MIN_PICTURES, "min_groups": MIN_GROUPS},
+        "rule": {"min_pictures": MIN_IMAGES, "min_groups": MIN_GROUPS},
     }
 
 
@@ -148,7 +148,7 @@ def _worst(
     enough = [
         row
         for row in table
-        if row[figure] and row[figure]["pictures"] >= MIN_PICTURES and row[figure]["groups"] >= MIN_GROUPS
+        if row[figure] and row[figure]["pictures"] >= MIN_IMAGES and row[figure]["groups"] >= MIN_GROUPS
     ]
     worst = max(enough, key=lambda row: badness(*row[figure]["interval"]), default=None)
     if worst is None or not badness(*worst[figure]["interval"]):

@@ -74,17 +74,17 @@ class FineTuning(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log Dice per defective image, image-level AUROC, and their mean, which chooses the checkpoint."""
-        pictures = defaultdict(list)
+        images = defaultdict(list)
         for tile in self._seen:
-            pictures[tile[0]].append(tile)
+            images[tile[0]].append(tile)
         self._seen.clear()
-        defective = [tiles[0][2] for tiles in pictures.values()]
-        scores = [max(tile[1] for tile in tiles) for tiles in pictures.values()]
+        defective = [tiles[0][2] for tiles in images.values()]
+        scores = [max(tile[1] for tile in tiles) for tiles in images.values()]
         self._broken = self._broken | (not np.isfinite(scores).all())
         self._refuse_broken()
         overlaps = [
             dice(np.stack([tile[4] for tile in tiles]), np.stack([tile[5] for tile in tiles]))
-            for tiles in pictures.values()
+            for tiles in images.values()
             if tiles[0][2] and tiles[0][3]
         ]
         mean_dice = float(np.mean(overlaps)) if overlaps else 0.0

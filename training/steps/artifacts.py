@@ -10,7 +10,7 @@ from training.data.sample import Sample
 from training.files import ARTIFACTS, CALIBRATION, read_json, require, write_json, write_manifest
 from training.run import Run
 from training.sessions import inspector_of
-from training.steps.split import SplitRun, known_pictures
+from training.steps.split import SplitRun, known_images
 from training.thresholds.input_gate import with_gates
 from training.thresholds.learn import Unseen, learn_artifact
 
@@ -94,7 +94,7 @@ def gate(run: SplitRun) -> None:
     bundle, config = Bundle.load(run.bundle), run.config.gate
     if config is None or all(each.gate is not None for each in bundle.artifacts):
         return
-    known = known_pictures(run, config, run.classes, run.splits["train"])
+    known = known_images(run, config, run.classes, run.splits["train"])
     # A cross-fitted network has seen all images, so the known ones are then the reference for drift.
     unseen = [*run.splits.get("validation", ()), *run.splits.get("calibration", ())]
     set_artifacts(run, with_gates(bundle, known, unseen, config))

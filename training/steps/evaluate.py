@@ -35,7 +35,7 @@ from training.steps.split import SplitRun
 from training.thresholds.learn import Unseen, learn_artifact
 from training.thresholds.operating_point import expected_rates
 
-GENERATED_TEST_PICTURES = 100
+GENERATED_TEST_IMAGES = 100
 GENERATED_TEST_SEED = 900_000  # training takes its images from the run's own seed
 
 
@@ -157,7 +157,7 @@ def _fresh(run: SplitRun, generator: Generator) -> list[Sample]:
     """New generated images, used nowhere else."""
     directory = run.directory / "generated"
     shutil.rmtree(directory, ignore_errors=True)  # left over from a killed run
-    return write_samples(generator, directory, GENERATED_TEST_PICTURES, GENERATED_TEST_SEED)
+    return write_samples(generator, directory, GENERATED_TEST_IMAGES, GENERATED_TEST_SEED)
 
 
 def _test_parity(run: SplitRun, bundle: Bundle, figures: Figures) -> dict[str, list[bool]]:

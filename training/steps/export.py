@@ -19,7 +19,7 @@ from training.model.segmenter import Segmenter
 from training.run import FOLDS, MADE_WITH, WEIGHTS, made_with, placeless
 from training.steps.split import SplitRun
 
-PARITY_PICTURES = 24
+PARITY_IMAGES = 24
 
 
 def export(run: SplitRun) -> None:
@@ -32,7 +32,7 @@ def export(run: SplitRun) -> None:
     gated = config.gate is not None
     graph = export_graph(segmenter, run.weights, config.model.tile, run.bundle / GRAPH, gated)
     compared = splits.get("calibration") or splits.get("test") or splits["train"]
-    step = max(1, len(compared) // PARITY_PICTURES)
+    step = max(1, len(compared) // PARITY_IMAGES)
     pictures = load_pictures(compared[::step], 1.0)
     tiles = np.concatenate([cut(picture.pixels, input_contract(config.model))[0] for picture in pictures])
     parity = check_parity(graph, run.bundle / GRAPH, tiles)

@@ -12,8 +12,8 @@ from training.model.finetune import Progress, fit
 from training.model.segmenter import Segmenter, build_segmenter, by_class, transfer
 from training.model.strategies import STRATEGIES, starting_model
 from training.run import MADE_WITH, Run
-from training.steps.split import SplitRun, generated_pictures
-from training.transplant.transplant import TransplantSettings, transplanted_pictures
+from training.steps.split import SplitRun, generated_images
+from training.transplant.transplant import TransplantSettings, transplanted_images
 
 # Nothing is copied from another kind of decoder: tensors of the same shape belong to other layers.
 OF_DECODER = ("unet.decoder.", "unet.segmentation_head.")
@@ -26,7 +26,7 @@ def finetune(run: SplitRun) -> None:
     config, splits = run.config, run.splits
     scale = config.model.pixel_scale
     real = load_pictures(splits["train"], scale)
-    generated = generated_pictures(run, run.classes, scale)
+    generated = generated_images(run, run.classes, scale)
     train = Joined(real, *_transplanted(run, splits["train"], real), *generated)
     # The test images of a fold are only monitored; nothing is chosen on them.
     monitored = splits.get("validation") or splits.get("test") or []
@@ -66,4 +66,4 @@ def _transplanted(run: Run, samples: Sequence[Sample], real: LoadedPictures) -> 
     if wanted is None:
         return []
     settings = TransplantSettings(quantile=wanted.quantile)
-    return [transplanted_pictures(samples, real, wanted.pictures, run.config.seed, settings)]
+    return [transplanted_images(samples, real, wanted.pictures, run.config.seed, settings)]

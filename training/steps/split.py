@@ -25,7 +25,7 @@ from training.data.splits import Splits, make_splits
 from training.files import read_json, write_json
 from training.limits import limits
 from training.run import SPLITS, Run
-from training.thresholds.input_gate import Known, check_enough, training_pictures
+from training.thresholds.input_gate import Known, check_enough, training_images
 
 _INSPECTED = ("calibration", "test")  # splits that the bundle inspects
 
@@ -102,7 +102,7 @@ def _check(run: Run, dataset: Dataset, splits: Splits) -> None:
     if run.fold is None or run.config.split.folds is None:  # a cross-fitted run has checked all images
         check_set(run.config, dataset, splits)
     if run.config.gate is not None:
-        check_enough(known_pictures(run, run.config.gate, dataset.classes, splits["train"]))
+        check_enough(known_images(run, run.config.gate, dataset.classes, splits["train"]))
 
 
 def _refuse_seen(run: Run, splits: Splits, contents: dict[str, Content]) -> None:
@@ -127,14 +127,14 @@ def _folds(run: Run) -> list[Run]:
     return [] if count is None or run.fold is not None else run.of_folds(count)
 
 
-def known_pictures(
+def known_images(
     run: Run, config: GateConfig, classes: tuple[str, ...], samples: Sequence[Sample]
 ) -> list[Known]:
     """The images that the input gate is fitted to, at their own scale."""
-    return training_pictures(samples, generated_pictures(run, classes, 1.0), config.pictures)
+    return training_images(samples, generated_images(run, classes, 1.0), config.pictures)
 
 
-def generated_pictures(run: Run, classes: tuple[str, ...], pixel_scale: float) -> list[GeneratedPictures]:
+def generated_images(run: Run, classes: tuple[str, ...], pixel_scale: float) -> list[GeneratedPictures]:
     """The generated images of the training split at a scale; empty if none are configured."""
     generated = run.config.generated
     if generated is None or not generated.pictures:

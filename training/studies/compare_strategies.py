@@ -16,7 +16,7 @@ from training.steps.fit import initial_segmenter
 from training.steps.split import SplitRun, read_data
 from training.studies.comparison import Comparison, FoldResult, compare, write_comparison
 from training.studies.cross_validation import evaluated, folds_of
-from training.studies.features import FeatureSvm, fit_svm, picture_figures
+from training.studies.features import FeatureSvm, fit_svm, image_figures
 from training.thresholds.risk import choose_row, trade_off
 
 
@@ -75,7 +75,7 @@ def _svm_result(part: SplitRun, name: StrategyName) -> FoldResult:
     test = part.splits["test"]
     probability = machine.probability(sample.pixels() for sample in test)
     threshold = _threshold(machine, part.splits["calibration"], part.config.operating_point)
-    figures = picture_figures([sample.defective for sample in test], probability, threshold)
+    figures = image_figures([sample.defective for sample in test], probability, threshold)
     return FoldResult(
         strategy=name,
         repeat=part.fold.repeat,

@@ -24,7 +24,7 @@ Probabilities = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class PictureFigures:
+class ImageFigures:
     """Figures of the image-level decision, from 0 to 1; precision is 0 if no image is found defective."""
 
     accuracy: float
@@ -41,16 +41,16 @@ class FeatureSvm:
     contract: InputContract
     classifier: CalibratedClassifierCV
 
-    def probability(self, pictures: Iterable[Pixels]) -> Probabilities:
+    def probability(self, images: Iterable[Pixels]) -> Probabilities:
         """Return the probability that each image, grey uint8 [H, W] at its own scale, is defective."""
         found: Probabilities = self.classifier.predict_proba(
-            encoder_features(self.segmenter, self.contract, pictures)
+            encoder_features(self.segmenter, self.contract, images)
         )[:, 1]
         return found
 
 
 def encoder_features(
-    segmenter: Segmenter, contract: InputContract, pictures: Iterable[Pixels]
+    segmenter: Segmenter, contract: InputContract, images: Iterable[Pixels]
 ) -> NDArray[np.float32]:
     """Return mean and maximum of every channel of every encoder level, float32 [images, features].
 
@@ -61,8 +61,8 @@ def encoder_features(
     device = next(segmenter.parameters()).device
     rows = []
     with torch.inference_mode():
-        for picture in pictures:
-            tiles = torch.from_numpy(cut(picture, contract)[0][..., 0]).to(device)
+        for image in images:
+            tiles = torch.from_numpy(cut(image, contract)[0][..., 0]).to(device)
             levels = segmenter.features(tiles)[1:]
             pooled = [level.mean(dim=(0, 2, 3)) for level in levels]
             pooled += [level.amax(dim=(0, 2, 3)) for level in levels]
@@ -73,7 +73,7 @@ def encoder_features(
 def fit_svm(
     segmenter: Segmenter,
     contract: InputContract,
-    pictures: Iterable[Pixels],
+    images: Iterable[Pixels],
     defective: Sequence[bool],
     groups: Sequence[str],
 ) -> FeatureSvm:
@@ -89,7 +89,7 @@ def fit_svm(
             "a support vector machine needs two groups each of good and of defective images, "
             f"not {kinds[0]} and {kinds[1]}"
         )
-    features = encoder_features(segmenter, contract, pictures)
+    features = encoder_features(segmenter, contract, images)
     folds = StratifiedGroupKFold(min(CALIBRATION_FOLDS, *kinds), shuffle=True, random_state=0)
     classifier = CalibratedClassifierCV(
         make_pipeline(StandardScaler(), SVC(class_weight="balanced")),
@@ -100,14 +100,14 @@ def fit_svm(
     return FeatureSvm(segmenter, contract, classifier)
 
 
-def picture_figures(
+def image_figures(
     defective: Sequence[bool], probability: Probabilities, threshold: float = 0.5
-) -> PictureFigures:
+) -> ImageFigures:
     """Compare decisions with labels; raises DatasetError unless there are good and defective images."""
     if len(set(defective)) < 2:
         raise DatasetError("image-level figures need good and defective images; add the missing ones")
     called = probability >= threshold
-    return PictureFigures(
+    return ImageFigures(
         accuracy=float(accuracy_score(defective, called)),
         precision=float(precision_score(defective, called, zero_division=0)),
         recall=float(recall_score(defective, called)),

@@ -25,7 +25,7 @@ from training.data.pictures import Pictures
 from training.data.sample import Pixels, Sample
 
 FOLDS = 5
-MIN_PICTURES, MIN_GROUPS = 10, 2
+MIN_IMAGES, MIN_GROUPS = 10, 2
 FEWEST_EXTREMES, MOST_EXTREMES = 10, 50
 DECILES = np.arange(0.1, 0.95, 0.1)
 # Least distance of a limit from the bulk of the training images, which may all be alike. Its unit is a share,
@@ -94,7 +94,7 @@ class FeatureGraph:
         return np.asarray(np.concatenate(each).mean(axis=0), np.float32)
 
 
-def training_pictures(samples: Sequence[Sample], made: Sequence[Pictures], most: int) -> list[Known]:
+def training_images(samples: Sequence[Sample], made: Sequence[Pictures], most: int) -> list[Known]:
     """At most `most` images, evenly from the training split and the generated images `made`."""
     real = [Known(sample.group, sample.pixels) for sample in samples]
     drawn = [
@@ -108,9 +108,9 @@ def training_pictures(samples: Sequence[Sample], made: Sequence[Pictures], most:
 def check_enough(known: Sequence[Known]) -> None:
     """Raise ConfigError if there are too few images to fit a gate to."""
     groups = len({each.group for each in known})
-    if len(known) < MIN_PICTURES or groups < MIN_GROUPS:
+    if len(known) < MIN_IMAGES or groups < MIN_GROUPS:
         raise ConfigError(
-            f"an input gate needs {MIN_PICTURES} training images of {MIN_GROUPS} groups, "
+            f"an input gate needs {MIN_IMAGES} training images of {MIN_GROUPS} groups, "
             f"not {len(known)} of {groups}; add some, or set gate: null"
         )
 
@@ -132,7 +132,7 @@ def with_gates(
     graphs = [FeatureGraph(bundle.read(each.file), bundle.input) for each in bundle.artifacts]
     usual = _looks(graphs, known)
     fresh = None
-    if len(unseen) >= MIN_PICTURES:
+    if len(unseen) >= MIN_IMAGES:
         fresh = _looks(graphs, [Known(sample.group, sample.pixels) for sample in unseen])
     artifacts = []
     for place, artifact in enumerate(bundle.artifacts):

@@ -3,7 +3,6 @@
 from app.inspection.rules.trade_off import By, PointChoice, TradeOff, TradeOffRow
 from training.statistics import Figures, interval, trials_needed, upper_bound
 
-
 UNITS: dict[By, str] = {"picture": "image", "group": "group"}
 
 

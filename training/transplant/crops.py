@@ -30,10 +30,10 @@ class Crops:
 def real_crops(defective: Sequence[Marked]) -> Crops:
     """A square around every real defect."""
     crops = Crops([], [])
-    for picture in defective:
-        for region in regions(picture.bits):
-            crops.pixels.append(around(picture.pixels, region))
-            crops.groups.append(picture.group)
+    for image in defective:
+        for region in regions(image.bits):
+            crops.pixels.append(around(image.pixels, region))
+            crops.groups.append(image.group)
     return crops
 
 
@@ -63,14 +63,14 @@ def clean_crops(defective: Sequence[Marked], seed: int) -> Crops:
     """
     rng = np.random.default_rng(seed)
     crops = Crops([], [])
-    for picture in defective:
-        marked = picture.bits > 0
+    for image in defective:
+        marked = image.bits > 0
         for _ in range(_ATTEMPTS):
             spot = np.zeros_like(marked)
             spot[tuple(int(rng.integers(side)) for side in marked.shape)] = True
             if not around(marked.view(np.uint8), spot).any():
-                crops.pixels.append(around(picture.pixels, spot))
-                crops.groups.append(picture.group)
+                crops.pixels.append(around(image.pixels, spot))
+                crops.groups.append(image.group)
                 break
     return crops
 

@@ -116,7 +116,7 @@ class Donor:
 
 def cut_donors(defective: Iterable[Marked]) -> list[Donor]:
     """Cut every marked defect from the images, in order; regions below LEAST_AREA_PX are ignored."""
-    return [donor for picture in defective for donor in _cut(picture)]
+    return [donor for image in defective for donor in _cut(image)]
 
 
 def shown_classes(bits: Bits) -> list[int]:
@@ -135,20 +135,20 @@ def regions(bits: Bits) -> Iterator[Flags]:
             yield region
 
 
-def _cut(picture: Marked) -> Iterator[Donor]:
-    clean = _joined(picture.bits > 0) == 0
+def _cut(image: Marked) -> Iterator[Donor]:
+    clean = _joined(image.bits > 0) == 0
     height, width = clean.shape
-    for region in regions(picture.bits):
+    for region in regions(image.bits):
         left, top, wide, high = cv2.boundingRect(region.astype(np.uint8))
         margin = int(np.clip(max(wide, high) // 2, _LEAST_MARGIN_PX, _MOST_MARGIN_PX))
         rows = slice(max(0, top - margin), min(height, top + high + margin))
         columns = slice(max(0, left - margin), min(width, left + wide + margin))
         yield Donor(
-            pixels=picture.pixels[rows, columns],
-            bits=np.where(region, picture.bits, np.uint16(0))[rows, columns],
+            pixels=image.pixels[rows, columns],
+            bits=np.where(region, image.bits, np.uint16(0))[rows, columns],
             clean=clean[rows, columns],
             sides=Sides(rows.start == 0, columns.stop == width, rows.stop == height, columns.start == 0),
-            group=picture.group,
+            group=image.group,
         )
 
 

@@ -83,7 +83,7 @@ def _fold(rows: Sequence[_Row], study: Study, number: int, whole: Embed, crop: E
         )
         for settings in (TransplantSettings(quantile=None), TransplantSettings())
     ]
-    generated = [_features(whole, each.pictures) for each in made]
+    generated = [_features(whole, each.images) for each in made]
     few_real, all_real = (np.stack([row.features for row in part]) for part in (few, defective))
     positives = [few_real, *(np.concatenate([few_real, each]) for each in generated), all_real]
     figures = {
@@ -116,10 +116,10 @@ def _divided(
     ]
 
 
-def _features(whole: Embed, pictures: Sequence[tuple[Pixels, NDArray[np.uint16]]]) -> Features:
-    if not pictures:
+def _features(whole: Embed, images: Sequence[tuple[Pixels, NDArray[np.uint16]]]) -> Features:
+    if not images:
         raise DatasetError("no generated defect was plausible; nothing can be compared")
-    return whole([pixels for pixels, _ in pictures])
+    return whole([pixels for pixels, _ in images])
 
 
 def _auroc(good: Sequence[_Row], positive: Features, test: Sequence[_Row]) -> float:

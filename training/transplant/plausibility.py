@@ -105,18 +105,16 @@ def frozen_encoder(side: int) -> Embed:
     """
     segmenter = build_segmenter(ModelConfig(weights="imagenet"), classes=1, seed=0).eval()
 
-    def embed(pictures: Sequence[Pixels]) -> Features:
-        starts = range(0, len(pictures), _BATCH)
-        return np.concatenate(
-            [_pooled(segmenter, pictures[start : start + _BATCH], side) for start in starts]
-        )
+    def embed(images: Sequence[Pixels]) -> Features:
+        starts = range(0, len(images), _BATCH)
+        return np.concatenate([_pooled(segmenter, images[start : start + _BATCH], side) for start in starts])
 
     return embed
 
 
 @torch.inference_mode()
-def _pooled(segmenter: Segmenter, pictures: Sequence[Pixels], side: int) -> Features:
-    batch = np.stack([_squared(pixels, side) for pixels in pictures])
+def _pooled(segmenter: Segmenter, images: Sequence[Pixels], side: int) -> Features:
+    batch = np.stack([_squared(pixels, side) for pixels in images])
     stages = segmenter.features(torch.from_numpy(batch))[-_STAGES:]
     pooled = [part for stage in stages for part in (stage.mean(dim=(2, 3)), stage.amax(dim=(2, 3)))]
     return np.asarray(torch.cat(pooled, dim=1).numpy(), np.float32)

@@ -34,7 +34,7 @@ class Transplants:
     `candidates` were made; `unplaced` more found no place on a good image or were not visible there.
     """
 
-    pictures: list[tuple[Pixels, Bits]]
+    images: list[tuple[Pixels, Bits]]
     candidates: int
     unplaced: int
     screening: Screening | None
@@ -43,12 +43,12 @@ class Transplants:
         """What was made, dropped and kept, as text."""
         text = f"{self.candidates} defects generated ({self.unplaced} more found no place)"
         if self.screening is None:
-            return f"{text}, {len(self.pictures)} kept without a filter"
+            return f"{text}, {len(self.images)} kept without a filter"
         if self.screening.refusal is not None:
-            return f"{text}, {len(self.pictures)} kept without a filter: {self.screening.refusal}"
+            return f"{text}, {len(self.images)} kept without a filter: {self.screening.refusal}"
         seen, plausible = self.screening, int(self.screening.plausible.sum())
         return (
-            f"{text}, {self.candidates - plausible} dropped as implausible, {len(self.pictures)} kept of "
+            f"{text}, {self.candidates - plausible} dropped as implausible, {len(self.images)} kept of "
             f"{plausible} (filter of {seen.real} real defects of {seen.groups} parts; AUROC of real against "
             f"good {seen.auroc_good:.2f}, against generated {seen.auroc_generated:.2f})"
         )
@@ -72,8 +72,8 @@ def transplant(
     settings = settings or TransplantSettings()
     generator = Generator(good, cut_donors(defective), settings.drawn, seed)
     if settings.quantile is None:
-        pictures = [_labelled(each) for _, each in generator.candidates(range(count))]
-        return Transplants(pictures, len(pictures), count - len(pictures), None)
+        images = [_labelled(each) for _, each in generator.candidates(range(count))]
+        return Transplants(images, len(images), count - len(images), None)
     total = round(count * settings.oversampling)
     numbers, generated, surface = generated_crops(generator, good, total)
     screening = screen(
@@ -85,35 +85,35 @@ def transplant(
     )
     plausible = [number for number, keep in zip(numbers, screening.plausible, strict=True) if keep]
     # Made again from their numbers, because only the crops of candidates were kept.
-    pictures = [_labelled(each) for _, each in generator.candidates(plausible[:count])]
-    return Transplants(pictures, len(numbers), total - len(numbers), screening)
+    images = [_labelled(each) for _, each in generator.candidates(plausible[:count])]
+    return Transplants(images, len(numbers), total - len(numbers), screening)
 
 
 def _labelled(candidate: Candidate) -> tuple[Pixels, Bits]:
     return candidate.pixels, candidate.bits
 
 
-def transplanted_pictures(
+def transplanted_images(
     samples: Sequence[Sample],
-    pictures: Sequence[Picture],
+    images: Sequence[Picture],
     count: int,
     seed: int,
     settings: TransplantSettings,
 ) -> LoadedPictures:
     """Return up to `count` transplants of the training split, and print a summary.
 
-    `pictures` are the `samples` of that split, loaded at the trained pixel scale; the transplants have the
+    `images` are the `samples` of that split, loaded at the trained pixel scale; the transplants have the
     same scale. Raises DatasetError if there are no good images or no marked defects.
     """
-    good = [picture.pixels for picture in pictures if not picture.defective and picture.bits is None]
+    good = [image.pixels for image in images if not image.defective and image.bits is None]
     defective = [
-        Marked(picture.pixels, picture.bits, sample.group)
-        for sample, picture in zip(samples, pictures, strict=True)
-        if picture.defective and picture.bits is not None
+        Marked(image.pixels, image.bits, sample.group)
+        for sample, image in zip(samples, images, strict=True)
+        if image.defective and image.bits is not None
     ]
     try:
         made = transplant(good, defective, count, seed, settings)
     except ValueError as error:
         raise DatasetError(f"no defect can be transplanted: {error}") from error
     print(made.summary(), flush=True)
-    return LoadedPictures(Picture(pixels, bits, True) for pixels, bits in made.pictures)
+    return LoadedPictures(Picture(pixels, bits, True) for pixels, bits in made.images)

@@ -42,11 +42,11 @@ def write_transplants(
         made = transplant(good, defective, count, seed, settings)
     except ValueError as error:
         raise DatasetError(f"no defect can be generated: {error}") from error
-    if not made.pictures:
+    if not made.images:
         raise DatasetError(f"{made.summary()}; mark more images, or raise the quantile of the filter")
     partial = root.with_name(f".{root.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # left over from a killed run
-    for number, (pixels, bits) in enumerate(made.pictures):
+    for number, (pixels, bits) in enumerate(made.images):
         _write(partial, f"transplant_{seed}_{number:05d}.png", pixels, bits, train.classes)
     partial.replace(root)
     return made

@@ -22,7 +22,7 @@ from training.statistics import Figures
 from training.thresholds.learn import Unseen, learn_artifact
 from training.thresholds.operating_point import OperatingPointError
 
-QUANTISATION_PICTURES = 48
+QUANTISATION_IMAGES = 48
 QUANTISATION_TILES = 128
 PROBE_TILES = 12  # tiles to measure the loss of each layer
 FLOATING = (0, 1, 2, 4, 6, 8)  # numbers of layers in float, tried in this order
@@ -234,6 +234,6 @@ def quantisation_samples(samples: Sequence[Sample]) -> list[Sample]:
     chosen = []
     for defective in (True, False):
         some = [each for each in samples if each.defective is defective]
-        places = np.linspace(0, len(some) - 1, min(QUANTISATION_PICTURES // 2, len(some))).round().astype(int)
+        places = np.linspace(0, len(some) - 1, min(QUANTISATION_IMAGES // 2, len(some))).round().astype(int)
         chosen += [some[place] for place in places]
     return chosen
