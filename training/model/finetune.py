@@ -98,33 +98,12 @@ def fit(
     """
     started = time.monotonic()
     L.seed_everything(config.seed, workers=True)
-    settings = config.fit
     keep_freed_memory()
     depthwise_in_float32(segmenter)
-    module = FineTuning(segmenter.to(memory_format=torch.channels_last), settings)
+    module = FineTuning(segmenter.to(memory_format=torch.channels_last), config.fit)
     checkpoints = directory / "checkpoints"
     choosing = _choice_of_checkpoint(config, checkpoints)
-    trainer = L.Trainer(
-        max_steps=settings.steps,
-        precision=computed_precision(config.precision),
-        logger=loggers(config, directory),
-        devices=config.devices,
-        strategy=_distribution(config, module),
-        sync_batchnorm=config.devices > 1 and torch.cuda.is_available(),  # torch has it for GPUs only
-        use_distributed_sampler=False,  # the data module divides the images; each device validates all
-        callbacks=[
-            EMAWeightAveraging(decay=settings.ema_decay),
-            LearningRateMonitor("step"),
-            *choosing,
-            *callbacks,
-        ],
-        reload_dataloaders_every_n_epochs=1,
-        num_sanity_val_steps=0,
-        limit_val_batches=1.0 if data.validates else 0,
-        log_every_n_steps=min(10, settings.validate_every),
-        enable_model_summary=False,
-        enable_progress_bar=False,  # it shows single epochs
-    )
+    trainer = _trainer(config, directory, module, data, [*choosing, *callbacks])
     last = checkpoints / "last.ckpt"
     if last.exists():
         _load_checkpoint(last)  # here, because inside the fit the error of a truncated file is ambiguous
@@ -133,18 +112,51 @@ def fit(
             warnings.filterwarnings("ignore", message)
         trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=False)
     best = next((each.best_model_path for each in choosing if isinstance(each, ModelCheckpoint)), "")
-    checkpoint = _load_checkpoint(Path(best) if best else last)
-    prefix = "segmenter."
-    weights = {
-        key.removeprefix(prefix): value.contiguous()
-        for key, value in checkpoint["state_dict"].items()
-        if key.startswith(prefix)
-    }
+    weights = _segmenter_weights(Path(best) if best else last)
     _write_cost(directory, time.monotonic() - started)
     path = directory / "weights.safetensors"
     with written_whole(path) as partial:
         save_file(weights, partial)
     return path
+
+
+def _trainer(
+    config: RunConfig,
+    directory: Path,
+    module: FineTuning,
+    data: SurfaceDataModule,
+    callbacks: Sequence[L.Callback],
+) -> L.Trainer:
+    return L.Trainer(
+        max_steps=config.fit.steps,
+        precision=computed_precision(config.precision),
+        logger=loggers(config, directory),
+        devices=config.devices,
+        strategy=_distribution(config, module),
+        sync_batchnorm=config.devices > 1 and torch.cuda.is_available(),  # torch has it for GPUs only
+        use_distributed_sampler=False,  # the data module divides the images; each device validates all
+        callbacks=[
+            EMAWeightAveraging(decay=config.fit.ema_decay),
+            LearningRateMonitor("step"),
+            *callbacks,
+        ],
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        limit_val_batches=1.0 if data.validates else 0,
+        log_every_n_steps=min(10, config.fit.validate_every),
+        enable_model_summary=False,
+        enable_progress_bar=False,  # it shows single epochs
+    )
+
+
+def _segmenter_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    """The weights of the segmenter in a checkpoint, by their names in the segmenter."""
+    prefix = "segmenter."
+    return {
+        key.removeprefix(prefix): value.contiguous()
+        for key, value in _load_checkpoint(checkpoint)["state_dict"].items()
+        if key.startswith(prefix)
+    }
 
 
 @contextmanager
