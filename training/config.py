@@ -41,10 +41,7 @@ class SplitConfig(_Frozen):
     seed: int = Field(default=1, ge=0)
     train: float = Field(default=0.55, gt=0, lt=1)
     train_share: float = Field(
-        default=1.0,
-        gt=0,
-        le=1,
-        description="share of each class's training groups to use, for learning curves",
+        default=1.0, gt=0, le=1, description="share of training groups of each class, for learning curves"
     )
     validation: float = Field(default=0.10, gt=0, lt=1)
     calibration: float = Field(default=0.15, gt=0, lt=1)
@@ -60,9 +57,7 @@ class SplitConfig(_Frozen):
     @model_validator(mode="after")
     def _holds_all_images_once(self) -> Self:
         if self.folds is not None and self.test == "published":
-            raise ValueError(
-                "folds use all images, but a published test split must be left out: set only one"
-            )
+            raise ValueError("folds use all images, but a published test split is left out: set only one")
         if abs(sum(self.shares.values()) - 1) > 1e-6:
             raise ValueError(f"{' + '.join(self.shares)} must be 1")
         return self
@@ -83,9 +78,7 @@ class ModelConfig(_Frozen):
     decoder_channels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         default=(256, 128, 64, 32, 16), min_length=1, max_length=5
     )
-    decoder: Literal["full", "separable"] = Field(
-        default="full", description="kind of the decoder's convolutions"
-    )
+    decoder: Literal["full", "separable"] = Field(default="full", description="kind of convolutions")
     dropout: float = Field(default=0.2, ge=0, lt=1)
     tile: int = Field(default=384, ge=64, multiple_of=32)
     overlap: int = Field(default=96, ge=0)
@@ -114,15 +107,11 @@ class LossConfig(_Frozen):
     """The loss of pixels and regions by name, and optional additions; a kind uses only its own weights."""
 
     kind: Literal["bce-dice", "focal", "tversky", "focal-tversky", "boundary"] = "bce-dice"
-    focal_gamma: float = Field(
-        default=2.0, ge=1, description="focal: exponent; higher down-weights easy pixels"
-    )
+    focal_gamma: float = Field(default=2.0, ge=1, description="focal: exponent; down-weights easy pixels")
     focal_alpha: float = Field(default=0.25, gt=0, lt=1, description="focal: weight of defect pixels")
     tversky_alpha: float = Field(default=0.3, gt=0, description="tversky kinds: weight of false positives")
     tversky_beta: float = Field(default=0.7, gt=0, description="tversky kinds: weight of false negatives")
-    tversky_gamma: float = Field(
-        default=4 / 3, ge=1, le=3, description="focal-tversky: the exponent is 1 / gamma"
-    )
+    tversky_gamma: float = Field(default=4 / 3, ge=1, le=3, description="focal-tversky: exponent 1 / gamma")
     boundary_weight: float = Field(default=1.0, ge=0, description="boundary: weight of the boundary loss")
     head_smoothing: float = Field(default=0.0, ge=0, lt=0.5, description="smoothing of the head's labels")
     agreement: float = Field(default=0.0, ge=0, description="weight of the agreement of head and mask")
@@ -133,10 +122,7 @@ class FitConfig(_Frozen):
 
     strategy: StrategyName = "full"
     layer_decay: float = Field(
-        default=0.7,
-        gt=0,
-        le=1,
-        description="layerwise: learning rate of a level relative to the next deeper one",
+        default=0.7, gt=0, le=1, description="layerwise: learning rate relative to the next deeper level"
     )
     unfreeze_share: float = Field(
         default=0.5, gt=0, le=1, description="gradual: share of the steps until the whole encoder is trained"
