@@ -247,7 +247,7 @@ def test_what_was_dropped_is_counted() -> None:
 def test_without_masks_defects_are_drawn() -> None:
     made = transplant([surface(1)], [], 6, 1, TransplantSettings(drawn={"scratch": 2, "pit": 5}), levels)
     assert [shown_classes(bits) for _, bits in made.images] == [[2], [5]] * 3
-    assert "unfiltered: 0 real defects of 0 parts are too few" in made.summary()
+    assert "without a filter: 0 real defects of 0 parts are too few" in made.summary()
 
 
 def test_nothing_to_make_defects_from_is_refused() -> None:
