@@ -267,7 +267,7 @@ class StageConfig(_Frozen):
 class _Shared(_Frozen):
     seed: int = Field(default=1, ge=0, lt=2**32)
     precision: Precision = "bf16-mixed"
-    devices: int = Field(default=1, ge=1, description="GPUs, or CPU processes where there is no GPU")
+    devices: int = Field(default=1, ge=1, description="GPUs, or CPU processes without a GPU")
     workers: int = Field(default=0, ge=0, description="processes per device that augment images")
     model: ModelConfig = ModelConfig()
     operating_point: OperatingPointConfig = OperatingPointConfig()

@@ -46,8 +46,6 @@ def embedded_image(pixels: NDArray[np.uint8], alt: str) -> Markup:
 def chart(figure: Figure) -> Markup:
     """A matplotlib figure as embedded SVG."""
     buffer = io.StringIO()
-    with rc_context(
-        {"svg.hashsalt": "passline"}
-    ):  # like `Date: None`, so that equal figures give equal files
+    with rc_context({"svg.hashsalt": "passline"}):  # with `Date: None`: equal figures, equal files
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return Markup(buffer.getvalue()[buffer.getvalue().index("<svg") :])
