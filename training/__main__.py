@@ -1,4 +1,4 @@
-"""Command line of the training package: from images to a published bundle, and what helps on the way."""
+"""Command line of the training package: train, evaluate and publish bundles; prepare and check images."""
 
 import argparse
 import os
@@ -39,14 +39,14 @@ DEFAULT_CONFIG = Path(__file__).parent / "configs/fine-tune.yaml"
 
 
 class Stopped(BaseException):
-    """SIGTERM came; no `except Exception` on the way may keep it."""
+    """SIGTERM was received; not an Exception, so that no `except Exception` catches it."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command.
 
-    Returns what it returns, or 2 with one line on stderr where the input is at fault, 143 or 130 where a
-    signal stopped it.
+    Returns its exit code, or 2 with one line on stderr if the input is wrong, or 143 or 130 if a signal
+    stopped it.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
@@ -59,14 +59,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except (Stopped, KeyboardInterrupt) as error:
         number = signal.SIGTERM if isinstance(error, Stopped) else signal.SIGINT
-        print(f"stopped by {number.name}; a run goes on where it was with the same command", file=sys.stderr)
+        print(f"stopped by {number.name}; run the same command to continue", file=sys.stderr)
         return 128 + number
     return status
 
 
 @contextmanager
 def _stopped_by_sigterm() -> Iterator[None]:
-    """Raise Stopped on SIGTERM; a process forked meanwhile just ends."""
+    """Raise Stopped on SIGTERM; a forked process just exits."""
     own = os.getpid()
 
     def stop(number: int, _: object) -> None:
@@ -82,13 +82,13 @@ def _stopped_by_sigterm() -> Iterator[None]:
 
 
 def _placeless(arguments: list[str], options: argparse.Namespace) -> list[str]:
-    """The arguments as they may be published: data roots and folders by their names, not as they lie here."""
+    """The arguments for publication: data roots and folders by name, without local paths."""
     names = {value: name.upper() for name, value in vars(options).items() if isinstance(value, Path)}
     return [_without_place(argument, names) for argument in arguments]
 
 
 def _without_place(text: str, names: dict[Path, str]) -> str:
-    """An argument, OPTION=VALUE or NAME=ROOT; a path that leads out of the working folder by its name."""
+    """An argument, OPTION=VALUE or NAME=ROOT, with a path outside the working folder replaced by a name."""
     path = Path(text)
     if path.is_absolute() or ".." in path.parts:
         return names.get(path, "ROOT")
@@ -99,15 +99,15 @@ def _without_place(text: str, names: dict[Path, str]) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="passline train", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    _add_run(commands.add_parser("run", help="from images to a published bundle"))
-    _add_evaluate(commands.add_parser("evaluate", help="a bundle's figures on any labelled set"))
+    _add_run(commands.add_parser("run", help="train a bundle from images and publish it"))
+    _add_evaluate(commands.add_parser("evaluate", help="measure a bundle on a labelled data set"))
     _add_operating_point(
-        commands.add_parser("operating-point", help="thresholds by risk, with what is proven of them")
+        commands.add_parser("operating-point", help="thresholds by risk, with their proven bounds")
     )
-    folds = commands.add_parser("cross-validate", help="the figures of a run by repeated grouped k-fold")
+    folds = commands.add_parser("cross-validate", help="measure a run by repeated grouped k-fold")
     _add_study(folds, cross_validate)
     _add_folds(folds)
-    strategies = commands.add_parser("compare", help="transfer strategies on the same folds, in one table")
+    strategies = commands.add_parser("compare", help="compare transfer strategies on the same folds")
     _add_study(strategies, compare)
     _add_folds(strategies)
     strategies.add_argument("--strategies", default=",".join(STRATEGIES), help="separated by commas")
@@ -117,13 +117,13 @@ def _parser() -> argparse.ArgumentParser:
         "--folds", type=int, choices=range(1, FOLDS + 1), default=FOLDS, help=f"the first of {FOLDS}"
     )
     curves.add_argument("--shares", default="0.05,0.1,0.25,0.5,1", help="separated by commas")
-    add_data(commands.add_parser("data", help="make and check images"))
+    add_data(commands.add_parser("data", help="make, import and check images"))
     return parser
 
 
 def _add_run(command: argparse.ArgumentParser) -> None:
     _add_plan(command)
-    command.add_argument("--until", choices=UNTIL, default="publish", help="the last step to take")
+    command.add_argument("--until", choices=UNTIL, default="publish", help="the last step to run")
     command.add_argument("--replace", action="store_true", help="overwrite a published version")
     command.add_argument("--comparison", type=Path, help="folder of a run split by image to report")
     command.add_argument(
@@ -134,13 +134,13 @@ def _add_run(command: argparse.ArgumentParser) -> None:
 
 def _add_plan(command: argparse.ArgumentParser) -> None:
     command.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="YAML, see training/configs")
-    command.add_argument("--data", type=Path, help=f"root of the small set, in one of: {', '.join(LAYOUTS)}")
-    command.add_argument("--large-data", type=Path, help="root of the large set, if that stage is to be run")
+    command.add_argument("--data", type=Path, help=f"root of the small set, in layout {', '.join(LAYOUTS)}")
+    command.add_argument("--large-data", type=Path, help="root of the large set, to run the large stage")
     command.add_argument(
-        "--from", dest="start", type=Path, help="bundle to start from, such as your own last one"
+        "--from", dest="start", type=Path, help="bundle to start from, such as your previous one"
     )
-    command.add_argument("--runs", type=Path, default=Path("runs"), help="where working folders are made")
-    command.add_argument("--models", type=Path, default=Path("models"), help="where bundles are published")
+    command.add_argument("--runs", type=Path, default=Path("runs"), help="folder for working folders")
+    command.add_argument("--models", type=Path, default=Path("models"), help="folder to publish bundles in")
 
 
 def _add_folds(command: argparse.ArgumentParser) -> None:
@@ -157,12 +157,20 @@ def _add_evaluate(command: argparse.ArgumentParser) -> None:
     command.add_argument("bundle", type=Path)
     command.add_argument("--data", type=Path, required=True, help="root of a labelled set")
     add_reading(command)
-    command.add_argument("--splits", type=Path, help="splits.json of a run: take one part of the set")
-    command.add_argument("--part", default="test", help="which part of --splits; default test")
-    command.add_argument("--changes", type=at_least(0), default=0, metavar="N", help="images to change")
-    command.add_argument("--other", action="append", default=[], metavar="NAME=ROOT", help="another set")
+    command.add_argument("--splits", type=Path, help="splits.json of a run: use one split of the set")
+    command.add_argument("--part", default="test", help="the split in --splits to use; default test")
     command.add_argument(
-        "--interval-repeats", type=at_least(0), default=0, metavar="N", help="halvings to check intervals on"
+        "--changes", type=at_least(0), default=0, metavar="N", help="images for the table of changes"
+    )
+    command.add_argument(
+        "--other", action="append", default=[], metavar="NAME=ROOT", help="another labelled set"
+    )
+    command.add_argument(
+        "--interval-repeats",
+        type=at_least(0),
+        default=0,
+        metavar="N",
+        help="random halvings to check intervals on",
     )
     command.add_argument("--out", type=Path, required=True, help="folder for evaluation.json and .html")
     command.set_defaults(do=evaluate)
@@ -172,18 +180,24 @@ def _add_operating_point(command: argparse.ArgumentParser) -> None:
     command.add_argument("bundle", type=Path)
     command.add_argument("--data", type=Path, required=True, help="root of a labelled set never trained on")
     add_reading(command)
-    command.add_argument("--splits", type=Path, help="splits.json of a run: take one part of the set")
-    command.add_argument("--part", default="calibration", help="which part of --splits; default calibration")
-    aim = command.add_mutually_exclusive_group(required=True)
-    aim.add_argument("--max-escape", type=float, metavar="RATE", help="escape rate to be proven, as 0.01")
-    aim.add_argument("--max-overkill", type=float, metavar="RATE", help="overkill rate to be proven")
-    aim.add_argument(
-        "--cost", type=float, nargs=2, metavar=("ESCAPE", "OVERKILL"), help="what an error of each kind costs"
+    command.add_argument("--splits", type=Path, help="splits.json of a run: use one split of the set")
+    command.add_argument(
+        "--part", default="calibration", help="the split in --splits to use; default calibration"
     )
-    aim.add_argument("--beta", type=float, help="best F-beta of the image-level call; 1: best F1")
-    command.add_argument("--defective-share", type=float, help="of the line, for --cost; else the set's")
+    aim = command.add_mutually_exclusive_group(required=True)
+    aim.add_argument("--max-escape", type=float, metavar="RATE", help="escape rate to prove, such as 0.01")
+    aim.add_argument("--max-overkill", type=float, metavar="RATE", help="overkill rate to prove")
+    aim.add_argument(
+        "--cost", type=float, nargs=2, metavar=("ESCAPE", "OVERKILL"), help="cost of each kind of error"
+    )
+    aim.add_argument("--beta", type=float, help="threshold with the best F-beta by image; 1: best F1")
+    command.add_argument(
+        "--defective-share",
+        type=float,
+        help="share of defective parts on the line, for --cost; else the set's",
+    )
     command.add_argument("--confidence", type=float, default=0.95)
-    command.add_argument("--by", choices=["group", "picture"], default="group", help="what is counted")
+    command.add_argument("--by", choices=["group", "picture"], default="group", help="unit of the counts")
     command.set_defaults(do=operating_point)
 
 

@@ -1,4 +1,4 @@
-"""Reads configurations, and settles what a stage takes over from the one that it starts from."""
+"""Reads configurations, and adds what a stage inherits from the one that it starts from."""
 
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,12 +9,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from training.config import Config, ConfigError, FitConfig, ModelConfig, RunConfig, StageName
 from training.labels import LabelsConfig
 
-# What a model may change and still start from another's weights; another kind of decoder begins anew.
+# Model settings that may differ from those of the weights to start from; a different kind of decoder is
+# initialised from scratch.
 ADAPTABLE = frozenset({"decoder", "decoder_channels", "dropout", "tile", "overlap", "pixel_scale", "flips"})
 
 
 class LabelsFile(BaseModel):
-    """A file that says how labels are read, and nothing else."""
+    """A file with only the key `labels`."""
 
     model_config = ConfigDict(extra="forbid")
     labels: LabelsConfig
@@ -24,15 +25,12 @@ AnyConfig = TypeVar("AnyConfig", Config, RunConfig, LabelsFile)
 
 
 def load_config(path: Path) -> Config:
-    """Read a YAML configuration; raises ConfigError naming the file, the field and what it may be."""
+    """Read a YAML configuration; raises ConfigError with the file, the field and its allowed values."""
     return _load(path, Config)
 
 
 def labels_of(path: Path | None) -> LabelsConfig:
-    """How a configuration says that the labels of its last stage's set are read; none says nothing.
-
-    The file may also hold nothing but `labels`.
-    """
+    """The `labels` of a configuration's last stage, or of a file with nothing else; the default for None."""
     if path is None:
         return LabelsConfig()
     values = _read(path)
@@ -45,7 +43,7 @@ def labels_of(path: Path | None) -> LabelsConfig:
 
 
 def load_run_config(path: Path) -> RunConfig:
-    """Read what a stage was made with; raises ConfigError as `load_config` does."""
+    """Read the configuration that a stage was run with; raises ConfigError like `load_config`."""
     return _load(path, RunConfig)
 
 
@@ -60,7 +58,7 @@ def _read(path: Path) -> Any:
         raise ConfigError(f"{path} cannot be read ({error.strerror}); give a YAML file") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: such as a 13th month
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: for example a 13th month
         raise ConfigError(f"{path} is not YAML: {error}") from error
 
 
@@ -73,9 +71,9 @@ def _validated(kind: type[AnyConfig], values: Any, where: str) -> AnyConfig:
 
 
 def settle(config: Config, stage: StageName, name: str, start: RunConfig | None) -> RunConfig:
-    """Return what a stage is made with; what it leaves unset it takes from `start`, if it starts from one.
+    """Return the complete configuration of a stage; unset values come from `start`, if given.
 
-    Taken over are the model and the settings of the fit; `inherited` says which.
+    Inherited are the model and the settings of the fit; `inherited` lists them.
     """
     own = config.large if stage == "large" else config.small
     assert own is not None
@@ -89,7 +87,7 @@ def settle(config: Config, stage: StageName, name: str, start: RunConfig | None)
 
 
 def _adapted(start: RunConfig, wanted: dict[str, Any]) -> dict[str, Any]:
-    """The model of `start` with what of it may be changed; raises ConfigError for what its weights forbid."""
+    """The model of `start` with the allowed changes; raises ConfigError for one that its weights forbid."""
     model = start.model.model_dump()
     for key in wanted.keys() - ADAPTABLE:
         if _is_other(key, wanted[key], start.model):
@@ -101,16 +99,16 @@ def _adapted(start: RunConfig, wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_other(key: str, value: Any, model: ModelConfig) -> bool:
-    """Whether a setting is another than the model's; a bundle knows a file of weights by its name alone."""
+    """Whether a setting differs from the model's; a bundle records only the name of a weights file."""
     if key == "weights":
         return Path(value).name != Path(model.weights).name
     return bool(value != getattr(model, key))
 
 
 def _continued(before: FitConfig, own: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a fit that goes on from another: its own, then those of the loss, then the other's.
+    """The settings of a fit: those of `before`, replaced by its own; so are the settings of the loss.
 
-    From scratch is never inherited: it would throw away the weights that the stage starts from.
+    The strategy `scratch` is not inherited, because it would discard the weights that the stage starts from.
     """
     fit = before.model_dump()
     if before.strategy == "scratch":
@@ -119,7 +117,7 @@ def _continued(before: FitConfig, own: dict[str, Any]) -> dict[str, Any]:
 
 
 def inherited(config: Config, run: RunConfig, start: RunConfig) -> str:
-    """Say in one line which settings a stage took from where it starts, and which it set itself."""
+    """One line with the settings that a stage inherited, and those that it sets itself."""
     own = config.large if run.stage == "large" else config.small
     assert own is not None
     fit = run.fit.model_dump()

@@ -1,4 +1,4 @@
-"""The commands that make, import and check images."""
+"""The commands below `data`: make, import and check images."""
 
 import argparse
 import json
@@ -22,7 +22,7 @@ from training.transplant.transplant import CROP_SIDE_PX
 from training.transplant.write import write_transplants
 
 AUDIT = "audit.html"  # the page of `data check` in an imported set
-WHOLE_SIDE_PX = 320  # of a whole image, as features of it are taken
+WHOLE_SIDE_PX = 320  # size to which whole images are resized for features
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -35,22 +35,22 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     _add_out(synthesise, count=1000)
     synthesise.add_argument("--defective-share", type=_share, default=0.25)
     synthesise.set_defaults(do=_synthesise)
-    _add_import(commands.add_parser("import", help="the export of an annotation tool, as a set to train on"))
-    audit = commands.add_parser("check", help="faults, copies and leaks of a set; exit code 1 if any")
+    _add_import(commands.add_parser("import", help="convert the export of an annotation tool to a set"))
+    audit = commands.add_parser("check", help="find faults, copies and leaks in a set; exit code 1 if any")
     _add_root(audit)
-    audit.add_argument("--splits", type=Path, help="splits.json of a run: look for copies across its splits")
+    audit.add_argument("--splits", type=Path, help="splits.json of a run: find copies across its splits")
     audit.add_argument("--out", type=Path, default=Path("audit.html"), help="the page; default audit.html")
     audit.set_defaults(do=_check)
-    transplant = commands.add_parser("transplant", help="generated defects on a set's own good images")
+    transplant = commands.add_parser("transplant", help="put generated defects on the good images of a set")
     _add_root(transplant)
     _add_out(transplant, count=200)
     transplant.add_argument(
         "--splits", type=Path, required=True, help="splits.json of a run: only its training split is used"
     )
     transplant.set_defaults(do=_transplant)
-    study = commands.add_parser("measure-transplants", help="what transplants are worth on a set, as JSON")
+    study = commands.add_parser("measure-transplants", help="benefit of transplants on a set, as JSON")
     _add_root(study)
-    study.add_argument("--share", type=_share, default=Study.share, help="of the defective groups: the few")
+    study.add_argument("--share", type=_share, default=Study.share, help="share of defective groups to use")
     study.add_argument("--count", type=at_least(1), default=Study.count, help="images generated per fold")
     study.add_argument("--folds", type=at_least(2), default=Study.folds)
     study.add_argument("--seed", type=at_least(0), default=Study.seed)
@@ -73,13 +73,13 @@ def _add_root(command: argparse.ArgumentParser) -> None:
 
 
 def add_reading(command: argparse.ArgumentParser) -> None:
-    """Add what says how a set is read."""
-    command.add_argument("--layout", choices=list(LAYOUTS), help="that of the set; found out where not given")
+    """Add the options to read a data set."""
+    command.add_argument("--layout", choices=list(LAYOUTS), help="layout of the set; default: detected")
     command.add_argument(
         "--labels",
         type=Path,
         metavar="YAML",
-        help="how the set is read: a file with `labels`, or a run's configuration",
+        help="meaning of labels: a file with `labels`, or a run's configuration",
     )
 
 
@@ -108,7 +108,7 @@ def _import(options: argparse.Namespace) -> int:
     try:
         dataset = read_dataset(options.out, "coco", unlabelled=True, labels=labels_of(labels))
     except DatasetError as error:
-        print(f"imported, but not fit to train on yet: {error}")
+        print(f"imported, but cannot be trained on yet: {error}")
         return 1
     audit = check(dataset, options.out / AUDIT)
     print(f"{audit.summary}\nreport: {options.out / AUDIT}")
@@ -121,7 +121,7 @@ def _import(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     splits = None if options.splits is None else read_splits(options.splits)
     if options.out.is_dir():
-        raise ConfigError(f"--out {options.out} is a folder; give the page's file")
+        raise ConfigError(f"--out {options.out} is a folder; give a file for the page")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     labels = labels_of(options.labels)
     dataset = read_dataset(options.root, options.layout, unlabelled=True, labels=labels)
@@ -147,7 +147,7 @@ def _measure_transplants(options: argparse.Namespace) -> int:
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """Return a parser of whole numbers from `least` on, for argparse."""
+    """Return a parser of whole numbers of at least `least`, for argparse."""
 
     def parse(text: str) -> int:
         if not text.isdecimal() or int(text) < least:

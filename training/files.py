@@ -1,4 +1,4 @@
-"""Writing the files of a run and its bundle, whole or not at all, and reading the run's back."""
+"""Writes the files of a run and its bundle atomically, and reads those of the run."""
 
 import hashlib
 import json
@@ -17,10 +17,10 @@ from app.inspection.rules.recipe import Recipe
 from training.config import ConfigError
 
 EVALUATION = "evaluation.json"  # in a bundle
-REPORT = "evaluation.html"  # beside it, for people
-ARTIFACTS = "artifacts.json"  # in a run's folder: what was tried beside fp32
-MLFLOW_RUN = "mlflow-run"  # there too: the run's id, as a resumed fit goes on in it
-CALIBRATION = "calibration.json"  # how well the probabilities of fp32 are calibrated
+REPORT = "evaluation.html"  # beside it, as a page
+ARTIFACTS = "artifacts.json"  # in a run's folder: trials of other artifacts than fp32
+MLFLOW_RUN = "mlflow-run"  # there too: the run's id, with which a resumed fit continues
+CALIBRATION = "calibration.json"  # there too: report of the probability calibration of fp32
 
 
 def sha256_of(path: Path) -> str:
@@ -30,32 +30,34 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Give a path to write to that becomes `path` at the end: a killed run must not leave a cut file."""
+    """Yield a path to write to, renamed to `path` at the end; a killed run leaves no truncated file."""
     partial = path.with_name(f".{path.name}.partial")
     yield partial
     partial.replace(path)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file atomically."""
     with written_whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file that a run has written; raises ConfigError naming it where it is cut or broken."""
+    """Read a JSON file of a run; raises ConfigError with its path if it is truncated or invalid."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # no JSON, or no UTF-8
-        raise ConfigError(f"{path} is not readable ({error}); remove it to have it written again") from error
+    except ValueError as error:  # not JSON, or not UTF-8
+        raise ConfigError(
+            f"{path} is not readable ({error}); remove it, so that it is written again"
+        ) from error
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Read weights that a stage has left; raises ConfigError naming the file where it is cut or broken."""
+    """Read the weights of a stage; raises ConfigError with the path if they are truncated or invalid."""
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise ConfigError(f"{path} is not readable ({error}); remove it to do that stage again") from error
+        raise ConfigError(f"{path} is not readable ({error}); remove it to run that stage again") from error
 
 
 def write_manifest(directory: Path, bundle: Bundle) -> None:
@@ -70,11 +72,11 @@ def write_recipe(path: Path, recipe: Recipe) -> bytes:
 
 
 def require(path: Path, step: str) -> None:
-    """Raise ConfigError where the result of an earlier step is missing."""
+    """Raise ConfigError if the result of an earlier step is missing."""
     if not path.is_file():
         raise ConfigError(f"{path} is missing; run the step {step} first")
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write a file in one go."""
+    """Write a JSON file atomically."""
     write_text(path, json.dumps(value, indent=2) + "\n")

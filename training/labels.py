@@ -1,4 +1,4 @@
-"""What a configuration says of the labels of a set."""
+"""The configuration of a data set's labels."""
 
 from typing import Literal, Self
 
@@ -6,27 +6,27 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class LabelsConfig(BaseModel):
-    """How the labels of a set are to be read, where its files do not say it themselves.
+    """How the labels of a data set are read, if its files do not say so.
 
-    In `classes` and `mask_values`, `good` means that what is marked is no defect, and `ignore` that its
-    pixels count in no loss and no figure.
+    In `classes` and `mask_values`, `good` means that marked pixels are not a defect, and `ignore` that they
+    count in no loss and no figure.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    classes: dict[str, str] = Field(default={}, description="class in the set: class of the bundle")
+    classes: dict[str, str] = Field(default={}, description="class of the data set: class of the bundle")
     mask_values: dict[int, str] = Field(
         default={},
-        description="value of the masks: class in the set, or `marked` for the class that the folder names",
+        description="value in masks: class of the data set, or `marked` for the class of the folder",
     )
     mask_threshold: int | None = Field(
-        default=None, ge=1, le=255, description="grey masks of soft edges: a defect from this value on"
+        default=None, ge=1, le=255, description="for grey masks with soft edges: least value of a defect"
     )
     unlisted: Literal["refuse", "good"] = Field(
-        default="refuse", description="images that no annotation file names"
+        default="refuse", description="treatment of images without an entry in the annotation file"
     )
     source: str | None = Field(
-        default=None, min_length=1, description="the public set that this is, for the model card"
+        default=None, min_length=1, description="name of the public data set, for the model card"
     )
 
     @model_validator(mode="after")

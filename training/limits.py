@@ -1,4 +1,4 @@
-"""How large an image may be: set by the service's own variables, so that both take the same images."""
+"""Limits of the image size, from the service's environment variables, so that both accept the same images."""
 
 import os
 
@@ -10,7 +10,7 @@ MAX_BYTES = "PASSLINE_MAX_UPLOAD_BYTES"
 
 
 def limits(min_side_px: int = 1) -> DecodeLimits:
-    """The limits of an image; raises ConfigError for a variable that is no number above 0."""
+    """The limits of an image; raises ConfigError for a variable that is not a whole number above 0."""
     usual = DecodeLimits()
     return DecodeLimits(
         max_bytes=_number(MAX_BYTES, usual.max_bytes),

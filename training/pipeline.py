@@ -1,10 +1,10 @@
-"""The whole journey of one stage, from images to a published bundle.
+"""All steps of one stage, from images to a published bundle.
 
 Split -> folds -> fit -> export -> operating point -> artifacts -> gate -> evaluate -> publish.
 
-The split reads the data set, once, and each step after it takes the run with its splits. Every step writes
-into the run's folder and is skipped when its result is there, so a run that was stopped goes on where it was.
-The stage `small` is the same journey, from the weights of `large`.
+The split reads the data set, and each later step takes the run with its splits. Every step writes into the
+run's folder and is skipped if its result exists, so a stopped run continues where it was. The stage `small`
+has the same steps, and starts from the weights of `large`.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from training.steps.split import SplitRun, split
 
 
 def fit_folds(run: SplitRun) -> None:
-    """Fit and export the network of each fold of a cross-fitted run, to predict images it has not seen."""
+    """Fit and export the network of each fold of a cross-fitted run, to predict its held-out images."""
     for fold in run.folds:
         take_steps(fold, "export")
 
@@ -34,15 +34,15 @@ STEPS: dict[str, Callable[[SplitRun], object]] = {
     "evaluate": evaluate,
     "publish": publish,
 }
-UNTIL = ("split", *STEPS)  # what a run may stop after
+UNTIL = ("split", *STEPS)  # the steps that a run may end with
 
 
 def go(run: Run, until: str) -> None:
-    """Take every step of a run up to and with `until`."""
+    """Take every step of a run up to and including `until`."""
     take_steps(split(run), until)
 
 
 def take_steps(run: SplitRun, until: str) -> None:
-    """Take every step after the split up to and with `until`; none where that is the split."""
+    """Take every step after the split up to and including `until`; none if `until` is the split."""
     for step in list(STEPS.values())[: UNTIL.index(until)]:
         step(run)

@@ -1,4 +1,4 @@
-"""One run of the pipeline: what it is given and where its results go."""
+"""One run of the pipeline: its inputs, and the folders of its results."""
 
 import re
 import shutil
@@ -14,24 +14,25 @@ from training.data.contents import CONTENTS
 from training.data.splits import Fold
 from training.files import MLFLOW_RUN, sha256_of, write_text
 
-# What a bundle holds besides, so that others can start from it.
+# Files of a bundle from which other runs can start.
 WEIGHTS = "weights.safetensors"
 MADE_WITH = "training.yaml"
 CONFIG = "config.yaml"  # in a run's folder
-START = "start.sha256"  # there too: of the weights it starts from
+START = "start.sha256"  # there too: hash of the weights it starts from
 SPLITS = "splits.json"
-FOLDS = "folds"  # a folder of a run, and of a bundle: the weights of each fold
-_PREPARED = {CONFIG, START, SPLITS, CONTENTS, MLFLOW_RUN}  # what is written before anything is fitted
+FOLDS = "folds"  # a folder of a run, and of a bundle with the weights of each fold
+_PREPARED = {CONFIG, START, SPLITS, CONTENTS, MLFLOW_RUN}  # files written before anything is fitted
 
 
 @dataclass(frozen=True)
 class Run:
     """One stage: its configuration, data root, working folder and the folder bundles are published to.
 
-    `start` is the bundle whose weights it starts from; a fold takes those of the same fold there, which have
-    not seen its images, or else those of the bundle. `fold` makes it one turn of a cross-validation.
-    `command` is told in the evaluation. `replace` overwrites a published version; `comparison` is the folder
-    of a run split by image, `cross_validation` that of one: their figures are published beside this one's.
+    `start` is the bundle whose weights it starts from. A fold uses the weights of the same fold there, which
+    were not fitted to its images, or else those of the bundle. With `fold`, the run is one fold of a
+    cross-validation. `command` is recorded in the evaluation. `replace` overwrites a published version.
+    `comparison` is the folder of a run split by image, `cross_validation` that of a cross-validation; their
+    figures are published with this run's.
     """
 
     config: RunConfig
@@ -47,12 +48,12 @@ class Run:
 
     @property
     def bundle(self) -> Path:
-        """The bundle in the making."""
+        """The folder of the bundle before publication."""
         return self.directory / "bundle"
 
     @property
     def weights(self) -> Path:
-        """Where the fit leaves its weights."""
+        """The file for the fitted weights."""
         return self.directory / "fit" / WEIGHTS
 
     @property
@@ -65,7 +66,7 @@ class Run:
 
     @property
     def is_prepared_only(self) -> bool:
-        """Whether nothing was fitted in its folder yet: then it is nobody's."""
+        """Whether nothing was fitted in its folder yet, so that another run may take it."""
         files = (path for path in self.directory.rglob("*") if not path.is_dir())
         return all(
             path.name in _PREPARED or path.parent.name == "logs" or path.suffix == ".partial"
@@ -73,9 +74,9 @@ class Run:
         )
 
     def claim(self) -> None:
-        """Make the folder this run's own.
+        """Claim the folder for this run.
 
-        Raises ConfigError if something of another configuration, or from other weights, was fitted in it.
+        Raises ConfigError if something was fitted in it with another configuration or from other weights.
         """
         start = self.start_weights
         weights = sha256_of(start) if start is not None and start.is_file() else "none"
@@ -88,7 +89,7 @@ class Run:
         write_text(self.directory / CONFIG, made_with(self.config))
 
     def _refusal(self, weights: str) -> str | None:
-        """What of the folder is another run's, if anything."""
+        """Why the folder belongs to another run; None if it does not."""
         start, config = self.directory / START, self.directory / CONFIG
         if start.exists() and start.read_text(encoding="utf-8").strip() != weights:
             return f"{start} is of other weights to start from"
@@ -97,9 +98,9 @@ class Run:
         return None
 
     def of_folds(self, count: int, repeats: int = 1) -> list["Run"]:
-        """The runs of a cross-validation, each in a folder of its own below this one's.
+        """The runs of a cross-validation, each in its own folder below this one's.
 
-        A fold measures the fit and ships nothing, so it has neither an input gate nor artifacts beside fp32.
+        A fold only measures the fit, so it has no input gate and no artifact other than fp32.
         """
         bare = self.config.model_copy(update={"gate": None, "artifacts": ("fp32",), "test_parity": False})
         turns = [Fold(number, count, repeat) for repeat in range(repeats) for number in range(count)]
@@ -115,14 +116,14 @@ def made_with(config: RunConfig) -> str:
 
 
 def placeless(config: RunConfig) -> RunConfig:
-    """The configuration as it may be published: a file of weights by its name, not as it lies here."""
+    """The configuration for publication: a weights file by its name, without its local path."""
     model = config.model.model_copy(update={"weights": Path(config.model.weights).name})
     return config.model_copy(update={"model": model})
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks for: a configuration, the data root of each stage, and where everything goes."""
+    """A user's request: a configuration, the data root of each stage, and the output folders."""
 
     config: Config
     data: dict[StageName, Path | None]
@@ -137,7 +138,7 @@ class Request:
     def plan(self) -> list[Run]:
         """Return the runs in order: `large`, unless a bundle to start from is given, then `small`.
 
-        Raises ConfigError where the data of a stage or the weights to start from are missing.
+        Raises ConfigError if the data of a stage or the weights to start from are missing.
         """
         runs: list[Run] = []
         start, made = self.start, None if self.start is None else _made(self.start)
@@ -176,25 +177,25 @@ class Request:
 
 _NO_DATA: dict[StageName, str] = {
     "large": "the configuration has a large stage; give its data with --large-data, "
-    "or with --from a bundle to start from",
+    "or a bundle to start from with --from",
     "small": "give the root of the images with --data",
 }
 
 
 def _made(bundle: Path) -> RunConfig:
-    """What the weights of a bundle were made with; raises ConfigError where it has none, BundleError."""
+    """The configuration of a bundle's weights; raises ConfigError if it has none, or BundleError."""
     for name in (MADE_WITH, WEIGHTS):
         if not (bundle / name).is_file():
             raise ConfigError(
-                f"{bundle / name} is missing; --from takes a bundle that was published with its weights, "
-                "such as models/surface-large/3 or one that you have trained with this version"
+                f"{bundle / name} is missing; --from takes a bundle published with its weights, such as "
+                "models/surface-large/3 or one that you have trained with this version"
             )
-    Bundle.load(bundle)  # its manifest is needed after the fit, which takes hours
+    Bundle.load(bundle)  # checked here, because it is needed only after the fit, which takes hours
     return load_run_config(bundle / MADE_WITH)
 
 
 def _written(path: Path) -> RunConfig:
-    """The configuration that a run has left in its folder."""
+    """The configuration in a run's folder."""
     try:
         return load_run_config(path)
     except ConfigError as error:

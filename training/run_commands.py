@@ -1,4 +1,4 @@
-"""What the commands do that train and evaluate."""
+"""The commands that train and evaluate."""
 
 import argparse
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from training.config import ConfigError, OperatingPointConfig, StageName
 from training.config_files import labels_of, load_config
 from training.data.registry import read_dataset
 from training.data.splits import part_of, published_part
-from training.evaluation.figures import told
+from training.evaluation.figures import summary_text
 from training.evaluation.run import EvaluateOptions, evaluate_bundle
 from training.files import EVALUATION, REPORT, read_json
 from training.pipeline import go
@@ -30,7 +30,7 @@ from training.thresholds.risk_text import table_text
 
 
 def run(options: argparse.Namespace) -> int:
-    """Take every stage from images to a published bundle, or up to the step asked for."""
+    """Run every stage from images to a published bundle, or up to the step `--until`."""
     runs = _plan(options)
     for each in runs:
         check_publishing(each)
@@ -45,10 +45,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _print_figures(bundle: Path) -> None:
-    """Print the main figures of a bundle, if it was evaluated, and where its report lies."""
+    """Print the main figures of a bundle and the path of its report, if it was evaluated."""
     if (bundle / EVALUATION).is_file():
         document = read_json(bundle / EVALUATION)
-        print(told(document["test"], document["confidence"]))
+        print(summary_text(document["test"], document["confidence"]))
         print(document["certainty"])
         print(f"report: {bundle / REPORT}")
 
@@ -71,14 +71,14 @@ def curve(options: argparse.Namespace) -> int:
     try:
         shares = tuple(float(each) for each in options.shares.split(","))
     except ValueError as error:
-        raise ConfigError(f"--shares {options.shares}: numbers such as 0.1,0.5,1 are expected") from error
+        raise ConfigError(f"--shares {options.shares}: give numbers such as 0.1,0.5,1") from error
     if not all(0 < share <= 1 for share in shares):
         raise ConfigError(f"--shares {options.shares}: each must be above 0 and at most 1")
     return _on_last(options, lambda last: learning_curve(last, shares, options.folds)["means"])
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """Evaluate a bundle on a labelled set, or on a part of its splits."""
+    """Evaluate a bundle on a labelled data set, or on one of its splits."""
     dataset = read_dataset(options.data, options.layout, labels=labels_of(options.labels))
     if options.splits is not None:
         dataset = part_of(dataset, options.splits, options.part)
@@ -86,7 +86,7 @@ def evaluate(options: argparse.Namespace) -> int:
     for text in options.other:
         name, _, root = text.partition("=")
         if not root:
-            raise ConfigError(f"--other {text}: NAME=ROOT is expected")
+            raise ConfigError(f"--other {text}: give NAME=ROOT")
         others[name] = published_part(read_dataset(Path(root)))
     asked = EvaluateOptions(
         command=options.command,
@@ -95,12 +95,12 @@ def evaluate(options: argparse.Namespace) -> int:
         interval_repeats=options.interval_repeats,
     )
     evaluate_bundle(options.bundle, dataset, options.out, asked)
-    print(f"figures in {options.out / EVALUATION}, to read in {options.out / REPORT}")
+    print(f"figures: {options.out / EVALUATION}\nreport: {options.out / REPORT}")
     return 0
 
 
 def operating_point(options: argparse.Namespace) -> int:
-    """Say of each artifact of a bundle which thresholds keep what is asked; 1 where one cannot prove it."""
+    """Print thresholds by risk for each artifact of a bundle; returns 1 if a limit cannot be proven."""
     config = _asked(options)
     dataset = read_dataset(options.data, options.layout, labels=labels_of(options.labels))
     if options.splits is not None:
@@ -120,13 +120,13 @@ def operating_point(options: argparse.Namespace) -> int:
 
 
 def _asked(options: argparse.Namespace) -> OperatingPointConfig:
-    """What the options ask of an operating point; raises ConfigError."""
+    """The operating point configuration from the options; raises ConfigError."""
     asked: dict[str, Any] = {name: getattr(options, name, None) for name in OperatingPointConfig.model_fields}
     if options.cost is not None:
         asked["cost"] = dict(zip(("escape", "overkill"), options.cost, strict=True))
         asked["cost"]["defective_share"] = options.defective_share
     elif options.defective_share is not None:
-        raise ConfigError("--defective-share is of use with --cost only")
+        raise ConfigError("--defective-share needs --cost; leave it out")
     try:
         return OperatingPointConfig.model_validate(
             {name: value for name, value in asked.items() if value is not None}
@@ -152,10 +152,10 @@ def _plan(options: argparse.Namespace) -> list[Run]:
 
 
 def _on_last(options: argparse.Namespace, study: Callable[[Run], object]) -> int:
-    """Export what a stage before the last leaves to start from, then study the last."""
+    """Run the stages before the last up to export, then study the last."""
     *before, last = _plan(options)
     for each in before:
         go(each, "export")
     print(study(last))
-    print(f"results are in {last.directory}")
+    print(f"results: {last.directory}")
     return 0

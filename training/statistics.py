@@ -1,4 +1,4 @@
-"""Exact binomial (Clopper-Pearson) bounds of a rate, trials that would prove one; reliability diagrams."""
+"""Exact binomial (Clopper-Pearson) bounds of a rate, trials needed to prove one, reliability diagrams."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 BINS = 10
-Figures = dict[str, Any]  # by name, as JSON files hold them
+Figures = dict[str, Any]  # figures by name, as in JSON files
 
 
 def interval(events: int, trials: int, confidence: float) -> tuple[float, float]:
@@ -18,14 +18,14 @@ def interval(events: int, trials: int, confidence: float) -> tuple[float, float]
 
 
 def upper_bound(events: int, trials: int, confidence: float) -> float:
-    """The rate that the true one is below at a one-sided confidence, by Clopper and Pearson (1934)."""
+    """Upper bound of a rate at a one-sided confidence, by Clopper and Pearson (1934)."""
     return float(betaincinv(events + 1, trials - events, confidence)) if events < trials else 1.0
 
 
 def trials_needed(events: int, rate: float, confidence: float) -> int:
-    """How few trials with no more than `events` events prove that the true rate is at most `rate`.
+    """The smallest number of trials with `events` events that proves a true rate of at most `rate`.
 
-    Without an event that is the rule of three: about 3 / rate at 95 %.
+    Without events, this is the rule of three: about 3 / rate at 95 %.
     """
     enough = events + 1
     while upper_bound(events, enough, confidence) > rate:
@@ -45,10 +45,11 @@ def reliability(
     cases: NDArray[np.floating[Any]],
     positives: NDArray[np.floating[Any]],
 ) -> Figures | None:
-    """The reliability diagram in 10 bins of one width, and the expected calibration error (ECE).
+    """The reliability diagram in 10 bins of equal width, and the expected calibration error (ECE).
 
-    For each probability, float [N], `cases` says how many cases have it and `positives` how many of these are
-    defective. None without any case. Source: Guo et al., On Calibration of Modern Neural Networks, 2017.
+    For each probability, float [N], `cases` is the number of cases with it and `positives` the number of
+    defective ones among them. None without cases. Source: Guo et al., On Calibration of Modern Neural
+    Networks, 2017.
     """
     total = float(cases.sum())
     if not total:

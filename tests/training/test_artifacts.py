@@ -11,9 +11,9 @@ from onnx import TensorProto
 from app.inspection.bundle.bundle import Bundle
 from tests.convolving_bundle import DECODER, ENCODER, HEAD, TILE, write_convolving_bundle
 from tests.tiny_bundle import sha256, write_tiny_bundle
-from training.bundle.artifacts.budget import ArtifactVerdicts, held_against, verdicts_of
+from training.bundle.artifacts.budget import ArtifactVerdicts, losses_to, verdicts_of
 from training.bundle.artifacts.convert import OUTSIDE, Quantiser, layers_of, write_fp16
-from training.bundle.artifacts.latency import ratios, share_out
+from training.bundle.artifacts.latency import assign_providers, ratios
 from training.bundle.artifacts.make import Source, make_artifacts, quantisation_samples
 from training.config import OperatingPointConfig
 from training.data.splits import Splits
@@ -123,7 +123,7 @@ REFERENCE = ArtifactVerdicts(0.8, {"a": "fail", "b": "pass", "c": "pass"}, froze
     ],
 )
 def test_budget(found: ArtifactVerdicts, beyond: list[str]) -> None:
-    assert held_against(found, REFERENCE)["beyond_budget"] == beyond
+    assert losses_to(found, REFERENCE)["beyond_budget"] == beyond
 
 
 def test_rounding_at_a_threshold_is_allowed_in_both_directions() -> None:
@@ -132,17 +132,19 @@ def test_rounding_at_a_threshold_is_allowed_in_both_directions() -> None:
     other_way = dict.fromkeys(names, "fail") | {"bad 2": "pass", "bad 3": "pass"}
     reference = ArtifactVerdicts(0.8, stopped, frozenset(names))  # type: ignore[arg-type]
     found = replace(reference, verdicts=other_way)  # type: ignore[arg-type]
-    figures = held_against(found, reference)
+    figures = losses_to(found, reference)
     assert (figures["new_escapes"], figures["beyond_budget"]) == (2, [])
 
 
 def test_flips_are_counted_in_the_budget() -> None:
     found = replace(REFERENCE, verdicts={"a": "review", "b": "fail", "c": "pass"})
-    assert held_against(found, REFERENCE)["verdict_flips"] == 2
+    assert losses_to(found, REFERENCE)["verdict_flips"] == 2
 
 
 def test_provider_gets_what_is_fastest_on_it() -> None:
-    shares = share_out(ALL, {"fp16": {"CPUExecutionProvider": 1.1}, "int8": {"CPUExecutionProvider": 0.6}})
+    shares = assign_providers(
+        ALL, {"fp16": {"CPUExecutionProvider": 1.1}, "int8": {"CPUExecutionProvider": 0.6}}
+    )
     assert {name: providers for name, (providers, _) in shares.items()} == {
         "fp32": ("OpenVINOExecutionProvider",),
         "fp16": ("TensorrtExecutionProvider", "CUDAExecutionProvider"),
@@ -154,7 +156,7 @@ def test_provider_gets_what_is_fastest_on_it() -> None:
 
 
 def test_provider_keeps_the_reference_where_nothing_is_gained() -> None:
-    shares = share_out(ALL, {"int8": {"CPUExecutionProvider": 0.97}})
+    shares = assign_providers(ALL, {"int8": {"CPUExecutionProvider": 0.97}})
     assert shares["fp32"][0] == ALL
     assert shares["int8"] == ((), "")
     assert "int8 takes 0.97 of its time, no gain" in shares["fp32"][1]
@@ -234,6 +236,6 @@ def test_artifact_beyond_its_budget_is_refused_with_its_figures(
 
 
 def test_a_provider_that_takes_the_last_from_fp32_leaves_it_behind_the_others() -> None:
-    shares = share_out(("CPUExecutionProvider",), {"int8": {"CPUExecutionProvider": 0.5}})
+    shares = assign_providers(("CPUExecutionProvider",), {"int8": {"CPUExecutionProvider": 0.5}})
     assert shares["fp32"][0] == ()
     assert shares["int8"][0] == ("CPUExecutionProvider",)

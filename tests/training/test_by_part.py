@@ -14,8 +14,8 @@ from app.inspection.rules.part_model import PartModel
 from tests.tiny_bundle import write_tiny_bundle
 from training.bundle.publish import model_card
 from training.evaluation.by_part import part_figures
+from training.evaluation.compared import Compared
 from training.evaluation.dataset import evaluate_parts
-from training.evaluation.judged import Judged
 from training.sessions import inspector_of
 from training.statistics import interval
 from training.steps.evaluate import with_measured_parts
@@ -25,8 +25,8 @@ from .labelled import tiny_dataset
 MODEL = PartModel(mean_logit=1.0, max_logit=0.0, bias=0.0, part_threshold=0.5)  # half on average
 
 
-def image(group: str, defective: bool, verdict: Verdict, probability: float) -> Judged:
-    return Judged(
+def image(group: str, defective: bool, verdict: Verdict, probability: float) -> Compared:
+    return Compared(
         name=group,
         group=group,
         picture_class="crack" if defective else "good",
@@ -46,7 +46,7 @@ PARTS = [
     *(image("c", False, "pass", 0.2), image("c", False, "pass", 0.2)),  # pass, pass
     *(image("d", True, "pass", 0.4), image("d", False, "review", 0.2)),  # review, review
     *(image("e", True, "pass", 0.1), image("e", True, "pass", 0.2)),  # pass, pass: an escape
-    image("alone", True, "pass", 0.1),  # one image: no part to judge by several
+    image("alone", True, "pass", 0.1),  # one image: no part of several images
 ]
 
 

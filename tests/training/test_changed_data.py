@@ -20,7 +20,7 @@ from training.data.splits import make_splits
 from training.files import write_text
 from training.model.segmenter import build_segmenter
 from training.run import FOLDS, WEIGHTS, Run
-from training.steps.export import leave_weights
+from training.steps.export import add_weights
 from training.steps.fit import initial_segmenter
 from training.steps.split import split
 
@@ -155,7 +155,7 @@ def test_a_bundle_is_gone_on_from_fold_by_fold(run: Run, tmp_path: Path) -> None
         each.weights.parent.mkdir(parents=True, exist_ok=True)
         save_file(build_segmenter(model, 1, seed).state_dict(), each.weights)
     write_tiny_bundle(made.bundle, classes=("pit",))
-    leave_weights(made)
+    add_weights(made)
     again = split(replace(run, directory=tmp_path / "next", start=made.bundle))
     for before, now in zip((made, *made.folds), (again, *again.folds), strict=True):
         found = initial_segmenter(now, now.classes).state_dict()

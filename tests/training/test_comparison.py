@@ -87,7 +87,7 @@ def test_other_folds_are_refused() -> None:
         compare([*_results("full", 0.7, 1), _results("full", 0.7, 1)[0]])
     with pytest.raises(ComparisonError, match="no results"):
         compare([])
-    with pytest.raises(ComparisonError, match="take at least 2 folds"):
+    with pytest.raises(ComparisonError, match="run at least 2 folds"):
         compare(_results("full", 0.7, 1)[:1])
 
 

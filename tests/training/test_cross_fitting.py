@@ -20,7 +20,7 @@ from training.data.registry import LAYOUTS
 from training.data.sample import Dataset, Sample
 from training.data.splits import Fold, make_splits, part_of
 from training.evaluation import gate as gate_figures
-from training.evaluation.judged import judge_samples
+from training.evaluation.compared import compare_samples
 from training.labels import LabelsConfig
 from training.pipeline import go
 from training.run import Run
@@ -131,9 +131,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory, reads: list[Path]) -> Spli
     with pytest.MonkeyPatch.context() as patch:
         # masks of a network that knows hardly anything would be noise, each of thousands of regions
         patch.setattr(thresholds, "PIXEL_THRESHOLDS", (0.5,))
-        patch.setattr(export_step, "PARITY_PICTURES", 4)
-        patch.setattr(evaluate_step, "GENERATED_TEST_PICTURES", 4)
-        patch.setattr(gate_figures, "PICTURES", 5)
+        patch.setattr(export_step, "PARITY_IMAGES", 4)
+        patch.setattr(evaluate_step, "GENERATED_TEST_IMAGES", 4)
+        patch.setattr(gate_figures, "IMAGES", 5)
         counted = count_reads(patch)
         assert main(["run", *map(str, arguments)]) == 0
         reads += counted
@@ -163,8 +163,8 @@ def test_figures_are_of_all_images_and_thresholds_of_the_other_folds(
     for number, part in enumerate(nested(trained, bundle.artifacts[0])):
         learnt = learn_artifact(parts[:number] + parts[number + 1 :], trained.config.operating_point)
         assert part.inspector.session.artifact.operating_point == learnt.point
-        judged = judge_samples(part.inspector, part.samples)
-        assert called_by([part]) == [each.called_defective for each in judged]
+        compared = compare_samples(part.inspector, part.samples)
+        assert called_by([part]) == [each.called_defective for each in compared]
 
 
 @pytest.mark.slow

@@ -73,9 +73,9 @@ def test_learning_curve_counts_the_steps_to_the_best_from_scratch() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("full,magic", "'magic' is no strategy; known are full"),
-        ("full,svm,full", "names one twice"),
-        ("svm", "makes no mask"),
+        ("full,magic", "unknown strategy 'magic'; known strategies: full"),
+        ("full,svm,full", "repeats a strategy"),
+        ("svm", "no strategy with a mask"),
     ],
 )
 def test_strategies_that_cannot_be_compared_are_refused(text: str, message: str) -> None:

@@ -18,7 +18,7 @@ from training.thresholds.predictions import Scored
 from training.thresholds.region_fit import UNFITTED
 
 from .scored import scored
-from .test_evaluate import judged_pairs
+from .test_evaluate import compared_pairs
 
 
 def _pairs(groups: int, pictures: int, seed: int, noise: tuple[float, float] = (0.15, 0.05)) -> DicePairs:
@@ -137,7 +137,7 @@ def test_round_trip_through_the_bundle(tmp_path: Path) -> None:
 
 def test_halves_are_checked_against_each_other() -> None:
     pairs = _pairs(160, 1, seed=5)
-    found = check_interval(judged_pairs(pairs.estimated.tolist(), pairs.true.tolist()), repeats=20)
+    found = check_interval(compared_pairs(pairs.estimated.tolist(), pairs.true.tolist()), repeats=20)
     assert (found["pictures"], found["groups"]) == (160, 160)
     assert (found["halves"], found["halves_without_interval"]) == (40, 0)
     assert found["coverage"] == found["coverage_by_group"]  # an image a part
@@ -147,7 +147,7 @@ def test_halves_are_checked_against_each_other() -> None:
 
 
 def test_halves_too_small_for_an_interval_are_counted() -> None:
-    found = check_interval(judged_pairs([0.5] * 17, [0.4] * 17), repeats=3)
+    found = check_interval(compared_pairs([0.5] * 17, [0.4] * 17), repeats=3)
     # 8 parts on one side prove nothing, 9 on the other do
     assert (found["halves"], found["halves_without_interval"]) == (6, 3)
     assert found["coverage"]["mean"] == 1.0

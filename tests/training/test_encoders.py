@@ -187,7 +187,7 @@ def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="hold no tensors by name"):
         load_pretrained(_Tiny(), "tiny", str(path))
     torch.save({"a": torch.zeros(1)}, path)
-    with pytest.raises(ConfigError, match="holds 1 tensors, the encoder needs 5"):
+    with pytest.raises(ConfigError, match="has 1 tensors, but the encoder needs 5"):
         load_pretrained(_Tiny(), "tiny", str(path))
     torch.save(_theirs("") | {"norm.bias": torch.zeros(7)}, path)
     with pytest.raises(ConfigError, match=r"norm.bias is \(4,\), its weights \(7,\)"):

@@ -11,35 +11,35 @@ from app.inspection.inspector import Inspector
 from app.inspection.results import Verdict
 from tests.tiny_bundle import png, tiny_picture, write_tiny_bundle
 from training.data.sample import Blob, MaskFile, Sample
+from training.evaluation.compared import Compared, Overlap, compare_samples
 from training.evaluation.figures import summarise
-from training.evaluation.judged import Judged, Overlap, judge_samples
 
 
-def _judged(name: str, verdict: Verdict, dice: float | None = None, defect_px: int = 0) -> Judged:
+def _compared(name: str, verdict: Verdict, dice: float | None = None, defect_px: int = 0) -> Compared:
     defective = name.startswith("crack")
     probability = {"pass": 0.1, "review": 0.6, "fail": 0.9}[verdict]
     kind = "crack" if defective else "good"
     class_dice = {} if dice is None else {"crack": dice}
-    return Judged(name, name, kind, defective, verdict, probability, dice, class_dice, defect_px)
+    return Compared(name, name, kind, defective, verdict, probability, dice, class_dice, defect_px)
 
 
-def judged_pairs(estimated: list[float], true: list[float]) -> list[Judged]:
+def compared_pairs(estimated: list[float], true: list[float]) -> list[Compared]:
     """Defective images, a part each, by their estimated and their true Dice."""
     return [
-        replace(_judged(f"crack{n}", "fail", dice, 50), estimated_dice=estimate)
+        replace(_compared(f"crack{n}", "fail", dice, 50), estimated_dice=estimate)
         for n, (estimate, dice) in enumerate(zip(estimated, true, strict=True))
     ]
 
 
 ROWS = [
-    _judged("crack1", "fail", 0.8, 50),
-    _judged("crack2", "review", 0.0, 500),
-    _judged("crack3", "pass", 0.0, 500),
-    _judged("crack4", "fail"),  # its label marks no pixels
-    _judged("good1", "pass"),
-    _judged("good2", "pass"),
-    _judged("good3", "fail"),
-    _judged("good4", "review"),
+    _compared("crack1", "fail", 0.8, 50),
+    _compared("crack2", "review", 0.0, 500),
+    _compared("crack3", "pass", 0.0, 500),
+    _compared("crack4", "fail"),  # its label marks no pixels
+    _compared("good1", "pass"),
+    _compared("good2", "pass"),
+    _compared("good3", "fail"),
+    _compared("good4", "review"),
 ]
 
 
@@ -90,7 +90,7 @@ def test_estimate_is_held_against_the_measured_dice() -> None:
 
 
 def test_order_of_the_estimates_by_hand() -> None:
-    found = summarise(judged_pairs([0.9, 0.5, 0.1], [0.6, 0.9, 0.3]), 0.95)["estimated_dice"]
+    found = summarise(compared_pairs([0.9, 0.5, 0.1], [0.6, 0.9, 0.3]), 0.95)["estimated_dice"]
     assert found["spearman"] == 0.5
     assert found["pearson"] == pytest.approx(np.corrcoef([0.9, 0.5, 0.1], [0.6, 0.9, 0.3])[0, 1], abs=1e-4)
     risk = found["risk_coverage"]
@@ -105,13 +105,13 @@ def test_order_of_the_estimates_by_hand() -> None:
 
 
 def test_estimates_that_are_all_alike_order_nothing() -> None:
-    found = summarise(judged_pairs([0.5] * 4, [0.9, 0.1, 0.4, 0.6]), 0.95)["estimated_dice"]
+    found = summarise(compared_pairs([0.5] * 4, [0.9, 0.1, 0.4, 0.6]), 0.95)["estimated_dice"]
     assert (found["pearson"], found["spearman"]) == (None, None)
     assert found["risk_coverage"]["aurc"] == found["risk_coverage"]["random"] == 0.5
 
 
 def test_intervals_around_the_estimate_are_counted_by_picture_and_by_part() -> None:
-    rows = judged_pairs([0.5] * 4, [0.5, 0.7, 0.71, 0.1])
+    rows = compared_pairs([0.5] * 4, [0.5, 0.7, 0.71, 0.1])
     rows = [replace(row, dice_interval=(0.3, 0.7), group="ab"[row.name == "crack3"]) for row in rows]
     found = summarise([*rows, *ROWS], 0.95)["estimated_dice"]["interval"]
     assert (found["pictures"], found["groups"], found["mean_width"]) == (4, 2, 0.4)
@@ -151,7 +151,7 @@ def test_samples_are_judged_from_their_own_bytes(tmp_path: Path) -> None:
         Sample("a", "a", "set", "dark", True, Blob(tmp_path / "dark.png"), mask),
         Sample("b", "b", "set", "good", False, Blob(tmp_path / "good.png")),
     ]
-    dark, good = judge_samples(inspector, samples)
+    dark, good = compare_samples(inspector, samples)
     assert (dark.verdict, dark.dice, dark.class_dice, dark.defect_px) == ("fail", 1.0, {"dark": 1.0}, 200)
     assert (good.verdict, good.dice, good.class_dice) == ("pass", None, {})
     assert dark.overlap == dark.class_overlap["dark"] == Overlap(200, 200, 200)

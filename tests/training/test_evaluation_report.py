@@ -13,9 +13,9 @@ from app.inspection.inference.session import Answers, OnnxSession
 from app.inspection.inspector import Inspector
 from tests.tiny_bundle import write_tiny_bundle
 from training.data.sample import Dataset, DatasetError, Pixels
+from training.evaluation.compared import inspect_with_prediction
 from training.evaluation.dataset import evaluate_dataset
-from training.evaluation.gallery import CALLED, MARKED, galleries
-from training.evaluation.judged import inspect_with_prediction
+from training.evaluation.gallery import FOUND, MARKED, galleries
 from training.evaluation.report import evaluation_page
 from training.evaluation.run import EvaluateOptions, evaluate_bundle
 
@@ -38,7 +38,7 @@ def test_one_run_of_the_graph_a_picture(tmp_path: Path) -> None:
     bundle = Bundle.load(write_tiny_bundle(tmp_path / "tiny"))
     session = CountedSession(bundle)
     evaluation = evaluate_dataset(Inspector(bundle, session), tiny_dataset(tmp_path))
-    assert len(session.runs) == len(evaluation.judged) == 4
+    assert len(session.runs) == len(evaluation.compared) == 4
 
 
 def test_figures_of_a_set_by_hand(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_figures_of_a_set_by_hand(tmp_path: Path) -> None:
 def test_the_worst_pictures_are_shown_with_both_contours(tmp_path: Path) -> None:
     inspector = Inspector.load(write_tiny_bundle(tmp_path / "tiny"), device="cpu")
     dataset = tiny_dataset(tmp_path)
-    shown = galleries(inspector, dataset, evaluate_dataset(inspector, dataset).judged)
+    shown = galleries(inspector, dataset, evaluate_dataset(inspector, dataset).compared)
     assert {name: [each.caption.split(":")[0] for each in row] for name, row in shown.items()} == {
         "escapes": ["escaped"],
         "false alarms": ["alarm"],
@@ -69,8 +69,8 @@ def test_the_worst_pictures_are_shown_with_both_contours(tmp_path: Path) -> None
     }
     escaped, alarm = shown["escapes"][0].pixels, shown["false alarms"][0].pixels
     assert tuple(escaped[5, 10]) == MARKED
-    assert not np.all(escaped == CALLED, axis=2).any()
-    assert tuple(alarm[40, 44]) == CALLED
+    assert not np.all(escaped == FOUND, axis=2).any()
+    assert tuple(alarm[40, 44]) == FOUND
     assert not np.all(alarm == MARKED, axis=2).any()
 
 

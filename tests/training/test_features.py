@@ -8,7 +8,7 @@ from training.config import ModelConfig
 from training.data.datamodule import input_contract
 from training.data.sample import DatasetError, Pixels
 from training.model.segmenter import Segmenter, build_segmenter
-from training.studies.features import encoder_features, fit_svm, picture_figures
+from training.studies.features import encoder_features, fit_svm, image_figures
 
 MODEL = ModelConfig(
     encoder="resnet18", weights="none", decoder_channels=(16, 16, 8, 8, 8), tile=64, overlap=16
@@ -43,7 +43,7 @@ def test_machine_finds_defects_on_parts_never_seen(segmenter: Segmenter) -> None
     probability = machine.probability(iter(unseen))
     assert probability.shape == (24,)
     assert 0 <= probability.min() < probability.max() <= 1
-    figures = picture_figures(truth, probability)
+    figures = image_figures(truth, probability)
     assert figures.auroc > 0.9
     assert figures.recall > 0.8
 
@@ -87,8 +87,8 @@ def test_too_few_groups_are_refused(segmenter: Segmenter) -> None:
 
 def test_figures() -> None:
     truth = [True, True, False, False]
-    figures = picture_figures(truth, np.array([0.9, 0.4, 0.6, 0.1]))
+    figures = image_figures(truth, np.array([0.9, 0.4, 0.6, 0.1]))
     assert (figures.accuracy, figures.precision, figures.recall, figures.auroc) == (0.5, 0.5, 0.5, 0.75)
-    assert picture_figures(truth, np.zeros(4)).precision == 0
+    assert image_figures(truth, np.zeros(4)).precision == 0
     with pytest.raises(DatasetError, match="need good and defective"):
-        picture_figures([True, True], np.ones(2))
+        image_figures([True, True], np.ones(2))

@@ -52,11 +52,11 @@ def test_progress_counts_all_steps_and_tells_what_is_to_go(
         "fold 2 of 5: step 2 of 4",
         "fold 2 of 5: step 4 of 4",
     ]
-    assert lines[-1].endswith("at most 0 min to go")
+    assert lines[-1].endswith("at most 0 min left")
 
 
 def test_a_loss_that_is_no_number_is_told_and_leaves_no_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(FitError, match=r"not a number .*lower fit\.learning_rate \(1e\+30\)"):
+    with pytest.raises(FitError, match=r"not a finite number .*lower fit\.learning_rate \(1e\+30\)"):
         _fit(tmp_path, learning_rate=1e30, steps=6)
     assert not list(tmp_path.rglob("*.ckpt"))
     assert not list(tmp_path.rglob("*.safetensors"))

@@ -25,7 +25,7 @@ from training.thresholds.input_gate import (
     distribution_of,
     evenly,
     tail_limit,
-    training_pictures,
+    training_images,
     with_gates,
 )
 
@@ -135,7 +135,7 @@ def test_too_few_pictures_are_refused() -> None:
 def test_pictures_are_taken_evenly_from_all_sources(tmp_path: Path) -> None:
     assert evenly(range(10), 4) == [0, 3, 6, 9]
     made = LoadedPictures([Picture(grained(seed), None, False) for seed in range(3)])
-    known = training_pictures([labelled(tmp_path, "a"), labelled(tmp_path, "b")], [made], 10)
+    known = training_images([labelled(tmp_path, "a"), labelled(tmp_path, "b")], [made], 10)
     assert [each.group for each in known] == ["a", "b", "made 0 0", "made 0 1", "made 0 2"]
     np.testing.assert_array_equal(known[3].pixels(), grained(1))
     np.testing.assert_array_equal(known[0].pixels(), tiny_picture(96, 80))

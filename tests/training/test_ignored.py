@@ -17,7 +17,7 @@ from training.data.datamodule import TrainingTiles, ValidationTiles, input_contr
 from training.data.masks import MaskImage, Named
 from training.data.pictures import GOOD, LoadedPictures, Picture, load_pictures, resize_bits
 from training.data.sample import IGNORED, IGNORED_NUMBER, Blob, Sample
-from training.evaluation.judged import judge_samples
+from training.evaluation.compared import compare_samples
 from training.evaluation.pixels import PixelLevels
 from training.model.losses import segmentation_loss
 from training.thresholds.calibration import count_levels
@@ -90,12 +90,12 @@ def test_figures_of_a_picture_leave_ignored_pixels_out(tmp_path: Path) -> None:
     numbers[30:40, 20:30], numbers[28:42, 30:42] = 1, 255  # half of the box is marked, half ignored
     inspector = Inspector.load(write_tiny_bundle(tmp_path / "bundle"))
     marked, good = sample_of(tmp_path, "a", numbers, True), sample_of(tmp_path, "b", numbers, False)
-    judged, of_good = judge_samples(inspector, [marked, good])
-    assert judged.dice == pytest.approx(1.0)
-    assert judged.defect_px == 100
-    assert judged.overlap is not None
-    assert (judged.overlap.marked, judged.overlap.called, judged.overlap.common) == (100, 100, 100)
-    assert judged.class_dice == {"dark": pytest.approx(1.0)}
+    compared, of_good = compare_samples(inspector, [marked, good])
+    assert compared.dice == pytest.approx(1.0)
+    assert compared.defect_px == 100
+    assert compared.overlap is not None
+    assert (compared.overlap.marked, compared.overlap.called, compared.overlap.common) == (100, 100, 100)
+    assert compared.class_dice == {"dark": pytest.approx(1.0)}
     assert of_good.overlap is not None
     assert of_good.overlap.called == 100  # a false alarm where it is not ignored
 

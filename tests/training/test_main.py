@@ -68,7 +68,7 @@ def test_report_goes_into_a_new_folder_but_not_over_one(
     tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["data", "check", str(tiles), "--out", str(tmp_path)]) == 2
-    assert "is a folder; give the page's file" in capsys.readouterr().err
+    assert "is a folder; give a file for the page" in capsys.readouterr().err
     assert main(["data", "check", str(tiles), "--out", str(tmp_path / "new/audit.html")]) in (0, 1)
     assert (tmp_path / "new/audit.html").is_file()
 
@@ -110,7 +110,7 @@ def test_sigterm_ends_a_command_with_a_sentence(tmp_path: Path) -> None:
         finally:
             process.kill()
     assert process.returncode == 143
-    assert said.splitlines()[-1] == "stopped by SIGTERM; a run goes on where it was with the same command"
+    assert said.splitlines()[-1] == "stopped by SIGTERM; run the same command to continue"
     assert "Traceback" not in said
 
 

@@ -56,9 +56,9 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     with pytest.MonkeyPatch.context() as patch:  # it measures nothing, so a few images are enough
         # masks of a network that knows hardly anything would be noise, each of thousands of regions
         patch.setattr(thresholds, "PIXEL_THRESHOLDS", (0.5,))
-        patch.setattr(export_step, "PARITY_PICTURES", 4)
-        patch.setattr(evaluate_step, "GENERATED_TEST_PICTURES", 10)
-        patch.setattr(gate_figures, "PICTURES", 5)
+        patch.setattr(export_step, "PARITY_IMAGES", 4)
+        patch.setattr(evaluate_step, "GENERATED_TEST_IMAGES", 10)
+        patch.setattr(gate_figures, "IMAGES", 5)
         assert main(["run", *map(str, arguments)]) == 0
     config = settle(load_config(SMOKE), "small", "parts", None)
     return Run(config, data, directory / "smoke-1", models, "passline train run")

@@ -18,7 +18,7 @@ from training.data.pictures import load_pictures
 from training.data.registry import read_dataset
 from training.data.sample import DatasetError, class_bit
 from training.data.synthesis.tiles import CLASSES
-from training.evaluation.judged import judge_samples
+from training.evaluation.compared import compare_samples
 from training.thresholds.predictions import score
 
 
@@ -152,9 +152,9 @@ def test_picture_that_cannot_be_judged_is_named(
     inspector = Inspector.load(bundle, device="cpu")
     sample = read_magnetic_tile(tiles).samples[0]
     sample.image.path.write_bytes(b"not an image")
-    for judge in (score, judge_samples):
+    for compare in (score, compare_samples):
         with pytest.raises(DatasetError, match=sample.image.path.name):
-            judge(inspector, [sample])
+            compare(inspector, [sample])
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '{"one": "crack"}', "3", '{"1": null}', '{"1": 5}'])

@@ -1,22 +1,22 @@
-"""Slices of judged images: the planted weak one is named, an accident of few is not."""
+"""Slices: the planted weak one is named, one of few images is not."""
 
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from training.evaluation.judged import Judged
+from training.evaluation.compared import Compared
 from training.evaluation.slices import slice_figures
 from training.statistics import interval
 
 
-def _rows() -> list[Judged]:
-    """Forty defective images of two classes and forty good ones; each is a part, and all judged rightly."""
+def _rows() -> list[Compared]:
+    """Forty defective images of two classes and forty good ones; each is a part; all verdicts are correct."""
     rows = []
     for n in range(80):
         kind = ("crack" if n % 4 else "crack,pit") if n < 40 else "good"
         dice, class_dice = (0.8, {"crack": 0.8}) if n < 40 else (None, {})
-        row = Judged(str(n), str(n), kind, n < 40, "fail" if n < 40 else "pass", 0.5, dice, class_dice, 50)
+        row = Compared(str(n), str(n), kind, n < 40, "fail" if n < 40 else "pass", 0.5, dice, class_dice, 50)
         look = {"brightness": 10.0 + n % 40, "sharpness": 5.0, "height": 10, "width": 20 + n % 2}
         rows.append(replace(row, source="line 1", defect_px=50 if n < 40 else 0, **look))  # type: ignore[arg-type]
     return rows

@@ -39,7 +39,7 @@ small:
 def _empty_masks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(operating_point, "PIXEL_THRESHOLDS", (0.5,))
-        patch.setattr(export, "PARITY_PICTURES", 2)
+        patch.setattr(export, "PARITY_IMAGES", 2)
         yield
 
 
@@ -98,7 +98,7 @@ def test_strategies_are_compared_on_the_same_folds(root: Path, capsys: pytest.Ca
     ]
     assert all(each["seconds"] > 0 for each in results)
     assert main(_command(root, "compare", "--strategies", "magic")) == 2
-    assert "'magic' is no strategy" in capsys.readouterr().err
+    assert "unknown strategy 'magic'" in capsys.readouterr().err
 
 
 def test_learning_curve_begins_from_scratch_and_a_bundle(

@@ -19,7 +19,7 @@ from training.transplant.crops import Crops, around, clean_crops, real_crops
 from training.transplant.donors import Donor, Marked, Sides, cut_donors, regions, shown_classes
 from training.transplant.measure import ARMS, Study, measure_transplants
 from training.transplant.plausibility import Features, frozen_encoder, screen
-from training.transplant.transplant import TransplantSettings, transplant, transplanted_pictures
+from training.transplant.transplant import TransplantSettings, transplant, transplanted_images
 from training.transplant.write import write_transplants
 
 WAYS: tuple[Way, ...] = ("normal", "mixed", "reflectance")
@@ -205,7 +205,7 @@ def test_the_filter_says_where_it_cannot_judge_and_drops_nothing() -> None:
     assert one_part.refusal is not None
     hidden = screen(crops(120, 60, 0), generated, good, levels, 0.1)
     assert hidden.refusal is not None
-    assert "hardly told from good surface" in hidden.refusal
+    assert "hardly differ from good surface" in hidden.refusal
 
 
 def test_crops_lie_in_their_picture_and_clean_ones_show_no_defect() -> None:
@@ -221,7 +221,7 @@ def test_crops_lie_in_their_picture_and_clean_ones_show_no_defect() -> None:
 def made_of(seed: int, settings: TransplantSettings | None = None) -> list[tuple[Pixels, Bits]]:
     good = [surface(100 + n, 100 + 4 * n) for n in range(10)]
     defective = [with_spot(n, (30 + 9 * n, 60), 100 + 4 * n, 1 + n % 2) for n in range(10)]
-    return transplant(good, defective, 12, seed, settings, levels).pictures
+    return transplant(good, defective, 12, seed, settings, levels).images
 
 
 @pytest.mark.parametrize("settings", [None, ALONE])
@@ -241,17 +241,17 @@ def test_what_was_dropped_is_counted() -> None:
     assert made.screening is not None
     assert made.candidates == len(made.screening.plausible) == 30 - made.unplaced
     assert f"{made.candidates - made.screening.plausible.sum()} dropped as implausible" in made.summary()
-    assert f"{len(made.pictures)} kept" in made.summary()
+    assert f"{len(made.images)} kept" in made.summary()
 
 
 def test_without_masks_defects_are_drawn() -> None:
     made = transplant([surface(1)], [], 6, 1, TransplantSettings(drawn={"scratch": 2, "pit": 5}), levels)
-    assert [shown_classes(bits) for _, bits in made.pictures] == [[2], [5]] * 3
-    assert "unfiltered: 0 real defects of 0 parts are too few" in made.summary()
+    assert [shown_classes(bits) for _, bits in made.images] == [[2], [5]] * 3
+    assert "without a filter: 0 real defects of 0 parts are too few" in made.summary()
 
 
 def test_nothing_to_make_defects_from_is_refused() -> None:
-    with pytest.raises(ValueError, match="good images and either marked defects or classes to draw"):
+    with pytest.raises(ValueError, match="this needs good images and either marked defects"):
         transplant([surface(1)], [], 5, 1)
     with pytest.raises(ValueError, match="good images and either"):
         transplant([], [with_spot(1, (60, 60))], 5, 1)
@@ -269,8 +269,8 @@ def tiles(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def test_written_transplants_are_read_back(tiles: Dataset, tmp_path: Path) -> None:
     made = write_transplants(tmp_path / "out", tiles, 6, 1, ALONE)
     read = read_folder(tmp_path / "out")
-    assert len(read.samples) == len(made.pictures)
-    written = {pixels.tobytes(): bits for pixels, bits in made.pictures}
+    assert len(read.samples) == len(made.images)
+    written = {pixels.tobytes(): bits for pixels, bits in made.images}
     for sample in read.samples:
         pixels = sample.pixels()
         bits = sample.class_bits((pixels.shape[0], pixels.shape[1]))
@@ -289,12 +289,12 @@ def test_transplants_join_the_pictures_of_a_training_split(
     tiles: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pictures = load_pictures(tiles.samples, 0.5)
-    made = transplanted_pictures(tiles.samples, pictures, 5, 1, ALONE)
+    made = transplanted_images(tiles.samples, pictures, 5, 1, ALONE)
     assert made.strata == [min(shown_classes(each.bits)) for each in made if each.bits is not None]
     assert {each.pixels.shape for each in made} <= {each.pixels.shape for each in pictures}
-    assert "5 handed over unfiltered" in capsys.readouterr().out
+    assert "5 kept without a filter" in capsys.readouterr().out
     with pytest.raises(DatasetError, match="no defect can be transplanted"):
-        transplanted_pictures([], [], 5, 1, ALONE)
+        transplanted_images([], [], 5, 1, ALONE)
 
 
 @pytest.mark.slow

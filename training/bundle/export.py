@@ -1,4 +1,4 @@
-"""Export: the segmenter as an ONNX graph that takes pixels and gives probabilities, checked against torch."""
+"""Export: the segmenter as an ONNX graph from pixels to probabilities, compared with torch."""
 
 import hashlib
 import platform
@@ -26,16 +26,16 @@ from training.model.segmenter import Segmenter, image_probability
 from training.thresholds.region_fit import UNFITTED
 
 GRAPH = "model.onnx"
-# Of later opsets ONNX Runtime pools averages, on a CPU, in a way that takes many times as long.
+# With later opsets, average pooling in ONNX Runtime takes many times as long on a CPU.
 OPSET = 18
-# One level of the 8-bit probability, plus what float rounding may tip over its edge.
+# One level of the 8-bit probability, plus one for float rounding at its edge.
 MAX_LEVEL_DIFFERENCE = 2
 MAX_IMAGE_DIFFERENCE = 1e-3
 MAX_FEATURE_DIFFERENCE = 1e-2  # of the largest feature
-# The encoder's level whose features the input gate takes: at an eighth of the tile's sides they tell surfaces
-# apart, while those of deeper levels answer to defects (docs/gate.md has the figures).
+# The encoder level whose features the input gate uses. At an eighth of the tile's sides, features distinguish
+# surfaces; those of deeper levels respond to defects (figures in docs/gate.md).
 GATE_LEVEL = 3
-FLIPS = (), (-1,), (-2,), (-2, -1)  # axes of a tile; the first so many as are asked for
+FLIPS = (), (-1,), (-2,), (-2, -1)  # axes of a tile; a model uses the first one, two or four
 
 
 class ParityError(RuntimeError):
@@ -45,8 +45,8 @@ class ParityError(RuntimeError):
 class ServingGraph(nn.Module):
     """The segmenter as the service runs it: uint8 [n, h, w, 1] -> uint8 [n, k, h, w] and float32 [n].
 
-    For a bundle with an input gate also float32 [n, f]. Probabilities are the mean over as many flips of the
-    tile as the model's configuration asks for.
+    With an input gate, it also returns features float32 [n, f]. Probabilities are the mean over the
+    configured number of flips of the tile.
     """
 
     def __init__(self, segmenter: Segmenter, gate: bool = False) -> None:
@@ -56,36 +56,36 @@ class ServingGraph(nn.Module):
 
     @property
     def outputs(self) -> list[str]:
-        """The names of what `forward` returns."""
+        """The names of the outputs of `forward`."""
         return ["mask_probability", "image_probability", *(["features"] if self.gate else [])]
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return mask probabilities as levels of 255, image-level probabilities, and the gate's features.
+        """Return mask probabilities in levels of 1/255, head probabilities, and the gate's features.
 
-        The features are the means of each channel of one encoder level over the tile.
+        A feature is the mean of a channel of one encoder level over the tile.
         """
-        tiles, turns = pixels.squeeze(-1), FLIPS[: self.segmenter.flips]
-        if len(turns) > 1:
-            tiles = torch.cat([tiles.flip(axes) if axes else tiles for axes in turns])
+        tiles, flips = pixels.squeeze(-1), FLIPS[: self.segmenter.flips]
+        if len(flips) > 1:
+            tiles = torch.cat([tiles.flip(axes) if axes else tiles for axes in flips])
         encoded = self.segmenter.features(tiles)
         mask_logits, image_logits = self.segmenter.answers(encoded)
         mask, image = mask_logits.sigmoid(), image_probability(mask_logits, image_logits)
         level = encoded[min(GATE_LEVEL, len(encoded) - 1)]
-        if len(turns) > 1:
-            masks = zip(_by_turn(mask, len(turns)), turns, strict=True)
+        if len(flips) > 1:
+            masks = zip(_by_flip(mask, len(flips)), flips, strict=True)
             mask = torch.stack([each.flip(axes) if axes else each for each, axes in masks]).mean(0)
-            image, level = _by_turn(image, len(turns)).mean(0), _by_turn(level, len(turns))[0]
+            image, level = _by_flip(image, len(flips)).mean(0), _by_flip(level, len(flips))[0]
         answers = (mask * 255).round().to(torch.uint8), image
         return (*answers, level.mean(dim=(2, 3))) if self.gate else answers
 
 
-def _by_turn(values: torch.Tensor, turns: int) -> torch.Tensor:
-    """Values of a batch that holds each tile `turns` times, [turns * n, ...], as [turns, n, ...]."""
-    return values.reshape(turns, -1, *values.shape[1:])
+def _by_flip(values: torch.Tensor, flips: int) -> torch.Tensor:
+    """Values of a batch with `flips` copies of each tile, [flips * n, ...], as [flips, n, ...]."""
+    return values.reshape(flips, -1, *values.shape[1:])
 
 
 def serving_graph(segmenter: Segmenter, weights: Path, gate: bool = False) -> ServingGraph:
-    """Return the torch graph of the weights; with `gate` it gives the features that an input gate needs."""
+    """Return the torch graph with the weights; with `gate`, it also returns the input gate's features."""
     segmenter.load_state_dict(read_weights(weights))
     return ServingGraph(segmenter, gate).eval()
 
@@ -93,7 +93,7 @@ def serving_graph(segmenter: Segmenter, weights: Path, gate: bool = False) -> Se
 def export_graph(
     segmenter: Segmenter, weights: Path, tile: int, path: Path, gate: bool = False
 ) -> ServingGraph:
-    """Write the ONNX graph of the weights; the batch is dynamic, the tile fixed. Returns the torch graph."""
+    """Write the ONNX graph with dynamic batch and fixed tile size; return the torch graph."""
     graph = serving_graph(segmenter, weights, gate)
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.onnx.export(
@@ -109,23 +109,23 @@ def export_graph(
         verbose=False,
     )
     model = onnx.load(path)
-    _forget_places(model)
+    _remove_traces(model)
     _resize_by_factors(model)
     onnx.save(model, path)
     return graph
 
 
-def _forget_places(model: onnx.ModelProto) -> None:
-    """Take out of a graph where its nodes were traced: paths of this machine, of no use to anyone else."""
+def _remove_traces(model: onnx.ModelProto) -> None:
+    """Remove from the nodes where they were traced: these are local paths of this machine."""
     for node in model.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
 
 
 def _resize_by_factors(model: onnx.ModelProto) -> None:
-    """Have upsamplings know their factors, where they were traced with sizes found out at each run.
+    """Give each Resize constant factors instead of sizes computed at run time.
 
-    Computing shapes takes nodes that no GPU runs.
+    The nodes that compute shapes do not run on a GPU.
     """
     shapes = shapes_of(model)
     for number, node in enumerate(each for each in model.graph.node if each.op_type == "Resize"):
@@ -138,13 +138,13 @@ def _resize_by_factors(model: onnx.ModelProto) -> None:
 
 
 def shapes_of(model: onnx.ModelProto) -> dict[str, list[int]]:
-    """Return the shape of each tensor by name, as the graph tells them; a dynamic side is 0."""
-    told = (*model.graph.value_info, *model.graph.input, *model.graph.output)
-    return {each.name: [side.dim_value for side in each.type.tensor_type.shape.dim] for each in told}
+    """Return the shape of each tensor by name, as stored in the graph; a dynamic side is 0."""
+    tensors = (*model.graph.value_info, *model.graph.input, *model.graph.output)
+    return {each.name: [side.dim_value for side in each.type.tensor_type.shape.dim] for each in tensors}
 
 
 def check_parity(graph: ServingGraph, path: Path, tiles: NDArray[np.uint8]) -> dict[str, float]:
-    """Compare torch and ONNX on real tiles uint8 [n, h, w, 1]; raises ParityError beyond the tolerance."""
+    """Compare torch and ONNX on real tiles uint8 [n, h, w, 1]; raises ParityError above a tolerance."""
     session = ort.InferenceSession(path, providers=[CPU])
     level_difference, image_difference, feature_difference, differing = 0, 0.0, 0.0, 0
     for tile in tiles:
@@ -161,11 +161,11 @@ def check_parity(graph: ServingGraph, path: Path, tiles: NDArray[np.uint8]) -> d
     if level_difference > MAX_LEVEL_DIFFERENCE or image_difference > MAX_IMAGE_DIFFERENCE:
         raise ParityError(
             f"ONNX differs from torch by {level_difference} levels of 255 (at most {MAX_LEVEL_DIFFERENCE}) "
-            f"and {image_difference:.5f} in the image-level probability (at most {MAX_IMAGE_DIFFERENCE})"
+            f"and {image_difference:.5f} in the head probability (at most {MAX_IMAGE_DIFFERENCE})"
         )
     if feature_difference > MAX_FEATURE_DIFFERENCE:
         raise ParityError(
-            f"ONNX differs from torch by {feature_difference:.5f} of the largest of the gate's features "
+            f"ONNX differs from torch by {feature_difference:.5f} of the gate's largest feature "
             f"(at most {MAX_FEATURE_DIFFERENCE})"
         )
     parity: dict[str, float] = {
@@ -180,7 +180,7 @@ def check_parity(graph: ServingGraph, path: Path, tiles: NDArray[np.uint8]) -> d
 def draft_bundle(
     directory: Path, config: RunConfig, classes: tuple[DefectClass, ...], made: TrainingSummary
 ) -> None:
-    """Write the manifest and default recipe beside an exported graph, with thresholds yet to be chosen."""
+    """Write the manifest and default recipe beside an exported graph, with placeholder thresholds."""
     recipe = Recipe(
         name="default",
         description="Any defect of any class fails the part.",

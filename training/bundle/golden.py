@@ -1,4 +1,4 @@
-"""Golden samples: images whose answers a bundle must reproduce wherever it is loaded."""
+"""Golden samples: images whose answers a bundle must reproduce on every machine."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,8 +27,8 @@ from training.sessions import inspector_of
 SIZE = (240, 320)
 SEED = 700_000  # far from the seeds of training and evaluation
 TRIES = 200
-GATE_ROOM = 0.05  # of a gate's limit: how far inside it a golden sample's scores lie
-PIXEL_SHIFT = 0.01  # of the pixel threshold: between two and three levels of 255
+GATE_MARGIN = 0.05  # relative distance of a golden sample's scores from the gate's limits
+PIXEL_SHIFT = 0.01  # shift of the pixel threshold: between two and three levels of 255
 GOOD = ("good", "good-2")
 _SEVERITIES = ("critical", "major", "minor")
 
@@ -36,14 +36,14 @@ _SEVERITIES = ("critical", "major", "minor")
 def add_golden(
     directory: Path, generator: Generator | None, samples: Sequence[Sample], right: bool = True
 ) -> dict[str, int]:
-    """Add an image per defect class, the most severe first, and two good ones, judged rightly and surely.
+    """Add an image of each defect class, the most severe first, and two good images.
 
-    Rightly and surely by every artifact, whose own answers are kept: each must reproduce its own.
-    They are generated, or `samples` of the set itself where there is no generator. They pin the bundle's
-    answers down for the self-test and measure nothing, so they lie away from the thresholds, where another
-    processor's rounding could turn them. Without `right` any answer will do. Returns how many images were
-    tried for each; a class of which none of TRIES will do gets none. Raises PublishError where no defective
-    or no good image is judged rightly: such a model is not fit.
+    Each is inspected correctly by every artifact, with a margin to each threshold, because another
+    processor's rounding could change an answer at a threshold. The answers of each artifact are stored. The
+    images are generated or, without a generator, taken from `samples`. They serve the self-test only and
+    measure nothing. With `right` False, any answer is accepted. Returns how many images were tried for each;
+    a class gets no sample if none of TRIES images is suitable. Raises PublishError if there is no suitable
+    defective image or no suitable good one: such a model is not fit.
     """
     bundle = Bundle.load(directory)
     inspectors = [inspector_of(bundle, artifact) for artifact in bundle.artifacts]
@@ -54,14 +54,14 @@ def add_golden(
             _generated(generator, number, place) if generator else _own(samples, bundle, number, name)
         )
         tried[name] = 0
-        for picture in candidates:
+        for content in candidates:
             tried[name] += 1
-            if not right or all(_is_answer(inspector, picture, number) for inspector in inspectors):
-                found.append(_sample(directory, name, picture, inspectors[0].inspect(picture)))
+            if not right or all(_is_answer(inspector, content, number) for inspector in inspectors):
+                found.append(_sample(directory, name, content, inspectors[0].inspect(content)))
                 break
     if right and {sample.verdict for sample in found} != {"pass", "fail"}:
         raise PublishError(
-            f"of {tried} images none with a defect, or none without, was right: the model is not fit"
+            f"of {tried} images, no defective or no good one was inspected correctly: the model is not fit"
         )
     origin: Literal["generated", "own"] = "generated" if generator else "own"
     golden = {"golden": tuple(found), "golden_origin": origin}
@@ -70,7 +70,7 @@ def add_golden(
 
 
 def _kinds(bundle: Bundle) -> list[tuple[str, int | None]]:
-    """Name and class number of each golden sample wanted; users try the first of each verdict first."""
+    """Name and class number of each wanted golden sample; users try the first of each verdict first."""
     numbered = sorted(
         enumerate(bundle.classes, start=1), key=lambda pair: _SEVERITIES.index(pair[1].severity)
     )
@@ -79,7 +79,7 @@ def _kinds(bundle: Bundle) -> list[tuple[str, int | None]]:
 
 
 def _generated(generator: Generator, number: int | None, place: int) -> Iterator[bytes]:
-    """Images of the generator's classes that the set counts under this number; none if it has no such."""
+    """Images of the generator's classes with this number; none if it has no such class."""
     names = [name for name, each in generator.numbers.items() if each == number] if number else [None]
     for attempt in range(TRIES if names else 0):
         name = names[attempt % len(names)]
@@ -87,7 +87,7 @@ def _generated(generator: Generator, number: int | None, place: int) -> Iterator
 
 
 def _own(samples: Sequence[Sample], bundle: Bundle, number: int | None, name: str) -> Iterator[bytes]:
-    """Images of the set itself that show this class alone, or no defect, each good one offered once."""
+    """Images of the data set with this class only, or good ones; each good image is offered once."""
     wanted = "good" if number is None else bundle.classes[number - 1].name
     fitting = [sample for sample in samples if sample.picture_class == wanted]
     start = 0 if number is not None else GOOD.index(name)
@@ -95,36 +95,36 @@ def _own(samples: Sequence[Sample], bundle: Bundle, number: int | None, name: st
         yield _png(sample.pixels())
 
 
-def _is_answer(inspector: Inspector, picture: bytes, number: int | None) -> bool:
-    seen = inspector.inspect_with_prediction(picture)
-    return _is_right(seen.inspection, number) and _is_sure(inspector, seen)
+def _is_answer(inspector: Inspector, content: bytes, number: int | None) -> bool:
+    seen = inspector.inspect_with_prediction(content)
+    return _is_right(seen.inspection, number) and _has_margin(inspector, seen)
 
 
 def _is_right(inspection: Inspection, number: int | None) -> bool:
-    """Whether the verdict is right and a defect comes back as one, of its own class."""
+    """Whether the verdict is correct and a defect is found as exactly one, with its class."""
     if number is None:
         return inspection.verdict == "pass"
     classes = [each.defect_class for each in inspection.defects]
     return inspection.verdict == "fail" and classes == [inspection.classes[number - 1]]
 
 
-def _is_sure(inspector: Inspector, seen: Seen) -> bool:
-    """Whether verdict and mask would stay as they are if probabilities moved by twice what may be missed.
+def _has_margin(inspector: Inspector, seen: Seen) -> bool:
+    """Whether verdict and mask stay the same if probabilities change by twice the tolerance.
 
-    And whether the input gate would let it in, were its limits a little tighter.
+    The scores must also lie inside the input gate's limits by GATE_MARGIN.
     """
     inspection, prediction, gate = seen.inspection, seen.prediction, inspector.session.artifact.gate
     if gate is not None and not _is_well_inside(gate, inspection.gate_scores or {}):
         return False
     tolerance = inspector.bundle.golden_tolerance
     point = inspector.operating_point(inspector.bundle.default_recipe)
-    room = 2 * tolerance.max_image_probability_difference
+    margin = 2 * tolerance.max_image_probability_difference
     doubt = inspection.unexplained_probability
-    if doubt is not None and abs(doubt - point.head_threshold) < room:
+    if doubt is not None and abs(doubt - point.head_threshold) < margin:
         return False
     marks = marks_of(prediction.probability, point)
     regions = form_regions(marks, seen.pixels, prediction.tiles, point)
-    if (np.abs(regions.probability - point.image_threshold) < room).any():
+    if (np.abs(regions.probability - point.image_threshold) < margin).any():
         return False
     for shift in (-PIXEL_SHIFT, PIXEL_SHIFT):
         moved = point.model_copy(update={"pixel_threshold": point.pixel_threshold + shift})
@@ -137,16 +137,16 @@ def _is_sure(inspector: Inspector, seen: Seen) -> bool:
 
 def _is_well_inside(gate: Gate, scores: Mapping[str, float]) -> bool:
     return all(
-        (check.low is None or scores[check.score] >= check.low + GATE_ROOM * abs(check.low))
-        and (check.high is None or scores[check.score] <= check.high - GATE_ROOM * abs(check.high))
+        (check.low is None or scores[check.score] >= check.low + GATE_MARGIN * abs(check.low))
+        and (check.high is None or scores[check.score] <= check.high - GATE_MARGIN * abs(check.high))
         for check in gate.checks
     )
 
 
 def answered(bundle: Bundle) -> Bundle:
-    """Return the bundle with what each of its artifacts answers to its golden samples; writes the masks.
+    """Return the bundle with the answers of each artifact for its golden samples; writes the masks.
 
-    To be called after thresholds or graphs have changed. The manifest is not written.
+    Call it after a change of thresholds or graphs. It does not write the manifest.
     """
     inspectors = [inspector_of(bundle, artifact) for artifact in bundle.artifacts]
     golden = tuple(_answered(sample, inspectors) for sample in bundle.golden)
@@ -154,8 +154,8 @@ def answered(bundle: Bundle) -> Bundle:
     return bundle.model_copy(update={"golden": golden, "golden_settings": settings})
 
 
-def _sample(directory: Path, name: str, picture: bytes, inspection: Inspection) -> GoldenSample:
-    image, image_sha256 = _write(directory, f"golden/{name}.png", picture)
+def _sample(directory: Path, name: str, content: bytes, inspection: Inspection) -> GoldenSample:
+    image, image_sha256 = _write(directory, f"golden/{name}.png", content)
     mask, mask_sha256 = _write(directory, f"golden/{name}.mask.png", _png(inspection.label_map))
     return GoldenSample(
         image=image,
@@ -168,16 +168,16 @@ def _sample(directory: Path, name: str, picture: bytes, inspection: Inspection) 
 
 
 def _answered(sample: GoldenSample, inspectors: Sequence[Inspector]) -> GoldenSample:
-    picture = inspectors[0].bundle.read(sample.image)
-    answers = tuple(_answer(Path(sample.image), picture, inspector) for inspector in inspectors)
+    content = inspectors[0].bundle.read(sample.image)
+    answers = tuple(_answer(Path(sample.image), content, inspector) for inspector in inspectors)
     first = answers[0].model_dump(include={"mask", "mask_sha256", "verdict", "image_probability"})
     return sample.model_copy(update=first | {"answers": answers})
 
 
-def _answer(image: Path, picture: bytes, inspector: Inspector) -> GoldenAnswer:
-    """What one artifact answers; the mask of fp32 is the sample's own, which people look at."""
+def _answer(image: Path, content: bytes, inspector: Inspector) -> GoldenAnswer:
+    """The answer of one artifact; the mask of fp32 is also the one shown to users."""
     artifact, directory = inspector.session.artifact.name, inspector.bundle.directory
-    seen = inspector.inspect_with_prediction(picture)
+    seen = inspector.inspect_with_prediction(content)
     inspection = seen.inspection
     kind = ".mask.png" if artifact == "fp32" else f".{artifact}.mask.png"
     mask, mask_sha256 = _write(directory, str(image.with_suffix(kind)), _png(inspection.label_map))

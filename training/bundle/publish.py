@@ -1,4 +1,4 @@
-"""Publishing: model card, self-test, and the copy into the models folder."""
+"""Publishing: model card, self-test, and the copy to the models folder."""
 
 import shutil
 from pathlib import Path
@@ -17,9 +17,9 @@ from training.statistics import Figures
 COMPARISON = "evaluation-by-picture.json"
 COMPARISON_CROSS_VALIDATION = "cross-validation-by-picture.json"
 CROSS_VALIDATION = "cross-validation.json"
-# What a cross-validation may have otherwise than the run: which images are where, what is only said, and
-# what is done with the fitted network.
-OTHERWISE = frozenset(
+# Settings in which a cross-validation may differ from the run: how images are split, texts, and settings used
+# after the fit.
+MAY_DIFFER = frozenset(
     {"split", "version", "description", "note", "severity", "right_golden", "artifacts", "test_parity"}
 )
 
@@ -39,14 +39,16 @@ def check_comparison(run_directory: Path) -> Path:
 
 
 def check_folds(directory: Path, config: RunConfig) -> Path:
-    """Return the figures of a cross-validation; raises ConfigError where it was not of these settings."""
+    """Return the figures of a cross-validation; raises ConfigError if its settings differ from the run's."""
     result, made_with = directory / CROSS_VALIDATION, directory / CONFIG
     for path in (result, made_with):
         if not path.is_file():
-            raise ConfigError(f"{path} is missing; --cross-validation takes the folder of a finished one")
+            raise ConfigError(
+                f"{path} is missing; --cross-validation takes the folder of a finished cross-validation"
+            )
     theirs = load_run_config(made_with).model_dump()
     ours = config.model_dump()
-    other = [key for key in ours if key not in OTHERWISE and theirs[key] != ours[key]]
+    other = [key for key in ours if key not in MAY_DIFFER and theirs[key] != ours[key]]
     other += [f"split.{key}" for key in ("by", "train_share") if theirs["split"][key] != ours["split"][key]]
     if other:
         raise ConfigError(
@@ -56,15 +58,15 @@ def check_folds(directory: Path, config: RunConfig) -> Path:
 
 
 def check_target(models: Path, name: str, version: str, replace: bool) -> Path:
-    """Return where the version is published; raises PublishError if it is there and not to be replaced."""
+    """Return the folder of the version; raises PublishError if it exists and `replace` is not set."""
     target = models / name / version
     if target.exists() and not replace:
-        raise PublishError(f"{target} is published; raise the version, or give --replace to overwrite it")
+        raise PublishError(f"{target} exists; raise the version, or give --replace to overwrite it")
     return target
 
 
 def set_beside(directory: Path, name: str, figures: Path | None) -> None:
-    """Put a file of figures beside the bundle's own under that name, or take it out where None."""
+    """Copy a file of figures into the bundle's folder under that name, or remove that file if None."""
     if figures is None:
         (directory / name).unlink(missing_ok=True)
         return
@@ -73,9 +75,9 @@ def set_beside(directory: Path, name: str, figures: Path | None) -> None:
 
 
 def card_of(directory: Path) -> str:
-    """The model card of a bundle, from its manifest and the figures beside it.
+    """The model card of a bundle, from its manifest and the figures in its folder.
 
-    The cross-validations are that of its settings, then the comparison's.
+    Cross-validations: first that of the bundle's settings, then that of the comparison run.
     """
     folds = (_figures_beside(directory, name) for name in (CROSS_VALIDATION, COMPARISON_CROSS_VALIDATION))
     return model_card(
@@ -87,13 +89,13 @@ def card_of(directory: Path) -> str:
 
 
 def _figures_beside(directory: Path, name: str) -> Any:
-    """The figures of that name published with a bundle, None where there are none."""
+    """The figures of that name in a bundle's folder; None if the file does not exist."""
     path = directory / name
     return read_json(path) if path.exists() else None
 
 
 def model_card(bundle: Bundle, document: Document, by_picture: Document | None, folds: list[Figures]) -> str:
-    """Return MODEL_CARD.md of a bundle, with the figures of the run by image and of cross-validations."""
+    """Return MODEL_CARD.md, with the figures of the run split by image and of cross-validations."""
     values = {
         "bundle": bundle,
         "document": document,
@@ -108,7 +110,7 @@ def model_card(bundle: Bundle, document: Document, by_picture: Document | None, 
 
 
 def _weakest(gate: Figures) -> dict[str, float]:
-    """Of each change that the gate should notice, and of each other product, the least AUROC."""
+    """The lowest AUROC of each change that the gate should detect, and of each other product."""
     least: dict[str, float] = {}
     for row in (*gate["changes"], *gate["other_products"]):
         name = row.get("change") or row["product"]
@@ -119,13 +121,13 @@ def _weakest(gate: Figures) -> dict[str, float]:
 def publish_bundle(directory: Path, models: Path, replace: bool) -> Path:
     """Self-test the bundle, write its model card and copy it to `models/NAME/VERSION`; return that path.
 
-    Raises PublishError where that version exists (and `replace` is not set) or figures are missing;
-    SelfTestFailed where the bundle does not reproduce its golden samples.
+    Raises PublishError if that version exists and `replace` is not set, or if figures or golden samples are
+    missing; SelfTestFailed if the bundle does not reproduce its golden samples.
     """
     bundle = Bundle.load(directory)
     evaluation = directory / EVALUATION
     if not evaluation.exists() or not bundle.golden:
-        raise PublishError(f"{directory} has no evaluation or golden samples yet; run those stages first")
+        raise PublishError(f"{directory} has no evaluation or golden samples yet; run these steps first")
     target = check_target(models, bundle.name, bundle.version, replace)
     for artifact in bundle.artifacts:
         inspector_of(bundle, artifact).self_test()
@@ -135,7 +137,7 @@ def publish_bundle(directory: Path, models: Path, replace: bool) -> Path:
 
 
 def _copy(directory: Path, target: Path) -> None:
-    """Copy the bundle in one step as seen from outside; what it replaces goes only when the new one is in."""
+    """Copy the bundle atomically; the version it replaces is removed only once the new one is in place."""
     partial, old = (target.with_name(f".{target.name}.{kind}") for kind in ("partial", "old"))
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(directory, partial)  # a killed copy must not look like a bundle

@@ -1,1 +1,1 @@
-"""Evaluation: a bundle, run through the inspection core, compared with labels it has never seen."""
+"""Evaluation: a bundle's results compared with labels of images that it was not fitted on."""

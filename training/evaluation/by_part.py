@@ -1,4 +1,4 @@
-"""The figures by part: several images of one part, judged by each rule that a recipe may choose."""
+"""The figures by part: verdicts from several images of one part, by each rule that a recipe may choose."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -6,24 +6,24 @@ from collections.abc import Sequence
 from app.inspection.results import Verdict
 from app.inspection.rules.part_model import PartModel, PartRule
 from app.inspection.rules.part_verdict import ImageResult, judge_part
+from training.evaluation.compared import Compared
 from training.evaluation.figures import rate, shares
-from training.evaluation.judged import Judged
 from training.statistics import Figures
 
 VERDICTS: tuple[Verdict, ...] = ("pass", "fail", "review")
 
 
 def part_figures(
-    judged: Sequence[Judged], models: Sequence[PartModel | None], confidence: float
+    compared: Sequence[Compared], models: Sequence[PartModel | None], confidence: float
 ) -> Figures | None:
-    """The figures of the parts with at least two images by the rule `worst`, and by `joint`.
+    """The figures of the parts with at least two images, by the rules `worst` and `joint`.
 
     `models` has the part model of the operating point that each image was inspected at. A group is a part,
-    defective if any of its images is. `joint` is None unless all parts have a part model. None where no part
-    has two images.
+    and defective if any of its images is. `joint` is None unless all parts have a part model. Returns None if
+    no part has two images.
     """
-    parts: dict[str, list[tuple[Judged, PartModel | None]]] = defaultdict(list)
-    for each, model in zip(judged, models, strict=True):
+    parts: dict[str, list[tuple[Compared, PartModel | None]]] = defaultdict(list)
+    for each, model in zip(compared, models, strict=True):
         parts[each.group].append((each, model))
     several = [images for images in parts.values() if len(images) > 1]
     if not several:
@@ -44,14 +44,14 @@ def part_figures(
     return found
 
 
-def _verdict(images: Sequence[tuple[Judged, PartModel | None]], rule: PartRule) -> Verdict:
-    """A part's verdict; images of a group share a model, as splits keep groups whole."""
+def _verdict(images: Sequence[tuple[Compared, PartModel | None]], rule: PartRule) -> Verdict:
+    """A part's verdict; images of a group share a model, because splits keep groups together."""
     results = [ImageResult(each.verdict, each.image_probability) for each, _ in images]
     return judge_part(results, images[0][1] if rule == "joint" else None).verdict
 
 
 def _rule_figures(kinds: Sequence[bool], verdicts: Sequence[Verdict], confidence: float) -> Figures:
-    """Verdicts by kind, and rates: once with `fail` and `review` called defective, once with `fail` alone."""
+    """Verdicts of good and defective parts, and rates with `fail or review` and with `fail` as defective."""
     pairs = Counter(zip(kinds, verdicts, strict=True))
     return {
         "verdicts": {

@@ -1,4 +1,4 @@
-"""Controlled changes of an image: what a camera, its light, its lens and its mounting do to it."""
+"""Controlled changes of an image, as caused by camera, light, lens and mounting."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ import numpy as np
 from training.data.sample import Bits, Pixels
 
 Changed = tuple[Pixels, Bits | None]
-LEFT_OPEN = cv2.BORDER_REFLECT_101
+BORDER = cv2.BORDER_REFLECT_101
 
 
 @dataclass(frozen=True)
 class Change:
-    """One change in several strengths; `apply` also turns or scales the class bits where it moves pixels."""
+    """One change in several strengths; `apply` also rotates or scales the class bits if pixels move."""
 
     name: str
     unit: str
@@ -23,7 +23,7 @@ class Change:
 
 
 def _on_pixels(change: Callable[[Pixels, float], Pixels]) -> Callable[[Pixels, Bits | None, float], Changed]:
-    """A change that leaves every pixel in its place."""
+    """A change that moves no pixel."""
     return lambda pixels, bits, strength: (change(pixels, strength), bits)
 
 
@@ -41,11 +41,11 @@ def _inverted(pixels: Pixels, _: float) -> Pixels:
 
 
 def _blur(pixels: Pixels, sigma: float) -> Pixels:
-    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma, borderType=LEFT_OPEN), np.uint8)
+    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma, borderType=BORDER), np.uint8)
 
 
 def _motion(pixels: Pixels, length: float) -> Pixels:
-    return np.asarray(cv2.blur(pixels, (int(length), 1), borderType=LEFT_OPEN), np.uint8)
+    return np.asarray(cv2.blur(pixels, (int(length), 1), borderType=BORDER), np.uint8)
 
 
 def _noise(pixels: Pixels, deviation: float) -> Pixels:
@@ -60,17 +60,17 @@ def _jpeg(pixels: Pixels, quality: float) -> Pixels:
 
 
 def _turn(pixels: Pixels, bits: Bits | None, degrees: float) -> Changed:
-    """Turn counter-clockwise; by a right angle nothing is lost, else the frame stays and is mirrored into."""
+    """Rotate counter-clockwise, losslessly by right angles; else the size stays and corners are mirrored."""
     quarters, rest = divmod(degrees, 90)
     if rest == 0:
         turned = None if bits is None else np.ascontiguousarray(np.rot90(bits, int(quarters)))
         return np.ascontiguousarray(np.rot90(pixels, int(quarters))), turned
     height, width = pixels.shape[:2]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
-    moved = cv2.warpAffine(pixels, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=LEFT_OPEN)
+    moved = cv2.warpAffine(pixels, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=BORDER)
     if bits is None:
         return np.asarray(moved, np.uint8), None
-    marks = cv2.warpAffine(bits, matrix, (width, height), flags=cv2.INTER_NEAREST, borderMode=LEFT_OPEN)
+    marks = cv2.warpAffine(bits, matrix, (width, height), flags=cv2.INTER_NEAREST, borderMode=BORDER)
     return np.asarray(moved, np.uint8), np.asarray(marks, np.uint16)
 
 
@@ -97,7 +97,7 @@ CHANGES = (
     Change("rotation", "degrees", (2, 5, 10, 90, 180), _turn),
     Change("scale", "factor", (0.5, 0.75, 1.25, 1.5), _scale),
 )
-# Beyond what a model should bear: what an input gate should stop.
+# Changes too strong for a model, which the input gate should stop.
 BEYOND = (
     Change("under-exposure", "gain", (0.5, 0.35, 0.25), _on_pixels(_gain)),
     Change("over-exposure", "gain", (1.5, 2.5, 4.0), _on_pixels(_gain)),

@@ -1,4 +1,4 @@
-"""Curves over the image threshold: of the image probability alone, before any recipe."""
+"""Curves over the image threshold, from image probabilities, before any recipe."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,28 +8,28 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from app.inspection.bundle.calibration import Curve
-from training.evaluation.judged import Judged
+from training.evaluation.compared import Compared
 from training.evaluation.pixels import PixelLevels
 from training.statistics import reliability
 
-MOST_POINTS = 200  # of a curve in evaluation.json; figures are computed from all
+MOST_POINTS = 200  # per curve in evaluation.json; figures are computed from all points
 
 
-def picture_curves(judged: Sequence[Judged]) -> dict[str, Any] | None:
+def image_curves(compared: Sequence[Compared]) -> dict[str, Any] | None:
     """ROC, precision-recall, and escape and overkill rate against the image threshold, as lists of points.
 
-    None where all images are of one kind.
+    None if all images are good or all defective.
     """
-    defective = np.array([each.defective for each in judged])
-    probability = np.array([each.image_probability for each in judged])
-    if not len(judged) or defective.all() or not defective.any():
+    defective = np.array([each.defective for each in compared])
+    probability = np.array([each.image_probability for each in compared])
+    if not len(compared) or defective.all() or not defective.any():
         return None
     false_alarms, hits, thresholds = roc_curve(defective, probability, drop_intermediate=False)
     precision, recall, _ = precision_recall_curve(defective, probability)
     return {
         "roc": points(false_positive_rate=false_alarms, true_positive_rate=hits),
         "precision_recall": points(recall=recall[::-1], precision=precision[::-1]),
-        # the first threshold is the infinity above all
+        # the first threshold is infinity
         "image_threshold": points(
             threshold=thresholds[1:], escape_rate=1 - hits[1:], overkill_rate=false_alarms[1:]
         ),
@@ -44,24 +44,26 @@ def pro_curve(levels: PixelLevels) -> dict[str, list[float]] | None:
     return points(false_positive_rate=rate, region_overlap=overlap)
 
 
-def image_reliability(judged: Sequence[Judged], curves: Sequence[Curve]) -> dict[str, dict[str, Any] | None]:
-    """The reliability diagrams of the image probability, as the service answers it and calibrated.
+def image_reliability(
+    compared: Sequence[Compared], curves: Sequence[Curve]
+) -> dict[str, dict[str, Any] | None]:
+    """The reliability diagrams of the image probability, uncalibrated and calibrated.
 
-    `curves` has the calibration in force for each image.
+    `curves` has the calibration curve for each image.
     """
-    probability = np.array([each.image_probability for each in judged])
-    positives = np.array([each.defective for each in judged], float)
+    probability = np.array([each.image_probability for each in compared])
+    positives = np.array([each.defective for each in compared], float)
     levels = np.rint(probability * 255).astype(int)
     tables = {id(curve): curve.table() for curve in curves}
     calibrated = np.array(
         [tables[id(curve)][level] for curve, level in zip(curves, levels, strict=True)], float
     )
     kinds = {"image_reliability": probability, "image_reliability_calibrated": calibrated}
-    return {name: reliability(values, np.ones(len(judged)), positives) for name, values in kinds.items()}
+    return {name: reliability(values, np.ones(len(compared)), positives) for name, values in kinds.items()}
 
 
 def points(**columns: NDArray[np.float64]) -> dict[str, list[float]]:
-    """Equally long columns, thinned evenly; the first and the last point stay."""
+    """Columns of equal length, thinned evenly; the first and the last point are kept."""
     length = len(next(iter(columns.values())))
     kept = np.unique(np.linspace(0, length - 1, min(length, MOST_POINTS)).round().astype(int))
     return {name: [round(float(value), 4) for value in values[kept]] for name, values in columns.items()}

@@ -1,4 +1,4 @@
-"""One pass of a bundle over one labelled set, and everything that follows from it."""
+"""One pass of a bundle over a labelled data set, and all figures from it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from app.inspection.inspector import Inspector
 from app.inspection.rules.part_model import PartModel
 from training.data.sample import Dataset, Sample
 from training.evaluation.by_part import part_figures
-from training.evaluation.curves import image_reliability, picture_curves, pro_curve
+from training.evaluation.compared import Compared, compare, inspect_with_prediction
+from training.evaluation.curves import image_curves, image_reliability, pro_curve
 from training.evaluation.figures import summarise
-from training.evaluation.judged import Judged, inspect_with_prediction, judge
 from training.evaluation.pixels import PixelLevels
 from training.evaluation.slices import slice_figures
 from training.statistics import Figures
@@ -21,16 +21,16 @@ from training.statistics import Figures
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """The images judged, in the set's order, and the figures of evaluation.json."""
+    """The results of all images, in the order of the data set, and the figures of evaluation.json."""
 
-    judged: list[Judged]
+    compared: list[Compared]
     figures: Figures
 
 
 def evaluate_dataset(inspector: Inspector, dataset: Dataset, confidence: float = 0.95) -> Evaluation:
-    """Inspect every image of a set once, from its own bytes, and work out all figures.
+    """Inspect every image of a data set once, from its file's bytes, and compute all figures.
 
-    As `evaluate_parts` with one part.
+    The same as `evaluate_parts` with one part.
     """
     return evaluate_parts([(inspector, dataset.samples)], dataset.classes, confidence)
 
@@ -38,13 +38,13 @@ def evaluate_dataset(inspector: Inspector, dataset: Dataset, confidence: float =
 def evaluate_parts(
     parts: Iterable[tuple[Inspector, Sequence[Sample]]], classes: Sequence[str], confidence: float = 0.95
 ) -> Evaluation:
-    """Inspect every image of each part with that part's inspector, and work out the figures of all together.
+    """Inspect every image of each part with that part's inspector, and compute the figures of all images.
 
-    Classes are matched by name: of classes the bundle does not know, only the any-defect figures tell. The
-    mask's figures before thresholds leave out images whose defects' pixels are unknown. Raises DatasetError
-    naming a sample that is refused.
+    Classes are matched by name; defects of classes unknown to the bundle count in the any-defect figures
+    only. Pixel figures leave out images whose defects are not marked. Raises DatasetError with the name of
+    a sample that is refused.
     """
-    levels, judged = PixelLevels(), []
+    levels, compared = PixelLevels(), []
     calibrated: list[tuple[NDArray[np.float32], PixelLevels]] = []
     curves: list[Curve] = []
     models: list[PartModel | None] = []
@@ -56,15 +56,15 @@ def evaluate_parts(
             if bits is not None:
                 for each in (levels, own):
                     each.add(seen.prediction.probability, bits)
-            judged.append(judge(sample, seen, bits, classes))
+            compared.append(compare(sample, seen, bits, classes))
             curves.append(calibration.image)
             models.append(inspector.session.artifact.operating_point.parts)
         calibrated.append((calibration.mask_table(), own))
-    figures = summarise(judged, confidence) | {
-        **image_reliability(judged, curves),
+    figures = summarise(compared, confidence) | {
+        **image_reliability(compared, curves),
         "pixels": levels.figures(calibrated),
-        "curves": (picture_curves(judged) or {}) | {"region_overlap": pro_curve(levels)},
-        "by_part": part_figures(judged, models, confidence),
-        "slices": slice_figures(judged, confidence),
+        "curves": (image_curves(compared) or {}) | {"region_overlap": pro_curve(levels)},
+        "by_part": part_figures(compared, models, confidence),
+        "slices": slice_figures(compared, confidence),
     }
-    return Evaluation(judged, figures)
+    return Evaluation(compared, figures)

@@ -1,4 +1,4 @@
-"""The one shape of evaluation.json, and what builds it."""
+"""The type of evaluation.json, and its constructor."""
 
 from typing import NotRequired, TypedDict
 
@@ -9,7 +9,7 @@ from training.thresholds.risk_text import certainty
 
 
 class EvaluatedBundle(TypedDict):
-    """Which bundle was evaluated, by which of its artifacts."""
+    """The evaluated bundle and artifact."""
 
     name: str
     version: str
@@ -17,9 +17,9 @@ class EvaluatedBundle(TypedDict):
 
 
 class Document(TypedDict):
-    """The figures of a bundle on a labelled set.
+    """The figures of a bundle on a labelled data set.
 
-    `calibration` is the operating point in force, `test` the figures of `evaluate_parts`.
+    `calibration` is the operating point, `test` the figures of `evaluate_parts`.
     """
 
     command: str
@@ -28,15 +28,15 @@ class Document(TypedDict):
     calibration: Figures
     test: Figures
     certainty: str
-    gate: NotRequired[Figures]  # where the artifact has one
-    # Of a run, for the model card; `parity.test` where artifacts were compared on the test split.
+    gate: NotRequired[Figures]  # if the artifact has one
+    # From a run, for the model card; `parity.test` if artifacts were compared on the test split.
     split: NotRequired[Figures]
     by_fold: NotRequired[list[Figures]]
     probability_calibration: NotRequired[Figures]
     parity: NotRequired[Figures]
-    artifacts: NotRequired[Figures]  # what was tried beside fp32
+    artifacts: NotRequired[Figures]  # the trials of other artifacts than fp32
     generated: NotRequired[Figures]
-    # Of the command `evaluate`, each where it is asked for.
+    # From the command `evaluate`, each if requested.
     changes: NotRequired[Figures]
     generalisation: NotRequired[list[Figures]]
     interval_check: NotRequired[Figures]
@@ -45,7 +45,7 @@ class Document(TypedDict):
 def document_of(
     command: str, bundle: Bundle, artifact: Artifact, test: Figures, confidence: float
 ) -> Document:
-    """The document of the figures that a bundle reached with one of its artifacts."""
+    """The document with the figures of a bundle, measured with one of its artifacts."""
     return {
         "command": command,
         "bundle": {"name": bundle.name, "version": bundle.version, "artifact": artifact.name},

@@ -1,4 +1,4 @@
-"""The estimated Dice compared with the measured one: its errors, its order, and the intervals around it."""
+"""The estimated Dice compared with the measured one: errors, ranking, and coverage of its interval."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -7,20 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import pearsonr, spearmanr
 
+from training.evaluation.compared import Compared
 from training.evaluation.curves import points
-from training.evaluation.judged import Judged
 from training.statistics import Figures, interval
 
 
-def estimate_figures(judged: Sequence[Judged], confidence: float) -> Figures:
+def estimate_figures(compared: Sequence[Compared], confidence: float) -> Figures:
     """Figures of the defective images that have both a measured and an estimated Dice.
 
-    `interval` is None where no image has one, the correlations where fewer than three images or no
-    differences show any, `risk_coverage` where there is no image.
+    `interval` is None if no image has one; the correlations are None with fewer than three images or equal
+    values; `risk_coverage` is None without images.
     """
     rows = [
         each
-        for each in judged
+        for each in compared
         if each.defective and each.estimated_dice is not None and each.dice is not None
     ]
     estimated = np.array([each.estimated_dice for each in rows], float)
@@ -36,11 +36,10 @@ def estimate_figures(judged: Sequence[Judged], confidence: float) -> Figures:
 
 
 def risk_coverage(confidence: NDArray[np.float64], risk: NDArray[np.float64]) -> Figures:
-    """The mean risk of the share of images kept, the most confident first, and the area under it (AURC).
+    """The mean risk against the share of images kept, the most confident first, and the area under it (AURC).
 
-    Equally confident images are kept in no order: each counts with the mean risk of them all. `best` is the
-    area if the order were that of the risk itself, `random` if it were none. Source: Geifman et al.,
-    arXiv 1805.08206.
+    Images of equal confidence each count with their mean risk. `best` is the area with the images in the
+    order of their risk, `random` with a random order. Source: Geifman et al., arXiv 1805.08206.
     """
     _, level, count = np.unique(-confidence, return_inverse=True, return_counts=True)
     shared = (np.bincount(level, risk) / count)[np.sort(level)]
@@ -54,30 +53,30 @@ def risk_coverage(confidence: NDArray[np.float64], risk: NDArray[np.float64]) ->
     }
 
 
-def _interval_figures(rows: Sequence[Judged], confidence: float) -> Figures | None:
-    """How often the interval holds the measured Dice, by image and as the mean of parts, and its width."""
+def _interval_figures(rows: Sequence[Compared], confidence: float) -> Figures | None:
+    """Share of intervals that contain the measured Dice, by image and as the mean of groups; mean width."""
     if not rows:
         return None
-    held: dict[str, list[bool]] = defaultdict(list)
+    inside: dict[str, list[bool]] = defaultdict(list)
     widths = []
     for each in rows:
         assert each.dice_interval is not None
         assert each.dice is not None
         low, high = each.dice_interval
-        held[each.group].append(low <= each.dice <= high)
+        inside[each.group].append(low <= each.dice <= high)
         widths.append(high - low)
-    count = sum(map(sum, held.values()))
+    count = sum(map(sum, inside.values()))
     bounds = interval(count, len(rows), confidence)
     return {
         "pictures": len(rows),
-        "groups": len(held),
+        "groups": len(inside),
         "coverage": {
             "value": round(count / len(rows), 4),
             "interval": [round(bound, 4) for bound in bounds],
             "count": count,
             "of": len(rows),
         },
-        "coverage_by_group": _mean(np.array([np.mean(each) for each in held.values()])),
+        "coverage_by_group": _mean(np.array([np.mean(each) for each in inside.values()])),
         "mean_width": _mean(np.array(widths)),
     }
 

@@ -1,4 +1,4 @@
-"""How well the input gate stops images that it should, and how rarely others."""
+"""Measures the input gate: detection of changed images and other products, and false alarms."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,11 +19,11 @@ from training.evaluation.figures import rate
 from training.statistics import Figures
 from training.thresholds.input_gate import FeatureGraph, evenly
 
-PICTURES = 60  # of each change and of each other product
+IMAGES = 60  # images per change and per other product
 OTHER_SEED = 800_000  # far from the seeds of training, evaluation and golden samples
-# The changes that the gate is for, with the score that should notice each, and in which direction: 1 up,
-# -1 down, 0 either way.
-NOTICED: dict[str, tuple[GateScore, int]] = {
+# The changes that the gate should detect, with the score that should respond and its direction: 1 up, -1
+# down, 0 either way.
+DETECTED: dict[str, tuple[GateScore, int]] = {
     "gaussian blur": ("sharpness", -1),
     "motion blur": ("sharpness", -1),
     "under-exposure": ("brightness", -1),
@@ -41,22 +41,22 @@ def gate_figures(
     others: Mapping[str, Iterable[Pixels]],
     confidence: float = 0.95,
 ) -> Figures:
-    """The false alarms of an artifact's gate on a set, and what it makes of changes and of other products.
+    """The false alarms of an artifact's gate on a data set, and its detection of changes and other products.
 
-    AUROC is of the score that should notice a change, against all unchanged images, also if the gate has
-    no check of it; `stopped` is the share that any check stops. At most PICTURES are changed. The artifact
-    must have a gate.
+    AUROC is that of the score that should respond, against all unchanged images, also if the gate does not
+    check that score. `stopped` is the share of images that any check stops. At most IMAGES images are
+    changed. The artifact must have a gate.
     """
     assert artifact.gate is not None
     look = _looker(bundle, artifact, artifact.gate)
     ordinary = [look(sample.pixels()) for sample in samples]
     rows = []
-    taken = [sample.pixels() for sample in evenly(samples, PICTURES)]
+    taken = [sample.pixels() for sample in evenly(samples, IMAGES)]
     for change in (*CHANGES, *BEYOND):
-        for strength in change.strengths if change.name in NOTICED else ():
+        for strength in change.strengths if change.name in DETECTED else ():
             found = [look(change.apply(pixels, None, strength)[0]) for pixels in taken]
             named = {"change": change.name, "unit": change.unit, "strength": strength}
-            rows.append(named | _row(ordinary, found, NOTICED[change.name]))
+            rows.append(named | _row(ordinary, found, DETECTED[change.name]))
     products = [
         {"product": name} | _row(ordinary, [look(pixels) for pixels in pictures], OTHER_PRODUCT)
         for name, pictures in others.items()
@@ -73,22 +73,22 @@ def gate_figures(
 
 
 def generated_products(but: str | None) -> dict[str, Iterable[Pixels]]:
-    """Generated images as other products than those of the kind `but`, which a model was trained with."""
+    """Generated images as another product; not of the kind `but`, which the model was trained with."""
     kinds: dict[str, tuple[str, Callable[[int], Pixels]]] = {
         "surfaces": ("generated surfaces", lambda seed: generate_surface(seed, None, size=(256, 256))[0]),
         "tiles": ("generated tiles", lambda seed: generate_tile(seed, None, None)[0]),
     }
     name, make = kinds["tiles" if but == "surfaces" else "surfaces"]
-    return {name: [make(OTHER_SEED + index) for index in range(PICTURES)]}
+    return {name: [make(OTHER_SEED + index) for index in range(IMAGES)]}
 
 
-def product_pictures(samples: Sequence[Sample]) -> Iterable[Pixels]:
-    """At most PICTURES of a set of another product."""
-    return (sample.pixels() for sample in evenly(samples, PICTURES))
+def product_images(samples: Sequence[Sample]) -> Iterable[Pixels]:
+    """At most IMAGES images of another product's data set."""
+    return (sample.pixels() for sample in evenly(samples, IMAGES))
 
 
 def _looker(bundle: Bundle, artifact: Artifact, gate: Gate) -> Callable[[Pixels], Looked]:
-    """Look at images as the service does, without the rest of an inspection; has every score."""
+    """A function that checks an image like the service, without an inspection, and returns all scores."""
     checks = InputGate(bundle, gate)
     graph = FeatureGraph(bundle.read(artifact.file), bundle.input)
 
@@ -102,8 +102,8 @@ def _looker(bundle: Bundle, artifact: Artifact, gate: Gate) -> Callable[[Pixels]
     return look
 
 
-def _row(ordinary: Sequence[Looked], found: Sequence[Looked], noticed: tuple[GateScore, int]) -> Figures:
-    score, direction = noticed
+def _row(ordinary: Sequence[Looked], found: Sequence[Looked], detected: tuple[GateScore, int]) -> Figures:
+    score, direction = detected
     values = np.array([each.scores[score] for each in (*ordinary, *found)])
     middle = np.median(values[: len(ordinary)])
     values = direction * values if direction else np.abs(values - middle)

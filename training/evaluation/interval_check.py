@@ -1,4 +1,4 @@
-"""Whether intervals around the estimated Dice keep their word on images never used for them."""
+"""Coverage of intervals around the estimated Dice on images that they were not fitted to."""
 
 from collections.abc import Sequence
 
@@ -6,24 +6,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.inspection.bundle.artifact import DiceInterval
-from training.evaluation.judged import Judged
+from training.evaluation.compared import Compared
 from training.statistics import Figures
 from training.thresholds.dice_interval import COVERAGE, DicePairs, fit_dice_interval
 
 SEED = 0
 
 
-def check_interval(judged: Sequence[Judged], repeats: int) -> Figures:
-    """Divide the groups into halves at random, fit an interval on each and hold it against the other.
+def check_interval(compared: Sequence[Compared], repeats: int) -> Figures:
+    """Divide the groups into random halves, fit an interval to each half and measure it on the other.
 
-    Of the defective images that have both a measured and an estimated Dice. Each half gives one coverage,
-    by image and as the mean of groups; their means, standard deviations and extremes are reported, with the
-    number of halves that had too few groups for an interval. The bundle's own interval plays no part.
+    Uses the defective images that have both a measured and an estimated Dice. Each half gives one coverage,
+    by image and as the mean of groups. Reported are mean, standard deviation and extremes, and the number of
+    halves with too few groups for an interval. The bundle's own interval is not used.
     """
     pairs = DicePairs.of(
         [
             (each.estimated_dice, each.dice, each.group)
-            for each in judged
+            for each in compared
             if each.defective and each.estimated_dice is not None and each.dice is not None
         ]
     )
@@ -34,7 +34,7 @@ def check_interval(judged: Sequence[Judged], repeats: int) -> Figures:
         for fitted in (first, ~first):
             interval = fit_dice_interval(pairs.only(fitted))
             if interval is not None:
-                found.append(_held(interval, pairs.only(~fitted)))
+                found.append(_coverage(interval, pairs.only(~fitted)))
     by_picture, by_group, width = np.array(found).reshape(-1, 3).T
     return {
         "stated_coverage": COVERAGE,
@@ -48,8 +48,8 @@ def check_interval(judged: Sequence[Judged], repeats: int) -> Figures:
     }
 
 
-def _held(interval: DiceInterval, pairs: DicePairs) -> tuple[float, float, float]:
-    """Coverage by image, as the mean of groups, and the mean width."""
+def _coverage(interval: DiceInterval, pairs: DicePairs) -> tuple[float, float, float]:
+    """Coverage by image, coverage as the mean of groups, and the mean width."""
     bounds = np.array([interval.around(float(each)) for each in pairs.estimated])
     inside = (bounds[:, 0] <= pairs.true) & (pairs.true <= bounds[:, 1])
     _, group, sizes = np.unique(pairs.group, return_inverse=True, return_counts=True)

@@ -1,4 +1,4 @@
-"""Parity: torch and every artifact, image by image, from the same bytes to the verdict."""
+"""Parity: torch compared with every artifact, for each image, from the same bytes to the verdict."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -17,8 +17,8 @@ from app.inspection.inspector import Inspector
 from app.inspection.mask_metrics import dice, label_iou
 from app.inspection.results import Seen
 from training.data.sample import Bits, Sample, counted, defects
+from training.evaluation.compared import inspect_with_prediction
 from training.evaluation.figures import mean
-from training.evaluation.judged import inspect_with_prediction
 from training.limits import limits
 from training.sessions import inspector_of
 from training.statistics import Figures
@@ -27,18 +27,18 @@ TORCH = "torch"
 
 
 class TorchSession:
-    """The fp32 artifact of a bundle, its graph computed by torch in batches of the service's size."""
+    """The fp32 artifact of a bundle, computed by torch in batches of the service's size."""
 
     execution_provider = TORCH
 
     def __init__(self, bundle: Bundle, graph: nn.Module) -> None:
-        """Take a bundle and the torch graph that its fp32 artifact was exported from."""
+        """Set the bundle and the torch graph that its fp32 artifact was exported from."""
         self.artifact = next(each for each in bundle.artifacts if each.name == "fp32")
         self.max_batch = compute_on(gpu=False).few.max_batch
         self._graph = graph
 
     def run(self, tiles: NDArray[np.uint8], check: Callable[[], None] = lambda: None) -> Answers:
-        """As `Session.run`."""
+        """Like `Session.run`."""
         batches = []
         for start in range(0, len(tiles), self.max_batch):
             check()
@@ -52,13 +52,13 @@ class TorchSession:
         return answers
 
     def trying(self, number: int) -> AbstractContextManager[None]:
-        """As `Session.trying`: there is one way."""
+        """Like `Session.trying`; torch has only one way to compute."""
         return nullcontext()
 
 
 @dataclass
 class Agreement:
-    """How far one artifact is from torch on the images so far."""
+    """Differences of one artifact from torch on the images so far."""
 
     level_difference: int = 0
     image_difference: float = 0.0
@@ -69,7 +69,7 @@ class Agreement:
     called: list[bool] = field(default_factory=list)
 
     def add(self, sample: Sample, bits: Bits | None, seen: Seen, torch_seen: Seen) -> None:
-        """Count one image; `bits` are the reference's, None where pixels are unlabelled."""
+        """Add one image; `bits` are the reference's class bits, None if pixels are not labelled."""
         pairs = [(each.prediction, each.inspection) for each in (seen, torch_seen)]
         (prediction, found), (torch_prediction, torch_found) = pairs
         difference = prediction.probability.astype(np.int16) - torch_prediction.probability
@@ -87,7 +87,7 @@ class Agreement:
         self.called.append(found.verdict != "pass")
 
     def figures(self) -> Figures:
-        """The figures of evaluation.json: flips are counted; names of images are not published."""
+        """The figures for evaluation.json; flips are counted, because names of images are not published."""
         return {
             "max_mask_level_difference": self.level_difference,
             "max_image_probability_difference": self.image_difference,
@@ -100,7 +100,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Parity:
-    """Of each artifact its agreement with torch, and on how many images and tiles."""
+    """The agreement of each artifact with torch, and the number of images and tiles."""
 
     agreements: dict[str, Agreement]
     torch_dice: float | None
@@ -108,7 +108,7 @@ class Parity:
     tiles: int
 
     def figures(self) -> Figures:
-        """What evaluation.json holds."""
+        """The figures for evaluation.json."""
         return {
             "reference": TORCH,
             "pictures": self.pictures,
@@ -121,8 +121,8 @@ class Parity:
 def parity(bundle: Bundle, graph: nn.Module, samples: Sequence[Sample]) -> Parity:
     """Inspect samples with torch and with every artifact of the bundle, each at its own operating point.
 
-    Torch has fp32's. All run on the CPU, which computes what is stored in half precision in single. Raises
-    DatasetError naming a sample that is refused.
+    Torch uses that of fp32. All run on the CPU, which computes fp16 graphs in single precision. Raises
+    DatasetError with the name of a sample that is refused.
     """
     reference = Inspector(bundle, TorchSession(bundle, graph), limits())
     looking: dict[str, Inspector] = {each.name: inspector_of(bundle, each) for each in bundle.artifacts}

@@ -1,4 +1,4 @@
-"""Pixel-level figures, exact and in bounded memory: with 256 levels, counts by level are enough."""
+"""Pixel-level figures, exact and in constant memory, from counts of the 256 levels."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ Counts = NDArray[np.float64]
 
 
 class PixelLevels:
-    """Pixels counted by their any-defect level: the highest of the classes' levels, before any threshold."""
+    """Counts of pixels by any-defect level, the highest level over all classes, before any threshold."""
 
     def __init__(self) -> None:
         """Start with no image."""
@@ -23,10 +23,10 @@ class PixelLevels:
         self.regions = 0
         self.defect: Counts = np.zeros(LEVELS)
         self.good: Counts = np.zeros(LEVELS)
-        self._region_shares: Counts = np.zeros(LEVELS)  # of each region's pixels; every region counts alike
+        self._region_shares: Counts = np.zeros(LEVELS)  # of pixels per region; all regions weigh the same
 
     def add(self, probability: Pixels, bits: Bits) -> None:
-        """Count one image: levels uint8 [K, H, W], class bits [H, W]."""
+        """Add one image: levels uint8 [K, H, W], class bits uint16 [H, W]."""
         levels, marked = probability.max(axis=0), defects(bits) & counted(bits)
         everywhere = _count(levels[counted(bits)])
         self.pictures += 1
@@ -43,9 +43,9 @@ class PixelLevels:
         self._region_shares += (by_region / by_region.sum(axis=1, keepdims=True)).sum(axis=0)
 
     def figures(self, calibrated: Sequence[tuple[NDArray[np.float32], "PixelLevels"]]) -> Figures:
-        """Average precision, AUPRO and reliability; None where there is no defect pixel or no good one.
+        """Average precision, AUPRO and reliability; None if there is no defect pixel or no good pixel.
 
-        `calibrated` divides the same pixels by the table, float [256], of calibrated probabilities in force.
+        `calibrated` has the same pixels, divided by their table of calibrated probabilities, float [256].
         """
         tables = np.concatenate([table for table, _ in calibrated]).astype(np.float64)
         cases = np.concatenate([part.defect + part.good for _, part in calibrated])
@@ -66,7 +66,7 @@ class PixelLevels:
         }
 
     def average_precision(self) -> float:
-        """The sum of precision times gain in recall over all 256 thresholds."""
+        """The sum of precision times gain of recall over all 256 thresholds."""
         hits, called = _from_the_top(self.defect), _from_the_top(self.defect + self.good)
         precision = hits[1:] / np.maximum(called[1:], 1)
         return float((np.diff(hits) / hits[-1] * precision).sum())
@@ -74,12 +74,12 @@ class PixelLevels:
     def pro_curve(self) -> tuple[Counts, Counts]:
         """False-positive rate of pixels and per-region overlap at falling thresholds, both float [257].
 
-        The overlap is the share of a region's pixels that are called, the mean over all regions.
+        The overlap is the mean over all regions of the share of found pixels.
         """
         return _from_the_top(self.good) / self.good.sum(), _from_the_top(self._region_shares) / self.regions
 
     def aupro(self, limit: float = AUPRO_LIMIT) -> float:
-        """Area under the per-region-overlap curve up to a false-positive rate, as a share of the possible.
+        """Area under the per-region-overlap curve up to a false-positive rate, divided by that rate.
 
         Regions are 8-connected. Source: Bergmann et al., The MVTec Anomaly Detection Dataset, 2021.
         """
@@ -97,5 +97,5 @@ def _count(levels: Pixels) -> Counts:
 
 
 def _from_the_top(counts: Counts) -> Counts:
-    """How much lies at or above each level, from none at all to everything, float [257]."""
+    """The number at or above each level, from the top: 0 to all, float [257]."""
     return np.concatenate(([0.0], np.cumsum(counts[::-1])))

@@ -1,4 +1,4 @@
-"""The files of an evaluation: evaluation.json, and its page with the worst images besides."""
+"""The files of an evaluation: evaluation.json, and a page that also shows the worst images."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from training.evaluation.document import Document
 from training.evaluation.figures import RATES
 from training.evaluation.gallery import Shown
 from training.files import EVALUATION, REPORT, write_text
-from training.rendering import chart, picture, render
+from training.rendering import chart, embedded_image, render
 from training.statistics import Figures
 
 Galleries = Mapping[str, Sequence[Shown]]
@@ -23,13 +23,13 @@ COLUMNS = 4
 
 
 def write_evaluation(directory: Path, document: Document, galleries: Galleries | None = None) -> None:
-    """Write the page, then evaluation.json, whose presence says that the evaluation is done."""
+    """Write the page, then evaluation.json, which marks the evaluation as done."""
     write_text(directory / REPORT, evaluation_page(document, galleries))
     write_text(directory / EVALUATION, json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
 def evaluation_page(document: Document, galleries: Galleries | None = None) -> str:
-    """The page of an evaluation: what the document has, and the images of the galleries."""
+    """The page of an evaluation, with its figures and the images of the galleries."""
     test, bundle = document["test"], document["bundle"]
     values = {
         "title": f"Evaluation of {bundle['name']} {bundle['version']} ({bundle['artifact']})",
@@ -43,7 +43,7 @@ def evaluation_page(document: Document, galleries: Galleries | None = None) -> s
         "parity": document.get("parity", {}).get("test"),
         "artifacts": document.get("artifacts"),
         "galleries": {
-            name: [(picture(each.pixels, each.caption), each.caption) for each in shown]
+            name: [(embedded_image(each.pixels, each.caption), each.caption) for each in shown]
             for name, shown in (galleries or {}).items()
         },
         "shown": _text,
@@ -52,13 +52,13 @@ def evaluation_page(document: Document, galleries: Galleries | None = None) -> s
 
 
 def _calibration(document: Document) -> Markup | None:
-    """Reliability on held-out groups of the calibration split, where a run of the pipeline has it."""
+    """Reliability on held-out groups of the calibration split; None if the document has no such report."""
     report = document.get("probability_calibration")
     return None if report is None else chart(calibration_chart(report))
 
 
 def _risk_coverage(figures: Figures | None) -> Markup | None:
-    """Mean 1 - Dice of the images kept, the surest first; None without any."""
+    """Mean 1 - Dice of the images kept, highest estimated Dice first; None without figures."""
     if figures is None:
         return None
     figure = Figure(figsize=(4.8, 3.6), layout="constrained")
@@ -73,7 +73,7 @@ def _risk_coverage(figures: Figures | None) -> Markup | None:
 
 
 def _text(entry: Any) -> str:
-    """A figure as the page shows it: a number, or a rate or mean with its interval."""
+    """A figure as text: a number, or a rate or mean with its interval."""
     if entry is None:
         return "–"
     if not isinstance(entry, Mapping):
@@ -107,7 +107,7 @@ def _charts(test: Figures, threshold: float) -> Markup:
 
 
 def _curve(axes: Axes, points: Mapping[str, Sequence[float]] | None, title: str, label: str) -> None:
-    """The first column along x, the others along y; empty where there is no curve."""
+    """Plot the first column along x and the others along y; nothing without points."""
     axes.set(title=title, xlim=(0, 1), ylim=(0, 1.02))
     if points is None:
         return
@@ -131,7 +131,7 @@ def _diagram(axes: Axes, diagrams: Mapping[str, Figures | None], title: str) -> 
 
 
 def calibration_chart(report: Figures) -> Figure:
-    """Draw the report of `calibrate`: the image, any defect, and each class."""
+    """Reliability diagrams of the report of `calibrate`: image, any defect, and each class."""
     outputs = {"image": report["image"], "any defect": report["any_defect"]} | report["classes"]
     columns = min(COLUMNS, len(outputs))
     rows = math.ceil(len(outputs) / columns)

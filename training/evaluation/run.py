@@ -1,4 +1,4 @@
-"""`evaluate`: a bundle on a labelled set, as evaluation.json and as a page."""
+"""The command `evaluate`: a bundle on a labelled data set, as evaluation.json and as a page."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from training.data.sample import Dataset, DatasetError
 from training.evaluation.dataset import evaluate_dataset
 from training.evaluation.document import Document, document_of
 from training.evaluation.gallery import galleries
-from training.evaluation.gate import gate_figures, generated_products, product_pictures
+from training.evaluation.gate import gate_figures, generated_products, product_images
 from training.evaluation.interval_check import check_interval
 from training.evaluation.report import write_evaluation
 from training.evaluation.robustness import generalisation, robustness
@@ -19,12 +19,12 @@ from training.limits import limits
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """What to evaluate besides the set itself.
+    """Options of an evaluation.
 
-    `command` is recorded in the file; `changes` is how many images to take for the table of controlled
-    changes, 0 for none; `others` are the sets of the generalisation table by name; `interval_repeats` is
-    how often to check intervals around the estimated Dice on random halves; `pictures` puts the worst
-    images into the page, which then may not be published where the set may not.
+    `command` is recorded in evaluation.json. `changes` is the number of images for the table of controlled
+    changes, 0 for none. `others` are the data sets of the generalisation table, by name. `interval_repeats`
+    is how often intervals around the estimated Dice are checked on random halves. `pictures` adds the worst
+    images to the page, which may then be published only if the data set may.
     """
 
     command: str
@@ -37,15 +37,15 @@ class EvaluateOptions:
 
 
 def evaluate_bundle(directory: Path, dataset: Dataset, out: Path, options: EvaluateOptions) -> Document:
-    """Write evaluation.json and evaluation.html into `out` and return what the first holds.
+    """Write evaluation.json and evaluation.html to `out`; return the content of evaluation.json.
 
-    The set's figures are under `test`. Those of the input gate, where there is one, are under `gate`, with
-    `others` as other products, or generated surfaces without any. Raises DatasetError for a set without
-    images and for a sample that is refused, BundleError or DeviceUnavailable where no bundle loads.
+    The figures of the data set are under `test`, those of an input gate under `gate`. Other products for the
+    gate are `others` or, without any, generated surfaces. Raises DatasetError for a data set without images
+    and for a sample that is refused, BundleError or DeviceUnavailable if the bundle cannot be loaded.
     """
     if not len(dataset.samples):
         raise DatasetError("there is no image to evaluate; name a part of the splits that has some")
-    out.mkdir(parents=True, exist_ok=True)  # before the hours that the rest may take
+    out.mkdir(parents=True, exist_ok=True)  # first, because the rest may take hours
     inspector = Inspector.load(directory, options.device, limits=limits())
     bundle, artifact = inspector.bundle, inspector.session.artifact
     evaluation = evaluate_dataset(inspector, dataset, options.confidence)
@@ -55,11 +55,11 @@ def evaluate_bundle(directory: Path, dataset: Dataset, out: Path, options: Evalu
     if options.others:
         document["generalisation"] = generalisation(inspector, options.others, options.confidence)
     if options.interval_repeats:
-        document["interval_check"] = check_interval(evaluation.judged, options.interval_repeats)
+        document["interval_check"] = check_interval(evaluation.compared, options.interval_repeats)
     if artifact.gate is not None:
-        products = {name: product_pictures(other.samples) for name, other in options.others.items()}
+        products = {name: product_images(other.samples) for name, other in options.others.items()}
         products = products or generated_products(None)
         document["gate"] = gate_figures(bundle, artifact, dataset.samples, products, options.confidence)
-    shown = galleries(inspector, dataset, evaluation.judged) if options.pictures else {}
+    shown = galleries(inspector, dataset, evaluation.compared) if options.pictures else {}
     write_evaluation(out, document, shown)
     return document

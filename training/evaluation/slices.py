@@ -1,14 +1,14 @@
-"""Where a bundle is weakest: the figures of every slice of the images, and the worst slice by name.
+"""The figures of every slice of the images, and the worst slices.
 
-The images of one part are not independent. A rate's interval is Clopper-Pearson's with groups, not
-images, as trials, the exact one where every image is a group (Korn and Graubard, Confidence intervals for
-proportions with small expected number of positive counts estimated from survey data, 1998; the images of a
-group are taken to be as alike as can be). A mean Dice has the Student t interval whose error is clustered by
-group (Liang and Zeger, Longitudinal data analysis using generalized linear models, 1986).
+The images of one part are not independent. The interval of a rate is that of Clopper and Pearson with groups,
+not images, as trials; it is exact if every image is its own group (Korn and Graubard, Confidence intervals
+for proportions with small expected number of positive counts estimated from survey data, 1998; the images of
+a group are assumed fully correlated). A mean Dice has a Student t interval with the error clustered by group
+(Liang and Zeger, Longitudinal data analysis using generalized linear models, 1986).
 
-The worst slice by escape or overkill rate is the one whose interval begins highest, by Dice the one whose
-interval ends lowest: the one surely bad, not the one bad by the accident of few images. A slice is compared
-if the figure counts at least MIN_PICTURES images of MIN_GROUPS groups in it.
+The worst slice by escape or overkill rate is the one with the highest lower bound, by Dice the one with the
+lowest upper bound. So a slice of few images is not the worst by chance. A slice is compared if the figure
+counts at least MIN_IMAGES images of MIN_GROUPS groups in it.
 """
 
 from collections import defaultdict
@@ -18,28 +18,28 @@ import numpy as np
 from scipy.stats import beta
 from scipy.stats import t as student
 
+from training.evaluation.compared import Compared
 from training.evaluation.figures import size_name
-from training.evaluation.judged import Judged
 from training.statistics import Figures
 
-MIN_PICTURES = 10
+MIN_IMAGES = 10
 MIN_GROUPS = 3
-MOST_VALUES = 4  # a number with more values than this is cut at its quartiles
-Slices = dict[str, list[Judged]]
+MOST_VALUES = 4  # a number with more distinct values is divided at its quartiles
+Slices = dict[str, list[Compared]]
 
 
-def slice_figures(judged: Sequence[Judged], confidence: float) -> Figures:
-    """The figures of every slice as `table`, and of the worst by escape rate, overkill rate and Dice.
+def slice_figures(compared: Sequence[Compared], confidence: float) -> Figures:
+    """The figures of every slice as `table`, and the worst slices by escape rate, overkill rate and Dice.
 
-    `worst` holds None for a figure that no slice has enough images for, or that is nowhere bad. A worst
-    slice `differs` where its interval does not hold the figure of all images.
+    `worst` is None for a figure if no slice has enough images, or if no slice is certainly worse than
+    perfect. `differs` is true if the slice's interval does not contain the figure of all images.
     """
     table = [
         {"by": by, "slice": name, "pictures": len(rows)} | _figures(rows, confidence)
-        for by, slices in _slicings(judged)
+        for by, slices in _slicings(compared)
         for name, rows in slices.items()
     ]
-    overall = _figures(judged, confidence)
+    overall = _figures(compared, confidence)
     return {
         "table": table,
         "worst": {
@@ -47,46 +47,46 @@ def slice_figures(judged: Sequence[Judged], confidence: float) -> Figures:
             "overkill_rate": _worst("overkill_rate", table, overall, lambda low, high: low),
             "dice": _worst("dice", table, overall, lambda low, high: 1 - high),
         },
-        "rule": {"min_pictures": MIN_PICTURES, "min_groups": MIN_GROUPS},
+        "rule": {"min_pictures": MIN_IMAGES, "min_groups": MIN_GROUPS},
     }
 
 
-def _slicings(judged: Sequence[Judged]) -> Iterator[tuple[str, Slices]]:
-    """Every way to cut the images into at least two slices."""
+def _slicings(compared: Sequence[Compared]) -> Iterator[tuple[str, Slices]]:
+    """Every way to divide the images into at least two slices."""
     ways = {
-        "class": _by_class(judged),
+        "class": _by_class(compared),
         "defect size": _by_name(
-            [each for each in judged if each.defect_px], lambda e: size_name(e.defect_px)
+            [each for each in compared if each.defect_px], lambda e: size_name(e.defect_px)
         ),
-        "source": _by_name(judged, lambda each: each.source),
-        "brightness": _by_number(judged, lambda each: each.brightness, "grey levels"),
-        "sharpness": _by_number(judged, lambda each: each.sharpness, "(variance of Laplacian)"),
-        "image size": _by_number(judged, lambda each: each.height * each.width, "px"),
+        "source": _by_name(compared, lambda each: each.source),
+        "brightness": _by_number(compared, lambda each: each.brightness, "grey levels"),
+        "sharpness": _by_number(compared, lambda each: each.sharpness, "(variance of Laplacian)"),
+        "image size": _by_number(compared, lambda each: each.height * each.width, "px"),
     }
     for by, slices in ways.items():
         if len(slices) > 1:
             yield by, slices
 
 
-def _by_class(judged: Sequence[Judged]) -> Slices:
-    """Defective images by class; one that shows several is in each of them."""
+def _by_class(compared: Sequence[Compared]) -> Slices:
+    """Defective images by class; an image with several classes is in each of their slices."""
     slices: Slices = defaultdict(list)
-    for each in judged:
+    for each in compared:
         for name in each.picture_class.split(",") if each.defective else ():
             slices[name.strip()].append(each)
     return dict(sorted(slices.items()))
 
 
-def _by_name(judged: Sequence[Judged], name: Callable[[Judged], str]) -> Slices:
+def _by_name(compared: Sequence[Compared], name: Callable[[Compared], str]) -> Slices:
     slices: Slices = defaultdict(list)
-    for each in sorted(judged, key=lambda each: each.defect_px):
+    for each in sorted(compared, key=lambda each: each.defect_px):
         slices[name(each)].append(each)
     return dict(slices)
 
 
-def _by_number(judged: Sequence[Judged], number: Callable[[Judged], float], unit: str) -> Slices:
-    """One slice a value where there are few values, else one a quarter of the images."""
-    values = np.array([number(each) for each in judged])
+def _by_number(compared: Sequence[Compared], number: Callable[[Compared], float], unit: str) -> Slices:
+    """One slice for each value if there are few values, else one for each quarter of the images."""
+    values = np.array([number(each) for each in compared])
     starts = np.unique(values)
     if len(starts) > MOST_VALUES:
         starts = np.unique(np.quantile(values, (0, 0.25, 0.5, 0.75), method="closest_observation"))
@@ -96,11 +96,11 @@ def _by_number(judged: Sequence[Judged], number: Callable[[Judged], float], unit
         inside = values[places == k]
         low, high = f"{inside.min():g}", f"{inside.max():g}"
         name = f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
-        slices[name] = [each for each, place in zip(judged, places, strict=True) if place == k]
+        slices[name] = [each for each, place in zip(compared, places, strict=True) if place == k]
     return slices
 
 
-def _figures(rows: Sequence[Judged], confidence: float) -> Figures:
+def _figures(rows: Sequence[Compared], confidence: float) -> Figures:
     marked = [(each.group, each.dice) for each in rows if each.dice is not None]
     return {
         "escape_rate": _rate([(e.group, not e.called_defective) for e in rows if e.defective], confidence),
@@ -110,7 +110,7 @@ def _figures(rows: Sequence[Judged], confidence: float) -> Figures:
 
 
 def _rate(cases: Sequence[tuple[str, bool]], confidence: float) -> Figures | None:
-    """A rate with the interval that counts groups as trials; None without cases."""
+    """A rate with an interval that counts groups as trials; None without cases."""
     if not cases:
         return None
     groups, share = len({group for group, _ in cases}), float(np.mean([wrong for _, wrong in cases]))
@@ -121,7 +121,7 @@ def _rate(cases: Sequence[tuple[str, bool]], confidence: float) -> Figures | Non
 
 
 def _mean(cases: Sequence[tuple[str, float]], confidence: float) -> Figures | None:
-    """A mean with its interval clustered by group, which is None for one group; None without cases."""
+    """A mean with an interval clustered by group; no interval with one group; None without cases."""
     if not cases:
         return None
     value = float(np.mean([each for _, each in cases]))
@@ -144,11 +144,11 @@ def _entry(value: float, interval: tuple[float, float] | None, pictures: int, gr
 def _worst(
     figure: str, table: Sequence[Figures], overall: Figures, badness: Callable[[float, float], float]
 ) -> Figures | None:
-    """The slice that is surely worst by one figure; `badness` takes its interval and is 0 at best."""
+    """The worst slice by one figure; `badness` is computed from the interval and 0 at best."""
     enough = [
         row
         for row in table
-        if row[figure] and row[figure]["pictures"] >= MIN_PICTURES and row[figure]["groups"] >= MIN_GROUPS
+        if row[figure] and row[figure]["pictures"] >= MIN_IMAGES and row[figure]["groups"] >= MIN_GROUPS
     ]
     worst = max(enough, key=lambda row: badness(*row[figure]["interval"]), default=None)
     if worst is None or not badness(*worst[figure]["interval"]):

@@ -1,1 +1,1 @@
-"""The network, its losses, and how it is fitted."""
+"""The network, its losses and its fit."""

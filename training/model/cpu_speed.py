@@ -1,4 +1,4 @@
-"""What makes a fit on a CPU faster without changing what it learns."""
+"""Speeds up a fit on a CPU without changing its result."""
 
 import ctypes
 import sys
@@ -15,9 +15,9 @@ _KEPT_BYTES = 2**31 - 1  # mallopt takes an int
 
 
 def computed_precision(wanted: Precision) -> Precision:
-    """The precision to compute in: `wanted`, but float32 for bfloat16 on a CPU that can only emulate it.
+    """The precision to compute in: `wanted`, or float32 instead of bfloat16 on a CPU that only emulates it.
 
-    Emulated, by CPUs without AVX-512, it takes ten times as long and gains nothing.
+    Emulation, on CPUs without AVX-512, takes ten times as long.
     """
     emulated = not torch.cuda.is_available() and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
     if wanted != "bf16-mixed" or not emulated:
@@ -27,10 +27,10 @@ def computed_precision(wanted: Precision) -> Precision:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep freed memory for the next step instead of returning it to the kernel.
+    """Make glibc keep freed memory for the next step instead of returning it to the kernel.
 
-    The tensors of a step are tens of megabytes each; by default every one is mapped, zeroed page by page, and
-    unmapped again. Does nothing where the C library is another one.
+    The tensors of a step are tens of megabytes each. By default, each is mapped, zeroed page by page, and
+    unmapped again. Does nothing with another C library.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -44,8 +44,8 @@ def keep_freed_memory() -> None:
 def depthwise_in_float32(network: nn.Module) -> None:
     """Compute depthwise convolutions in float32 under bfloat16 autocast on a CPU.
 
-    oneDNN's bfloat16 kernels for their gradients take about three times as long as its float32 ones (measured
-    on AVX-512 without AMX). On a GPU, or without autocast, nothing changes.
+    In oneDNN, the gradients take about three times as long in bfloat16 as in float32 (measured on AVX-512
+    without AMX). On a GPU, or without autocast, nothing changes.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:

@@ -1,4 +1,4 @@
-"""One stage of fine-tuning with Lightning: fit, keep the best averaged weights by validation."""
+"""One stage of fine-tuning with Lightning; the best averaged weights by validation are kept."""
 
 import json
 import os
@@ -39,20 +39,20 @@ EXPECTED_WARNINGS = (
     "The '.*_dataloader' does not have many workers",  # images are in memory, augmentation is cheap
 )
 
-SHARED_MEMORY = re.compile("shared memory|shm|DataLoader worker")  # in what torch says where it ends
+SHARED_MEMORY = re.compile("shared memory|shm|DataLoader worker")  # in torch's message if it runs out
 COST = "cost.json"
 MLFLOW_SERVER = "MLFLOW_TRACKING_URI"  # MLflow's own variable
 
 
 class Progress(L.Callback):
-    """How much of all steps is to go: a bar on a terminal, elsewhere a line for each epoch."""
+    """Progress of a fit: a bar on a terminal, otherwise a line for each epoch."""
 
     def __init__(self, name: str = "fit") -> None:
         self._name = name
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begin where a resumed fit goes on."""
-        hidden = None if trainer.is_global_zero else True  # None: shown on a terminal only
+        """Start the bar at the step where a resumed fit continues."""
+        hidden = None if trainer.is_global_zero else True  # None: show it on a terminal only
         self._started, self._first = time.monotonic(), trainer.global_step
         self._bar = Tqdm(
             total=trainer.max_steps, initial=self._first, desc=self._name, unit="step", disable=hidden
@@ -63,24 +63,24 @@ class Progress(L.Callback):
         self._bar.update(trainer.global_step - self._bar.n)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Say how long the rest takes at most: the fit may stop early."""
-        fresh = trainer.global_step > self._first  # a resumed fit closes its last epoch again
+        """Print the step and the time left; it is an upper limit, as the fit may stop early."""
+        fresh = trainer.global_step > self._first  # a resumed fit ends its last epoch again
         if trainer.is_global_zero and self._bar.disable and fresh:
-            print(f"{self._name}: {self.told(trainer.global_step, trainer.max_steps)}", flush=True)
+            print(f"{self._name}: {self._remaining(trainer.global_step, trainer.max_steps)}", flush=True)
 
-    def told(self, step: int, steps: int) -> str:
-        """How many steps are done of how many, and the time of those to go."""
+    def _remaining(self, step: int, steps: int) -> str:
+        """The number of steps done, and the time left."""
         each = (time.monotonic() - self._started) / max(1, step - self._first)
-        return f"step {step} of {steps}, at most {(steps - step) * each / 60:.0f} min to go"
+        return f"step {step} of {steps}, at most {(steps - step) * each / 60:.0f} min left"
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Leave the bar as it is."""
+        """Close the bar."""
         self._bar.close()
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """Leave the bar as it is."""
+        """Close the bar."""
         self._bar.close()
 
 
@@ -89,57 +89,30 @@ def fit(
     data: SurfaceDataModule,
     config: RunConfig,
     directory: Path,
-    watchers: Sequence[L.Callback] = (),
+    callbacks: Sequence[L.Callback] = (),
 ) -> Path:
     """Fine-tune and write the best averaged weights to `directory/weights.safetensors`; return that path.
 
-    `watchers` look on and keep no state. A killed fit goes on from its last finished epoch when called again
+    `callbacks` must keep no state. A killed fit continues after its last finished epoch when called again
     with the same directory.
     """
     started = time.monotonic()
     L.seed_everything(config.seed, workers=True)
-    settings = config.fit
     keep_freed_memory()
     depthwise_in_float32(segmenter)
-    module = FineTuning(segmenter.to(memory_format=torch.channels_last), settings)
+    module = FineTuning(segmenter.to(memory_format=torch.channels_last), config.fit)
     checkpoints = directory / "checkpoints"
-    chosen = _choice_of_checkpoint(config, checkpoints)
-    trainer = L.Trainer(
-        max_steps=settings.steps,
-        precision=computed_precision(config.precision),
-        logger=loggers(config, directory),
-        devices=config.devices,
-        strategy=_distribution(config, module),
-        sync_batchnorm=config.devices > 1 and torch.cuda.is_available(),  # torch has it for GPUs only
-        use_distributed_sampler=False,  # the data module divides the draw itself; each device validates all
-        callbacks=[
-            EMAWeightAveraging(decay=settings.ema_decay),
-            LearningRateMonitor("step"),
-            *chosen,
-            *watchers,
-        ],
-        reload_dataloaders_every_n_epochs=1,
-        num_sanity_val_steps=0,
-        limit_val_batches=1.0 if data.validates else 0,
-        log_every_n_steps=min(10, settings.validate_every),
-        enable_model_summary=False,
-        enable_progress_bar=False,  # it counts one epoch
-    )
+    choosing = _choice_of_checkpoint(config, checkpoints)
+    trainer = _trainer(config, directory, module, data, [*choosing, *callbacks])
     last = checkpoints / "last.ckpt"
     if last.exists():
-        _load_checkpoint(last)  # asked here: inside the fit, a cut file's error could be anything's
-    with warnings.catch_warnings(), _told_plainly(config, checkpoints):
+        _load_checkpoint(last)  # here, because inside the fit the error of a truncated file is ambiguous
+    with warnings.catch_warnings(), _explained_errors(config, checkpoints):
         for message in EXPECTED_WARNINGS:
             warnings.filterwarnings("ignore", message)
         trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=False)
-    best = next((each.best_model_path for each in chosen if isinstance(each, ModelCheckpoint)), "")
-    checkpoint = _load_checkpoint(Path(best) if best else last)
-    prefix = "segmenter."
-    weights = {
-        key.removeprefix(prefix): value.contiguous()
-        for key, value in checkpoint["state_dict"].items()
-        if key.startswith(prefix)
-    }
+    best = next((each.best_model_path for each in choosing if isinstance(each, ModelCheckpoint)), "")
+    weights = _segmenter_weights(Path(best) if best else last)
     _write_cost(directory, time.monotonic() - started)
     path = directory / "weights.safetensors"
     with written_whole(path) as partial:
@@ -147,11 +120,50 @@ def fit(
     return path
 
 
-@contextmanager
-def _told_plainly(config: RunConfig, checkpoints: Path) -> Iterator[None]:
-    """Say of what ends fits on other machines or settings what to change; raises FitError.
+def _trainer(
+    config: RunConfig,
+    directory: Path,
+    module: FineTuning,
+    data: SurfaceDataModule,
+    callbacks: Sequence[L.Callback],
+) -> L.Trainer:
+    return L.Trainer(
+        max_steps=config.fit.steps,
+        precision=computed_precision(config.precision),
+        logger=loggers(config, directory),
+        devices=config.devices,
+        strategy=_distribution(config, module),
+        sync_batchnorm=config.devices > 1 and torch.cuda.is_available(),  # torch has it for GPUs only
+        use_distributed_sampler=False,  # the data module divides the images; each device validates all
+        callbacks=[
+            EMAWeightAveraging(decay=config.fit.ema_decay),
+            LearningRateMonitor("step"),
+            *callbacks,
+        ],
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        limit_val_batches=1.0 if data.validates else 0,
+        log_every_n_steps=min(10, config.fit.validate_every),
+        enable_model_summary=False,
+        enable_progress_bar=False,  # it shows single epochs
+    )
 
-    Of a fit whose loss broke nothing is kept: it would go on to the same end.
+
+def _segmenter_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    """The weights of the segmenter in a checkpoint, by their names in the segmenter."""
+    prefix = "segmenter."
+    return {
+        key.removeprefix(prefix): value.contiguous()
+        for key, value in _load_checkpoint(checkpoint)["state_dict"].items()
+        if key.startswith(prefix)
+    }
+
+
+@contextmanager
+def _explained_errors(config: RunConfig, checkpoints: Path) -> Iterator[None]:
+    """Turn errors caused by the machine or the settings into FitError, which says what to change.
+
+    The checkpoints of a fit whose loss is not finite are removed, because continuing from them fails again.
     """
     try:
         yield
@@ -163,7 +175,7 @@ def _told_plainly(config: RunConfig, checkpoints: Path) -> Iterator[None]:
             f"the GPU's memory is too small: lower fit.batch_size ({config.fit.batch_size}) or model.tile "
             f"({config.model.tile}), or free it of other processes"
         ) from error
-    except Exception as error:  # of several devices, what a process raised comes as text
+    except Exception as error:  # with several devices, the error of a process arrives as text
         if "FitError: " in str(error):
             shutil.rmtree(checkpoints, ignore_errors=True)
             raise FitError(str(error).rpartition("FitError: ")[2].strip()) from error
@@ -171,16 +183,16 @@ def _told_plainly(config: RunConfig, checkpoints: Path) -> Iterator[None]:
             raise
         cause = str(error).strip().splitlines()[0]
         raise FitError(
-            f"a process that augments images ended ({cause}), as happens where shared memory is too small: "
+            f"a process that augments images ended ({cause}); often, shared memory is too small: "
             f"set workers: 0 (now {config.workers}), or give more, such as docker run --shm-size 2g"
         ) from error
 
 
 def _choice_of_checkpoint(config: RunConfig, folder: Path) -> list[L.Callback]:
-    """The best by validation; of a cross-fitted run, which has no validation split, the last."""
+    """Keep the best checkpoint by validation, or the last in a cross-fitted run, which has no validation."""
     if config.split.folds is not None:
         return [ModelCheckpoint(folder, save_top_k=0, save_last=True, save_on_train_epoch_end=True)]
-    # Both act on validation: a resumed fit closes its last epoch again, without a score of its own.
+    # Both act on validation, because a resumed fit ends its last epoch again without a new score.
     best = ModelCheckpoint(
         folder,
         "best",
@@ -195,33 +207,33 @@ def _choice_of_checkpoint(config: RunConfig, folder: Path) -> list[L.Callback]:
 
 
 def _write_cost(directory: Path, seconds: float) -> None:
-    """Leave what the fit took, since its last start, for comparisons."""
+    """Write the time of the fit since its last start, and its GPU memory, for comparisons."""
     gpu = torch.cuda.is_available()
     cost = {"seconds": seconds, "gpu_gib": torch.cuda.max_memory_allocated() / 2**30 if gpu else None}
     write_text(directory / COST, json.dumps(cost) + "\n")
 
 
 def _distribution(config: RunConfig, module: FineTuning) -> str | DDPStrategy:
-    """One process per device, forked: they share the images in memory."""
+    """One forked process per device, so that they share the images in memory."""
     if config.devices == 1:
         return "auto"
     return DDPStrategy(start_method="fork", find_unused_parameters=module.training_plan.changes)
 
 
 def _load_checkpoint(path: Path) -> Any:
-    """Read a checkpoint that Lightning wrote; raises ConfigError where a killed run left it cut."""
+    """Read a checkpoint of Lightning; raises ConfigError if it is truncated, as after a killed run."""
     try:
         return torch.load(path, map_location="cpu", weights_only=False)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         raise ConfigError(
-            f"{path} is not readable ({error}); remove the folder {path.parent} to fit this stage anew"
+            f"{path} is not readable ({error}); remove the folder {path.parent} to fit this stage again"
         ) from error
 
 
 def loggers(config: RunConfig, directory: Path) -> list[Logger]:
     """Return the loggers of a fit that works in `directory`.
 
-    Raises ConfigError where MLFLOW_TRACKING_URI is set, but MLflow is not installed or does not answer.
+    Raises ConfigError if MLFLOW_TRACKING_URI is set, but MLflow is not installed or does not answer.
     """
     tensorboard = TensorBoardLogger(directory, name=None, version="logs")
     server = os.environ.get(MLFLOW_SERVER)

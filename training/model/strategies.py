@@ -1,8 +1,8 @@
-"""Transfer strategies: which layers of the segmenter a fit trains, from which step on and how fast.
+"""Transfer strategies: which layers of the segmenter a fit trains, from which step, at which learning rate.
 
-Levels are the encoder's stages between the feature maps that it hands to the decoder, shallowest first.
-Sources: gradual unfreezing and rates that fall with depth, Howard and Ruder, arXiv 1801.06146; the latter as
-a factor per level, Clark et al., arXiv 2003.10555.
+Levels are the encoder's stages between the feature maps that the decoder takes, shallowest first. Sources:
+gradual unfreezing and learning rates by depth, Howard and Ruder, arXiv 1801.06146; a factor per level, Clark
+et al., arXiv 2003.10555.
 """
 
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from torch.func import functional_call
 from training.config import ConfigError, FitConfig, ModelConfig, StrategyName
 from training.model.segmenter import Segmenter
 
-PROBE_PX = 64  # a side; enough for five halvings
+PROBE_PX = 64  # side; enough for five halvings
 
 
 @dataclass(frozen=True)
 class Strategy:
-    """What a strategy is, in words; whether it uses pretrained weights; whether it trains a mask."""
+    """A strategy: its summary, whether it uses pretrained weights, and whether it trains a mask."""
 
     summary: str
     pretrained: bool = True
@@ -38,15 +38,15 @@ STRATEGIES: dict[StrategyName, Strategy] = {
 
 
 def starting_model(model: ModelConfig, strategy: StrategyName) -> ModelConfig:
-    """Return the model as that strategy starts it: without weights where it uses none."""
+    """Return the model configuration to start with: `weights: none` if the strategy uses none."""
     return model if STRATEGIES[strategy].pretrained else model.model_copy(update={"weights": "none"})
 
 
 def encoder_levels(encoder: nn.Module) -> list[list[str]]:
-    """Return the parameter names of each encoder level; one that reaches no feature map is in none.
+    """Return the parameter names of each encoder level; a parameter that no feature map uses is in none.
 
-    A parameter belongs to the first feature map that depends on it, as automatic differentiation finds
-    without computing: on the meta device. So it holds for any encoder, whatever its modules are called.
+    A parameter belongs to the first feature map that depends on it. Automatic differentiation on the meta
+    device finds it, without computation and for any encoder.
     """
     left = {name: each.detach().to("meta").requires_grad_() for name, each in encoder.named_parameters()}
     state = left | {name: each.to("meta") for name, each in encoder.named_buffers()}
@@ -68,7 +68,7 @@ def encoder_levels(encoder: nn.Module) -> list[list[str]]:
 def frozen_levels(settings: FitConfig, levels: int, step: int) -> int:
     """Return how many encoder levels, counted from the shallowest, are frozen at that step.
 
-    It depends on the step alone, so a resumed fit goes on as the whole one would have.
+    It depends only on the step, so a resumed fit continues like an uninterrupted one.
     """
     if settings.strategy == "decoder":
         return levels
@@ -78,13 +78,13 @@ def frozen_levels(settings: FitConfig, levels: int, step: int) -> int:
 
 
 class TrainingPlan:
-    """How one fit trains one segmenter; raises ConfigError for a strategy that is no fit of a network."""
+    """The trained layers and learning rates of a fit; raises ConfigError for a strategy without a mask."""
 
     def __init__(self, segmenter: Segmenter, settings: FitConfig) -> None:
         if not STRATEGIES[settings.strategy].segments:
             raise ConfigError(
-                f"strategy {settings.strategy} trains no mask, so no bundle can be made of it; "
-                "it is for comparisons only"
+                f"strategy {settings.strategy} trains no mask, so it gives no bundle; "
+                "use it for comparisons only"
             )
         self._settings = settings
         encoder = segmenter.unet.encoder
@@ -92,17 +92,17 @@ class TrainingPlan:
             name: number for number, level in enumerate(encoder_levels(encoder)) for name in level
         }
         self._levels = len(set(self._level_of.values()))
-        # What never gets a gradient must not ask for one: distributed training would wait for it.
+        # Distributed training would wait for the gradient of a parameter that never gets one.
         for name, parameter in encoder.named_parameters():
             parameter.requires_grad_(name in self._level_of and settings.strategy != "decoder")
 
     @property
     def changes(self) -> bool:
-        """Whether layers join in during the fit; distributed training must then look for unused ones."""
+        """Whether layers are unfrozen during the fit; distributed training must then look for unused ones."""
         return self._settings.strategy == "gradual"
 
     def parameter_groups(self, segmenter: Segmenter) -> list[dict[str, Any]]:
-        """Return AdamW's groups with their peak rate `lr`: one, or with `layerwise` one for each level."""
+        """Return AdamW's groups with their peak learning rate `lr`: one, or one per level for `layerwise`."""
         settings = self._settings
         decay = settings.layer_decay if settings.strategy == "layerwise" else 1.0
         members: dict[float, list[nn.Parameter]] = {}
@@ -114,9 +114,10 @@ class TrainingPlan:
         return [{"params": parameters, "lr": rate} for rate, parameters in members.items()]
 
     def freeze(self, segmenter: Segmenter, step: int) -> None:
-        """Let the encoder train as it should at that step; call it before every batch, in training mode.
+        """Freeze and unfreeze the encoder's levels for that step.
 
-        A frozen level neither learns nor gathers batch-norm statistics.
+        Call it before every batch, in training mode. A frozen level updates neither weights nor batch-norm
+        statistics.
         """
         frozen = frozen_levels(self._settings, self._levels, step)
         if not frozen and not self.changes:
@@ -127,4 +128,4 @@ class TrainingPlan:
             for name, parameter in module.named_parameters(prefix, recurse=False):
                 trained = self._level_of.get(name, -1) >= frozen
                 parameter.requires_grad_(trained)
-                module.training = trained  # this module alone: its children have their own
+                module.training = trained  # not `train()`, which would also set its children

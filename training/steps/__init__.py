@@ -1,1 +1,1 @@
-"""The steps of a run: each writes into its folder, and is skipped when its result is there."""
+"""The steps of a run: each writes into the run's folder and is skipped if its result exists."""

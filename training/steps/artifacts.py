@@ -1,4 +1,4 @@
-"""The steps that learn thresholds, make other artifacts and learn their gates."""
+"""The steps that choose thresholds, make other artifacts and fit the input gates."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,7 +10,7 @@ from training.data.sample import Sample
 from training.files import ARTIFACTS, CALIBRATION, read_json, require, write_json, write_manifest
 from training.run import Run
 from training.sessions import inspector_of
-from training.steps.split import SplitRun, known_pictures
+from training.steps.split import SplitRun, known_images
 from training.thresholds.input_gate import with_gates
 from training.thresholds.learn import Unseen, learn_artifact
 
@@ -27,7 +27,7 @@ def operating_point(run: SplitRun) -> None:
 
 
 def unseen_by(run: SplitRun) -> list[tuple[Source, Unseen]]:
-    """Each bundle with what it was fitted on, and the images that it was fitted without."""
+    """Each bundle with its training images, and the images that it was not fitted on."""
     if run.folds:
         return [_unseen(fold, fold.splits["test"]) for fold in run.folds]
     return [_unseen(run, run.splits["calibration"], run.splits["validation"])]
@@ -48,7 +48,7 @@ def _thresholds_are_chosen(run: Run) -> bool:
 
 
 def with_thresholds(run: Run) -> Bundle:
-    """The run's bundle; raises ConfigError where its thresholds are not chosen yet."""
+    """The run's bundle; raises ConfigError if its thresholds are not chosen yet."""
     if not _thresholds_are_chosen(run):
         raise ConfigError(f"{run.bundle} has no thresholds yet; run the step operating-point first")
     return Bundle.load(run.bundle)
@@ -61,7 +61,7 @@ def set_artifacts(run: Run, artifacts: Iterable[Artifact]) -> None:
 
 
 def artifacts(run: SplitRun) -> None:
-    """Make the other artifacts that are asked for; those within their budget go into the bundle."""
+    """Make the other configured artifacts; those within their budget go into the bundle."""
     path = run.directory / ARTIFACTS
     bundle = with_thresholds(run)
     others = others_wanted(run)
@@ -89,12 +89,12 @@ def artifacts_are_made(run: Run, bundle: Bundle) -> bool:
 
 
 def gate(run: SplitRun) -> None:
-    """Learn the input gate of every artifact from the training images."""
+    """Fit the input gate of every artifact to the training images."""
     require(run.bundle / MANIFEST, "export")
     bundle, config = Bundle.load(run.bundle), run.config.gate
     if config is None or all(each.gate is not None for each in bundle.artifacts):
         return
-    known = known_pictures(run, config, run.classes, run.splits["train"])
-    # A cross-fitted network has seen all images: what drift is measured against are then the known ones.
+    known = known_images(run, config, run.classes, run.splits["train"])
+    # A cross-fitted network has seen all images, so the known ones are then the reference for drift.
     unseen = [*run.splits.get("validation", ()), *run.splits.get("calibration", ())]
     set_artifacts(run, with_gates(bundle, known, unseen, config))

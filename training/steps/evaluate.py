@@ -13,11 +13,11 @@ from training.bundle.export import serving_graph
 from training.config import ConfigError
 from training.data.generators import Generator, make_generator, write_samples
 from training.data.sample import Sample
+from training.evaluation.compared import Compared, compare_samples
 from training.evaluation.dataset import evaluate_parts
 from training.evaluation.document import Document, document_of
 from training.evaluation.figures import fold_figures, summarise
 from training.evaluation.gate import gate_figures, generated_products
-from training.evaluation.judged import Judged, judge_samples
 from training.evaluation.parity import parity
 from training.evaluation.report import write_evaluation
 from training.files import ARTIFACTS, CALIBRATION, EVALUATION, read_json, sha256_of, write_json
@@ -35,15 +35,16 @@ from training.steps.split import SplitRun
 from training.thresholds.learn import Unseen, learn_artifact
 from training.thresholds.operating_point import expected_rates
 
-GENERATED_TEST_PICTURES = 100
+GENERATED_TEST_IMAGES = 100
 GENERATED_TEST_SEED = 900_000  # training takes its images from the run's own seed
 
 
 def evaluate(run: SplitRun) -> None:
-    """Inspect the test split, once, and freshly generated images; write evaluation.json and its page.
+    """Inspect the test split once, and newly generated images; write evaluation.json and its page.
 
-    Of a cross-fitted run all images are the test split: each is inspected by the bundle of the fold that
-    holds it, with thresholds chosen on the other folds. A part model without figures of its own is left out.
+    In a cross-fitted run, all images are test images: each is inspected with the bundle of its own fold,
+    which was not fitted on it, and thresholds chosen on the other folds. A part model without measured
+    figures is removed.
     """
     if (run.bundle / EVALUATION).exists():
         return
@@ -59,24 +60,24 @@ def evaluate(run: SplitRun) -> None:
     artifact = next(each for each in bundle.artifacts if each.name == inspector.session.artifact.name)
     document = document_of(run.command, bundle, artifact, evaluation.figures, confidence)
     document["split"] = run.config.split.model_dump()
-    document["by_fold"] = [_of_part(evaluation.judged, samples, confidence) for _, samples in parts]
+    document["by_fold"] = [_of_part(evaluation.compared, samples, confidence) for _, samples in parts]
     document["probability_calibration"] = _calibration_report(run, artifact)
     document["parity"] = read_json(run.bundle / "parity.json")
-    _add_what_else_is_asked(run, inspector, document)
-    called: dict[str, list[bool]] = {artifact.name: [each.called_defective for each in evaluation.judged]}
+    _add_optional_figures(run, inspector, document)
+    called: dict[str, list[bool]] = {artifact.name: [each.called_defective for each in evaluation.compared]}
     called |= _called_by_others(run, bundle, artifact, document["parity"])
-    defective = [each.defective for each in evaluation.judged]
-    # Operating points promise what was measured on images that had no part in choosing them.
+    defective = [each.defective for each in evaluation.compared]
+    # The expected rates are those of images that thresholds were not chosen on.
     of: Literal["test", "out-of-fold"] = "out-of-fold" if run.folds else "test"
     rates = {name: expected_rates(of, defective, each, confidence) for name, each in called.items()}
-    set_artifacts(run, [_promising(each, rates) for each in bundle.artifacts])
-    write_json(run.directory / "judged.json", [asdict(each) for each in evaluation.judged])
-    # Without galleries: they show images of the set, which may not be published with the bundle.
+    set_artifacts(run, [_with_rates(each, rates) for each in bundle.artifacts])
+    write_json(run.directory / "judged.json", [asdict(each) for each in evaluation.compared])
+    # No galleries: the images of the data set may not be published with the bundle.
     write_evaluation(run.bundle, document)
 
 
 def nested(run: SplitRun, artifact: Artifact) -> list[Unseen]:
-    """Of each fold its images, with thresholds chosen on the other folds; none of a run without folds."""
+    """The held-out images of each fold, with thresholds chosen on the other folds; empty without folds."""
     if not run.folds:
         return []
     parts = []
@@ -92,14 +93,14 @@ def nested(run: SplitRun, artifact: Artifact) -> list[Unseen]:
 
 
 def with_measured_parts(bundle: Bundle, test: Figures) -> Bundle:
-    """The bundle, without its part models where the figures by part know no such rule.
+    """The bundle, without its part models if the test images give no figures for the rule `joint`.
 
-    That is where no part has two images, or the other folds of one were too few to fit a part model.
+    There are none if no part has two images, or if a fold's thresholds have no part model.
     """
     if test["by_part"] is not None and test["by_part"]["joint"] is not None:
         return bundle
     if any(each.operating_point.parts is not None for each in bundle.artifacts):
-        print("the part model is left out of the bundle: the test images give no figures for it", flush=True)
+        print("the part model is removed from the bundle: the test images give no figures for it", flush=True)
     artifacts = tuple(
         each.model_copy(update={"operating_point": each.operating_point.model_copy(update={"parts": None})})
         for each in bundle.artifacts
@@ -107,22 +108,22 @@ def with_measured_parts(bundle: Bundle, test: Figures) -> Bundle:
     return bundle.model_copy(update={"artifacts": artifacts})
 
 
-def _of_part(judged: Sequence[Judged], samples: Sequence[Sample], confidence: float) -> Figures:
-    """The main figures of one part of the images."""
+def _of_part(compared: Sequence[Compared], samples: Sequence[Sample], confidence: float) -> Figures:
+    """The main figures of some of the images."""
     names = {sample.name for sample in samples}
-    figures = summarise([each for each in judged if each.name in names], confidence)
+    figures = summarise([each for each in compared if each.name in names], confidence)
     return {"pictures": figures["pictures"]} | fold_figures(figures)
 
 
-def _add_what_else_is_asked(run: SplitRun, inspector: Inspector, document: Document) -> None:
+def _add_optional_figures(run: SplitRun, inspector: Inspector, document: Document) -> None:
     """Add the figures of other artifacts, of generated images and of the input gate."""
     config, artifact = run.config, inspector.session.artifact
     if (run.directory / ARTIFACTS).exists():
         document["artifacts"] = read_json(run.directory / ARTIFACTS)
     if config.generated is not None:
         generator = make_generator(run.classes, config.generated)
-        judged = judge_samples(inspector, _fresh(run, generator))
-        document["generated"] = summarise(judged, document["confidence"])
+        compared = compare_samples(inspector, _fresh(run, generator))
+        document["generated"] = summarise(compared, document["confidence"])
     if artifact.gate is not None:
         others = generated_products(None if config.generated is None else config.generated.kind)
         own = run.splits.get("test", run.splits["train"])
@@ -132,7 +133,7 @@ def _add_what_else_is_asked(run: SplitRun, inspector: Inspector, document: Docum
 def _called_by_others(
     run: SplitRun, bundle: Bundle, main: Artifact, parity_figures: Figures
 ) -> dict[str, list[bool]]:
-    """Which images each artifact but the main one stops; adds parity on the test split to the figures."""
+    """Which images each other artifact stops; adds parity on the test split to the figures."""
     if run.folds:
         others = [each for each in bundle.artifacts if each.name != main.name]
         return {each.name: called_by(nested(run, each)) for each in others}
@@ -142,7 +143,7 @@ def _called_by_others(
 
 
 def called_by(parts: Sequence[Unseen]) -> list[bool]:
-    """Which images are stopped, in the order of the parts, by the answers that thresholds were chosen on."""
+    """Whether each image is stopped, in the order of the parts, from the scores used to choose thresholds."""
     return [
         verdict != "pass"
         for part in parts
@@ -153,14 +154,14 @@ def called_by(parts: Sequence[Unseen]) -> list[bool]:
 
 
 def _fresh(run: SplitRun, generator: Generator) -> list[Sample]:
-    """Generated images that nothing has seen."""
+    """New generated images, used nowhere else."""
     directory = run.directory / "generated"
-    shutil.rmtree(directory, ignore_errors=True)  # what a killed run left
-    return write_samples(generator, directory, GENERATED_TEST_PICTURES, GENERATED_TEST_SEED)
+    shutil.rmtree(directory, ignore_errors=True)  # left over from a killed run
+    return write_samples(generator, directory, GENERATED_TEST_IMAGES, GENERATED_TEST_SEED)
 
 
 def _test_parity(run: SplitRun, bundle: Bundle, figures: Figures) -> dict[str, list[bool]]:
-    """Add parity on the test split to the figures; return which images each artifact called defective."""
+    """Add parity on the test split to the figures; return which images each artifact found defective."""
     segmenter = Segmenter(run.config.model, len(bundle.classes))
     graph = serving_graph(segmenter, run.weights, run.config.gate is not None)
     found = parity(bundle, graph, run.splits["test"])
@@ -171,14 +172,14 @@ def _test_parity(run: SplitRun, bundle: Bundle, figures: Figures) -> dict[str, l
 
 
 def _calibration_report(run: SplitRun, artifact: Artifact) -> Figures:
-    """How well the artifact's probabilities are calibrated."""
+    """The report of the artifact's probability calibration."""
     if artifact.name == "fp32":
         return dict(read_json(run.directory / CALIBRATION))
     return dict(read_json(run.directory / ARTIFACTS)["tried"][artifact.name]["probability_calibration"])
 
 
-def _promising(artifact: Artifact, rates: Mapping[str, ExpectedRates]) -> Artifact:
-    """The artifact with the rates to expect of it, where they were measured."""
+def _with_rates(artifact: Artifact, rates: Mapping[str, ExpectedRates]) -> Artifact:
+    """The artifact with its expected rates, if measured."""
     if artifact.name not in rates:
         return artifact
     point = artifact.operating_point.model_copy(update={"expected": rates[artifact.name]})

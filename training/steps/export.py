@@ -1,4 +1,4 @@
-"""The step from weights to a graph, with the bundle drafted around it."""
+"""The step that exports the weights as a graph and drafts the bundle."""
 
 import shutil
 from pathlib import Path
@@ -19,11 +19,11 @@ from training.model.segmenter import Segmenter
 from training.run import FOLDS, MADE_WITH, WEIGHTS, made_with, placeless
 from training.steps.split import SplitRun
 
-PARITY_PICTURES = 24
+PARITY_IMAGES = 24
 
 
 def export(run: SplitRun) -> None:
-    """Export the graph, check it against torch on some tiles, draft the bundle around it."""
+    """Export the graph, compare it with torch on some tiles, and draft the bundle."""
     if (run.bundle / "parity.json").exists():
         return
     require(run.weights, "fit")
@@ -32,7 +32,7 @@ def export(run: SplitRun) -> None:
     gated = config.gate is not None
     graph = export_graph(segmenter, run.weights, config.model.tile, run.bundle / GRAPH, gated)
     compared = splits.get("calibration") or splits.get("test") or splits["train"]
-    step = max(1, len(compared) // PARITY_PICTURES)
+    step = max(1, len(compared) // PARITY_IMAGES)
     pictures = load_pictures(compared[::step], 1.0)
     tiles = np.concatenate([cut(picture.pixels, input_contract(config.model))[0] for picture in pictures])
     parity = check_parity(graph, run.bundle / GRAPH, tiles)
@@ -41,15 +41,15 @@ def export(run: SplitRun) -> None:
     )
     draft_bundle(run.bundle, config, severities, _summary(run))
     if run.fold is None:
-        leave_weights(run)
+        add_weights(run)
     write_json(run.bundle / "parity.json", parity)
 
 
-def leave_weights(run: SplitRun) -> None:
-    """Put into the bundle what another run needs to start from it, of each fold too.
+def add_weights(run: SplitRun) -> None:
+    """Add to the bundle what another run needs to start from it: weights and settings, also of each fold.
 
-    A fold of that run starts from the weights of the same fold, which have not seen the images it predicts;
-    they are in half precision, for there are many.
+    A fold of that run starts from the weights of the same fold, which were not fitted to the images it
+    predicts. The weights of folds are in half precision to save space.
     """
     write_text(run.bundle / MADE_WITH, made_with(placeless(run.config)))
     shutil.copyfile(run.weights, run.bundle / WEIGHTS)
@@ -58,7 +58,7 @@ def leave_weights(run: SplitRun) -> None:
         folder = run.bundle / FOLDS / fold.directory.name
         folder.mkdir(parents=True, exist_ok=True)
         with written_whole(folder / WEIGHTS) as partial:
-            # `save_file` would let nobody else read it
+            # `save_file` would make it readable by its owner only
             partial.write_bytes(
                 save({name: _half(each) for name, each in read_weights(fold.weights).items()})
             )
@@ -66,13 +66,13 @@ def leave_weights(run: SplitRun) -> None:
 
 
 def _half(values: torch.Tensor) -> torch.Tensor:
-    """In half precision, unless a value is beyond its range or whole."""
+    """In half precision, except for integers and tensors with a value outside its range."""
     half = values.half()
     return half if values.is_floating_point() and bool(half.isfinite().all()) else values
 
 
 def _write_trained_on(run: SplitRun, folder: Path) -> None:
-    """Tell of which images weights know: those of the training split and of the weights they started from."""
+    """Record the images that the weights were fitted to, directly or in the weights they started from."""
     contents = read_contents(run.directory / CONTENTS)
     own = {contents[sample.name].image for sample in run.splits["train"]}
     start = run.start_weights
@@ -87,7 +87,7 @@ def _summary(run: SplitRun) -> TrainingSummary:
     generated = 0 if config.generated is None else config.generated.pictures
     own = data_sources(run.splits["train"], generated)
     earlier = () if before is None else before.data
-    # A set that is learnt again, grown by then, counts once; generated images are others each time.
+    # A data set trained on again counts once, even if it has grown; generated images are new each time.
     again = {source.name for source in own if source.name != GENERATED}
     at_most = "at most " if config.split.folds is None else ""
     fit_text = f"{at_most}{config.fit.steps} steps of {config.fit.batch_size} tiles of {config.model.tile} px"

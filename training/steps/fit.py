@@ -1,4 +1,4 @@
-"""The step from images to fitted weights."""
+"""The step that fits the network."""
 
 from collections.abc import Sequence
 
@@ -12,31 +12,31 @@ from training.model.finetune import Progress, fit
 from training.model.segmenter import Segmenter, build_segmenter, by_class, transfer
 from training.model.strategies import STRATEGIES, starting_model
 from training.run import MADE_WITH, Run
-from training.steps.split import SplitRun, generated_pictures
-from training.transplant.transplant import TransplantSettings, transplanted_pictures
+from training.steps.split import SplitRun, generated_images
+from training.transplant.transplant import TransplantSettings, transplanted_images
 
-# Of another kind of decoder nothing is taken over: what fits by shape is of other layers.
+# Nothing is copied from another kind of decoder: tensors of the same shape belong to other layers.
 OF_DECODER = ("unet.decoder.", "unet.segmentation_head.")
 
 
 def finetune(run: SplitRun) -> None:
-    """Fit on the training split."""
+    """Fit the network on the training split."""
     if run.weights.exists():
         return
     config, splits = run.config, run.splits
     scale = config.model.pixel_scale
     real = load_pictures(splits["train"], scale)
-    generated = generated_pictures(run, run.classes, scale)
+    generated = generated_images(run, run.classes, scale)
     train = Joined(real, *_transplanted(run, splits["train"], real), *generated)
-    # The test images of a fold are only watched; nothing is chosen by them.
-    watched = splits.get("validation") or splits.get("test") or []
-    data = SurfaceDataModule(train, load_pictures(watched, scale), config)
-    watcher = Progress(_which(run))
-    fit(initial_segmenter(run, run.classes), data, config, run.weights.parent, [watcher])
+    # The test images of a fold are only monitored; nothing is chosen on them.
+    monitored = splits.get("validation") or splits.get("test") or []
+    data = SurfaceDataModule(train, load_pictures(monitored, scale), config)
+    progress = Progress(_which(run))
+    fit(initial_segmenter(run, run.classes), data, config, run.weights.parent, [progress])
 
 
 def _which(run: SplitRun) -> str:
-    """Which fit of how many this is."""
+    """The name of this fit, with its number."""
     count = run.config.split.folds
     if run.fold is not None:
         return f"fold {run.fold.number + 1} of {run.fold.count}"
@@ -44,7 +44,7 @@ def _which(run: SplitRun) -> str:
 
 
 def initial_segmenter(run: Run, classes: tuple[str, ...]) -> Segmenter:
-    """The segmenter that a fit begins with: from the bundle to start from if there is one."""
+    """The segmenter that a fit starts with, with the weights of the bundle to start from if there is one."""
     config = run.config
     model = starting_model(config.model, config.fit.strategy)
     if run.start is None or not STRATEGIES[config.fit.strategy].pretrained:
@@ -66,4 +66,4 @@ def _transplanted(run: Run, samples: Sequence[Sample], real: LoadedPictures) -> 
     if wanted is None:
         return []
     settings = TransplantSettings(quantile=wanted.quantile)
-    return [transplanted_pictures(samples, real, wanted.pictures, run.config.seed, settings)]
+    return [transplanted_images(samples, real, wanted.pictures, run.config.seed, settings)]

@@ -1,4 +1,4 @@
-"""The last step: golden samples, model card, and the bundle where it is served from."""
+"""The last step: golden samples, model card, and the copy of the bundle to the models folder."""
 
 from pathlib import Path
 
@@ -36,13 +36,13 @@ def publish(run: SplitRun) -> Path:
 
 
 def check_publishing(run: Run) -> None:
-    """Refuse what publishing would refuse; asked before any training, for that takes hours."""
+    """Raise the errors of publishing early, because training takes hours."""
     _beside(run)
     check_target(run.models, run.config.name, run.config.version, run.replace)
 
 
 def _beside(run: Run) -> dict[str, Path | None]:
-    """The figures of other runs that are published with this one's, by the name of their file."""
+    """The files with figures of other runs that are published with this one, by their name there."""
     names = (COMPARISON, COMPARISON_CROSS_VALIDATION, CROSS_VALIDATION)
     beside: dict[str, Path | None] = dict.fromkeys(names)
     if run.comparison is not None:

@@ -1,4 +1,4 @@
-"""The step that reads and divides the data set, once, and what it hands to all others."""
+"""The step that reads and divides the data set, and its result, which all later steps take."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,16 +25,17 @@ from training.data.splits import Splits, make_splits
 from training.files import read_json, write_json
 from training.limits import limits
 from training.run import SPLITS, Run
-from training.thresholds.input_gate import Known, check_enough, training_pictures
+from training.thresholds.input_gate import Known, check_enough, training_images
 
-_JUDGED = ("calibration", "test")  # by the bundle, as the service judges
+_INSPECTED = ("calibration", "test")  # splits that the bundle inspects
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitRun(Run):
-    """A run whose data set is read and divided: what every step after that takes.
+    """A run whose data set is read and divided, as taken by every later step.
 
-    `folds` are those of a cross-fitted run: each trains on all images but its own, which are its test split.
+    `folds` are those of a cross-fitted run. Each trains on all images except its own, which are its test
+    split.
     """
 
     classes: tuple[str, ...]
@@ -49,10 +50,11 @@ def read_data(run: Run) -> Dataset:
 
 
 def split(run: Run, dataset: Dataset | None = None) -> SplitRun:
-    """Divide the data set, read unless it is given, and the folds of a cross-fitted run; write splits.json.
+    """Divide the data set, also into the folds of a cross-fitted run, and write splits.json.
 
-    Raises ConfigError where the folder is of another run, or something in it was fitted to other images or
-    labels, or the weights to start from were fitted to images that this run measures on.
+    The data set is read unless given. Raises ConfigError if the folder belongs to another run, if something
+    in it was fitted to other images or labels, or if the weights to start from were fitted to images that
+    this run measures on.
     """
     run.claim()
     dataset = read_data(run) if dataset is None else dataset
@@ -64,7 +66,7 @@ def _split(run: Run, dataset: Dataset, contents: dict[str, Content]) -> SplitRun
     listing = {name: [sample.name for sample in samples] for name, samples in splits.items()}
     changed = _changed(run, listing, contents)
     if changed and not run.is_prepared_only:
-        raise ConfigError(f"{changed}; give another --runs folder, or remove this one to begin anew")
+        raise ConfigError(f"{changed}; give another --runs folder, or remove this one to start over")
     if changed or not (run.directory / SPLITS).exists():
         _check(run, dataset, splits)
     _refuse_seen(run, splits, contents)
@@ -78,7 +80,10 @@ def _split(run: Run, dataset: Dataset, contents: dict[str, Content]) -> SplitRun
 
 
 def _changed(run: Run, listing: dict[str, list[str]], contents: dict[str, Content]) -> str | None:
-    """Say what differs from when the set was divided: new labels, or a test image, may have been learnt."""
+    """What has changed since the data set was divided; None if nothing.
+
+    After a change, the network may have been fitted to other labels, or to a test image.
+    """
     path, before = run.directory / SPLITS, run.directory / CONTENTS
     if not path.exists():
         return None
@@ -89,19 +94,19 @@ def _changed(run: Run, listing: dict[str, list[str]], contents: dict[str, Conten
             f"{path} is of other images or labels than {run.data}: {found}; a test image could have been "
             "trained on"
         )
-    return None if read_json(path) == listing else f"{path} is divided otherwise than {run.data} is now"
+    return None if read_json(path) == listing else f"{path} divides {run.data} differently than this run"
 
 
 def _check(run: Run, dataset: Dataset, splits: Splits) -> None:
-    """Refuse, before anything is fitted, what later steps would refuse."""
-    if run.fold is None or run.config.split.folds is None:  # of a cross-fitted run all images were checked
+    """Raise the errors of later steps early, before anything is fitted."""
+    if run.fold is None or run.config.split.folds is None:  # a cross-fitted run has checked all images
         check_set(run.config, dataset, splits)
     if run.config.gate is not None:
-        check_enough(known_pictures(run, run.config.gate, dataset.classes, splits["train"]))
+        check_enough(known_images(run, run.config.gate, dataset.classes, splits["train"]))
 
 
 def _refuse_seen(run: Run, splits: Splits, contents: dict[str, Content]) -> None:
-    """Refuse to measure on images that the weights to start from know: figures would be too good."""
+    """Raise ConfigError if the weights to start from were fitted to images that this run measures on."""
     if run.start_weights is None:
         return
     seen = read_trained_on(run.start_weights.with_name(TRAINED_ON))
@@ -110,26 +115,27 @@ def _refuse_seen(run: Run, splits: Splits, contents: dict[str, Content]) -> None
         if known and part != "train":
             raise ConfigError(
                 f"{run.start} was trained on {known[0]} ({len(known)} such images), which is in the {part} "
-                "split of this run: thresholds and figures would be too good. Keep the `split` of the run "
-                "that made it, remove copies (`data check` finds them), or start from what it started from"
+                "split of this run: thresholds and figures would be too good. Use the `split` of the run "
+                "that made it, remove copies (`data check` finds them), or start from the bundle it started "
+                "from"
             )
 
 
 def _folds(run: Run) -> list[Run]:
-    """The folds of a cross-fitted run; none of another."""
+    """The folds of a cross-fitted run; empty for other runs."""
     count = run.config.split.folds
     return [] if count is None or run.fold is not None else run.of_folds(count)
 
 
-def known_pictures(
+def known_images(
     run: Run, config: GateConfig, classes: tuple[str, ...], samples: Sequence[Sample]
 ) -> list[Known]:
-    """The images that the input gate learns from, in their own scale."""
-    return training_pictures(samples, generated_pictures(run, classes, 1.0), config.pictures)
+    """The images that the input gate is fitted to, at their own scale."""
+    return training_images(samples, generated_images(run, classes, 1.0), config.pictures)
 
 
-def generated_pictures(run: Run, classes: tuple[str, ...], pixel_scale: float) -> list[GeneratedPictures]:
-    """The generated images of the training split, in a scale; none where none are asked for."""
+def generated_images(run: Run, classes: tuple[str, ...], pixel_scale: float) -> list[GeneratedPictures]:
+    """The generated images of the training split at a scale; empty if none are configured."""
     generated = run.config.generated
     if generated is None or not generated.pictures:
         return []
@@ -139,34 +145,34 @@ def generated_pictures(run: Run, classes: tuple[str, ...], pixel_scale: float) -
 
 
 def check_set(config: RunConfig, dataset: Dataset, splits: Splits) -> None:
-    """Refuse what the steps after the fit would refuse; print notes, and how many images no split has.
+    """Raise the errors of later steps early; print notes, and how many images are in no split.
 
-    This decodes the images that those steps judge. Raises ConfigError for a severity of no class;
-    DatasetError for an image that the service would refuse, such as one below the least side, for a mask
-    that does not fit, and for a calibration split without any mask.
+    This decodes the images that later steps inspect. Raises ConfigError if a severity is of an unknown class;
+    DatasetError for an image that the service would refuse, such as one that is too small, for a mask that
+    does not fit its image, and for a calibration split without any mask.
     """
     for note in dataset.notes:
         print(f"note: {note}", flush=True)
     unknown = sorted(set(config.severity) - set(dataset.classes))
     if unknown:
         raise ConfigError(f"severity names {unknown[0]}; the classes are {', '.join(dataset.classes)}")
-    judged = _JUDGED if config.split.folds is None else tuple(splits)
-    marked = {part: _marked(config, splits, part) for part in judged}
-    if not marked[judged[0]]:
+    inspected = _INSPECTED if config.split.folds is None else tuple(splits)
+    marked = {part: _marked(config, splits, part) for part in inspected}
+    if not marked[inspected[0]]:
         raise DatasetError(
-            f"no defective image of the {judged[0]} split has a mask, and thresholds are chosen on masks: "
+            f"no defective image of the {inspected[0]} split has a mask; thresholds are chosen on masks: "
             "mark the defects of more images, or give that split a larger share"
         )
     if left_out := len(dataset.samples) - sum(map(len, splits.values())):
         print(
-            f"{left_out} of {len(dataset.samples)} images are in no split: they are beyond train_share, or "
-            "of groups in the published test split",
+            f"{left_out} of {len(dataset.samples)} images are in no split: train_share leaves them out, or "
+            "their groups are in the published test split",
             flush=True,
         )
 
 
 def _marked(config: RunConfig, splits: Splits, part: str) -> int:
-    """How many defective images of a split have a mask that marks something."""
+    """How many defective images of a split have a mask with marks."""
     contract = input_contract(config.model)
     bounds = limits(contract.min_side_px)
     count = 0

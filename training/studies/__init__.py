@@ -1,1 +1,1 @@
-"""Studies: cross-validation, comparison of strategies, learning curves."""
+"""Studies: cross-validation, comparison of strategies, learning curve."""

@@ -1,4 +1,4 @@
-"""Run several transfer strategies on the same folds and put them side by side."""
+"""Runs several transfer strategies on the same folds and compares them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,14 +16,14 @@ from training.steps.fit import initial_segmenter
 from training.steps.split import SplitRun, read_data
 from training.studies.comparison import Comparison, FoldResult, compare, write_comparison
 from training.studies.cross_validation import evaluated, folds_of
-from training.studies.features import FeatureSvm, fit_svm, picture_figures
+from training.studies.features import FeatureSvm, fit_svm, image_figures
 from training.thresholds.risk import choose_row, trade_off
 
 
 def compare_strategies(run: Run, names: list[StrategyName], folds: int, repeats: int) -> Comparison:
-    """Take a run through every fold with every strategy; write comparison.json and .md into its folder.
+    """Run every fold with every strategy; write comparison.json and comparison.md to the run's folder.
 
-    All have the run's settings but the strategy. A fold whose evaluation is there is not run again.
+    Only the strategy differs from the run's settings. A fold whose evaluation exists is not run again.
     """
     results, dataset = [], read_data(run)
     for name in names:
@@ -60,22 +60,22 @@ def _result(part: SplitRun, name: StrategyName) -> FoldResult:
 
 
 def _svm_result(part: SplitRun, name: StrategyName) -> FoldResult:
-    """The strategy without a mask, fitted on the training split as the others are."""
+    """The result of the strategy without a mask, fitted on the training split like the others."""
     assert part.fold is not None
     started = monotonic()
-    learnt = part.splits["train"]
+    train = part.splits["train"]
     machine = fit_svm(
         initial_segmenter(part, part.classes),
         input_contract(part.config.model),
-        (sample.pixels() for sample in learnt),
-        [sample.defective for sample in learnt],
-        [sample.group for sample in learnt],
+        (sample.pixels() for sample in train),
+        [sample.defective for sample in train],
+        [sample.group for sample in train],
     )
     seconds = monotonic() - started
     test = part.splits["test"]
     probability = machine.probability(sample.pixels() for sample in test)
     threshold = _threshold(machine, part.splits["calibration"], part.config.operating_point)
-    figures = picture_figures([sample.defective for sample in test], probability, threshold)
+    figures = image_figures([sample.defective for sample in test], probability, threshold)
     return FoldResult(
         strategy=name,
         repeat=part.fold.repeat,
@@ -89,7 +89,7 @@ def _svm_result(part: SplitRun, name: StrategyName) -> FoldResult:
 
 
 def _threshold(machine: FeatureSvm, samples: Sequence[Sample], config: OperatingPointConfig) -> float:
-    """Of the probability, chosen as the others choose theirs; one half where that tells nothing apart."""
+    """The threshold of the probability, chosen like an image threshold; 0.5 if none separates the images."""
     probability = machine.probability(sample.pixels() for sample in samples).tolist()
     table = trade_off(
         probability,
@@ -101,14 +101,14 @@ def _threshold(machine: FeatureSvm, samples: Sequence[Sample], config: Operating
 
 
 def strategy_names(text: str) -> list[StrategyName]:
-    """Parse a comma-separated list of strategies; raises ConfigError where they cannot be compared."""
+    """Parse a comma-separated list of strategies; raises ConfigError if they cannot be compared."""
     known: dict[str, StrategyName] = {name: name for name in STRATEGIES}
     wanted = [each.strip() for each in text.split(",")]
     unknown = [each for each in wanted if each not in known]
     if unknown:
-        raise ConfigError(f"{unknown[0]!r} is no strategy; known are {', '.join(known)}")
+        raise ConfigError(f"unknown strategy {unknown[0]!r}; known strategies: {', '.join(known)}")
     if repeated(wanted):
-        raise ConfigError(f"--strategies {text} names one twice; name each once")
+        raise ConfigError(f"--strategies {text} repeats a strategy; name each once")
     if not any(STRATEGIES[known[each]].segments for each in wanted):
-        raise ConfigError(f"--strategies {text} makes no mask, so that none can be chosen; add one that does")
+        raise ConfigError(f"--strategies {text} has no strategy with a mask to choose; add one")
     return [known[each] for each in wanted]

@@ -1,4 +1,4 @@
-"""Compare what different strategies reach on the same folds: a table, and one chosen by rule."""
+"""Compares the results of strategies on the same folds: a table, and the choice of one by a rule."""
 
 import json
 import math
@@ -25,22 +25,23 @@ COLUMNS: dict[Quantity, str] = {
     "gpu_gib": "GPU GiB",
 }
 RULE = (
-    "Of the strategies with a mask, the one with the highest mean score, (AUROC + Dice) / 2, is the best; "
-    "chosen is the one that trains in the least time among those whose differences to the best, fold by "
-    "fold, have an interval that holds 0. All of them serve alike, for the graph is the same."
+    "The best strategy is the one with a mask and the highest mean score, (AUROC + Dice) / 2. The difference "
+    "of each strategy to the best is taken fold by fold. Of the strategies whose interval of that difference "
+    "contains 0, the one with the shortest training time is chosen. Inference is the same for all of them, "
+    "because the graph is the same."
 )
 
 
 class ComparisonError(ValueError):
-    """Results that cannot be compared; the message says what they lack."""
+    """Results that cannot be compared; the message says what is missing."""
 
 
 @dataclass(frozen=True)
 class FoldResult:
-    """What one strategy reached on one fold of one repeat.
+    """The result of one strategy on one fold of one repeat.
 
-    accuracy, recall (of defective images) and auroc per image, dice per defective image, all from 0 to
-    1; dice is None for a strategy without mask, gpu_gib (peak memory, GiB) None without a GPU.
+    accuracy, recall (of defective images) and auroc are by image, dice is per defective image; all are from 0
+    to 1. dice is None for a strategy without a mask, gpu_gib (peak memory, GiB) is None without a GPU.
     """
 
     strategy: str
@@ -55,7 +56,7 @@ class FoldResult:
 
     @property
     def score(self) -> float | None:
-        """What checkpoints are kept by: the mean of AUROC and Dice."""
+        """The mean of AUROC and Dice, as used to choose checkpoints."""
         return None if self.dice is None else (self.auroc + self.dice) / 2
 
 
@@ -70,7 +71,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Row:
-    """One strategy: its figures, and by how much its score exceeds that of the best, fold by fold."""
+    """One strategy: its figures, and the difference of its score to that of the best, fold by fold."""
 
     strategy: str
     figures: dict[Quantity, Interval | None]
@@ -79,7 +80,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All strategies, the best first; `best` has the highest score, `chosen` is the one by RULE."""
+    """All strategies, the best first; `best` has the highest score, `chosen` is chosen by RULE."""
 
     rows: tuple[Row, ...]
     best: str
@@ -92,13 +93,14 @@ class Comparison:
 def mean_interval(values: Sequence[float], folds: int, confidence: float = 0.95) -> Interval:
     """Return the mean of repeated k-fold results and its corrected t-interval.
 
-    Training sets of different folds share images, so the results vary less than independent ones would: the
-    variance is multiplied by 1/n + 1/(folds - 1), not by 1/n. Source: Nadeau and Bengio, Inference for the
-    Generalization Error, Machine Learning 52, 2003; for repeats Bouckaert and Frank, PAKDD 2004.
+    Training sets of different folds share images, so the results vary less than independent ones. The
+    variance is therefore multiplied by 1/n + 1/(folds - 1) instead of 1/n. Sources: Nadeau and Bengio,
+    Inference for the Generalization Error, Machine Learning 52, 2003; for repeats, Bouckaert and Frank, PAKDD
+    2004.
     """
     count = len(values)
     if count < 2 or folds < 2:
-        raise ComparisonError(f"{count} results of {folds} folds have no interval; take at least 2 folds")
+        raise ComparisonError(f"{count} results of {folds} folds have no interval; run at least 2 folds")
     mean = float(np.mean(values))
     error = float(np.std(values, ddof=1)) * math.sqrt(1 / count + 1 / (folds - 1))
     reach = float(student.ppf((1 + confidence) / 2, count - 1)) * error
@@ -108,7 +110,7 @@ def mean_interval(values: Sequence[float], folds: int, confidence: float = 0.95)
 def compare(results: Sequence[FoldResult], confidence: float = 0.95) -> Comparison:
     """Return the table and the choice; raises ComparisonError unless all were run on the same folds.
 
-    A strategy without mask has a row but is never chosen: no bundle can be made of it.
+    A strategy without a mask has a row but is never chosen, because it gives no bundle.
     """
     by_strategy = _same_folds(results)
     any_results = next(iter(by_strategy.values()))
@@ -136,7 +138,7 @@ def compare(results: Sequence[FoldResult], confidence: float = 0.95) -> Comparis
 
 
 def _same_folds(results: Sequence[FoldResult]) -> dict[str, list[FoldResult]]:
-    """Sort the results by strategy and then by fold, so that those of one fold stand side by side."""
+    """Group the results by strategy and sort them by fold, so that they can be paired."""
     by_strategy: dict[str, list[FoldResult]] = defaultdict(list)
     for each in sorted(results, key=lambda each: (each.repeat, each.fold)):
         by_strategy[each.strategy].append(each)
@@ -159,7 +161,7 @@ def _same_folds(results: Sequence[FoldResult]) -> dict[str, list[FoldResult]]:
 def _figure(
     results: Sequence[FoldResult], quantity: Quantity, folds: int, confidence: float
 ) -> Interval | None:
-    """The mean and interval of one column, cut to what the quantity can be; None where any fold lacks it."""
+    """The mean and interval of one column, limited to possible values; None if any fold lacks it."""
     values = [getattr(each, quantity) for each in results]
     if None in values:
         return None
@@ -170,7 +172,7 @@ def _figure(
 
 def markdown(comparison: Comparison) -> str:
     """Return the comparison as a Markdown table with the rule and the choice below."""
-    head = ["strategy", *COLUMNS.values(), "score less the best's"]
+    head = ["strategy", *COLUMNS.values(), "score minus best score"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in comparison.rows:
         name = f"**{row.strategy}**" if row.strategy == comparison.chosen else row.strategy
@@ -188,7 +190,7 @@ def markdown(comparison: Comparison) -> str:
 
 
 def write_comparison(directory: Path, results: Sequence[FoldResult], comparison: Comparison) -> None:
-    """Write comparison.json, with the result of every fold and the rule, and comparison.md."""
+    """Write comparison.json, with the results of all folds and the rule, and comparison.md."""
     content = asdict(comparison) | {"rule": RULE, "results": [asdict(each) for each in results]}
     write_text(directory / "comparison.json", json.dumps(content, indent=2) + "\n")
     write_text(directory / "comparison.md", markdown(comparison))

@@ -1,4 +1,4 @@
-"""Repeated k-fold cross-validation of a whole run: no image is judged by a model that saw its part."""
+"""Repeated k-fold cross-validation of a whole run; no image is inspected by a model fitted on its part."""
 
 import json
 from typing import Any
@@ -17,11 +17,11 @@ from training.studies.comparison import mean_interval
 
 
 def cross_validate(run: Run, folds: int, repeats: int = 1) -> dict[str, Any]:
-    """Take a run through fit to evaluation once per fold and write cross-validation.json into its folder.
+    """Run the steps from fit to evaluation for each fold; write cross-validation.json to the run's folder.
 
-    Each fold chooses its own checkpoint and thresholds, on groups of its own, and judges its part with the
-    bundle that it exports. A fold whose evaluation is there is not run again. Returns what the file holds:
-    of each figure the value per fold, their mean and its interval.
+    Each fold chooses its own checkpoint and thresholds, on groups of its own, and inspects its test images
+    with the bundle that it exports. A fold whose evaluation exists is not run again. Returns the content of
+    the file: each figure's value per fold, its mean and the interval of the mean.
     """
     run.claim()
     rows: list[dict[str, float | None]] = []
@@ -48,9 +48,9 @@ def cross_validate(run: Run, folds: int, repeats: int = 1) -> dict[str, Any]:
 def folds_of(
     run: Run, dataset: Dataset, folds: int, repeats: int = 1, most: int | None = None
 ) -> list[SplitRun]:
-    """The runs of a cross-validation, at `most` so many, each in a folder of its own below the run's.
+    """The runs of a cross-validation, at most `most`, each in its own folder below the run's.
 
-    All are divided into their splits before any is fitted: raises DatasetError where one cannot be measured,
+    All are divided into their splits before any is fitted. Raises DatasetError if one cannot be measured,
     ConfigError for a cross-fitted run, whose folds have no split to choose thresholds on.
     """
     if run.config.split.folds is not None:
@@ -62,13 +62,13 @@ def folds_of(
 
 
 def evaluated(part: SplitRun) -> dict[str, float | None]:
-    """Take a fold's run up to its evaluation, where that is not there yet, and return its main figures."""
+    """Take the steps of a fold's run up to evaluation, and return its main figures."""
     take_steps(part, "evaluate")
     return fold_figures(read_json(part.bundle / EVALUATION)["test"])
 
 
 def _mean(values: list[float | None], folds: int, confidence: float) -> dict[str, Any] | None:
-    """Mean over the folds that measured a figure, its interval, and how many those were."""
+    """Mean over the folds that measured a figure, its interval, and the number of these folds."""
     known = [value for value in values if value is not None]
     if not known:
         return None

@@ -1,4 +1,4 @@
-"""The image-level baseline: frozen encoder features and a support vector machine; no mask, no bundle."""
+"""The image-level baseline: a support vector machine on frozen encoder features, without mask or bundle."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ Probabilities = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class PictureFigures:
-    """Figures of the image-level call, from 0 to 1; precision is 0 where nothing is called defective."""
+class ImageFigures:
+    """Figures of the image-level decision, from 0 to 1; precision is 0 if no image is found defective."""
 
     accuracy: float
     precision: float
@@ -35,34 +35,34 @@ class PictureFigures:
 
 @dataclass(frozen=True)
 class FeatureSvm:
-    """A fitted machine on the features of one encoder."""
+    """A support vector machine fitted to the features of one encoder."""
 
     segmenter: Segmenter
     contract: InputContract
     classifier: CalibratedClassifierCV
 
-    def probability(self, pictures: Iterable[Pixels]) -> Probabilities:
-        """Return how probably each image, grey uint8 [H, W] in its own scale, is defective."""
+    def probability(self, images: Iterable[Pixels]) -> Probabilities:
+        """Return the probability that each image, grey uint8 [H, W] at its own scale, is defective."""
         found: Probabilities = self.classifier.predict_proba(
-            encoder_features(self.segmenter, self.contract, pictures)
+            encoder_features(self.segmenter, self.contract, images)
         )[:, 1]
         return found
 
 
 def encoder_features(
-    segmenter: Segmenter, contract: InputContract, pictures: Iterable[Pixels]
+    segmenter: Segmenter, contract: InputContract, images: Iterable[Pixels]
 ) -> NDArray[np.float32]:
     """Return mean and maximum of every channel of every encoder level, float32 [images, features].
 
-    Images are grey uint8 [H, W] in their own scale, cut into tiles as the service does; means and maxima
-    are taken over all of an image's tiles. The input itself, the first level, is left out.
+    Images are grey uint8 [H, W] at their own scale, cut into tiles like in the service. Means and maxima are
+    over all tiles of an image. The first level, the input itself, is left out.
     """
     segmenter.eval()
     device = next(segmenter.parameters()).device
     rows = []
     with torch.inference_mode():
-        for picture in pictures:
-            tiles = torch.from_numpy(cut(picture, contract)[0][..., 0]).to(device)
+        for image in images:
+            tiles = torch.from_numpy(cut(image, contract)[0][..., 0]).to(device)
             levels = segmenter.features(tiles)[1:]
             pooled = [level.mean(dim=(0, 2, 3)) for level in levels]
             pooled += [level.amax(dim=(0, 2, 3)) for level in levels]
@@ -73,14 +73,14 @@ def encoder_features(
 def fit_svm(
     segmenter: Segmenter,
     contract: InputContract,
-    pictures: Iterable[Pixels],
+    images: Iterable[Pixels],
     defective: Sequence[bool],
     groups: Sequence[str],
 ) -> FeatureSvm:
-    """Fit a machine with a radial kernel, its probability calibrated by Platt's sigmoid.
+    """Fit a support vector machine with a radial kernel, its probability calibrated by Platt's sigmoid.
 
-    The sigmoid is fitted to answers on groups that the machine had not seen, in CALIBRATION_FOLDS folds or as
-    many as there are groups of the rarer kind. Raises DatasetError where that are less than two.
+    The sigmoid is fitted to answers on held-out groups, in CALIBRATION_FOLDS folds, or in fewer if there are
+    fewer good or defective groups. Raises DatasetError if there are fewer than two of either.
     """
     labels, names = np.asarray(defective, bool), np.asarray(groups)
     kinds = [len(set(names[labels == kind])) for kind in (False, True)]
@@ -89,7 +89,7 @@ def fit_svm(
             "a support vector machine needs two groups each of good and of defective images, "
             f"not {kinds[0]} and {kinds[1]}"
         )
-    features = encoder_features(segmenter, contract, pictures)
+    features = encoder_features(segmenter, contract, images)
     folds = StratifiedGroupKFold(min(CALIBRATION_FOLDS, *kinds), shuffle=True, random_state=0)
     classifier = CalibratedClassifierCV(
         make_pipeline(StandardScaler(), SVC(class_weight="balanced")),
@@ -100,14 +100,14 @@ def fit_svm(
     return FeatureSvm(segmenter, contract, classifier)
 
 
-def picture_figures(
+def image_figures(
     defective: Sequence[bool], probability: Probabilities, threshold: float = 0.5
-) -> PictureFigures:
-    """Compare calls with labels; raises DatasetError unless there are good and defective images."""
+) -> ImageFigures:
+    """Compare decisions with labels; raises DatasetError unless there are good and defective images."""
     if len(set(defective)) < 2:
-        raise DatasetError("figures of the image-level call need good and defective images; add the others")
+        raise DatasetError("image-level figures need good and defective images; add the missing ones")
     called = probability >= threshold
-    return PictureFigures(
+    return ImageFigures(
         accuracy=float(accuracy_score(defective, called)),
         precision=float(precision_score(defective, called, zero_division=0)),
         recall=float(recall_score(defective, called)),

@@ -1,4 +1,4 @@
-"""How much data each beginning needs: figures against the share of training groups, and steps to a level."""
+"""Learning curves from each start: figures against the share of training groups, and steps to a score."""
 
 import json
 from dataclasses import dataclass, replace
@@ -23,9 +23,9 @@ FOLDS = 5
 
 @dataclass(frozen=True)
 class Point:
-    """One fit: where it began, on which share of the training groups, in which fold, and what it reached.
+    """One fit: its initial weights, share of the training groups, fold, and results.
 
-    `validation` is the validation score ((AUROC + Dice) / 2) by step; the figures are the test split's.
+    `validation` is the validation score ((AUROC + Dice) / 2) by step; the figures are of the test split.
     """
 
     beginning: Beginning
@@ -38,12 +38,13 @@ class Point:
 def learning_curve(run: Run, shares: tuple[float, ...], folds: int) -> dict[str, Any]:
     """Fit and evaluate each beginning on each share in the first `folds` of FOLDS folds; write the results.
 
-    `learning-curve.json` has every point, the means, and the steps that each beginning took to reach the best
-    validation score of a fit from scratch on as much data; `learning-curve.svg` shows them. A fit whose
-    evaluation is there is not run again. Raises ConfigError where the run has no bundle to start from.
+    A beginning is the initial weights. `learning-curve.json` has every point, the means, and the number of
+    steps of each beginning to the best validation score of a fit from scratch on the same data;
+    `learning-curve.svg` shows them. A fit whose evaluation exists is not run again. Raises ConfigError if the
+    run has no bundle to start from.
     """
     if run.start is None:
-        raise ConfigError("a learning curve compares with a large stage; give its bundle with --from")
+        raise ConfigError("a learning curve needs the bundle of a large stage; give it with --from")
     dataset = read_data(run)
     points = [
         _point(run, beginning, share, part)
@@ -113,7 +114,7 @@ def _means(points: list[Point]) -> list[dict[str, Any]]:
 
 
 def _steps_to(point: Point, score: float) -> int | None:
-    """The first validated step with at least that score, None where it was never reached."""
+    """The first validated step with at least that score; None if there is none."""
     return next((step for step, reached in sorted(point.validation.items()) if reached >= score), None)
 
 

@@ -1,8 +1,9 @@
-"""Probability calibration, chosen on the calibration split only: what makes a probability mean a frequency.
+"""Probability calibration, fitted on the calibration split only: corrects probabilities to match frequencies.
 
-Of the image probability, of any defect and of each class, on the 256 levels that the graph tells apart, by
-the simplest method that predicts held-out groups about as well as the best: none, a temperature (Guo et al.,
-On Calibration of Modern Neural Networks, 2017), or isotonic regression (Zadrozny and Elkan, 2002).
+Three outputs are calibrated: the image probability, the any-defect probability and that of each class. A
+curve maps the 256 levels of the graph's output. The methods, simplest first: none, a temperature (Guo et
+al., On Calibration of Modern Neural Networks, 2017), isotonic regression (Zadrozny and Elkan, 2002). The
+simplest method that predicts held-out groups about as well as the best one is used.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,33 +23,33 @@ from training.thresholds.predictions import Scored
 LEVELS = 256
 TEMPERATURES = (0.1, 10.0)
 FOLDS = 5
-LEAST_GROUPS = 3  # with defects, and without; from fewer nothing can be held out
-LEAST_GAIN = 0.01  # of the cross-entropy, for which a method may be chosen before a simpler one
-LEAST_PROBABILITY = 1e-4  # in the cross-entropy, so that one missed pixel does not cost infinity
+LEAST_GROUPS = 3  # with defects, and without; fewer cannot be divided into folds
+LEAST_GAIN = 0.01  # relative gain in cross-entropy from which a method replaces a simpler one
+LEAST_PROBABILITY = 1e-4  # clips the cross-entropy, so that one missed pixel does not make it infinite
 
 Counts = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class LevelCounts:
-    """The cases of one output (images or pixels), counted by group and level: float [groups, 256] each."""
+    """Counts of images or pixels of one output, by group and level: float [groups, 256] each."""
 
     positive: Counts
     negative: Counts
 
     def only(self, kept: NDArray[np.bool_]) -> "LevelCounts":
-        """Those of some groups, bool [groups]."""
+        """Counts of the groups that `kept`, bool [groups], selects."""
         return LevelCounts(self.positive[kept], self.negative[kept])
 
     @property
     def enough(self) -> bool:
-        """Whether groups with defects and groups with good cases are enough to hold some out."""
+        """Whether there are LEAST_GROUPS groups with positive and with negative counts."""
         return all((each.any(axis=1)).sum() >= LEAST_GROUPS for each in (self.positive, self.negative))
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """The calibration for the bundle, and what there is to report of it; see `calibrate`."""
+    """The calibration for the bundle, and its report; see `calibrate`."""
 
     calibration: ProbabilityCalibration
     report: dict[str, Any]
@@ -57,13 +58,12 @@ class Calibrated:
 def calibrate(
     scored: Sequence[Scored], image_probability: Sequence[float], classes: Sequence[str]
 ) -> Calibrated:
-    """Return the curve of each output, chosen by its cross-entropy on groups that were held out.
+    """Return the curve of each output, chosen by its cross-entropy on held-out groups.
 
-    A class that too few groups show takes the curve of all classes together, where that serves it better than
-    none. The report has, for `image`,
-    `any_defect` and each of `classes`: `method`; `cross_entropy`, nats a case on held-out groups, by method;
-    and the reliability `before` and `after`, of held-out groups too, with the expected calibration error. No
-    figure of it is one of the test split.
+    A class shown by too few groups gets the curve of all classes together, if that is better than none. The
+    report has an entry for `image`, `any_defect` and each of `classes`: the `method`; the `cross_entropy` of
+    each method in nats per image or pixel; and the reliability `before` and `after` with the expected
+    calibration error. All figures are of held-out groups of the calibration split, none of the test split.
     """
     image, any_defect, by_class = count_levels(scored, image_probability, len(classes))
     pooled = LevelCounts(
@@ -88,8 +88,8 @@ def count_levels(
 ) -> tuple[LevelCounts, LevelCounts, tuple[LevelCounts, ...]]:
     """Count the levels of the image probability, of any defect and of each class.
 
-    `image_probability` is that of each image. Images whose pixels are unlabelled count for it only. The
-    any-defect level is the highest of the classes' levels.
+    `image_probability` has one value per image. Images without pixel labels count only towards that output.
+    The any-defect level is the highest level over all classes.
     """
     places = {group: place for place, group in enumerate(sorted({each.group for each in scored}))}
     counts = np.zeros((2 + classes, 2, len(places), LEVELS))
@@ -112,7 +112,7 @@ def count_levels(
 
 
 def _choose(counts: LevelCounts, pooled: LevelCounts | None = None) -> tuple[Curve, dict[str, Any]]:
-    """The best curve and its report, fitted to `pooled` where given; none where groups are too few."""
+    """The best curve and its report, fitted to `pooled` if given; no correction if groups are too few."""
     basis = pooled or counts
     if not basis.enough:
         return Curve(), {"method": "none", "cross_entropy": None} | _before_and_after([(counts, Curve())])
@@ -131,12 +131,12 @@ def _choose(counts: LevelCounts, pooled: LevelCounts | None = None) -> tuple[Cur
 
 
 def _simplest(costs: Mapping[str, float]) -> str:
-    """The first method, simplest first, that no later one beats by LEAST_GAIN."""
+    """The simplest method that no other method beats by LEAST_GAIN."""
     return next(name for name, cost in costs.items() if min(costs.values()) >= cost * (1 - LEAST_GAIN))
 
 
 def _folds(counts: LevelCounts) -> NDArray[np.int64]:
-    """The fold of each group, int [groups]: those with most defects are dealt out first, one to each."""
+    """The fold of each group, int [groups]: dealt out in turn, groups with most defects first."""
     defects = counts.positive.sum(axis=1)
     folds = np.empty(len(defects), np.int64)
     folds[np.argsort(-defects, kind="stable")] = np.arange(len(defects)) % min(
@@ -155,7 +155,7 @@ def _temperature(counts: LevelCounts) -> Curve:
 
 
 def _isotonic(counts: LevelCounts) -> Curve:
-    """Frequencies that never fall; kept from 0 and 1 by what one more case could change (Laplace)."""
+    """Monotonic frequencies, kept away from 0 and 1 by 1 / (cases + 2), Laplace's rule."""
     positive, negative = counts.positive.sum(axis=0), counts.negative.sum(axis=0)
     cases = positive + negative
     seen = np.flatnonzero(cases)
@@ -177,7 +177,7 @@ METHODS: dict[str, Callable[[LevelCounts], Curve]] = {
 
 
 def _cross_entropy(folds: Sequence[tuple[LevelCounts, Curve]]) -> float:
-    """Nats a case, of counts under the curves that they are judged by."""
+    """Mean cross-entropy in nats, of each fold's counts under its curve."""
     cost = cases = 0.0
     for counts, curve in folds:
         p = np.clip(curve.table().astype(np.float64), LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)

@@ -1,14 +1,15 @@
-"""The interval around the estimated Dice: conformal margins, from images the network was not fitted to.
+"""The interval around the estimated Dice: conformal margins, from images that the network was not fitted to.
 
-It is about defective images that are called defective: the true Dice of a good part's mask is 0, whatever
-the estimate. Groups, not images, are taken as exchangeable, because a new part on the line is a new group
-and the images of one part err alike: each image counts by its share of its group, and the group to come
-counts as wholly missed. Then, averaged over new parts, at least the stated share of a part's images is
-inside, however the errors are distributed. Split-conformal prediction: Angelopoulos and Bates, arXiv
-2107.07511; of groups: Lee et al., arXiv 2306.06342.
+It applies to defective images that are found defective; the true Dice of a mask on a good part is always 0.
+Groups, not images, are taken as exchangeable: a new part on the line is a new group, and the errors of one
+part's images are alike. Each image has the weight of its share of its group, and the future group counts as
+wholly outside. Then, averaged over new parts, at least the stated share of a part's images is inside, for any
+distribution of errors. Split-conformal prediction: Angelopoulos and Bates, arXiv 2107.07511; for groups: Lee
+et al., arXiv 2306.06342.
 
-Each level of the estimate has a margin of its own, so that doubtful masks, which matter most, are not left
-uncovered for the sake of sure ones. Where levels begin depends on the estimates, never on the true Dice.
+Each level of the estimate has its own margin. With a single margin, doubtful masks, which matter most, would
+be covered less often than certain ones. The limits of the levels depend on the estimates, never on the true
+Dice.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from training.thresholds.operating_point import label_map
 from training.thresholds.predictions import Scored
 
 COVERAGE = 0.9
-LEVEL_GROUPS = 19  # of which one may be missed besides the group to come: 2 of 20 are 10 %
+LEVEL_GROUPS = 19  # one of them and the future group may be outside: 2 of 20 are 10 %
 MOST_LEVELS = 5
 DECIMALS = 4
 
@@ -45,7 +46,7 @@ class DicePairs:
         return cls(values[:, 0], values[:, 1], group)
 
     def only(self, kept: NDArray[np.bool_]) -> "DicePairs":
-        """Some of the images, bool [N]."""
+        """The images that `kept`, bool [N], selects."""
         return DicePairs(self.estimated[kept], self.true[kept], self.group[kept])
 
 
@@ -55,7 +56,7 @@ def dice_interval(
     calibration: ProbabilityCalibration,
     splits: tuple[str, ...],
 ) -> DiceInterval | None:
-    """The interval that holds at an operating point, from images of `splits`; None from too few groups."""
+    """The interval at an operating point, from images of `splits`; None if there are too few groups."""
     table, rows = calibration.mask_table(), []
     for each in scored:
         if not each.defective or each.bits is None or not each.bits.any():
@@ -69,19 +70,19 @@ def dice_interval(
 
 
 def least_groups(coverage: float = COVERAGE) -> int:
-    """How many groups it takes: from fewer, only 0 to 1 is an interval of that coverage."""
+    """The smallest number of groups; with fewer, the only interval of that coverage is 0 to 1."""
     return int(np.ceil(1 / (1 - coverage) - 1e-9)) - 1
 
 
 def fit_dice_interval(pairs: DicePairs, coverage: float = COVERAGE) -> DiceInterval | None:
-    """Return the narrowest margins that hold a share `coverage`; None from fewer than `least_groups`."""
+    """Return the narrowest margins with that coverage; None if there are fewer than `least_groups`."""
     groups = len(np.unique(pairs.group))
     if groups < least_groups(coverage):
         return None
     levels = _levels(pairs, groups)
     level = np.searchsorted(levels, pairs.estimated, side="right") - 1
     margins = [_margin(pairs.only(level == k), coverage) for k in range(len(levels))]
-    monotone = np.maximum.accumulate(margins[::-1])[::-1]  # to wider ones only, which costs no coverage
+    monotone = np.maximum.accumulate(margins[::-1])[::-1]  # margins only become wider, so coverage is kept
     return DiceInterval(
         coverage=coverage,
         pictures=len(pairs.true),
@@ -92,7 +93,7 @@ def fit_dice_interval(pairs: DicePairs, coverage: float = COVERAGE) -> DiceInter
 
 
 def _levels(pairs: DicePairs, groups: int) -> NDArray[np.float64]:
-    """Where the levels begin, 0 first: from above, a level ends once it has its share of the groups."""
+    """The lower limit of each level, 0 first; from the top, a level ends once it has its share of groups."""
     wanted = groups // min(MOST_LEVELS, max(1, groups // LEVEL_GROUPS))
     begins, seen = [], set()
     for place in np.argsort(-pairs.estimated, kind="stable"):
@@ -100,11 +101,11 @@ def _levels(pairs: DicePairs, groups: int) -> NDArray[np.float64]:
         if len(seen) == wanted:
             begins.append(pairs.estimated[place])
             seen.clear()
-    return np.unique(np.round([0.0, *begins[:-1]], DECIMALS))  # what is left below joins the last
+    return np.unique(np.round([0.0, *begins[:-1]], DECIMALS))  # the remainder below joins the lowest level
 
 
 def _margin(pairs: DicePairs, coverage: float) -> float:
-    """The smallest margin that the images of a new group exceed, on average, in at most 1 - coverage."""
+    """The smallest margin that on average at most 1 - coverage of a new group's images exceed."""
     _, group, sizes = np.unique(pairs.group, return_inverse=True, return_counts=True)
     errors, place = np.unique(np.abs(pairs.true - pairs.estimated), return_inverse=True)
     share = np.bincount(place, 1 / sizes[group])

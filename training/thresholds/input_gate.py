@@ -1,4 +1,4 @@
-"""The input gate's limits, learnt from the images that the model was trained on."""
+"""Fits the limits of the input gate to the training images."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -25,11 +25,11 @@ from training.data.pictures import Pictures
 from training.data.sample import Pixels, Sample
 
 FOLDS = 5
-MIN_PICTURES, MIN_GROUPS = 10, 2
+MIN_IMAGES, MIN_GROUPS = 10, 2
 FEWEST_EXTREMES, MOST_EXTREMES = 10, 50
 DECILES = np.arange(0.1, 0.95, 0.1)
-# The least room between a limit and the bulk of the training images, which may all be alike: a share,
-# standard deviations or, for scores on a logarithmic scale, a part of the score itself.
+# Least distance of a limit from the bulk of the training images, which may all be alike. Its unit is a share,
+# standard deviations or, for scores on a logarithmic scale, a fraction of the score.
 LEAST_ROOM = {
     "sharpness": 0.05,
     "brightness": 0.05,
@@ -40,7 +40,7 @@ LEAST_ROOM = {
 }
 LOWER = ("sharpness", "brightness", "border_contrast")
 UPPER = ("brightness", "clipped_share", "border_contrast", "grain", "feature_distance")
-TAILS = len(LOWER) + len(UPPER)  # each takes an equal part of the false alarms; sizes take none
+TAILS = len(LOWER) + len(UPPER)  # the false-alarm rate is divided equally among them; limits of size get none
 LINEAR = ("clipped_share", "border_contrast")
 # Smallest value on the logarithmic scale. Noise below one grey level is harmless, and rounding distorts it.
 FLOOR = {"grain": 1.0}
@@ -52,7 +52,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Known:
-    """An image to learn from, made or decoded when asked for; a group's images are of one part."""
+    """An image to fit the gate to, generated or decoded on demand; the images of a group show one part."""
 
     group: str
     pixels: Callable[[], Pixels]
@@ -60,7 +60,7 @@ class Known:
 
 @dataclass(frozen=True, eq=False)
 class Looks:
-    """Of n images the scores that follow from pixels, float [n] each, features [n, F], and the groups."""
+    """Scores of n images computed from pixels, float [n] each; features [n, F]; and groups."""
 
     scores: dict[GateScore, Values]
     features: Features
@@ -69,7 +69,7 @@ class Looks:
 
 @dataclass(frozen=True, eq=False)
 class LearntGate:
-    """A gate before it is written into a bundle."""
+    """A fitted gate, before it is written to a bundle."""
 
     checks: tuple[GateCheck, ...]
     distribution: FeatureDistribution
@@ -79,23 +79,23 @@ class LearntGate:
 
 
 class FeatureGraph:
-    """The part of a bundle's graph that gives the gate's features, a fraction of the whole's work."""
+    """The part of a bundle's graph that computes the gate's features, at a fraction of the cost."""
 
     def __init__(self, graph: bytes, contract: InputContract) -> None:
-        """Cut it out of an ONNX graph."""
+        """Extract it from an ONNX graph."""
         part = Extractor(onnx.load_model_from_string(graph)).extract_model(["pixels"], ["features"])
         self._session = ort.InferenceSession(part.SerializeToString(), providers=[CPU])
         self._contract = contract
 
     def features(self, image: Pixels) -> NDArray[np.float32]:
-        """The mean features [F] of an image's tiles, as the service takes them."""
+        """The mean features [F] over an image's tiles, as computed by the service."""
         tiles, _ = cut(image, self._contract)
         each = [self._session.run(["features"], {"pixels": tile[None]})[0] for tile in tiles]
         return np.asarray(np.concatenate(each).mean(axis=0), np.float32)
 
 
-def training_pictures(samples: Sequence[Sample], made: Sequence[Pictures], most: int) -> list[Known]:
-    """At most so many images to learn from, evenly of the training split and of what is made beside it."""
+def training_images(samples: Sequence[Sample], made: Sequence[Pictures], most: int) -> list[Known]:
+    """At most `most` images, evenly from the training split and the generated images `made`."""
     real = [Known(sample.group, sample.pixels) for sample in samples]
     drawn = [
         Known(f"made {number} {index}", lambda part=part, index=index: part[index].pixels)  # type: ignore[misc]
@@ -106,17 +106,17 @@ def training_pictures(samples: Sequence[Sample], made: Sequence[Pictures], most:
 
 
 def check_enough(known: Sequence[Known]) -> None:
-    """Raise ConfigError where there are too few images to learn a gate from."""
+    """Raise ConfigError if there are too few images to fit a gate to."""
     groups = len({each.group for each in known})
-    if len(known) < MIN_PICTURES or groups < MIN_GROUPS:
+    if len(known) < MIN_IMAGES or groups < MIN_GROUPS:
         raise ConfigError(
-            f"an input gate needs {MIN_PICTURES} training images of {MIN_GROUPS} groups, "
+            f"an input gate needs {MIN_IMAGES} training images of {MIN_GROUPS} groups, "
             f"not {len(known)} of {groups}; add some, or set gate: null"
         )
 
 
 def evenly(items: Sequence[Item], most: int) -> list[Item]:
-    """At most so many, spread over all."""
+    """At most `most` items, evenly spaced."""
     places = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)
     return [items[place] for place in places]
 
@@ -124,15 +124,15 @@ def evenly(items: Sequence[Item], most: int) -> list[Item]:
 def with_gates(
     bundle: Bundle, known: Sequence[Known], unseen: Sequence[Sample], config: GateConfig
 ) -> list[Artifact]:
-    """Return the bundle's artifacts, each with an input gate of its own features; writes their files.
+    """Return the bundle's artifacts, each with an input gate fitted to its own features; writes gate files.
 
-    What drift is measured against are `unseen` images, which the network was not fitted to; where they are
-    too few, the known ones.
+    The reference for drift is the `unseen` images, which the network was not fitted to, or the known images
+    if those are too few.
     """
     graphs = [FeatureGraph(bundle.read(each.file), bundle.input) for each in bundle.artifacts]
     usual = _looks(graphs, known)
     fresh = None
-    if len(unseen) >= MIN_PICTURES:
+    if len(unseen) >= MIN_IMAGES:
         fresh = _looks(graphs, [Known(sample.group, sample.pixels) for sample in unseen])
     artifacts = []
     for place, artifact in enumerate(bundle.artifacts):
@@ -143,11 +143,11 @@ def with_gates(
 
 
 def learn_gate(usual: Looks, fresh: Looks | None, config: GateConfig) -> LearntGate:
-    """Set limits that ordinary images keep, but for the configuration's share of them.
+    """Set limits that ordinary images exceed at the configured false-alarm rate.
 
-    Of each tail beyond a limit the largest values are taken to fall off exponentially (peaks over threshold),
-    for the share is too small to be counted. The feature distance of a usual image is from a mean and
-    covariance learnt on other groups. `fresh` images give the distributions, where there are any.
+    That rate is too small to be counted, so each tail is modelled as exponential (peaks over threshold). The
+    feature distance of an image is measured with the mean and covariance of other groups. The distributions
+    for drift are of the `fresh` images if given.
     """
     distribution = distribution_of(usual.features)
     scores = usual.scores | {"feature_distance": _held_out(usual.features, usual.groups)}
@@ -162,7 +162,7 @@ def learn_gate(usual: Looks, fresh: Looks | None, config: GateConfig) -> LearntG
 
 
 def _looks(graphs: Sequence[FeatureGraph], pictures: Sequence[Known]) -> list[Looks]:
-    """What there is to learn of images by each graph; each image is made once."""
+    """Scores and features of images for each graph; each image is decoded once."""
     rows: list[dict[GateScore, float]] = []
     features: list[list[NDArray[np.float32]]] = [[] for _ in graphs]
     for each in pictures:
@@ -176,7 +176,7 @@ def _looks(graphs: Sequence[FeatureGraph], pictures: Sequence[Known]) -> list[Lo
 
 
 def write_gate(file: Path, learnt: LearntGate) -> Gate:
-    """Write the features' file into a bundle's folder; return what bundle.json says of the gate."""
+    """Write the file of the feature distribution; return the gate's entry for bundle.json."""
     data = BytesIO()
     np.savez(data, mean=learnt.distribution.mean, whitening=learnt.distribution.whitening)
     file.write_bytes(data.getvalue())
@@ -192,10 +192,11 @@ def write_gate(file: Path, learnt: LearntGate) -> Gate:
 
 
 def distribution_of(features: NDArray[np.float32]) -> FeatureDistribution:
-    """Mean and whitening of features [n, F], the covariance shrunk (Ledoit and Wolf, 2004) to be invertible.
+    """Mean and whitening of features [n, F].
 
-    A feature that hardly varies counts as if it varied a tenth as much as the middle one: its smallest change
-    must not outweigh all others.
+    The covariance is shrunk (Ledoit and Wolf, 2004) to be invertible. The spread of a feature is at least a
+    tenth of the median spread, so that a small change of a nearly constant feature does not outweigh all
+    others.
     """
     mean, spread = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
     spread = np.maximum(spread, max(0.1 * float(np.median(spread)), 1e-9))
@@ -205,10 +206,10 @@ def distribution_of(features: NDArray[np.float32]) -> FeatureDistribution:
 
 
 def tail_limit(values: Values, rate: float, least: float = 0.0) -> float:
-    """The level that a share `rate` of such values is above, at least `least` above their bulk.
+    """The limit that a share `rate` of such values exceeds, at least `least` above the bulk.
 
-    The mean excess of the largest values over the one below them sets an exponential tail: peaks over
-    threshold, Pickands 1975, with the shape 0.
+    An exponential tail is fitted to the mean excess of the largest values: peaks over threshold (Pickands,
+    1975) with shape 0.
     """
     extremes = int(np.clip(round(len(values) / 10), FEWEST_EXTREMES, MOST_EXTREMES))
     extremes = min(max(extremes, int(np.ceil(2 * rate * len(values)))), len(values) - 1)
@@ -219,7 +220,7 @@ def tail_limit(values: Values, rate: float, least: float = 0.0) -> float:
 
 
 def _held_out(features: NDArray[np.float32], groups: Sequence[str]) -> Values:
-    """The distance of each image by what was learnt from other groups."""
+    """The distance of each image from the distribution of other groups."""
     distances = np.empty(len(features))
     folds = GroupKFold(min(FOLDS, len(set(groups))))
     for others, own in folds.split(features, groups=groups):
@@ -229,7 +230,7 @@ def _held_out(features: NDArray[np.float32], groups: Sequence[str]) -> Values:
 
 
 def _check(name: GateScore, usual: Values, reference: Values, config: GateConfig) -> GateCheck:
-    """The limits of one score beyond its usual values, and its distribution by tenths in the reference."""
+    """The limits of one score, and its distribution in the reference images by deciles."""
     low, high = _limits(name, usual, config)
     edges = np.unique([_rounded(each) for each in np.quantile(reference, DECILES)])
     counts = np.bincount(np.searchsorted(edges, reference), minlength=len(edges) + 1)
@@ -243,10 +244,10 @@ def _check(name: GateScore, usual: Values, reference: Values, config: GateConfig
 
 
 def _limits(name: GateScore, values: Values, config: GateConfig) -> tuple[float | None, float | None]:
-    if name in ("short_side_px", "long_side_px"):  # sizes come in lumps, so that no tail can be fitted
+    if name in ("short_side_px", "long_side_px"):  # sizes are discrete: no tail can be fitted
         return float(values.min() * (1 - config.size_margin)), float(values.max() * (1 + config.size_margin))
     rate, least = config.false_alarm_rate / TAILS, LEAST_ROOM[name]
-    # Light and noise multiply, and so do ratios: a tail on their logarithm cannot reach below 0.
+    # Light and noise act as factors. A tail fitted to their logarithm cannot give a limit below 0.
     logarithmic = name not in LINEAR
     if logarithmic:
         values = np.log(np.maximum(values, FLOOR.get(name, 1e-3)))
@@ -258,5 +259,5 @@ def _limits(name: GateScore, values: Values, config: GateConfig) -> tuple[float 
 
 
 def _rounded(value: float) -> float:
-    """To six digits, for people to read."""
+    """Rounded to six significant digits, for readability."""
     return float(f"{value:.6g}")

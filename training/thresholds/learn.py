@@ -1,4 +1,4 @@
-"""What is learnt of an artifact's own answers, on images that it was not fitted on."""
+"""Fits thresholds and calibration of an artifact to its own answers, on images it was not fitted on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,10 +19,11 @@ from training.thresholds.predictions import Scored, score
 
 @dataclass(frozen=True, eq=False)
 class Unseen:
-    """Labelled images and a bundle that was not fitted on them: a calibration split, or a fold's own part.
+    """Labelled images and a bundle that was not fitted on them.
 
-    On `validation` images the checkpoint was chosen: they serve for intervals and budgets only.
-    With `folder` the answers are kept there, by graph.
+    `samples` are a calibration split, or the held-out images of a fold. The checkpoint was chosen on the
+    `validation` images, so they are used for intervals and budgets only. With `folder`, answers are cached
+    there, by graph.
     """
 
     inspector: Inspector
@@ -31,19 +32,19 @@ class Unseen:
     folder: Path | None = None
 
     def of(self, artifact: Artifact) -> "Unseen":
-        """The same images for another artifact of the bundle, or one with other thresholds."""
+        """The same images with another artifact of the bundle, or the same one with other thresholds."""
         return replace(self, inspector=inspector_of(self.inspector.bundle, artifact))
 
     def scored(self) -> list[Scored]:
-        """What the graph answers of the images that thresholds may be chosen on."""
+        """The graph's answers for the images that thresholds may be chosen on."""
         return self._score(self.samples)
 
     def scored_validation(self) -> list[Scored]:
-        """What it answers of the validation images."""
+        """Its answers for the validation images."""
         return self._score(self.validation)
 
     def scored_all(self) -> list[Scored]:
-        """What it answers of both."""
+        """Its answers for both."""
         return [*self.scored_validation(), *self.scored()]
 
     def _score(self, samples: Sequence[Sample]) -> list[Scored]:
@@ -53,22 +54,22 @@ class Unseen:
 
 @dataclass(frozen=True)
 class Learnt:
-    """What was learnt, and the report of the probability calibration."""
+    """The fitted operating point and calibration, and the report of the calibration."""
 
     point: OperatingPoint
     calibration: ProbabilityCalibration
     report: dict[str, Any]
 
     def applied_to(self, artifact: Artifact) -> Artifact:
-        """The artifact with it."""
+        """The artifact with this operating point and calibration."""
         return artifact.model_copy(update={"operating_point": self.point, "calibration": self.calibration})
 
 
 def learn_artifact(unseen: Sequence[Unseen], config: OperatingPointConfig) -> Learnt:
     """Choose thresholds, region model, probability calibration and the interval around the estimated Dice.
 
-    Where there are too few groups for an interval, those of the validation split join them. Raises
-    OperatingPointError.
+    If there are too few groups for the interval, those of the validation split are added. Raises
+    OperatingPointError if no threshold is usable.
     """
     scored = [each for part in unseen for each in part.scored()]
     choice = choose(scored, config)

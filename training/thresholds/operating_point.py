@@ -22,7 +22,7 @@ from training.thresholds.region_fit import UNFITTED, fit_region_model, held_out_
 from training.thresholds.risk import choose_row, thinned, trade_off
 
 PIXEL_THRESHOLDS = (0.02, 0.03, 0.05, 0.07, *np.round(np.arange(0.10, 0.91, 0.05), 2).tolist())
-# Shares of the good images that may be reviewed for their image-level answer alone, and what it must gain.
+# Shares of good images that may get `review` from the head alone, and the F-beta each larger share must gain.
 HEAD_REVIEWS = (0.005, 0.01, 0.02, 0.05, 0.1)
 LEAST_GAIN = 0.005
 LAST_RESORT = (0.2, 0.4, 0.6, 0.8)
@@ -34,7 +34,7 @@ class OperatingPointError(RuntimeError):
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """An operating point, and the image probability of each image by region models that had not seen it."""
+    """An operating point, and the held-out image probability of each image."""
 
     point: OperatingPoint
     image_probability: NDArray[np.float64]
@@ -43,17 +43,16 @@ class Choice:
 def choose(scored: Sequence[Scored], config: OperatingPointConfig) -> Choice:
     """Return the operating point of a graph, chosen on images that the graph was not fitted on.
 
-    First the pixel threshold with the best Dice of defective images; at it the region model is fitted; then
-    the head threshold, which few good images exceed. Last come the image threshold, by the
-    risk asked for, and the part model, on probabilities that each image has from region models fitted on
-    other groups. The expected rates are those of the same images, a first guess until those of a test split
-    replace them.
+    The steps, in order: the pixel threshold with the best Dice of defective images; the region model at that
+    threshold; the head threshold, which few good images exceed; the image threshold by the requested risk;
+    the part model. The last two use image probabilities from region models fitted on other groups. The
+    expected rates are of the same images, until those of a test split replace them.
 
-    Raises OperatingPointError where there is only one kind of image, or no threshold tells the kinds apart.
+    Raises OperatingPointError if all images are good or all defective, or if no threshold separates them.
     """
     defective, groups = np.array([each.defective for each in scored]), [each.group for each in scored]
     if len(np.unique(defective)) < 2:
-        raise OperatingPointError("thresholds need good and defective images to be chosen on")
+        raise OperatingPointError("choosing thresholds needs both good and defective images; add some")
     draft = OperatingPoint(
         pixel_threshold=_best_pixel_threshold(scored, config.min_area_px),
         min_area_px=config.min_area_px,
@@ -97,7 +96,8 @@ def expected_rates(
 ) -> ExpectedRates:
     """Return the escape and overkill rates of a split, with their exact intervals.
 
-    `defective` and `called` say of each image what it is and what it was called; both kinds must occur.
+    For each image, `defective` is its label and `called` whether it was found defective. There must be good
+    and defective images.
     """
     pairs = Counter(zip(defective, called, strict=True))
     bad, good = (pairs[kind, True] + pairs[kind, False] for kind in (True, False))
@@ -114,14 +114,14 @@ def expected_rates(
 
 
 def _best_pixel_threshold(scored: Sequence[Scored], min_area_px: int) -> float:
-    """The threshold with the best mean Dice of defective images, as all their regions would be kept."""
+    """The threshold with the best mean Dice of defective images if all regions are kept."""
     table = []
     for each in scored:
         if each.defective and (bits := each.bits) is not None and bits.any():
             highest = each.probability.max(axis=0)
             table.append([_dice_at(highest, bits > 0, level, min_area_px) for level in PIXEL_THRESHOLDS])
     if not table:
-        raise OperatingPointError("there is no defective image with a mask to choose thresholds on; add some")
+        raise OperatingPointError("choosing thresholds needs defective images with a mask; add some")
     return float(PIXEL_THRESHOLDS[int(np.argmax(np.mean(table, axis=0)))])
 
 
@@ -141,22 +141,20 @@ def _risks(
     scored: Sequence[Scored],
     config: OperatingPointConfig,
 ) -> tuple[float, TradeOff]:
-    """The head threshold and, with it in force, the trade-off of image thresholds.
+    """The head threshold, and the trade-off of image thresholds with that head threshold.
 
-    Of a network whose regions tell nothing yet, as many good images as it takes are reviewed for the head's
-    answer. Raises OperatingPointError where that tells nothing either.
+    If the regions do not separate good from defective images, more good images may be reviewed because of
+    the head. Raises OperatingPointError if the head does not separate them either.
     """
     defective, groups = np.array([each.defective for each in scored]), [each.group for each in scored]
     for shares in (HEAD_REVIEWS, LAST_RESORT):
         threshold = _head_threshold(head, image, defective, config.beta, shares)
-        # An image that the head stops is stopped at every image threshold.
+        # An image above the head threshold does not pass at any image threshold.
         levels = np.where(head >= threshold, 1.0, image)
         found = trade_off(levels.tolist(), defective.tolist(), groups, config.confidence)
         if found is not None:
             return threshold, found
-    raise OperatingPointError(
-        "every image threshold calls all images the same, or is wrong of all of one kind; train longer"
-    )
+    raise OperatingPointError("no image threshold separates good from defective images; train longer")
 
 
 def _head_threshold(
@@ -166,9 +164,9 @@ def _head_threshold(
     beta: float,
     shares: Sequence[float],
 ) -> float:
-    """The image-level answer from which an image without a defect is reviewed.
+    """The head probability from which an image without a defect gets `review`.
 
-    As few good images as `shares` begins with exceed it; more only where that gains F-beta.
+    The first of `shares` of the good images exceed it; a larger share only if F-beta gains LEAST_GAIN.
     """
     best, chosen = -1.0, 1.0
     good = np.sort(head[~defective])
@@ -182,9 +180,9 @@ def _head_threshold(
 
 
 def _best_f_beta(levels: NDArray[np.float64], defective: NDArray[np.bool_], beta: float) -> float:
-    """F-beta of calling images defective from a level above 0 on, at the best level; 0 without one."""
+    """The highest F-beta over all thresholds on `levels` above 0; 0 if no level is above 0."""
     order = np.argsort(-levels)
     hits, called = np.cumsum(defective[order]), np.arange(1, len(levels) + 1)
-    last = np.append(np.diff(levels[order]) != 0, True)  # equal levels are called together
+    last = np.append(np.diff(levels[order]) != 0, True)  # equal levels lie on one side of a threshold
     scores = (1 + beta**2) * hits / (beta**2 * defective.sum() + called)
     return float(scores[last & (levels[order] > 0)].max(initial=0.0))

@@ -1,4 +1,4 @@
-"""Fits the part model: how probable it is that a part seen in several images of one view is defective."""
+"""Fits the part model: the probability that a part is defective, from several images of one view."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from training.config import OperatingPointConfig
 from training.thresholds.risk import choose_row, trade_off
 
 FOLDS = 5
-LEAST_EACH = 10  # defective parts, and good ones, from which a model is fitted
+LEAST_EACH = 10  # least number of defective parts, and of good parts, to fit a model
 LEAST_IMAGES = 2
 
 Floats = NDArray[np.float64]
@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class PartTable:
-    """Parts of several images, one row each: mean and maximum of the logits, float [N, 2], and the kind."""
+    """Parts with several images, one row each: mean and maximum logit, float [N, 2], and the label."""
 
     names: tuple[str, ...]
     features: Floats
@@ -30,7 +30,7 @@ class PartTable:
 
     @property
     def is_enough(self) -> bool:
-        """Whether a model may be fitted."""
+        """Whether there are enough good and defective parts to fit a model."""
         return bool(min(self.defective.sum(), (~self.defective).sum()) >= LEAST_EACH)
 
 
@@ -40,11 +40,11 @@ def fit_part_model(
     defective: Sequence[bool],
     config: OperatingPointConfig,
 ) -> PartModel | None:
-    """Return the part model of images with their held-out image probabilities, and its threshold.
+    """Return the part model with its threshold, fitted to held-out image probabilities.
 
-    A group is a part, defective if any of its images is; groups of one image do not count. The threshold is
-    chosen as the image threshold is, on probabilities that each part has from models fitted on other parts.
-    None where parts of a kind are too few, or where no threshold tells the kinds apart.
+    A group is a part, and defective if any of its images is. Groups of one image do not count. The threshold
+    is chosen like the image threshold, on probabilities from models fitted on other parts. Returns None if
+    there are too few good or defective parts, or if no threshold separates them.
     """
     table = part_table(image_probability, groups, defective)
     model = _fitted(table, np.ones(len(table.names), np.bool_)) if table.is_enough else None
@@ -61,7 +61,7 @@ def fit_part_model(
 def part_table(
     image_probability: Sequence[float], groups: Sequence[str], defective: Sequence[bool]
 ) -> PartTable:
-    """Gather the images of each group of at least two, sorted by the group's name."""
+    """Collect the groups of at least two images, sorted by name."""
     images: dict[str, list[tuple[float, bool]]] = defaultdict(list)
     for level, name, kind in zip(image_probability, groups, defective, strict=True):
         images[name].append((level, kind))
@@ -93,9 +93,9 @@ def _probability(model: PartModel, features: Floats) -> Floats:
 
 
 def _fitted(table: PartTable, rows: NDArray[np.bool_]) -> PartModel | None:
-    """The model fitted on some of the parts; a feature with a negative weight is left out.
+    """The model fitted on the parts `rows`; features with a negative weight are left out.
 
-    The threshold is still to be chosen. None where no weight is positive.
+    The threshold is a placeholder. None if no weight is positive.
     """
     features, defective = table.features[rows], table.defective[rows]
     middle, spread = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-6)

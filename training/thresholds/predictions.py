@@ -1,4 +1,4 @@
-"""What a bundle's graph says of labelled images, in memory or kept in a folder."""
+"""The answers of a bundle's graph for labelled images, in memory or cached in a folder."""
 
 import functools
 import hashlib
@@ -18,11 +18,11 @@ from training.files import written_whole
 
 
 class Labelled(Protocol):
-    """What thresholds are chosen by: an image with its label. `Sample` is one."""
+    """An image with its label, as needed to choose thresholds. `Sample` implements it."""
 
     @property
     def name(self) -> str:
-        """What tells the image from the others."""
+        """The unique name of the image."""
 
     @property
     def group(self) -> str:
@@ -30,22 +30,22 @@ class Labelled(Protocol):
 
     @property
     def defective(self) -> bool:
-        """Whether the label says so."""
+        """Whether the image is labelled defective."""
 
     @property
     def ignores(self) -> bool:
-        """Whether the reference has pixels that count nowhere."""
+        """Whether the reference has ignored pixels."""
 
     def class_bits(self, size: Size) -> Bits | None:
-        """The reference's class bits, uint16 [H, W]; None where defects are unmarked."""
+        """The reference's class bits, uint16 [H, W]; None if the defects are not marked."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
     """A labelled image and the answers of a graph that was not fitted on it.
 
-    `tiles` are the image-level answers. Probability maps, pixels and class bits are read when asked for, as
-    all images of a set together may be larger than the memory; `planes` are the maps or a file with them.
+    `tiles` are the head probabilities of the tiles. `planes` are the probability maps, or a file with them.
+    Maps, pixels and class bits are read on demand, because those of a whole set may exceed the memory.
     """
 
     label: Labelled
@@ -55,7 +55,7 @@ class Scored:
 
     @property
     def defective(self) -> bool:
-        """Whether the label says so."""
+        """Whether the image is labelled defective."""
         return self.label.defective
 
     @property
@@ -65,7 +65,7 @@ class Scored:
 
     @property
     def head_probability(self) -> float:
-        """The highest image-level probability of the tiles."""
+        """The highest head probability of the tiles."""
         return max(each.probability for each in self.tiles)
 
     @property
@@ -81,14 +81,14 @@ class Scored:
 
     @property
     def bits(self) -> Bits | None:
-        """The reference's class bits, none where pixels are ignored."""
+        """The reference's class bits, uint16 [H, W], 0 at ignored pixels; None if defects are not marked."""
         height, width = self.probability.shape[1:]
         bits = self.label.class_bits((height, width))
         return None if bits is None else bits & DEFECTS
 
     @property
     def counted(self) -> Flags:
-        """Where pixels count, bool [H, W]."""
+        """The pixels that are not ignored, bool [H, W]."""
         return self._counted(_read_planes(self.planes) if isinstance(self.planes, Path) else self.planes)
 
     def _counted(self, planes: NDArray[np.uint8]) -> Flags:
@@ -98,9 +98,9 @@ class Scored:
 
 
 def score(inspector: Inspector, samples: Iterable[Sample], folder: Path | None = None) -> list[Scored]:
-    """Run the bundle's graph over samples; raises DatasetError naming an image that is refused.
+    """Run the bundle's graph over samples; raises DatasetError with the name of an image that is refused.
 
-    With a folder the probability maps are kept there, and those already there are not computed again.
+    With `folder`, the probability maps are cached there and not computed again.
     """
     return list(_scored(inspector, samples, folder))
 

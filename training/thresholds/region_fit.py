@@ -15,13 +15,13 @@ from app.inspection.measuring.mask import marks_of
 from training.thresholds.predictions import Scored
 
 FOLDS = 5
-LEAST_EACH = 10  # regions that are defects, and that are none, from which a model is fitted
-DEFECT_SHARE = 0.1  # of a region's pixels that the reference marks, from which it counts as a defect
+LEAST_EACH = 10  # least number of regions that are defects, and of those that are not, to fit a model
+DEFECT_SHARE = 0.1  # least share of marked pixels of a region that counts as a defect
 
-# The highest probability adds nothing to the mean: with both, their weights are large and of opposite sign.
+# The peak probability adds nothing to the mean logit: with both, the weights are large and of opposite sign.
 FITTED: tuple[RegionFeature, ...] = ("mean_logit", "log_area", "contrast", "border_gap", "head_logit")
 
-# In force where there are too few regions to learn from: the highest probability decides, even at one half.
+# Used if there are too few regions to fit to: a region is a defect if its peak probability is at least 0.5.
 UNFITTED = RegionModel(weights={"peak_probability": 10.0}, bias=-5.0)
 
 Floats = NDArray[np.float64]
@@ -31,8 +31,8 @@ Floats = NDArray[np.float64]
 class RegionTable:
     """The regions of several images, one row each.
 
-    `features` float [N, 6]; `image` int [N] is the place of the region's image, `group` that of its group;
-    `defect` float [N] is 1 or 0, NaN where the image's defects are unmarked. `images` is how many images.
+    `features` float [N, 6]; `image` int [N] is the index of the region's image, `group` that of its group;
+    `defect` float [N] is 1 or 0, NaN if the image's defects are not marked. `images` is the number of images.
     """
 
     features: Floats
@@ -42,7 +42,7 @@ class RegionTable:
     images: int
 
     def highest(self, probability: Floats) -> Floats:
-        """The highest probability of each image's regions, float [images], 0 where it has none."""
+        """The highest probability of each image's regions, float [images]; 0 without a region."""
         found = np.zeros(self.images)
         np.maximum.at(found, self.image, probability)
         return found
@@ -62,7 +62,7 @@ def region_table(scored: Sequence[Scored], point: OperatingPoint) -> RegionTable
 
 
 def fit_region_model(table: RegionTable) -> RegionModel:
-    """Return the model fitted on all regions whose kind is known; `UNFITTED` where these are too few."""
+    """Return the model fitted on all labelled regions; `UNFITTED` if there are too few."""
     known = ~np.isnan(table.defect)
     if not _enough(table.defect[known]):
         return UNFITTED
@@ -72,7 +72,7 @@ def fit_region_model(table: RegionTable) -> RegionModel:
 def held_out_probability(table: RegionTable) -> Floats:
     """The probability of each region by a model that was fitted on other groups, float [N]."""
     known = ~np.isnan(table.defect)
-    found = UNFITTED.probability(table.features)  # where nothing can be held out, nothing is fitted
+    found = UNFITTED.probability(table.features)  # also for regions without a fitted model
     groups = len(np.unique(table.group))
     if not _enough(table.defect[known]) or groups < 2:
         return found
@@ -94,7 +94,7 @@ def _fitted(table: RegionTable, rows: NDArray[np.bool_]) -> RegionModel:
     columns = [REGION_FEATURES.index(name) for name in FITTED]
     features, defect = table.features[rows][:, columns], table.defect[rows]
     middle, spread = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-6)
-    # Images count alike: else one with many specks would weigh more than many with one defect each.
+    # All images have equal weight; otherwise one with many specks would outweigh many with one defect each.
     image = table.image[rows]
     weight = 1 / np.bincount(image)[image]
     fit = LogisticRegression(C=1.0, max_iter=1000).fit((features - middle) / spread, defect, weight)
@@ -108,7 +108,7 @@ def _fitted(table: RegionTable, rows: NDArray[np.bool_]) -> RegionModel:
 
 
 def _are_defects(each: Scored, regions: Regions) -> Floats:
-    """1 for the regions of which the reference marks enough, 0 for others, NaN where it marks nothing."""
+    """1 for regions with DEFECT_SHARE of their pixels marked, 0 for others, NaN if nothing is marked."""
     count = len(regions)
     if not each.defective:
         return np.zeros(count)

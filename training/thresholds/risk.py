@@ -1,12 +1,11 @@
-"""The image threshold by risk: the trade-off of a calibration split, and the row of it that was asked for.
+"""The image threshold by risk: the trade-off of a calibration split, and the choice of one of its rows.
 
-Why a threshold may be chosen on the very images that bound its escape rate: the escapes counted can only
-rise with the threshold, as the true rate does. Were the row that the walk ends at beyond the limit, the
-threshold where the true rate goes beyond it would have to look proven as well, which happens with a
-probability of at most 1 - confidence, however many rows there are and wherever the images put them (Bates
-et al., *Distribution-Free, Risk-Controlling Prediction Sets*, arXiv 2101.02703; as fixed-sequence testing
-Angelopoulos et al., *Learn then Test*, arXiv 2110.01052). It needs images, or groups, that are
-independent and like those of the line.
+The threshold is chosen on the same images that bound its escape rate. This is valid because both the counted
+escapes and the true rate can only rise with the threshold. If the true rate of the chosen row were above the
+limit, the threshold at which the true rate crosses the limit would have to look proven too. The probability
+of that is at most 1 - confidence, for any number of rows at any positions (Bates et al., *Distribution-Free,
+Risk-Controlling Prediction Sets*, arXiv 2101.02703; as fixed-sequence testing: Angelopoulos et al., *Learn
+then Test*, arXiv 2110.01052). The images, or groups, must be independent and like those of the line.
 """
 
 from collections.abc import Sequence
@@ -35,13 +34,14 @@ Levels = NDArray[np.float64]
 def trade_off(
     image: Sequence[float], defective: Sequence[bool], groups: Sequence[str], confidence: float
 ) -> TradeOff | None:
-    """Count escapes and overkills at every image threshold worth choosing; None where there is none.
+    """Count escapes and overkills at every useful image threshold; None if there is none.
 
-    For each image: its image probability, whether it is defective, its group; both kinds must occur.
+    For each image: its image probability, whether it is defective, its group. There must be good and
+    defective images.
     """
     levels, kinds, names = np.asarray(image, float), np.asarray(defective, bool), np.asarray(groups)
     bad, good = levels[kinds], levels[~kinds]
-    # A group is as its worst image: the least probable defective one, the most probable good one.
+    # The worst image decides for its group: the lowest probability if defective, the highest if good.
     bad_groups = _by_group(bad, names[kinds], np.minimum)
     good_groups = _by_group(good, names[~kinds], np.maximum)
     thresholds = _thresholds(bad, good)
@@ -61,9 +61,9 @@ def trade_off(
 
 
 def choose_row(table: TradeOff, config: OperatingPointConfig) -> tuple[TradeOffRow, Chosen]:
-    """Return the row that a configuration asks for, and what came of it.
+    """Return the row that a configuration asks for, and a record of the choice.
 
-    Where a limit cannot be proven it is the strictest row, which proves the most that can be.
+    If the limit cannot be proven, this is the strictest row, which has the lowest bound.
     """
     if config.mode in ("max-escape", "max-overkill"):
         choice = PointChoice(max_escape=config.max_escape, max_overkill=config.max_overkill, by=config.by)
@@ -83,7 +83,7 @@ def choose_row(table: TradeOff, config: OperatingPointConfig) -> tuple[TradeOffR
 
 
 def thinned(table: TradeOff, kept: TradeOffRow) -> TradeOff:
-    """The table with at most 64 rows, evenly taken from the first to the last, and `kept`."""
+    """The table with at most MOST_ROWS evenly spaced rows, and `kept`."""
     if len(table.rows) <= MOST_ROWS:
         return table
     numbers = {round(each) for each in np.linspace(0, len(table.rows) - 1, MOST_ROWS)}
@@ -92,9 +92,10 @@ def thinned(table: TradeOff, kept: TradeOffRow) -> TradeOff:
 
 
 def _thresholds(bad: Levels, good: Levels) -> list[float]:
-    """Midway between a level that good images have and the next one, where defective ones have that.
+    """The useful thresholds: midway between a level of a good image and the next level, of a defective one.
 
-    Anywhere else a step up or down would cost nothing. Each passes a good image and stops a defective one.
+    Any other threshold can be moved up or down without a loss. Each of these passes at least one good image
+    and stops at least one defective image.
     """
     levels = np.unique(np.concatenate([bad, good]))
     worth = np.isin(levels[:-1], good) & np.isin(levels[1:], bad)
@@ -129,7 +130,7 @@ def _f_beta(table: TradeOff, row: TradeOffRow, beta: float) -> float:
 
 
 def _costs(table: TradeOff, row: TradeOffRow, cost: CostConfig, by: str) -> tuple[float, float]:
-    """The cost of a part by the unit asked for, then by image, which settles what is equal by group."""
+    """The cost per part by the requested unit, then by image, which breaks ties."""
 
     def of(risk: Risk, trials: Trials) -> float:
         share = cost.defective_share

@@ -1,7 +1,9 @@
-"""What was asked of an operating point and what came of it, in words, and its trade-off as a table."""
+"""Texts on the choice of an operating point, and its trade-off as a table."""
 
 from app.inspection.rules.trade_off import By, PointChoice, TradeOff, TradeOffRow
 from training.statistics import Figures, interval, trials_needed, upper_bound
+
+UNITS: dict[By, str] = {"picture": "image", "group": "group"}
 
 
 def met(table: TradeOff, row: TradeOffRow, choice: PointChoice) -> str:
@@ -9,12 +11,12 @@ def met(table: TradeOff, row: TradeOffRow, choice: PointChoice) -> str:
     limited, limit, other = _sides(choice)
     return (
         f"met: {limited} <= {_percent(limit)} at {_percent(table.confidence)}, "
-        f"{_rate(table, row, other, choice.by)}, by {choice.by}; {_counts(table, row)}"
+        f"{_rate(table, row, other, choice.by)}, by {UNITS[choice.by]}; {_counts(table, row)}"
     )
 
 
 def not_provable(table: TradeOff, row: TradeOffRow, choice: PointChoice) -> str:
-    """The sentence for a limit that even the strictest row does not prove."""
+    """The sentence for a limit that not even the strictest row proves."""
     limited, limit, other = _sides(choice)
     risk, trials = row.risk(choice.by), table.trials(choice.by)
     events, bound, number, kind = (
@@ -25,19 +27,19 @@ def not_provable(table: TradeOff, row: TradeOffRow, choice: PointChoice) -> str:
     more = trials_needed(events, limit, table.confidence) - number
     return (
         f"not provable: {limited} <= {_percent(limit)} at {_percent(table.confidence)} with {number} {kind} "
-        f"{choice.by}s: needs {more} more without an {limited}; best provable is {_percent(bound)}, with "
-        f"{_rate(table, row, other, choice.by)}, by {choice.by}; {_counts(table, row)}"
+        f"{UNITS[choice.by]}s: needs {more} more without an {limited}; best provable is {_percent(bound)}, "
+        f"with {_rate(table, row, other, choice.by)}, by {UNITS[choice.by]}; {_counts(table, row)}"
     )
 
 
 def promises_nothing(table: TradeOff, row: TradeOffRow, how: str, by: By) -> str:
-    """The sentence for a threshold that was the best of all in `how`: that takes the luckiest one."""
+    """The sentence for the threshold with the best `how`; its rates are optimistic and promise nothing."""
     rates = ", ".join(_rate(table, row, kind, by) for kind in ("escape", "overkill"))
-    return f"best {how}, which promises nothing: {rates}, by {by}; {_counts(table, row)}"
+    return f"best {how}, which promises nothing: {rates}, by {UNITS[by]}; {_counts(table, row)}"
 
 
 def table_text(table: TradeOff) -> str:
-    """The trade-off as a Markdown table: errors counted, and in brackets the rate that they stay below."""
+    """The trade-off as a Markdown table: counted errors, and in brackets the bound of their rate."""
     picture, group = table.picture, table.group
     lines = [
         f"| image threshold | escapes of {picture.defective} images | overkills of {picture.good} "
@@ -58,7 +60,7 @@ def table_text(table: TradeOff) -> str:
 
 
 def _sides(choice: PointChoice) -> tuple[str, float, str]:
-    """What a choice limits, to how much, and the other kind of error."""
+    """The limited kind of error, its limit, and the other kind of error."""
     if choice.max_escape is not None:
         return "escape", choice.max_escape, "overkill"
     assert choice.max_overkill is not None
@@ -73,16 +75,16 @@ def _rate(table: TradeOff, row: TradeOffRow, kind: str, by: By) -> str:
 
 
 def _counts(table: TradeOff, row: TradeOffRow) -> str:
-    """Both ways of counting, for images of one part are not independent."""
-    told = []
-    for by in ("picture", "group"):
+    """Counts by image and by group, because images of one part are not independent."""
+    counts = []
+    for by, unit in UNITS.items():
         risk, trials = row.risk(by), table.trials(by)
-        told.append(
-            f"of {trials.defective} defective {by}s {risk.escapes} escaped "
+        counts.append(
+            f"of {trials.defective} defective {unit}s {risk.escapes} escaped "
             f"(<= {_percent(risk.escape_bound)}), "
             f"of {trials.good} good {risk.overkills} overkilled (<= {_percent(risk.overkill_bound)})"
         )
-    return "; ".join(told)
+    return "; ".join(counts)
 
 
 def _percent(rate: float) -> str:
@@ -90,18 +92,18 @@ def _percent(rate: float) -> str:
 
 
 def certainty(test: Figures, confidence: float) -> str:
-    """How sure one can be of the escape rate with the number of parts at hand, in one or two sentences.
+    """The confidence in the escape rate with the given number of parts, in one or two sentences.
 
-    `test` has the figures of `summarise`. Parts, not images, are counted as independent.
+    `test` has the figures of `summarise`. Parts, not images, count as independent.
     """
     parts = test["by_group"]["defective_groups"]
     bounds = test["by_group"]["intervals"]["escape_rate"]
     if not parts or bounds is None:
-        return "No part with a defect was inspected, so nothing is known of the escape rate."
+        return "No defective part was inspected, so the escape rate is unknown."
     low, high = (_percent(each) for each in bounds)
     return (
-        f"{_percent(test['escape_rate']['value'])} of the defective images were passed; over {parts} "
-        f"defective parts the {_percent(confidence)} interval is {low} to {high}. So many parts without an "
-        f"escape would prove a rate below {_percent(upper_bound(0, parts, confidence))}; to prove 1 % it "
-        f"takes {trials_needed(0, 0.01, confidence)}."
+        f"{_percent(test['escape_rate']['value'])} of the defective images passed; over {parts} "
+        f"defective parts, the {_percent(confidence)} interval is {low} to {high}. With {parts} parts and no "
+        f"escape, a rate below {_percent(upper_bound(0, parts, confidence))} would be proven; proving 1 % "
+        f"takes {trials_needed(0, 0.01, confidence)} parts."
     )

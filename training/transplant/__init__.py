@@ -1,1 +1,1 @@
-"""Defects transplanted onto the customer's own good images, kept where they look like real ones."""
+"""Defects transplanted onto good images, and a filter that keeps those that look real."""

@@ -1,4 +1,4 @@
-"""Blending a defect into good surface: Poisson in the gradient domain, or relative reflectance at borders."""
+"""Blends a defect into good surface: by Poisson blending or, at borders, by relative reflectance."""
 
 from typing import Literal
 
@@ -12,17 +12,17 @@ from training.transplant.donors import Donor, Flags
 Way = Literal["normal", "mixed", "reflectance"]
 Field = NDArray[np.float32]
 
-FEATHER_PX = 4  # a blend fades out this far from the defect; beyond, the image is the good one's
-MOST_GAIN = 2.5  # exposures further apart are not matched: what one camera lost, no gain brings back
+FEATHER_PX = 4  # a blend fades out over this distance from the defect; beyond, the good image is unchanged
+MOST_GAIN = 2.5  # larger differences of exposure are not matched, because clipped detail cannot be restored
 _POISSON = {"normal": cv2.NORMAL_CLONE, "mixed": cv2.MIXED_CLONE}
-_LEAST_CHANGE = 3.0  # grey levels that an eye may see on an even surface
-_SLACK_PX = 2  # of a visible pixel
-_GAP_PX = 15  # a side
+_LEAST_CHANGE = 3.0  # grey levels that are visible on an even surface
+_SLACK_PX = 2  # margin around visible pixels
+_GAP_PX = 15  # side of the largest gap that is closed
 _DARKEST = 4.0  # grey levels; ratios to darker surface are noise
 
 
 def gain_between(host: Pixels, donor: Donor) -> float:
-    """Exposure of the host relative to the donor's image, over clean surface; 1 where there is none."""
+    """Exposure of the host relative to the donor's image, over clean surface; 1 without clean surface."""
     if not donor.clean.any():
         return 1.0
     return float((host[donor.clean].mean() + 1) / (donor.pixels[donor.clean].mean() + 1))
@@ -31,10 +31,10 @@ def gain_between(host: Pixels, donor: Donor) -> float:
 def blend(host: Pixels, donor: Donor, way: Way) -> Pixels:
     """Return the host's window with the donor's defect in it, uint8 [h, w] like both.
 
-    `reflectance`: the defect's brightness relative to the surface it lay on, times that of the host. `normal`
-    and `mixed`: Poisson blending (Pérez et al., Poisson Image Editing, 2003) after matching the exposure,
-    with the donor's gradients, or the stronger of both; where the blend would reach the window's border,
-    which the equation needs as known surface, reflectance is used instead.
+    `reflectance`: the brightness of the defect relative to its own surface, times that of the host's surface.
+    `normal` and `mixed`: Poisson blending (Pérez et al., Poisson Image Editing, 2003) after matching the
+    exposure, with the donor's gradients or the stronger of both. If that blend would reach the window's
+    border, whose values the equation needs, reflectance is used instead.
     """
     mask = donor.bits > 0
     area = _grown(mask, FEATHER_PX + 1)
@@ -49,9 +49,9 @@ def blend(host: Pixels, donor: Donor, way: Way) -> Pixels:
 
 
 def changed(before: Pixels, after: Pixels) -> Flags:
-    """Where a change is visible, bool [h, w]: it stands out of the surface's own grain.
+    """The pixels with a visible change, bool [h, w]: a change larger than the grain of the surface.
 
-    Gaps between visible pixels, as grain makes them in the midst of a defect, count as visible too.
+    Gaps between visible pixels count as visible too, because grain causes gaps inside a defect.
     """
     difference = cv2.GaussianBlur(after.astype(np.float32) - before, (0, 0), 1.0)
     fine = cv2.GaussianBlur(before.astype(np.float32), (0, 0), 1.0)
@@ -62,10 +62,10 @@ def changed(before: Pixels, after: Pixels) -> Flags:
 
 
 def filled(pixels: Pixels, known: Flags) -> Field:
-    """Surface as it would be without what is not known, float [h, w]: smooth from the known pixels around it.
+    """Fill unknown pixels smoothly from the known pixels around them, float [h, w].
 
-    Means over ever coarser grids fill what finer ones leave open (pull-push: Gortler et al., The Lumigraph,
-    1996). All unknown gives the mean grey.
+    Means over coarser and coarser grids fill what finer ones leave open (pull-push: Gortler et al., The
+    Lumigraph, 1996). Without known pixels, the result is the mean grey level.
     """
     weights = known.astype(np.float32)
     return _pulled(pixels.astype(np.float32) * weights, weights, float(pixels.mean()))
@@ -82,10 +82,10 @@ def _pulled(sums: Field, weights: Field, mean: float) -> Field:
 
 
 def _reflectance(host: Pixels, donor: Donor, mask: Flags) -> Field:
-    open_area = _grown(mask, FEATHER_PX)  # the soft edge of the defect is no clean surface
+    open_area = _grown(mask, FEATHER_PX)  # the soft edge of the defect is not clean surface
     donor_surface = filled(donor.pixels, ~open_area & donor.clean)
     relative = donor.pixels.astype(np.float32) / np.maximum(donor_surface, _DARKEST)
-    # The donor brings its own grain: times the host's grain there would be too much of it.
+    # The donor has its own grain, so the host's grain is removed there.
     return np.asarray(filled(host, ~_grown(mask, 1)) * relative, np.float32)
 
 
@@ -93,7 +93,7 @@ def _poisson(host: Pixels, donor: Donor, area: Flags, flags: int) -> Field:
     gain = np.clip(gain_between(host, donor), 1 / MOST_GAIN, MOST_GAIN)
     source = _grey(donor.pixels.astype(np.float32) * np.float32(gain))
     left, top, width, height = cv2.boundingRect(area.astype(np.uint8))
-    centre = (left + width // 2, top + height // 2)  # OpenCV moves the mask's middle there: it stays
+    centre = (left + width // 2, top + height // 2)  # OpenCV moves the mask's centre here: no move
     colours, surface = (cv2.cvtColor(each, cv2.COLOR_GRAY2BGR) for each in (source, host))
     cloned = cv2.seamlessClone(colours, surface, area.astype(np.uint8) * 255, centre, flags)
     return np.asarray(cloned[..., 0], np.float32)

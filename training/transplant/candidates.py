@@ -1,4 +1,4 @@
-"""Candidates: good images with one generated defect each, every one from the seed and its number alone."""
+"""Candidates: good images with one generated defect each, determined by the seed and a number."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from training.transplant.donors import Donor, shown_classes
 from training.transplant.placement import best_place
 
 ATTEMPTS = 6
-LEAST_SHOWN = 0.4  # of the donor's marked pixels; a defect that shows less has been lost in the blend
+LEAST_SHOWN = 0.4  # least visible share of the donor's marked pixels; below, the blend has lost the defect
 DRAWN = "drawn"  # the group of a candidate without a donor
 _WAYS: tuple[Way, ...] = get_args(Way)
 
@@ -32,10 +32,10 @@ class Candidate:
 
 
 class Generator:
-    """Makes candidates by number; classes come in equal shares, the donors of a class likewise.
+    """Makes candidates by number; classes have equal shares, and so have the donors of a class.
 
-    `drawn` gives classes (of `synthesis.defects.DEFECTS`) to be drawn instead of transplanted, each
-    with its number in the set. Raises ValueError where there is neither donor nor drawn class, or no host.
+    `drawn` are classes of `synthesis.defects.DEFECTS` that are drawn instead of transplanted, each with its
+    number in the data set. Raises ValueError without good images, or without donors and drawn classes.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Generator:
         if unknown:
             raise ValueError(f"{unknown[0]} cannot be drawn; known classes: {', '.join(DEFECTS)}")
         if not good or not (donors or drawn):
-            raise ValueError("good images and either marked defects or classes to draw are needed")
+            raise ValueError("this needs good images and either marked defects or classes to draw")
         self._good, self._drawn, self._seed = good, drawn, seed
         self._donors: dict[int, list[Donor]] = {}
         for donor in donors:
@@ -54,7 +54,7 @@ class Generator:
         self._kinds: list[int | str] = [*sorted(self._donors), *drawn]
 
     def candidate(self, number: int) -> Candidate | None:
-        """Return the candidate of that number, None where ATTEMPTS defects found no place or did not show."""
+        """Return the candidate of that number; None if none of ATTEMPTS defects fitted and was visible."""
         rng = np.random.default_rng((self._seed, number))
         kind = self._kinds[number % len(self._kinds)]
         for _ in range(ATTEMPTS):
@@ -64,7 +64,7 @@ class Generator:
         return None
 
     def candidates(self, numbers: Iterable[int]) -> Iterator[tuple[int, Candidate]]:
-        """Yield the candidates of those numbers, with their number, less those that found no place."""
+        """Yield the candidates of those numbers, with their number, except those that are None."""
         for number in numbers:
             candidate = self.candidate(number)
             if candidate is not None:

@@ -1,4 +1,4 @@
-"""Donors: defects cut from marked images, with the surface around them and their place at the border."""
+"""Donors: defects cut from marked images, with the surface around them and the image sides they touch."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -13,16 +13,16 @@ from training.data.sample import MAX_CLASSES, Bits, Pixels, Size, class_mask, co
 
 Flags = NDArray[np.bool_]
 
-LEAST_AREA_PX = 4  # smaller regions are slips of the pen
-JOINED_PX = 5  # a side; regions closer than this are one defect: a crack that its mask interrupts
+LEAST_AREA_PX = 4  # smaller regions are drawing errors
+JOINED_PX = 5  # regions closer than this are one defect, such as a crack with gaps in its mask
 _LEAST_MARGIN_PX, _MOST_MARGIN_PX = 16, 48
 _SCALES = (0.85, 1.2)
 _TILT_DEGREES = 8.0
-_STRETCH = 1.25  # a defect from side to side is stretched at most so far to fit another image
+_STRETCH = 1.25  # largest factor to stretch a defect from side to side to another image's size
 
 
 class Marked(NamedTuple):
-    """A defective image: grey uint8 [H, W], class bits [H, W], the group that joins those of one part."""
+    """A defective image: grey uint8 [H, W], class bits [H, W], and its group (part)."""
 
     pixels: Pixels
     bits: Bits
@@ -30,7 +30,7 @@ class Marked(NamedTuple):
 
 
 class Sides(NamedTuple):
-    """Which sides of its image a cut reaches."""
+    """The sides of its image that a cut reaches."""
 
     top: bool
     right: bool
@@ -42,8 +42,8 @@ class Sides(NamedTuple):
 class Donor:
     """One defect with a margin of surface: grey uint8 [h, w], class bits [h, w] of this defect alone.
 
-    `clean` (bool [h, w]) is surface that shows no defect at all. A defect whose margin reaches a side of its
-    image keeps its distance to that side wherever it goes: a break belongs at the edge of a part.
+    `clean` (bool [h, w]) is surface without any defect. A defect whose margin reaches a side of its image
+    keeps its distance to that side on other images too, because a break belongs at the edge of a part.
     """
 
     pixels: Pixels
@@ -53,7 +53,7 @@ class Donor:
     group: str
 
     def varied(self, rng: np.random.Generator) -> "Donor":
-        """Return it flipped, turned, scaled; one at a side is not tilted, for it would leave the side."""
+        """Return it randomly flipped, rotated and scaled; one at a side is not tilted, to stay there."""
         donor = self
         top, right, bottom, left = donor.sides
         if rng.random() < 0.5:
@@ -71,7 +71,7 @@ class Donor:
         return donor._resized((max(1, round(height * scale)), max(1, round(width * scale))))
 
     def fitted(self, size: Size) -> "Donor | None":
-        """Return it as it fits an image of that size, stretched where it goes from side to side; or None."""
+        """Return it for an image of that size, stretched if it spans the image; None if it does not fit."""
         height, width = self.pixels.shape
         fitted_height = _fitted_side(height, size[0], self.sides.top and self.sides.bottom)
         fitted_width = _fitted_side(width, size[1], self.sides.left and self.sides.right)
@@ -108,15 +108,15 @@ class Donor:
 
         return replace(
             self,
-            pixels=resize(self.pixels, cv2.INTER_CUBIC),  # a linear one would blur the grain away
+            pixels=resize(self.pixels, cv2.INTER_CUBIC),  # linear interpolation would blur the grain
             bits=resize_bits(self.bits, size),
             clean=resize(self.clean.astype(np.uint8), cv2.INTER_NEAREST) > 0,
         )
 
 
 def cut_donors(defective: Iterable[Marked]) -> list[Donor]:
-    """Cut every marked defect of the images, in their order; regions under LEAST_AREA_PX are left."""
-    return [donor for picture in defective for donor in _cut(picture)]
+    """Cut every marked defect from the images, in order; regions below LEAST_AREA_PX are ignored."""
+    return [donor for image in defective for donor in _cut(image)]
 
 
 def shown_classes(bits: Bits) -> list[int]:
@@ -126,7 +126,7 @@ def shown_classes(bits: Bits) -> list[int]:
 
 
 def regions(bits: Bits) -> Iterator[Flags]:
-    """Yield where each defect is, bool [H, W]; regions closer than JOINED_PX are one, specks are left out."""
+    """Yield the mask of each defect, bool [H, W]; regions closer than JOINED_PX are one defect."""
     marked = defects(bits) & counted(bits)
     count, labels = cv2.connectedComponents(_joined(marked))
     for number in range(1, count):
@@ -135,20 +135,20 @@ def regions(bits: Bits) -> Iterator[Flags]:
             yield region
 
 
-def _cut(picture: Marked) -> Iterator[Donor]:
-    clean = _joined(picture.bits > 0) == 0
+def _cut(image: Marked) -> Iterator[Donor]:
+    clean = _joined(image.bits > 0) == 0
     height, width = clean.shape
-    for region in regions(picture.bits):
+    for region in regions(image.bits):
         left, top, wide, high = cv2.boundingRect(region.astype(np.uint8))
         margin = int(np.clip(max(wide, high) // 2, _LEAST_MARGIN_PX, _MOST_MARGIN_PX))
         rows = slice(max(0, top - margin), min(height, top + high + margin))
         columns = slice(max(0, left - margin), min(width, left + wide + margin))
         yield Donor(
-            pixels=picture.pixels[rows, columns],
-            bits=np.where(region, picture.bits, np.uint16(0))[rows, columns],
+            pixels=image.pixels[rows, columns],
+            bits=np.where(region, image.bits, np.uint16(0))[rows, columns],
             clean=clean[rows, columns],
             sides=Sides(rows.start == 0, columns.stop == width, rows.stop == height, columns.start == 0),
-            group=picture.group,
+            group=image.group,
         )
 
 
@@ -158,7 +158,7 @@ def _joined(marked: Flags) -> Pixels:
 
 
 def _fitted_side(length: int, available: int, spans: bool) -> int | None:
-    """The length of a donor's side in an image's `available` pixels; None where it does not fit."""
+    """The length of a donor's side in an image with `available` pixels; None if it does not fit."""
     if spans:
         return available if 1 / _STRETCH <= available / length <= _STRETCH else None
     return length if length <= available else None

@@ -1,4 +1,4 @@
-"""What transplants are worth: few real defects with and without generated ones, against all real ones."""
+"""Measures the benefit of transplants: few real defects with and without them, and all real defects."""
 
 import sys
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ ARMS = ("few real", "few real + generated", "few real + filtered", "all real")
 
 @dataclass(frozen=True)
 class Study:
-    """`share` of the training groups with defects are the few; `count` images are generated from them."""
+    """The few real defects are a `share` of the defective training groups; `count` images are generated."""
 
     share: float = 0.25
     count: int = 120
@@ -40,12 +40,12 @@ class _Row:
 
 
 def measure_transplants(dataset: Dataset, study: Study, whole: Embed, crop: Embed) -> dict[str, Any]:
-    """Return the image-level AUROC of each arm per fold, its mean, and the gain over few real ones.
+    """Return the image-level AUROC of each arm per fold, its mean, and the gain over few real defects.
 
-    Frozen features of whole images (`whole`) and a support vector machine; k-fold by group, so that no
-    tested part was trained on; all arms have the same good images and the same test. Gains are paired over
-    folds. `crop` describes what the filter looks at. Raises
-    DatasetError where there are too few groups, ConfigError for a study that is none.
+    The classifier is a support vector machine on frozen features of whole images (`whole`). The folds are by
+    group, so that no test part was trained on. All arms have the same good images and the same test images.
+    Gains are paired by fold. `crop` computes the features for the filter. Raises DatasetError if there are
+    too few groups, ConfigError if a value of the study is out of range.
     """
     if not 0 < study.share < 1 or study.folds < 2 or study.count < 1:
         raise ConfigError("a study needs a share between 0 and 1, at least 2 folds and 1 generated image")
@@ -75,7 +75,7 @@ def _fold(rows: Sequence[_Row], study: Study, number: int, whole: Embed, crop: E
     _, few = _divided(defective, {"few": study.share, "rest": 1 - study.share}, "few", study.seed)
     if not (good and few and {row.sample.defective for row in test} == {True, False}):
         raise DatasetError(
-            "the study needs good and defective groups in every fold; lower its number of folds"
+            "the study needs good and defective groups in every fold; lower the number of folds"
         )
     made = [
         transplant(
@@ -83,7 +83,7 @@ def _fold(rows: Sequence[_Row], study: Study, number: int, whole: Embed, crop: E
         )
         for settings in (TransplantSettings(quantile=None), TransplantSettings())
     ]
-    generated = [_features(whole, each.pictures) for each in made]
+    generated = [_features(whole, each.images) for each in made]
     few_real, all_real = (np.stack([row.features for row in part]) for part in (few, defective))
     positives = [few_real, *(np.concatenate([few_real, each]) for each in generated), all_real]
     figures = {
@@ -97,7 +97,7 @@ def _fold(rows: Sequence[_Row], study: Study, number: int, whole: Embed, crop: E
 
 
 def _marked(rows: Sequence[_Row]) -> list[Marked]:
-    """The images among the rows whose defects are marked."""
+    """The images whose defects are marked."""
     found = []
     for row in rows:
         bits = row.sample.class_bits((row.pixels.shape[0], row.pixels.shape[1]))
@@ -109,17 +109,17 @@ def _marked(rows: Sequence[_Row]) -> list[Marked]:
 def _divided(
     rows: Sequence[_Row], shares: dict[str, float], part: str, seed: int
 ) -> tuple[list[_Row], list[_Row]]:
-    """Divide rows by group into all but that part and that part."""
+    """Divide rows by group; return the rows outside that part, and those in it."""
     names = {sample.name for sample in split_samples([row.sample for row in rows], shares, seed)[part]}
     return [row for row in rows if row.sample.name not in names], [
         row for row in rows if row.sample.name in names
     ]
 
 
-def _features(whole: Embed, pictures: Sequence[tuple[Pixels, NDArray[np.uint16]]]) -> Features:
-    if not pictures:
+def _features(whole: Embed, images: Sequence[tuple[Pixels, NDArray[np.uint16]]]) -> Features:
+    if not images:
         raise DatasetError("no generated defect was plausible; nothing can be compared")
-    return whole([pixels for pixels, _ in pictures])
+    return whole([pixels for pixels, _ in images])
 
 
 def _auroc(good: Sequence[_Row], positive: Features, test: Sequence[_Row]) -> float:

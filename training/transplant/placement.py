@@ -1,4 +1,4 @@
-"""Where a defect goes: of several random places on good images, the one whose surface suits it best."""
+"""Places a defect: the random place on a good image whose surface fits best."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from training.transplant.donors import Donor, Flags
 _Value = TypeVar("_Value", np.uint8, np.uint16)
 
 PROPOSALS = 12
-_SMOOTH_PX = 3.0  # what is coarser is form and shading, what is finer is grain
+_SMOOTH_PX = 3.0  # coarser structures are form and shading, finer ones are grain
 
 
 @dataclass(frozen=True)
 class Place:
-    """A donor, varied to fit, over the window of a host that begins at (top, left)."""
+    """A fitted donor, and the window at (top, left) of a host."""
 
     host: int
     donor: Donor
@@ -28,16 +28,16 @@ class Place:
     left: int
 
     def window(self, pixels: NDArray[_Value]) -> NDArray[_Value]:
-        """The window of the host's pixels (or bits) that the donor covers, a view."""
+        """A view of the host's pixels (or bits) that the donor covers."""
         height, width = self.donor.pixels.shape
         return pixels[self.top : self.top + height, self.left : self.left + width]
 
 
 def best_place(donor: Donor, hosts: Sequence[Pixels], rng: np.random.Generator) -> Place | None:
-    """Return the best of PROPOSALS random places, None where the donor fits none.
+    """Return the best of PROPOSALS random places; None if the donor fits none.
 
-    Best is where exposure, grain along both axes, and form around the defect (the part's own edges among it)
-    are most alike: what the blend need not change, it cannot spoil.
+    At the best place, exposure, grain along both axes, and form around the defect, such as the part's edges,
+    are most similar, so that the blend changes little.
     """
     best, least = None, np.inf
     for _ in range(PROPOSALS):
@@ -69,7 +69,7 @@ def _start(room: int, at_start: bool, at_end: bool, rng: np.random.Generator) ->
 
 
 def _misfit(window: Pixels, donor: Donor) -> float:
-    """How unlike the surface around the defect is to the window's, 0 where it is the same."""
+    """The difference between the surface around the defect and that of the window; 0 if they are equal."""
     gain = gain_between(window, donor)
     if not donor.clean.any():
         return abs(float(np.log(gain)))
@@ -83,7 +83,7 @@ def _misfit(window: Pixels, donor: Donor) -> float:
 
 
 def _grain(pixels: Pixels, clean: Flags) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Strength of the grain across columns and across rows: brushed surfaces differ in the two."""
+    """Strength of the grain across columns and across rows, which differ on brushed surfaces."""
     values = pixels.astype(np.float32)
     steps = [
         np.abs(cv2.Sobel(values, cv2.CV_32F, *order, ksize=1))[clean].mean() for order in ((1, 0), (0, 1))

@@ -1,4 +1,4 @@
-"""Generated defects on the customer's own good images, made, judged and handed over."""
+"""Makes generated defects on good images and filters them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,16 +10,16 @@ from training.transplant.crops import clean_crops, generated_crops, real_crops
 from training.transplant.donors import Marked, cut_donors
 from training.transplant.plausibility import Embed, Screening, frozen_encoder, screen
 
-CROP_SIDE_PX = 128  # what the classifier looks at
+CROP_SIDE_PX = 128  # size of the classifier's input
 
 
 @dataclass(frozen=True)
 class TransplantSettings:
-    """How to transplant.
+    """Settings of transplantation.
 
-    `drawn`: classes of `synthesis.defects.DEFECTS` to be drawn as well, each with its number in the
-    set. `oversampling`: candidates made per image asked for. `quantile`: share of the real defects that the
-    filter may find less plausible than what it keeps; None keeps everything unseen.
+    `drawn`: classes of `synthesis.defects.DEFECTS` that are drawn in addition, each with its number in the
+    data set. `oversampling`: candidates per wanted image. `quantile`: share of the real defects that may have
+    a lower score than the kept ones; None skips the filter.
     """
 
     drawn: Mapping[str, int] = field(default_factory=dict)
@@ -29,27 +29,27 @@ class TransplantSettings:
 
 @dataclass(frozen=True)
 class Transplants:
-    """The images kept (uint8 [H, W] and class bits [H, W] each) and what became of the others.
+    """The kept images, uint8 [H, W] and class bits [H, W] each, and the counts.
 
-    `candidates` were made, `unplaced` more found no place on a good image or did not show there.
+    `candidates` were made; `unplaced` more found no place on a good image or were not visible there.
     """
 
-    pictures: list[tuple[Pixels, Bits]]
+    images: list[tuple[Pixels, Bits]]
     candidates: int
     unplaced: int
     screening: Screening | None
 
     def summary(self) -> str:
-        """What was made, dropped and kept, in a sentence or two for people."""
+        """What was made, dropped and kept, as text."""
         text = f"{self.candidates} defects generated ({self.unplaced} more found no place)"
         if self.screening is None:
-            return f"{text}, {len(self.pictures)} handed over unfiltered"
+            return f"{text}, {len(self.images)} kept without a filter"
         if self.screening.refusal is not None:
-            return f"{text}, {len(self.pictures)} handed over unfiltered: {self.screening.refusal}"
+            return f"{text}, {len(self.images)} kept without a filter: {self.screening.refusal}"
         seen, plausible = self.screening, int(self.screening.plausible.sum())
         return (
-            f"{text}, {self.candidates - plausible} dropped as implausible, {len(self.pictures)} kept of "
-            f"{plausible} (judged by {seen.real} real defects of {seen.groups} parts; AUROC of real against "
+            f"{text}, {self.candidates - plausible} dropped as implausible, {len(self.images)} kept of "
+            f"{plausible} (filter of {seen.real} real defects of {seen.groups} parts; AUROC of real against "
             f"good {seen.auroc_good:.2f}, against generated {seen.auroc_generated:.2f})"
         )
 
@@ -64,15 +64,16 @@ def transplant(
 ) -> Transplants:
     """Put generated defects on good images and keep up to `count` plausible ones, deterministic by `seed`.
 
-    `good` and `defective` must be of the training split alone. Fewer than `count` come back where the filter
-    drops more than `settings.oversampling` makes up for. `embed` describes crops, by default the frozen
-    ImageNet encoder. Raises ValueError without good images, or without marked defects and drawn classes.
+    `good` and `defective` must be of the training split only. Fewer than `count` are returned if the filter
+    drops more than `settings.oversampling` allows for. `embed` computes features of crops, by default with
+    the frozen ImageNet encoder. Raises ValueError without good images, or without marked defects and drawn
+    classes.
     """
     settings = settings or TransplantSettings()
     generator = Generator(good, cut_donors(defective), settings.drawn, seed)
     if settings.quantile is None:
-        pictures = [_labelled(each) for _, each in generator.candidates(range(count))]
-        return Transplants(pictures, len(pictures), count - len(pictures), None)
+        images = [_labelled(each) for _, each in generator.candidates(range(count))]
+        return Transplants(images, len(images), count - len(images), None)
     total = round(count * settings.oversampling)
     numbers, generated, surface = generated_crops(generator, good, total)
     screening = screen(
@@ -83,36 +84,36 @@ def transplant(
         settings.quantile,
     )
     plausible = [number for number, keep in zip(numbers, screening.plausible, strict=True) if keep]
-    # Made again from their numbers: of all candidates only the crops were kept.
-    pictures = [_labelled(each) for _, each in generator.candidates(plausible[:count])]
-    return Transplants(pictures, len(numbers), total - len(numbers), screening)
+    # Made again from their numbers, because only the crops of candidates were kept.
+    images = [_labelled(each) for _, each in generator.candidates(plausible[:count])]
+    return Transplants(images, len(numbers), total - len(numbers), screening)
 
 
 def _labelled(candidate: Candidate) -> tuple[Pixels, Bits]:
     return candidate.pixels, candidate.bits
 
 
-def transplanted_pictures(
+def transplanted_images(
     samples: Sequence[Sample],
-    pictures: Sequence[Picture],
+    images: Sequence[Picture],
     count: int,
     seed: int,
     settings: TransplantSettings,
 ) -> LoadedPictures:
-    """Return up to `count` transplants of the training split, and print what became of the others.
+    """Return up to `count` transplants of the training split, and print a summary.
 
-    `pictures` are the `samples` of that split, loaded at the trained pixel scale; the transplants have the
-    same scale. Raises DatasetError where there is nothing to make them from.
+    `images` are the `samples` of that split, loaded at the trained pixel scale; the transplants have the
+    same scale. Raises DatasetError if there are no good images or no marked defects.
     """
-    good = [picture.pixels for picture in pictures if not picture.defective and picture.bits is None]
+    good = [image.pixels for image in images if not image.defective and image.bits is None]
     defective = [
-        Marked(picture.pixels, picture.bits, sample.group)
-        for sample, picture in zip(samples, pictures, strict=True)
-        if picture.defective and picture.bits is not None
+        Marked(image.pixels, image.bits, sample.group)
+        for sample, image in zip(samples, images, strict=True)
+        if image.defective and image.bits is not None
     ]
     try:
         made = transplant(good, defective, count, seed, settings)
     except ValueError as error:
         raise DatasetError(f"no defect can be transplanted: {error}") from error
     print(made.summary(), flush=True)
-    return LoadedPictures(Picture(pixels, bits, True) for pixels, bits in made.pictures)
+    return LoadedPictures(Picture(pixels, bits, True) for pixels, bits in made.images)

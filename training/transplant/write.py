@@ -1,4 +1,4 @@
-"""Transplants of a data set, written for people to look at and for any run to train on."""
+"""Writes transplants of a data set as files, to look at or to train on."""
 
 import shutil
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from training.transplant.transplant import Transplants, TransplantSettings, tran
 
 
 def load_parts(samples: Sequence[Sample]) -> tuple[list[Pixels], list[Marked]]:
-    """Decode samples into good images and marked defective ones; what has no marked pixel is left out."""
+    """Decode samples into good images and marked defective ones; unmarked defective ones are left out."""
     good, defective = [], []
     for sample in samples:
         pixels = sample.pixels()
@@ -28,12 +28,12 @@ def load_parts(samples: Sequence[Sample]) -> tuple[list[Pixels], list[Marked]]:
 def write_transplants(
     root: Path, train: Dataset, count: int, seed: int, settings: TransplantSettings | None = None
 ) -> Transplants:
-    """Write up to `count` transplants into a new folder, whole or not at all; return what was made.
+    """Write up to `count` transplants into a new folder, completely or not at all; return them.
 
-    `train` is the training split alone: a generated image carries surface and defect of two parts, and
-    would leak them into any other split. The layout is the plain folder: `defect/CLASS/NAME.png` and, in
-    `masks/CLASS/`, its mask. A defect of several classes is filed under the one with the most pixels, which
-    its mask shows. Raises DatasetError where `root` exists, nothing can be made or nothing made is plausible.
+    `train` must be the training split only: a generated image shows surface and defect of two parts, and
+    would leak them into any other split. The layout is a plain folder: `defect/CLASS/NAME.png` with its mask
+    in `masks/CLASS/`. A defect of several classes has the class with the most pixels, and the mask shows only
+    that class. Raises DatasetError if `root` exists, nothing can be made, or no candidate is plausible.
     """
     if root.exists():
         raise DatasetError(f"{root} exists already; give a new folder")
@@ -42,11 +42,11 @@ def write_transplants(
         made = transplant(good, defective, count, seed, settings)
     except ValueError as error:
         raise DatasetError(f"no defect can be generated: {error}") from error
-    if not made.pictures:
+    if not made.images:
         raise DatasetError(f"{made.summary()}; mark more images, or raise the quantile of the filter")
     partial = root.with_name(f".{root.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # what a killed run has left
-    for number, (pixels, bits) in enumerate(made.pictures):
+    shutil.rmtree(partial, ignore_errors=True)  # left over from a killed run
+    for number, (pixels, bits) in enumerate(made.images):
         _write(partial, f"transplant_{seed}_{number:05d}.png", pixels, bits, train.classes)
     partial.replace(root)
     return made

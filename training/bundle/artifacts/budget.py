@@ -1,4 +1,4 @@
-"""What an artifact may lose against fp32, measured on images that neither fit nor test split hold."""
+"""The budget of an artifact: its allowed loss compared with fp32, on images of neither fit nor test split."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from training.thresholds.operating_point import label_map
 from training.thresholds.predictions import Scored
 
 MAX_DICE_LOSS = 0.005
-# Of the defective images; some at a threshold fall to the other side by rounding alone, in both directions.
+# Share of the defective images: rounding moves images at a threshold to the other side, in both directions.
 MAX_NEW_ESCAPES = 0.01
 
 
 @dataclass(frozen=True)
 class ArtifactVerdicts:
-    """What an artifact answered of a set: mean Dice, verdicts by name, and which images are defective."""
+    """An artifact's answers for a set: mean Dice, verdicts by name, and which images are defective."""
 
     dice: float | None
     verdicts: dict[str, Verdict]
@@ -28,12 +28,12 @@ class ArtifactVerdicts:
 
     @property
     def escapes(self) -> frozenset[str]:
-        """The defective images that were passed."""
+        """The defective images that passed."""
         return frozenset(name for name in self.defective if self.verdicts[name] == "pass")
 
 
 def verdicts_of(scored: Iterable[Scored], point: OperatingPoint) -> ArtifactVerdicts:
-    """What the service answers of scored images at an operating point, by a recipe that accepts no defect."""
+    """The service's verdicts for scored images at an operating point, by a recipe without allowed defects."""
     overlaps: list[float | None] = []
     verdicts: dict[str, Verdict] = {}
     defective = set()
@@ -49,8 +49,8 @@ def verdicts_of(scored: Iterable[Scored], point: OperatingPoint) -> ArtifactVerd
     return ArtifactVerdicts(mean(overlaps), verdicts, frozenset(defective))
 
 
-def held_against(found: ArtifactVerdicts, reference: ArtifactVerdicts) -> Figures:
-    """Return the losses against fp32, and under `beyond_budget` what is beyond the budget, in words."""
+def losses_to(found: ArtifactVerdicts, reference: ArtifactVerdicts) -> Figures:
+    """Return the losses compared with fp32, and as `beyond_budget` a text for each loss above the budget."""
     loss = 0.0 if found.dice is None or reference.dice is None else round(reference.dice - found.dice, 4)
     new_escapes = len(found.escapes - reference.escapes)
     beyond = []

@@ -1,4 +1,4 @@
-"""The exported graph in half precision, and in 8-bit integers but for the layers that lose too much."""
+"""The exported graph in half precision, and in 8-bit integers except for the layers that lose too much."""
 
 import shutil
 from collections.abc import Collection, Sequence
@@ -13,7 +13,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from training.bundle.artifacts.layout import for_integer_kernels
 
-# Its answers come after these; what follows them costs next to nothing and stays in float.
+# Operators with weights. Those after the last of them cost almost nothing and stay in float.
 WEIGHED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 OUTSIDE = ""  # the layer of the nodes before the first weight
 
@@ -24,14 +24,14 @@ def write_fp16(source: Path, path: Path) -> None:
 
 
 class Quantiser:
-    """Writes a graph in 8-bit integers, with ranges seen once on quantisation samples.
+    """Writes a graph in 8-bit integers, with ranges measured once on quantisation samples.
 
-    Static and per channel, as QuantizeLinear and DequantizeLinear pairs. Weights take 7 of their 8 bits: a
-    processor without VNNI adds two products in 16 bits, which 8 bits overflow.
+    Quantisation is static and per channel, as QuantizeLinear and DequantizeLinear pairs. Weights use 7 of 8
+    bits: a processor without VNNI adds two products in 16 bits, which would overflow with 8.
     """
 
     def __init__(self, source: Path, samples: Sequence[NDArray[np.uint8]], directory: Path) -> None:
-        """Take a graph and tiles uint8 [h, w, C]; `directory` is made anew for what is kept in between."""
+        """Prepare a graph; samples are tiles uint8 [h, w, C]; intermediate files replace `directory`."""
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
         self._prepared, self._ranges = directory / "prepared.onnx", directory / "ranges.json"
@@ -39,18 +39,18 @@ class Quantiser:
         model = onnx.load(source)
         for_integer_kernels(model)
         onnx.save(model, laid_out)
-        # The exporter has folded and fused already, and another pass would rename the layers.
+        # The exporter has already folded and fused; another pass would rename the layers.
         quant_pre_process(laid_out, self._prepared, skip_optimization=True, skip_symbolic_shape=True)
         self._samples = samples
         self._layer_of = layers_of(onnx.load(self._prepared))
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers that may be quantised, from the input to the outputs."""
+        """The layers that can be quantised, from input to outputs."""
         return tuple(dict.fromkeys(each for each in self._layer_of.values() if each != OUTSIDE))
 
     def write(self, path: Path, floating: Collection[str] = ()) -> None:
-        """Write the graph quantised but for the layers named as `floating`."""
+        """Write the graph with all layers quantised except those in `floating`."""
         kept = {OUTSIDE, *floating}
         quantize_static(
             self._prepared,
@@ -67,10 +67,10 @@ class Quantiser:
 
 
 def layers_of(model: onnx.ModelProto) -> dict[str, str]:
-    """Return of each node by name the layer it belongs to.
+    """Return the layer of each node, by name.
 
-    A layer is a block of the network by the name of its weights, such as `unet.decoder.blocks.4`; what has no
-    weights goes with the layer it follows, and with OUTSIDE before the first and after the last weights.
+    A layer is a block of the network, named by its weights, such as `unet.decoder.blocks.4`. A node without
+    weights belongs to the layer before it; before the first and after the last weights, it is OUTSIDE.
     """
     weights = {each.name for each in model.graph.initializer if len(each.dims) > 1}
     layer_of_value: dict[str, str] = {}
@@ -88,7 +88,7 @@ def layers_of(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def _after_the_last_weights(model: onnx.ModelProto, weights: set[str]) -> list[str]:
-    """The nodes from which no weights are reached any more."""
+    """The nodes with no weights after them."""
     reaching: set[str] = set()
     after = []
     for node in reversed(model.graph.node):
@@ -101,7 +101,7 @@ def _after_the_last_weights(model: onnx.ModelProto, weights: set[str]) -> list[s
 
 
 def _layer(weight: str) -> str:
-    """The block that a tensor belongs to: its name up to the first number, or without its last part."""
+    """The block of a tensor: its name up to the first number or, without one, up to the last part."""
     parts = weight.removeprefix("segmenter.").split(".")
     number = next((place for place, part in enumerate(parts) if part.isdigit()), None)
     return ".".join(parts[: len(parts) - 1 if number is None else number + 1])
@@ -114,6 +114,6 @@ class _Tiles(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime ships
         self._left = iter(tiles)
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-        """The next input, None at the end."""
+        """The next input; None at the end."""
         tile = next(self._left, None)
         return None if tile is None else {"pixels": tile[None]}

@@ -1,4 +1,4 @@
-"""How long artifacts take on each execution provider at hand, and which provider gets which artifact."""
+"""Run times of artifacts on the available execution providers, and which provider gets which artifact."""
 
 import time
 from collections.abc import Mapping
@@ -16,15 +16,15 @@ from training.sessions import session_on
 
 ROUNDS = 20
 WARM_UP = 3
-FASTER = 0.95  # of the time of fp32: less of a gain is within what another processor of the kind may differ
+FASTER = 0.95  # share of the time of fp32; smaller gains may vanish on another processor of the same kind
 
 
 def ratios(
     bundle: Bundle, reference: Artifact, artifact: Artifact, tile: NDArray[np.uint8]
 ) -> dict[str, float]:
-    """Return by provider what an artifact takes of the reference's time for a tile uint8 [h, w, C].
+    """Return an artifact's time relative to the reference's, by provider, for a tile uint8 [h, w, C].
 
-    Providers that cannot be used here are left out.
+    Providers that are not available here are left out.
     """
     found = {}
     for provider in reference.providers:
@@ -32,12 +32,12 @@ def ratios(
             first, second = (session_on(bundle, each, provider) for each in (reference, artifact))
         except DeviceUnavailable:
             continue
-        found[provider] = in_turns(first, second, tile[None])
+        found[provider] = time_ratio(first, second, tile[None])
     return found
 
 
-def in_turns(first: Session, second: Session, tiles: NDArray[np.uint8]) -> float:
-    """Run both in turns, A B A B, and return the median over the rounds of B's time by A's."""
+def time_ratio(first: Session, second: Session, tiles: NDArray[np.uint8]) -> float:
+    """Run both alternately, A B A B, and return the median over the rounds of B's time divided by A's."""
     taken = []
     for _ in range(WARM_UP + ROUNDS):
         started = time.perf_counter()
@@ -48,13 +48,13 @@ def in_turns(first: Session, second: Session, tiles: NDArray[np.uint8]) -> float
     return round(float(np.median(taken[WARM_UP:])), 3)
 
 
-def share_out(
+def assign_providers(
     providers: tuple[str, ...], measured: Mapping[ArtifactName, Mapping[str, float]]
 ) -> dict[ArtifactName, tuple[tuple[str, ...], str]]:
-    """Return of each artifact the providers that get it, and the reason; fp32 is the reference.
+    """Return the providers of each artifact, and the reason; fp32 is the reference.
 
-    `measured` has for each other artifact its ratios by provider. Where none was measured, GPUs get fp16,
-    which is made for them, and everything else the reference.
+    `measured` has the time ratios of every other artifact, by provider. Providers that were not measured get
+    fp16 if they are GPUs, and the reference otherwise.
     """
     names: tuple[ArtifactName, ...] = ("fp32", *measured)
     reasons: dict[ArtifactName, dict[str, list[str]]] = {name: {} for name in names}
@@ -74,9 +74,9 @@ def _fastest(provider: str, measured: Mapping[ArtifactName, Mapping[str, float]]
     here = {name: found[provider] for name, found in measured.items() if provider in found}
     if not here:
         if provider in GPU_PROVIDERS and "fp16" in measured:
-            return "fp16", "not measured where the bundle was made; half precision is made for GPUs"
-        return "fp32", "not measured where the bundle was made; the reference"
+            return "fp16", "not measured on the training machine; half precision suits GPUs"
+        return "fp32", "not measured on the training machine; the reference"
     fastest = min(here, key=lambda name: here[name])
     if here[fastest] > FASTER:
         return "fp32", f"{fastest} takes {here[fastest]:.2f} of its time, no gain"
-    return fastest, f"takes {here[fastest]:.2f} of the time of fp32 (median of {ROUNDS} rounds in turns)"
+    return fastest, f"takes {here[fastest]:.2f} of the time of fp32 (median of {ROUNDS} alternating rounds)"

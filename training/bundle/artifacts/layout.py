@@ -1,8 +1,8 @@
-"""A graph laid out as ONNX Runtime's integer kernels for CPUs like it: the same answers in less time.
+"""A graph laid out for ONNX Runtime's integer kernels on CPUs: the same answers in less time.
 
-What they like was measured with ONNX Runtime 1.32 and its profiler, one thread, AVX2: they keep a pixel's
-channels together (NHWC), where nearest upsampling takes ten times as long as copying; and they compute
-sixteen channels at once, so that five take twice as long as sixteen.
+Two properties of the kernels were measured with ONNX Runtime 1.32 and its profiler, one thread, AVX2. They
+store a pixel's channels together (NHWC), where nearest upsampling takes ten times as long as copying. They
+compute sixteen channels at once; a convolution with five takes twice as long as one with sixteen.
 """
 
 from collections.abc import Iterator
@@ -21,11 +21,11 @@ COPIES = {"mode": b"nearest", "coordinate_transformation_mode": b"asymmetric", "
 
 
 def for_integer_kernels(model: onnx.ModelProto) -> None:
-    """Change an exported graph in place; raises ValueError for a resizing that is no copying of pixels."""
+    """Change an exported graph in place; raises ValueError for a Resize that does not just copy pixels."""
     nodes, shapes = list(model.graph.node), shapes_of(model)
     constants = {each.name: each for each in model.graph.initializer}
     del model.graph.node[:]
-    del model.graph.value_info[:]  # what is widened has other shapes
+    del model.graph.value_info[:]  # widened convolutions have other shapes
     for node in nodes:
         if node.op_type == "Resize":
             model.graph.node.extend(_copying(model, node, shapes))
@@ -39,7 +39,7 @@ def for_integer_kernels(model: onnx.ModelProto) -> None:
 def _copying(
     model: onnx.ModelProto, resize: onnx.NodeProto, shapes: dict[str, list[int]]
 ) -> Iterator[onnx.NodeProto]:
-    """Nearest upsampling as copies of rows and columns, with a pixel's channels together."""
+    """Nearest upsampling as copies of rows and columns, in NHWC layout."""
     name = resize.name
     how = {each.name: each.s for each in resize.attribute if each.name in COPIES}
     if how != COPIES:
@@ -65,14 +65,14 @@ def _copying(
 def _widened(
     model: onnx.ModelProto, conv: onnx.NodeProto, constants: dict[str, onnx.TensorProto]
 ) -> Iterator[onnx.NodeProto]:
-    """A convolution of few channels with zeros for more, of which only those that were there are taken."""
+    """A convolution with few output channels, padded with zero channels that a Slice removes again."""
     weights = [constants[each] for each in conv.input[1:]]
     channels = weights[0].dims[0]
     group = next((each.i for each in conv.attribute if each.name == "group"), 1)
     if channels >= CHANNELS_AT_ONCE or group > 1:
         yield conv
         return
-    for place, tensor in enumerate(weights, start=1):  # under new names: others may share them
+    for place, tensor in enumerate(weights, start=1):  # under new names, because other nodes may share them
         values = numpy_helper.to_array(tensor)
         more = [(0, CHANNELS_AT_ONCE - channels)] + [(0, 0)] * (values.ndim - 1)
         conv.input[place] = f"{tensor.name}_for_{conv.name}"

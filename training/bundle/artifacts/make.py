@@ -1,4 +1,4 @@
-"""Artifacts made, tried, and taken into the bundle where they keep their budget."""
+"""Makes and measures artifacts; those within their budget are added to the bundle."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,9 +10,9 @@ from app.inspection.bundle.artifact import Artifact
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.decoding.decode import decode
 from app.inspection.inference.tiling import cut
-from training.bundle.artifacts.budget import held_against, verdicts_of
+from training.bundle.artifacts.budget import losses_to, verdicts_of
 from training.bundle.artifacts.convert import Quantiser, write_fp16
-from training.bundle.artifacts.latency import FASTER, ratios, share_out
+from training.bundle.artifacts.latency import FASTER, assign_providers, ratios
 from training.config import ArtifactName, OperatingPointConfig
 from training.data.sample import Pixels, Sample, named
 from training.files import sha256_of
@@ -22,15 +22,15 @@ from training.statistics import Figures
 from training.thresholds.learn import Unseen, learn_artifact
 from training.thresholds.operating_point import OperatingPointError
 
-QUANTISATION_PICTURES = 48
+QUANTISATION_IMAGES = 48
 QUANTISATION_TILES = 128
-PROBE_TILES = 12  # on which it is seen how much a layer loses
-FLOATING = (0, 1, 2, 4, 6, 8)  # how many layers stay in float, one try after the other
+PROBE_TILES = 12  # tiles to measure the loss of each layer
+FLOATING = (0, 1, 2, 4, 6, 8)  # numbers of layers in float, tried in this order
 
 
 @dataclass
 class Trial:
-    """One artifact on trial: `why` it is refused (None: it is not), and what was found on the way."""
+    """One artifact on trial: `why` it is refused (None if accepted), and the measurements."""
 
     artifact: Artifact
     why: str | None = None
@@ -39,8 +39,8 @@ class Trial:
     layer_losses: dict[str, float] = field(default_factory=dict)
     calibration: Figures = field(default_factory=dict)
 
-    def told(self) -> Figures:
-        """The figures of evaluation.json."""
+    def figures(self) -> Figures:
+        """The figures for evaluation.json."""
         losses = {"layer_losses": self.layer_losses} if self.layer_losses else {}
         found = {"accepted": self.why is None, "refused_because": self.why, "tries": self.tries}
         return found | losses | {"probability_calibration": self.calibration}
@@ -48,7 +48,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Source:
-    """A bundle with its fp32 graph, and the images that it was fitted on."""
+    """A bundle with its fp32 graph, and its training images."""
 
     bundle: Bundle
     train: Sequence[Sample]
@@ -61,30 +61,30 @@ def make_artifacts(
     config: OperatingPointConfig,
     work: Path,
 ) -> tuple[Bundle, Figures]:
-    """Make fp16 or int8, as wanted, of the bundle's fp32 graph; return the bundle with them, and all figures.
+    """Make the wanted artifacts of the bundle's fp32 graph; return the bundle with them, and all figures.
 
-    `source` is the bundle and its training images, `unseen` what thresholds and budget are measured on: the
-    same bundle on its calibration split, or the bundle of each fold on the fold's own part. An artifact that
-    is beyond its budget, or that no provider is faster with, is left out and told of. The manifest is not
-    written; graphs left out stay where they are.
+    Thresholds and budget are measured on `unseen`: the same bundle with its calibration split, or the bundle
+    of each fold with that fold's held-out images. An artifact that exceeds its budget, or is faster on no
+    provider, is left out; the figures say why. The manifest is not written, and graphs that are left out are
+    not deleted.
     """
     bundle = source.bundle
     bench = Bench(source, unseen, config, work)
     trials = {name: bench.int8() if name == "int8" else bench.fp16() for name in wanted}
     fastest = {name: each.ratios for name, each in trials.items() if each.why is None}
-    shares = share_out(bench.fp32.providers, fastest)
+    shares = assign_providers(bench.fp32.providers, fastest)
     kept = [_meant_for(bench.fp32, *shares["fp32"])] if shares["fp32"][0] else []
     for name in fastest:
         if shares[name][0]:
             kept.append(_meant_for(trials[name].artifact, *shares[name]))
         else:
             trials[name].why = "no execution provider is faster with it"
-    if not shares["fp32"][0]:  # last, for a provider takes the first artifact that is meant for it
+    if not shares["fp32"][0]:  # last, because a provider uses the first artifact assigned to it
         kept.append(_meant_for(bench.fp32, bench.fp32.providers, "the reference; each has a faster one"))
     figures = {
-        "budget_measured_on": f"{bench.images} images that no fit has seen",
+        "budget_measured_on": f"{bench.images} images that were in no fit",
         "in_bundle": {each.name: {"providers": each.providers, "reason": each.reason} for each in kept},
-        "tried": {name: each.told() for name, each in trials.items()},
+        "tried": {name: each.figures() for name, each in trials.items()},
     }
     return bundle.model_copy(update={"artifacts": tuple(kept)}), figures
 
@@ -94,11 +94,11 @@ def _meant_for(artifact: Artifact, providers: tuple[str, ...], reason: str) -> A
 
 
 class Bench:
-    """Makes artifacts of a bundle's fp32 graph and tries them.
+    """Makes artifacts of a bundle's fp32 graph and measures them.
 
-    Each has thresholds and probability calibration of its own, from images that no fit has seen. The budget
-    is measured on these and the validation split; int8's ranges come from quantisation samples, which are of
-    the training split.
+    Each has its own thresholds and probability calibration, from images that were in no fit. The budget is
+    measured on these and on the validation split. The ranges of int8 come from quantisation samples of the
+    training split.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Bench:
         config: OperatingPointConfig,
         work: Path,
     ) -> None:
-        """Inspect the images of the budget with fp32."""
+        """Compute the verdicts of fp32 on the images of the budget."""
         self._bundle, self._unseen, self._config, self._work = source.bundle, unseen, config, work
         self.fp32 = next(each for each in source.bundle.artifacts if each.name == "fp32")
         self._tiles = quantisation_tiles(source.train, source.bundle)
@@ -128,10 +128,10 @@ class Bench:
         return trial
 
     def int8(self) -> Trial:
-        """The graph in 8-bit integers, with ever more layers in float until the budget is kept.
+        """The graph in 8-bit integers, with more and more layers in float until it is within the budget.
 
-        Those whose quantisation alone changes the answers most stay in float first. It ends where no provider
-        is faster any more.
+        The layers whose quantisation changes the answers most stay in float first. The search stops when the
+        graph is faster on no provider.
         """
         trial = Trial(self._named("int8"))
         path = self._path(trial.artifact)
@@ -143,7 +143,7 @@ class Bench:
             self._quantise_folds(trial.artifact, ranking[:number])
             trial.ratios = self._ratios(trial.artifact)
             if all(ratio > FASTER for ratio in trial.ratios.values()):
-                trial.why = f"with {number} layers in float it is no faster than fp32: {trial.ratios}"
+                trial.why = f"with {number} layers in float, it is no faster than fp32: {trial.ratios}"
                 break
             self._try(trial, {"layers_in_float": ranking[:number]})
             if trial.why is None:
@@ -151,7 +151,7 @@ class Bench:
         return trial
 
     def _try(self, trial: Trial, about: Figures) -> None:
-        """Choose the operating point of the graph as it is now and hold its answers against fp32's."""
+        """Choose the operating point of the present graph and compare its answers with those of fp32."""
         figures: Figures = about | {
             "time_of_fp32": trial.ratios,
             "bytes": self._path(trial.artifact).stat().st_size,
@@ -165,14 +165,14 @@ class Bench:
             trial.artifact = learnt.applied_to(self._hashed(trial.artifact))
             trial.calibration = learnt.report
             found = verdicts_of((each for part in parts for each in part.scored_all()), learnt.point)
-            figures |= held_against(found, self._reference)
+            figures |= losses_to(found, self._reference)
             trial.why = "; ".join(figures["beyond_budget"]) or None
         trial.tries.append(figures)
 
     def _layer_losses(self, quantiser: Quantiser, artifact: Artifact) -> dict[str, float]:
-        """Of each layer how much the answers to a few tiles change if it alone is quantised.
+        """The change of the answers for a few tiles if only that layer is quantised, by layer.
 
-        The mean change of the mask's probabilities plus that of the image probability.
+        It is the mean change of the mask probabilities plus that of the head probability.
         """
         tiles = np.stack(self._tiles[:PROBE_TILES])
         expected = inspector_of(self._bundle, self.fp32).session.run(tiles)
@@ -196,12 +196,12 @@ class Bench:
         return artifact.model_copy(update={"sha256": sha256_of(directory / artifact.file)})
 
     def _bundles(self) -> list[Bundle]:
-        """The bundle itself and those of the folds."""
+        """The bundle and those of the folds."""
         others = [part.bundle for part, _ in self._unseen if part.bundle.directory != self._bundle.directory]
         return [self._bundle, *others]
 
     def _quantise_folds(self, artifact: Artifact, in_float: Sequence[str]) -> None:
-        """Quantise the same layers of each fold's graph, with ranges from the fold's own training images."""
+        """Quantise the same layers of each fold's graph, with ranges from the fold's training images."""
         for part, _ in self._unseen:
             directory = part.bundle.directory
             if directory == self._bundle.directory:
@@ -219,7 +219,7 @@ class Bench:
 def quantisation_tiles(samples: Sequence[Sample], bundle: Bundle) -> list[Pixels]:
     """Tiles uint8 [h, w, C] of images spread over the training split.
 
-    They are never images of another split: what they fit is part of the model.
+    Images of other splits must not be used, because the ranges fitted to them are part of the model.
     """
     tiles: list[Pixels] = []
     for sample in quantisation_samples(samples):
@@ -234,6 +234,6 @@ def quantisation_samples(samples: Sequence[Sample]) -> list[Sample]:
     chosen = []
     for defective in (True, False):
         some = [each for each in samples if each.defective is defective]
-        places = np.linspace(0, len(some) - 1, min(QUANTISATION_PICTURES // 2, len(some))).round().astype(int)
+        places = np.linspace(0, len(some) - 1, min(QUANTISATION_IMAGES // 2, len(some))).round().astype(int)
         chosen += [some[place] for place in places]
     return chosen

@@ -17,7 +17,7 @@ from training.data.audit.sheet import contact_sheet, overlaid
 from training.data.audit.statistics import Spread, Statistics
 from training.data.sample import Dataset, DatasetError, Pixels, Sample
 from training.files import write_text
-from training.rendering import chart, picture, render
+from training.rendering import chart, embedded_image, render
 
 SHOWN_FAULTS = 12  # faults of each kind shown with images; the others are listed by name
 SHOWN_PICTURES = 6  # images shown per fault
@@ -81,7 +81,7 @@ def _image(sample: Sample) -> Markup:
         bits = sample.annotation.draw((pixels.shape[0], pixels.shape[1])) if sample.annotation else None
     except DatasetError:
         bits = None
-    return picture(overlaid(pixels, bits, SIDE_PX), sample.name)
+    return embedded_image(overlaid(pixels, bits, SIDE_PX), sample.name)
 
 
 def _aligned(samples: Mapping[str, Sample], pair: Pair | None) -> Markup | None:
@@ -89,7 +89,7 @@ def _aligned(samples: Mapping[str, Sample], pair: Pair | None) -> Markup | None:
     if pair is None:
         return None
     pixels = np.ascontiguousarray(turned(samples[pair.second].pixels(), pair.registration.turn))
-    return picture(_small(pixels), f"{pair.second}, turned as the first")
+    return embedded_image(_small(pixels), f"{pair.second}, aligned with the first")
 
 
 def _small(pixels: Pixels) -> Pixels:

@@ -19,7 +19,7 @@ from training.data.sample import (
     counted,
     defects,
 )
-from training.rendering import picture
+from training.rendering import embedded_image
 
 OF_EACH_LABEL = 6  # images shown per label
 MOST_LABELS = 24  # the most frequent labels; combinations of classes can be many
@@ -82,8 +82,8 @@ def _shown(sample: Sample) -> Markup:
     try:
         bits = sample.annotation.draw((pixels.shape[0], pixels.shape[1])) if sample.annotation else None
     except DatasetError:
-        return picture(overlaid(pixels, None), sample.name) + Markup("<em>mask not readable</em>")
-    return picture(overlaid(pixels, bits), sample.name)
+        return embedded_image(overlaid(pixels, None), sample.name) + Markup("<em>mask not readable</em>")
+    return embedded_image(overlaid(pixels, bits), sample.name)
 
 
 def _spread(samples: Sequence[Sample]) -> list[Sample]:

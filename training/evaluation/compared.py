@@ -1,4 +1,4 @@
-"""What a bundle answers of one labelled image, and how far that is from its label."""
+"""The result of inspecting one labelled image, compared with its label."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from training.data.sample import Bits, Sample, class_mask, counted, defects, nam
 
 @dataclass(frozen=True)
 class Overlap:
-    """Pixels of one image: marked by the reference, called by the bundle, and both at once."""
+    """Numbers of pixels of one image: marked in the reference, `called` in the bundle's mask, and in both."""
 
     marked: int
     called: int
@@ -23,14 +23,13 @@ class Overlap:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One labelled image and what the bundle answered.
+class Compared:
+    """One labelled image and the bundle's answer.
 
-    Dice is None for good images and for those whose defects' pixels are unknown; `class_dice` is that of
-    every class which the reference shows and the bundle knows. `dice_interval` is (low, high) around the
-    estimated Dice. `overlap` is None where pixels are unknown; `class_overlap` has every class that both
-    know. `brightness` is the mean grey level, `sharpness` the variance of the Laplacian, of the whole
-    image.
+    Dice is None for good images and for images whose defects are not marked. `class_dice` has the classes
+    that the reference shows and the bundle knows. `dice_interval` is (low, high) around the estimated Dice.
+    `overlap` is None if the defects are not marked; `class_overlap` has every class known to both.
+    `brightness` is the mean grey level, and `sharpness` the variance of the Laplacian, of the whole image.
     """
 
     name: str
@@ -54,32 +53,32 @@ class Judged:
 
     @property
     def called_defective(self) -> bool:
-        """Whether the verdict is not `pass`: `review` stops a part as `fail` does."""
+        """Whether the verdict is not `pass`: `review` stops a part like `fail`."""
         return self.verdict != "pass"
 
 
 def inspect_with_prediction(inspector: Inspector, sample: Sample, data: bytes | None = None) -> Seen:
-    """Inspect a sample's own bytes, or others; raises DatasetError naming one that is refused."""
+    """Inspect a sample's bytes, or `data` instead; raises DatasetError with its name if it is refused."""
     with named(sample.name, sample.image):
         return inspector.inspect_with_prediction(sample.image.read() if data is None else data)
 
 
-def judge_samples(inspector: Inspector, samples: Iterable[Sample]) -> list[Judged]:
-    """Inspect samples that have the bundle's classes from their own bytes, as the service does.
+def compare_samples(inspector: Inspector, samples: Iterable[Sample]) -> list[Compared]:
+    """Inspect samples with the bundle's classes from their file bytes, like the service.
 
-    Raises DatasetError naming a sample that is refused.
+    Raises DatasetError with the name of a sample that is refused.
     """
-    judged, classes = [], inspector.bundle.class_names
+    compared, classes = [], inspector.bundle.class_names
     for sample in samples:
         seen = inspect_with_prediction(inspector, sample)
-        judged.append(judge(sample, seen, sample.class_bits(seen.inspection.label_map.shape), classes))
-    return judged
+        compared.append(compare(sample, seen, sample.class_bits(seen.inspection.label_map.shape), classes))
+    return compared
 
 
-def judge(sample: Sample, seen: Seen, bits: Bits | None, classes: Sequence[str]) -> Judged:
-    """Hold an inspection against its reference: class bits [H, W], None where the pixels are unknown.
+def compare(sample: Sample, seen: Seen, bits: Bits | None, classes: Sequence[str]) -> Compared:
+    """Compare an inspection with its reference: class bits [H, W], None if the defects are not marked.
 
-    `classes` names the reference's classes in the order of their numbers; they need not be the bundle's.
+    `classes` names the reference's classes in the order of their numbers; they may differ from the bundle's.
     """
     inspection = seen.inspection
     grey = cv2.cvtColor(seen.pixels, cv2.COLOR_RGB2GRAY) if seen.pixels.ndim == 3 else seen.pixels
@@ -87,7 +86,7 @@ def judge(sample: Sample, seen: Seen, bits: Bits | None, classes: Sequence[str])
     marked = None if bits is None else defects(bits) & counted(bits)
     masks = {} if bits is None else _class_masks(inspection.classes, label_map, bits, classes)
     defect_px = 0 if marked is None else int(np.count_nonzero(marked))
-    return Judged(
+    return Compared(
         name=sample.name,
         group=sample.group,
         picture_class=sample.picture_class,
@@ -112,7 +111,7 @@ def judge(sample: Sample, seen: Seen, bits: Bits | None, classes: Sequence[str])
 def _class_masks(
     called: Sequence[str], label_map: NDArray[np.uint8], bits: Bits, classes: Sequence[str]
 ) -> dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
-    """What is called and what is marked as each class that both know; the label map has one class a pixel."""
+    """Found and marked pixels of each class known to both; the label map has one class per pixel."""
     numbers = {name: number for number, name in enumerate(called, start=1)}
     return {
         name: (label_map == numbers[name], class_mask(bits, number))
