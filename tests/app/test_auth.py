@@ -111,7 +111,7 @@ def test_a_key_to_inspect_names_no_camera_or_recipe_but_its_own(box: Box, dark: 
         return response.status_code
 
     for where in ("query", "form"):
-        as_sent = {"query": {}, "form": {}}
+        as_sent: dict[str, dict[str, str]] = {"query": {}, "form": {}}
         for name, headers, expected in (
             ({"camera_id": "mine"}, own, 200),
             ({"camera_id": "other"}, own, 403),
