@@ -87,7 +87,7 @@ def test_files_hold_everything(tmp_path: Path) -> None:
         "Worst slices",
         "AUPRO",
         "Risk and coverage",
-        "4 had too few parts",
+        "for 4 halves; 4 of them had too few",
         "motion blur",
         "other &lt;set&gt;",
         "<svg",

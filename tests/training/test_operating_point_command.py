@@ -58,7 +58,7 @@ def test_command_says_what_is_proven(
     ("asked", "said"),
     [
         (["--max-escape", "1.5"], "max_escape: Input should be less than 1"),
-        (["--beta", "1", "--defective-share", "0.1"], "with --cost only"),
+        (["--beta", "1", "--defective-share", "0.1"], "--defective-share needs --cost"),
         (["--beta", "1", "--splits", "none.json"], "none.json is missing"),
     ],
 )
