@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from training.data.sample import DatasetError, Faults, Published
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # no JPEG: it changes mask values at edges
 MASK_ENDINGS = ("_mask", "-mask", ".mask", "_gt", "_label", "_seg")  # of a mask's stem, in any case
-UNREAD_SUFFIXES = (".webp", ".gif", ".heic", ".heif", ".avif", ".jp2", ".jfif", ".jxl", ".dng", ".raw")
+UNREAD_SUFFIXES = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jfif", ".jxl", ".dng", ".raw")
 
 # Folder and file names of the published splits.
 PARTS: dict[str, Published] = {

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from app.inspection.decoding.decode import decode
 from app.inspection.errors import ImageError
 from app.inspection.types import Name
+from training.data.webp import WebPInvalid, as_png, is_webp
 from training.limits import limits
 
 Pixels = NDArray[np.uint8]
@@ -76,7 +77,7 @@ class Blob:
     size: int | None = None
 
     def read(self) -> bytes:
-        """Return the bytes; raises DatasetError if the file is missing or shorter than expected."""
+        """Return the bytes, WebP converted to PNG; raises DatasetError for a missing or broken file."""
         try:
             with self.path.open("rb") as file:
                 file.seek(self.offset)
@@ -85,7 +86,10 @@ class Blob:
             raise DatasetError(f"{self.path} cannot be read ({error}); check the data root") from error
         if self.size is not None and len(data) != self.size:
             raise DatasetError(f"{self.path} ends early; copy the shard again")
-        return data
+        try:
+            return as_png(data) if is_webp(data) else data
+        except WebPInvalid as error:
+            raise DatasetError(f"{self.path} cannot be read: {error}") from error
 
 
 class Annotation(Protocol):

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
+from app.inspection.decoding.decode import DecodeLimits, decode
 from tests.training.datasets.layouts import (
     FIRST,
     SCALE,
@@ -22,7 +25,7 @@ from tests.training.datasets.layouts import (
     write_mvtec,
 )
 from training.data.registry import read_dataset
-from training.data.sample import IGNORED, Bits, Dataset, DatasetError
+from training.data.sample import IGNORED, Bits, Blob, Dataset, DatasetError
 from training.labels import LabelsConfig
 
 SQUARE = [6, 4, 20, 4, 20, 10, 6, 10]  # FIRST as a polygon
@@ -333,12 +336,44 @@ def test_layout_of_a_public_set_says_nothing_of_source(tmp_path: Path) -> None:
     assert {sample.source for sample in read_dataset(tmp_path / "my_bolts").samples} == {"my_bolts"}
 
 
-@pytest.mark.parametrize("suffix", [".webp", ".gif", ".heic"])
+@pytest.mark.parametrize("suffix", [".gif", ".heic", ".avif"])
 def test_formats_that_are_not_read_are_refused_with_the_fix(tmp_path: Path, suffix: str) -> None:
     write_folder(tmp_path)
     (tmp_path / f"good/new{suffix}").write_bytes(b"RIFF")
     with pytest.raises(DatasetError, match=rf"new\{suffix} has no place there; .*: convert it to PNG"):
         read_dataset(tmp_path)
+
+
+def saved(pixels: NDArray[np.uint8], path: Path, **options: Any) -> Path:
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def test_webp_is_read_as_the_pixels_that_it_holds(tmp_path: Path) -> None:
+    chance = np.random.default_rng(0)
+    grey, colour = (chance.integers(0, 255, shape, dtype=np.uint8) for shape in ((40, 60), (40, 60, 3)))
+    write_folder(tmp_path)
+    saved(grey, tmp_path / "good/grey.webp", lossless=True)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    saved(colour, tmp_path / "good/colour.webp", lossless=True, exif=turned)
+    samples = {sample.name: sample for sample in read_dataset(tmp_path).samples}
+    np.testing.assert_array_equal(samples["good/grey.webp"].pixels(), grey)
+    found = decode(samples["good/colour.webp"].image.read(), DecodeLimits())
+    np.testing.assert_array_equal(found, np.rot90(colour, -1))
+
+
+def test_webp_that_cannot_be_used_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = saved(np.zeros((40, 60), np.uint8), tmp_path / "whole.webp")
+    frames = [Image.new("L", (40, 60), level) for level in (0, 255)]
+    frames[0].save(tmp_path / "moving.webp", save_all=True, append_images=frames[1:])
+    (tmp_path / "cut.webp").write_bytes(whole.read_bytes()[:-20])
+    for name, why in (("moving", "several frames"), ("cut", "broken")):
+        with pytest.raises(DatasetError, match=f"{name}.webp cannot be read: .*{why}"):
+            Blob(tmp_path / f"{name}.webp").read()
+    monkeypatch.setenv("PASSLINE_MAX_PIXELS", "2399")
+    with pytest.raises(DatasetError, match="2400 pixels; the limit is 2399"):
+        Blob(whole).read()
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
