@@ -1,7 +1,6 @@
 """Parse the text of a recipe to plain values, with the line number of each."""
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +10,9 @@ import yaml
 from app.inspection.errors import RecipeInvalid
 from app.inspection.repeats import repeated
 from app.inspection.rules.limits import Place
+from app.inspection.rules.plain_yaml import NotPlain, StrictLoader
 
 MAX_RECIPE_CHARS = 64 * 1024
-MAX_DEPTH = 32  # of nested lists and mappings; a recipe needs eight
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,9 @@ def read_document(text: str, source: str) -> Document:
             document = Document(content, _json_nodes(text))
         else:
             document = _read_yaml(text)
-        fault = next(_faults(document.content, (), set()), None)
+        fault = next(_faults(document.content, ()), None)
+    except NotPlain as error:
+        raise RecipeInvalid(f"{source}: line {_line(error, text)}: {error.problem}") from error
     except yaml.YAMLError as error:
         raise RecipeInvalid(_not_valid(source, _line(error, text), _problem(error))) from error
     except json.JSONDecodeError as error:
@@ -84,19 +85,18 @@ class _Twice(dict[str, Any]):
         self.key = key
 
 
-def _faults(value: Any, place: Place, seen: set[int]) -> Iterator[tuple[Place, str]]:
+def _faults(value: Any, place: Place) -> Iterator[tuple[Place, str]]:
     """Faults the parsers accept: half a surrogate pair, which UTF-8 cannot encode; a JSON key twice."""
     if isinstance(value, str) and _is_broken(value):
         yield place, "holds half a surrogate pair, which is not a character; write the character itself"
-    elif isinstance(value, dict | list) and id(value) not in seen:
-        seen.add(id(value))  # check the target of aliases only once
+    elif isinstance(value, dict | list):
         for key in value if isinstance(value, dict) else ():
             if isinstance(key, str) and _is_broken(key):  # report the place of the enclosing mapping
                 yield place, f"the key {key!a:.40} holds half a surrogate pair, which is not a character"
         if isinstance(value, _Twice):
             yield (*place, value.key), "the key is given twice"
         for step, each in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _faults(each, (*place, step), seen)
+            yield from _faults(each, (*place, step))
 
 
 def _is_broken(text: str) -> bool:
@@ -109,7 +109,7 @@ def _not_valid(source: str, line: int | None, problem: str) -> str:
 
 
 def _read_yaml(text: str) -> Document:
-    loader = _Loader(text)
+    loader = StrictLoader(text)
     try:
         root = loader.get_single_node()
         return Document(None if root is None else loader.construct_document(root), root)
@@ -120,7 +120,7 @@ def _read_yaml(text: str) -> Document:
 def _json_nodes(text: str) -> yaml.Node | None:
     """YAML nodes of JSON, for line numbers: with tabs as spaces, nearly all JSON is valid YAML."""
     try:
-        return yaml.compose(text.replace("\t", " "), Loader=_Loader)
+        return yaml.compose(text.replace("\t", " "), Loader=StrictLoader)
     except yaml.YAMLError:
         return None
 
@@ -134,59 +134,6 @@ def _line(error: yaml.YAMLError, text: str) -> int:
 
 def _problem(error: yaml.YAMLError) -> str:
     return (error.problem if isinstance(error, yaml.MarkedYAMLError) else None) or str(error)
-
-
-class _Loader(yaml.SafeLoader):
-    """A loader that reads plain values as YAML 1.2 does, and refuses duplicate keys.
-
-    In YAML 1.1 a limit of 010 is 8, 1:30 is 90 and `no` is false. Of duplicate keys the last wins, which
-    would silently drop limits.
-    """
-
-    depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            mark = None if parent is None else parent.start_mark
-            problem = f"it is nested deeper than {MAX_DEPTH} levels"
-            raise yaml.composer.ComposerError(None, None, problem, mark)
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        try:
-            return super().construct_object(node, deep)
-        except (
-            ValueError,
-            LookupError,
-            TypeError,
-            ArithmeticError,
-        ) as error:  # the value does not fit its tag
-            problem = f"{node.value!r:.40} cannot be read as {node.tag}: {error}"
-            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from error
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.value in seen:
-                problem = f"the key {key.value!r:.40} is given twice, or is not a plain word"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.yaml_implicit_resolvers = {}
-for _kind, _form, _first in (
-    ("null", r"~|null", "~nN"),
-    ("bool", r"true|false", "tTfF"),
-    ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|(0|[1-9][0-9]*)(?=e))(e[-+]?[0-9]+)?", "-+.0123456789"),
-    ("float", r"[-+]?\.(inf|nan)", "-+."),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_form})$", re.I), [*_first])
-_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^$"), [""])
 
 
 def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
