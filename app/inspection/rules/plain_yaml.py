@@ -10,23 +10,31 @@ from typing import Any
 import yaml
 
 MAX_DEPTH = 32  # of nested lists and mappings; a recipe needs eight
+MAX_VALUES = 20_000  # keys, values, lists and mappings; parsing them takes one to three seconds
 
 
 class NotPlain(yaml.composer.ComposerError):
     """Valid YAML that is not read here; `problem` says why, and what to write instead."""
 
+    def __init__(self, problem: str, mark: yaml.Mark) -> None:
+        super().__init__(None, None, problem, mark)
+
 
 class PlainLoader(yaml.SafeLoader):
-    """A safe loader that refuses anchors, aliases, tags, and nesting deeper than MAX_DEPTH levels."""
+    """A safe loader that refuses anchors, aliases and tags, and more than MAX_DEPTH levels or MAX_VALUES."""
 
     depth = 0
+    values = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        _check_plain(self.peek_event())
-        self.depth += 1
+        event = self.peek_event()
+        _check_plain(event)
+        self.depth, self.values = self.depth + 1, self.values + 1
         if self.depth > MAX_DEPTH:
-            mark = None if parent is None else parent.start_mark
-            raise NotPlain(None, None, f"lists and mappings are nested deeper than {MAX_DEPTH} levels", mark)
+            problem = f"lists and mappings are nested deeper than {MAX_DEPTH} levels"
+            raise NotPlain(problem, event.start_mark)
+        if self.values > MAX_VALUES:
+            raise NotPlain(f"there are more than {MAX_VALUES} keys and values", event.start_mark)
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -43,7 +51,7 @@ def _check_plain(event: Any) -> None:
         problem = f"the tag {tag:.40} is not allowed; write the value alone, and text in quotes"
     else:
         return
-    raise NotPlain(None, None, problem, event.start_mark)
+    raise NotPlain(problem, event.start_mark)
 
 
 class StrictLoader(PlainLoader):

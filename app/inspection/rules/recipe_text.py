@@ -1,11 +1,11 @@
 """Parse the text of a recipe to plain values, with the line number of each."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from app.inspection.errors import RecipeInvalid
 from app.inspection.repeats import repeated
@@ -13,20 +13,31 @@ from app.inspection.rules.limits import Place
 from app.inspection.rules.plain_yaml import NotPlain, StrictLoader
 
 MAX_RECIPE_CHARS = 64 * 1024
+MAX_FAULTS = 20  # that one error lists
 
 
-@dataclass(frozen=True, slots=True)
 class Document:
     """The values of a text, and its YAML nodes for line numbers; None if the lines are unknown."""
 
-    content: Any
-    root: yaml.Node | None
+    def __init__(self, content: Any, root: yaml.Node | None, json_text: str | None = None) -> None:
+        """With `json_text`, the nodes are made from it when they are needed: few texts have errors."""
+        self.content = content
+        self._root = root
+        self._json_text = json_text
+
+    @property
+    def root(self) -> yaml.Node | None:
+        """The outermost node."""
+        if self._json_text is not None:
+            self._root, self._json_text = _json_nodes(self._json_text), None
+        return self._root
 
     def line_of(self, place: Place) -> int | None:
         """Line number, from 1, of the key or item at a place; if missing, of the enclosing one."""
-        if self.root is None:
+        root = self.root
+        if root is None:
             return None
-        node, mark = self.root, self.root.start_mark
+        node, mark = root, root.start_mark
         for step in place:
             found = _below(node, step)
             if found is None:
@@ -52,6 +63,17 @@ def field_at(place: Place, line: int | None) -> str:
     return at + (".".join(map(str, place)) or "as a whole")
 
 
+def describe(error: ValidationError, line_of: Callable[[Place], int | None] = lambda _: None) -> str:
+    """List each invalid field with its line and the reason, without values, which can be large."""
+    wrong = []
+    for each in error.errors(include_url=False, include_input=False)[:MAX_FAULTS]:
+        loc = (step for step in each["loc"] if step != "[key]")  # pydantic's marker for an invalid key
+        place = (*loc, *each.get("ctx", {}).get("place", ()))
+        wrong.append(f"{field_at(place, line_of(place))}: {each['msg'].removeprefix('Value error, ')}")
+    more = error.error_count() - len(wrong)
+    return "; ".join(wrong) + (f"; and {more} more" if more else "")
+
+
 def read_document(text: str, source: str) -> Document:
     """Read YAML, or JSON if it starts with a brace; raises RecipeInvalid with `source` and line."""
     if len(text) > MAX_RECIPE_CHARS:
@@ -59,7 +81,7 @@ def read_document(text: str, source: str) -> Document:
     try:
         if text.lstrip().startswith("{"):
             content = json.loads(text, object_pairs_hook=_unique_pairs)
-            document = Document(content, _json_nodes(text))
+            document = Document(content, None, text)
         else:
             document = _read_yaml(text)
         fault = next(_faults(document.content, ()), None)
