@@ -51,9 +51,7 @@ def _names(reading: Reading) -> tuple[dict[int, str], bool]:
             try:
                 content = yaml.load(path.read_text(encoding="utf-8-sig"), PlainLoader)
             except (yaml.YAMLError, UnicodeDecodeError) as error:
-                raise DatasetError(
-                    f"{path} is no plain YAML ({error}); export it anew"
-                ) from error
+                raise DatasetError(f"{path} is no plain YAML ({error}); export it anew") from error
             if isinstance(content, dict) and "names" in content:
                 given = content["names"]
                 with in_place(f"{path}, names"):
