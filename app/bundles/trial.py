@@ -62,8 +62,8 @@ class Trial:
                 out, err = process.communicate(self._orders(), seconds)
             except subprocess.TimeoutExpired as error:
                 raise SelfTestFailed(
-                    f"the bundle was not loaded with all golden samples inspected within {seconds} s, and its "
-                    "trial was stopped; use a smaller model, or raise PASSLINE_CANDIDATE_TIMEOUT_S"
+                    f"the bundle was not loaded, with all golden samples inspected, within {seconds} s; its "
+                    "trial was ended. Use a smaller model, or raise PASSLINE_CANDIDATE_TIMEOUT_S"
                 ) from error
             finally:
                 process.kill()  # does nothing to one that has ended
@@ -130,9 +130,8 @@ def main() -> int:
     """The child: read orders from stdin, try the bundle, and report on stdout in one line of JSON."""
     orders = json.loads(sys.stdin.buffer.read())
     settings = Settings.model_validate(orders["settings"])
-    restrict(
-        orders["parent"], limits_memory=settings.device == "cpu" or CUDA not in ort.get_available_providers()
-    )
+    on_cpu = settings.device == "cpu" or CUDA not in ort.get_available_providers()
+    restrict(orders["parent"], limits_memory=on_cpu)
     try:
         inspector = load_inspector(Path(orders["directory"]), settings)
         report = {"manifest_sha256": inspector.bundle.manifest_sha256}

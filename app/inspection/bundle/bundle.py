@@ -220,7 +220,7 @@ class Bundle(BundlePart):
 
 
 def _read_regular(path: Path, most: int) -> bytes:
-    """A file's bytes; raises OSError, also for a pipe or device, which could block, and beyond `most` bytes."""
+    """A file's bytes, at most `most`; raises OSError, also for a pipe or device, which could block."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(f"{path} is not a regular file")
     with path.open("rb") as file:

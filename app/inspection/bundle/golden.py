@@ -86,9 +86,9 @@ class GoldenTolerance(BundlePart):
 
 
 class ToleranceAtHome(GoldenTolerance):
-    """As GoldenTolerance, for fp32 on the provider that gave the answers: only the order of additions differs.
+    """As GoldenTolerance, for fp32 on the provider that gave the answers.
 
-    Measured between kernels of one processor: up to 0.0002 levels in a cell's mean, 0.000002 in the image
+    Only the order of additions differs there. Measured between kernels of one processor: up to 0.0002 levels in a cell's mean, 0.000002 in the image
     probability.
     """
 

@@ -2,8 +2,10 @@
 
 Allowed are the operators of ONNX itself, with weights in the file. Refused are external data, which no hash
 covers; custom operators and functions; control flow, whose time has no bound; and random operators, whose
-answers differ from run to run. Field numbers are those of onnx.proto in ONNX 1.23. A field that is not listed is
-refused, because it could hold another graph.
+answers differ from run to run.
+
+Field numbers are those of onnx.proto in ONNX 1.23. A field that is not listed is refused, because it could
+hold another graph.
 """
 
 from collections.abc import Callable, Mapping
