@@ -5,18 +5,33 @@ compared with what is expected before anything is unpacked or allocated. No pick
 """
 
 import math
+import re
 import zipfile
 import zlib
 from collections.abc import Mapping
 from io import BytesIO
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 MAX_HEADER_BYTES = 1024  # of one .npy file
-# What zipfile, zlib and NumPy raise for a broken file.
-BROKEN = (ValueError, OSError, EOFError, KeyError, NotImplementedError, RuntimeError, MemoryError)
+# As NumPy writes it; its own reader of headers evaluates them as Python.
+HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00.{2}"
+    rb"\{'descr': '([^']*)', 'fortran_order': (True|False), 'shape': \(([0-9, ]*)\), \} *\n",
+    re.DOTALL,
+)
+# What zipfile and zlib raise for a broken file.
+BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    ValueError,
+    OSError,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+)
 
 
 class ArraysInvalid(ValueError):
@@ -34,7 +49,7 @@ def read_arrays(data: bytes, shapes: Mapping[str, tuple[int, ...]]) -> dict[str,
             if names != sorted(f"{name}.npy" for name in shapes):
                 raise ArraysInvalid(f"it holds {', '.join(names)[:200]}, not {', '.join(sorted(shapes))}")
             return {name: _array(archive, name, shape) for name, shape in shapes.items()}
-    except (zipfile.BadZipFile, zlib.error, *BROKEN) as error:
+    except BROKEN as error:
         raise error if isinstance(error, ArraysInvalid) else ArraysInvalid(str(error)) from error
 
 
@@ -43,19 +58,22 @@ def _array(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -> NDArr
     if member.file_size > size + MAX_HEADER_BYTES:
         raise ArraysInvalid(f"{name} has {member.file_size} bytes; {size} and a header are expected")
     with archive.open(member) as file:
-        content = BytesIO(file.read(size + MAX_HEADER_BYTES))
-    version = npy.read_magic(content)
-    if version != (1, 0):
-        raise ArraysInvalid(f"{name} is of version {version} of the .npy format; 1.0 is expected")
-    found, is_by_column, kind = npy.read_array_header_1_0(content, max_header_size=MAX_HEADER_BYTES)
-    if found != shape or kind != np.float32:
-        raise ArraysInvalid(f"{name} is {kind} of shape {found}; float32 of {shape} is expected")
-    values = np.frombuffer(content.read(), np.float32)
-    if values.nbytes != size:
-        raise ArraysInvalid(f"{name} has {values.nbytes} bytes of values; {size} are expected")
+        content = file.read(size + MAX_HEADER_BYTES)
+    header = HEADER.match(content)
+    if header is None:
+        raise ArraysInvalid(f"{name} has no header of a .npy file of version 1.0")
+    kind, order, stated = (each.decode("ascii", "replace") for each in header.groups())
+    if kind != "<f4" or stated.replace(" ", "").rstrip(",") != ",".join(map(str, shape)):
+        raise ArraysInvalid(
+            f"{name} is {kind:.20} of shape ({stated:.40}); <f4 (float32) of {shape} is expected"
+        )
+    length = len(content) - header.end()
+    if length != size:
+        raise ArraysInvalid(f"{name} has {length} bytes of values; {size} are expected")
+    values = np.frombuffer(content, np.float32, offset=header.end())
     if not np.isfinite(values).all():
         raise ArraysInvalid(f"{name} has values that are not finite")
-    return values.reshape(shape, order="F" if is_by_column else "C")
+    return values.reshape(shape, order="F" if order == "True" else "C")
 
 
 def _bytes(shape: tuple[int, ...]) -> int:

@@ -88,8 +88,8 @@ class GoldenTolerance(BundlePart):
 class ToleranceAtHome(GoldenTolerance):
     """As GoldenTolerance, for fp32 on the provider that gave the answers.
 
-    Only the order of additions differs there. Measured between kernels of one processor: up to 0.0002 levels in a cell's mean, 0.000002 in the image
-    probability.
+    Only the order of additions differs there. Measured between kernels of one processor: up to 0.0002 levels
+    in a cell's mean, 0.000002 in the image probability.
     """
 
     min_mask_iou: Annotated[float, Field(ge=0.98, le=1)] = 0.99
