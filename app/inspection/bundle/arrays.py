@@ -6,6 +6,7 @@ compared with what is expected before anything is unpacked or allocated. No pick
 
 import math
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ HEADER = re.compile(
 BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
+    struct.error,
     ValueError,
     OSError,
     EOFError,
