@@ -1,4 +1,4 @@
-"""A candidate's trial: a process that is bounded, reports what it finds, and is told from the load after it."""
+"""A candidate's trial: a process that is bounded, and reports what it finds to the load after it."""
 
 import json
 import os
