@@ -82,7 +82,8 @@ class Trial:
     def _started(self) -> subprocess.Popen[bytes]:
         # -P: no module of the working directory can take the place of ours
         command = [sys.executable, "-P", "-m", __name__]
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        places = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(places)}
         with self._lock:
             if self._stopped:
                 raise SelfTestFailed("the trial of the bundle was stopped before it began")
