@@ -1,6 +1,6 @@
 """The pixels that a recipe inspects: regions of interest, ignored regions and zones."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -93,9 +93,7 @@ def _drawn(region: Region, shape: Shape, recipe: Recipe, check: Check, drawings:
     return drawings.draw(corners, shape, check)
 
 
-def _within(
-    mask: BitMask, label_map: NDArray[np.uint8], marked: tuple[int, int, int, int]
-) -> NDArray[np.uint8]:
+def _within(mask: BitMask, label_map: NDArray[np.uint8], marked: Sequence[int]) -> NDArray[np.uint8]:
     """The label map, uint8 [H, W], 0 outside a mask; `marked` is its bounding (x, y, width, height)."""
     x, y, width, height = marked
     inside = zero_planes(*label_map.shape)

@@ -27,7 +27,7 @@ class PlainLoader(yaml.SafeLoader):
     values = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event = self.peek_event()
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         _check_plain(event)
         self.depth, self.values = self.depth + 1, self.values + 1
         if self.depth > MAX_DEPTH:
