@@ -15,7 +15,7 @@ CONFIG  ?= training/configs/magnetic-tile.yaml
 DATA    ?= data/magnetic-tile
 TEST_PROCESSES ?= 2
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= picture reference_mask recipe bundle form
+FUZZ_TARGETS ?= picture reference_mask recipe bundle graph arrays form
 
 # Python 3.11 may be only `python3`, and a `python3.11` on the path may be a shim that fails.
 PYTHON ?= $(shell for p in python3.11 python3 python; do $$p -c \

@@ -99,6 +99,11 @@ class Settings(BaseSettings):
         description="Folder that stores every swap, in its subfolder `bundles`: after a restart the bundle"
         " last promoted is served, whatever `PASSLINE_BUNDLE_DIR` says. Unset: no bundle can be promoted.",
     )
+    candidate_timeout_s: Positive = Field(
+        default=120,
+        description="Time for the trial of a candidate: to be loaded, and to inspect all its golden samples,"
+        " in a process of its own. After it the process is killed.",
+    )
     recipes_dir: Path | None = Field(
         default=None,
         description="Folder of recipes (`*.yaml`, `*.yml`, `*.json`) in addition to the bundle's own."

@@ -248,6 +248,41 @@ def test_answers_of_too_few_classes_are_refused(tiny: Path) -> None:
     assert "mean_levels of a golden answer must have all 2 classes" in said
 
 
+def test_a_bundle_that_must_fail_or_pass_nothing_is_not_served(tiny: Path) -> None:
+    """It reproduces its answers, and shows nothing by it."""
+    change_manifest(
+        tiny, lambda manifest: manifest["artifacts"][0]["operating_point"].update(image_threshold=0.99)
+    )
+    give_answers(tiny)
+    assert found_by_the_self_test(tiny) is None
+    status, said = readiness(tiny)
+    assert status == 503
+    assert "no golden sample has the verdict fail; at least one must fail and one pass" in said
+    change_manifest(tiny, lambda manifest: manifest.update(golden=manifest["golden"][:1]))
+    assert "no golden sample has the verdict fail or pass" in readiness(tiny)[1]
+
+
+def test_a_bundle_cannot_loosen_its_tolerances_beyond_the_limits(tiny: Path) -> None:
+    for name in ("golden_tolerance", "golden_tolerance_at_home"):
+        for field, loose in (
+            ("min_mask_iou", 0.0),
+            ("max_image_probability_difference", 1.0),
+            ("max_level_difference", 255.0),
+            ("max_relative_feature_difference", 1.0),
+        ):
+            before = (tiny / MANIFEST).read_text()
+            change_manifest(tiny, lambda manifest, at=(name, field, loose): loosen(manifest, *at))
+            status, said = readiness(tiny)
+            assert status == 503
+            assert f"{name}.{field}: Input should be " in said
+            (tiny / MANIFEST).write_text(before)
+
+
+def loosen(manifest: dict[str, Any], name: str, field: str, value: float) -> None:
+    """Set one tolerance."""
+    manifest.setdefault(name, {})[field] = value
+
+
 def test_answers_are_given_anew_after_thresholds_have_changed(tiny: Path) -> None:
     change_manifest(
         tiny, lambda manifest: manifest["artifacts"][0]["operating_point"].update(image_threshold=0.99)

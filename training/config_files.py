@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from app.inspection.rules.plain_yaml import PlainLoader
 from training.config import Config, ConfigError, FitConfig, ModelConfig, RunConfig, StageName
 from training.labels import LabelsConfig
 
@@ -53,7 +54,7 @@ def _load(path: Path, kind: type[AnyConfig]) -> AnyConfig:
 
 def _read(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), PlainLoader)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror}); give a YAML file") from error
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""A candidate bundle: loaded on a thread beside the active one, and optionally run in shadow mode."""
+"""A candidate bundle: tried in a process, loaded on a thread, and optionally run in shadow mode."""
 
 import asyncio
 import contextlib
@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from app.bundles.shadow import LiveWork, Shadow
+from app.bundles.trial import Trial
 from app.change_errors import CandidateNotReady
-from app.inspection.errors import BundleInvalid, RecipeInvalid, RecipeUnknown
+from app.inspection.errors import BundleCorrupt, BundleInvalid, RecipeInvalid, RecipeUnknown
 from app.inspection.inspector import Inspector
 from app.jobs.job import Job
 from app.problems import named
@@ -64,6 +65,7 @@ class Candidate:
         self._stage = stage
         self._metrics = metrics
         self._judge: Judge | None = None
+        self._trial: Trial | None = None
         self._seen: tuple[Recipes | None, State | None] | None = None
         self._is_gone = False
         self._settled = asyncio.Event()
@@ -108,13 +110,14 @@ class Candidate:
             return str(error), misfits
         return None, misfits
 
-    async def load(self, way: Way, turn: asyncio.Lock) -> None:
-        """Load it on a thread when `turn` is free; a failure affects only this candidate.
+    async def load(self, way: Way, turn: asyncio.Lock, trial: Trial | None = None) -> None:
+        """Load it on a thread when `turn` is free, after its `trial`; a failure affects only this candidate.
 
         The thread pauses regularly instead of running at a lower priority: a low-priority thread that
         waits for a core while it holds the GIL blocks the event loop. At nice 19 the longest wait
         tripled.
         """
+        self._trial = trial
         async with turn:
             if self._is_gone:
                 return
@@ -141,8 +144,10 @@ class Candidate:
             self.shadow = Shadow(self.inspector, self._would_be, judge, self._stage, self._metrics)
 
     def let_go(self) -> None:
-        """Unload the bundle and end shadow mode."""
+        """Unload the bundle, and end its trial and shadow mode."""
         self._settled.set()
+        if self._trial is not None:
+            self._trial.stop()
         self._is_gone = True
         self._end_shadow()
         self.inspector = None
@@ -153,7 +158,10 @@ class Candidate:
         self.shadow = None
 
     def _tried(self, way: Way) -> Inspector:
+        tried = None if self._trial is None else self._trial.run()
         inspector = way()
+        if tried not in (None, inspector.bundle.manifest_sha256):
+            raise BundleCorrupt(f"{inspector.bundle.directory} was changed while it was being loaded")
         found = name_of(inspector)
         if found != self.bundle:
             raise BundleInvalid(f"bundle.json says {found}, but its folder is {self.bundle}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from app.bundles.candidate import Candidate, Judge, Stage, Way, name_of
 from app.bundles.shadow import Shadow
 from app.bundles.storage import BundleFolder, BundleJournal, Swap, bundle_to_serve
+from app.bundles.trial import Trial
 from app.change_errors import (
     BundleInUse,
     CandidateNotFound,
@@ -135,19 +136,21 @@ class BundleRegistry:
                 raise BundleInUse(f"bundle {bundle} is already active")
             candidate = self._candidate
             if candidate is None or candidate.bundle != bundle or candidate.state == "failed":
-                candidate = self.load_aside(bundle, by, lambda: self._load(place))
+                trial = Trial(place, self._settings)
+                candidate = self.load_aside(bundle, by, lambda: self._load(place), trial)
             candidate.look(self._judge if asked.shadow else None)
             return candidate
 
-    def load_aside(self, bundle: BundleName, by: By, way: Way) -> Candidate:
+    def load_aside(self, bundle: BundleName, by: By, way: Way, trial: Trial | None = None) -> Candidate:
         """Load a candidate on a thread; `way` returns its inspector, self-tested and warmed up.
 
+        `trial` is run first: its process can be killed, a thread cannot.
         The previous candidate is unloaded. `way` may also return the active bundle in a new session,
         such as one on an execution provider that takes long to build.
         """
         self._let_go()
         self._candidate = Candidate(bundle, by, self._stage, self._metrics)
-        self._begin(self._candidate.load(way, self._turn))
+        self._begin(self._candidate.load(way, self._turn, trial))
         return self._candidate
 
     async def drop(self, candidate: Candidate) -> None:

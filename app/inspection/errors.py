@@ -258,7 +258,9 @@ class BundleCorrupt(BundleError):
 class SelfTestFailed(BundleError):
     """The bundle does not reproduce its golden samples on the provider in use.
 
-    The test uses the thresholds in force. The message names each difference.
+    The test uses the thresholds in force. The message names each difference. At least one golden sample must
+    fail and one pass. A candidate fails too if its trial crashes, or takes longer than
+    `PASSLINE_CANDIDATE_TIMEOUT_S`.
 
     Remedy: Do not serve it here; try the CPU as the device.
     """

@@ -7,13 +7,13 @@ feature distance comes from the encoder and depends on the kind of surface.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any, Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.inspection.bundle.arrays import ArraysInvalid, read_arrays
 from app.inspection.bundle.artifact import Gate, GateScore
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import BundleInvalid, InferenceFailed
@@ -59,14 +59,9 @@ class FeatureDistribution:
     def read(cls, data: bytes, count: int) -> Self:
         """Read a bundle's file; raises BundleInvalid unless it has both arrays for `count` features."""
         try:
-            with np.load(BytesIO(data), allow_pickle=False) as file:
-                found = cls(file["mean"], file["whitening"])
-        except (ValueError, OSError, KeyError) as error:  # np.load raises the first two
+            return cls(**read_arrays(data, {"mean": (count,), "whitening": (count, count)}))
+        except ArraysInvalid as error:
             raise BundleInvalid(f"the gate's features are not readable: {error}") from error
-        shapes = found.mean.shape, found.whitening.shape
-        if shapes != ((count,), (count, count)) or found.mean.dtype != np.float32:
-            raise BundleInvalid(f"the gate's features have shapes {shapes}; float32 of {count} are expected")
-        return found
 
 
 class InputGate:

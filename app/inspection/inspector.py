@@ -28,6 +28,7 @@ from app.inspection.measuring.defect_regions import form_regions, keep_defects
 from app.inspection.measuring.findings import find, unexplained
 from app.inspection.measuring.mask import MaskAccumulator
 from app.inspection.measuring.part_outline import locate, part_doubts, with_part
+from app.inspection.measuring.polygons import Drawings
 from app.inspection.measuring.regions import scope_of
 from app.inspection.planes import zero_planes
 from app.inspection.results import ImageInfo, Inspection, Prediction, Seen, TileAnswers, TileProbability
@@ -64,6 +65,7 @@ class Inspector:
         self.limits = replace(limits, min_side_px=max(limits.min_side_px, bundle.input.min_side_px))
         artifact = session.artifact
         self._gate = None if artifact.gate is None else InputGate(bundle, artifact.gate)
+        self._drawings = Drawings()
         self._mask_table = artifact.calibration.mask_table()
 
     @classmethod
@@ -200,7 +202,7 @@ class Inspector:
         with timings.step("measure"):
             part = locate(task.image, recipe)
             recipe = with_part(recipe, part)
-            scope = scope_of(task.shape, recipe, check)
+            scope = scope_of(task.shape, recipe, check, self._drawings)
             found = find(label_map, kept, names, recipe, check, scope)
         with timings.step("verdict"):
             head = unexplained(label_map, scan.tiles, scope)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.inspection.bundle.self_test import check_verdicts
 from app.inspection.decoding.decode import DecodeLimits
 from app.inspection.inspector import Inspector
 from app.jobs.answers import inspect_job
@@ -53,6 +54,7 @@ def load_inspector(
     """Load a bundle, run its self-test, resting in between, and warm up; raises a PasslineError."""
     limits = DecodeLimits(max_bytes=settings.max_upload_bytes, max_pixels=settings.max_pixels)
     inspector = Inspector.load(directory, settings.device, settings.threads, limits, settings.engines)
+    check_verdicts(inspector.bundle, inspector.session.artifact)
     inspector.self_test(rest)
     # Run every step once, since the first overlay and the first PNG are slow too.
     sample = Upload(None, inspector.bundle.read(inspector.bundle.golden[0].image))

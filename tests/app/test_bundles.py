@@ -18,7 +18,7 @@ MakeClient = Callable[..., TestClient]
 LENIENT = "name: tiny\nlimits:\n  dark: {max_area_px: 50}\n"
 ONLY_BRIGHT = "name: shiny\nlimits:\n  bright: {max_count: 0}\n"  # which a bundle without that class cannot
 SPECK = png(tiny_picture(96, 80, dark=(20, 30, 5, 5)))  # version 1 fails it, version 2 lets it pass
-WAIT_S = 20
+WAIT_S = 100
 
 
 @pytest.fixture(scope="session")

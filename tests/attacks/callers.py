@@ -50,13 +50,16 @@ def is_open(client: socket.socket) -> bool:
         return False
 
 
-def inspected(port: int, image: bytes, address: str = CAMERA, **headers: str) -> tuple[int, bytes, float]:
-    """Status, body and seconds of one inspection."""
+def inspected(
+    port: int, image: bytes, address: str = CAMERA, query: str = "", **headers: str
+) -> tuple[int, bytes, float]:
+    """Status, body and seconds of one inspection; `query` begins with `&`."""
     begun = time.monotonic()
     connection = http.client.HTTPConnection(
         "127.0.0.1", port, timeout=PATIENCE_S, source_address=(address, 0)
     )
-    connection.request("POST", "/v1/inspections?mask=none", image, {"Content-Type": "image/png", **headers})
+    path = f"/v1/inspections?mask=none{query}"
+    connection.request("POST", path, image, {"Content-Type": "image/png", **headers})
     response = connection.getresponse()
     body = response.read()
     connection.close()

@@ -13,7 +13,7 @@ from PIL import Image
 from tests.fuzz.targets import CORPUS
 from tests.inspection.tiff_files import How, tiff
 from tests.markdown import ROOT, blocks
-from tests.tiny_bundle import write_tiny_bundle
+from tests.tiny_bundle import tiny_graph, write_tiny_bundle
 
 RECIPES = {
     "whole": """
@@ -96,12 +96,21 @@ def manifests() -> Iterator[tuple[str, bytes]]:
             yield "gated.json" if gate else "plain.json", json.dumps(content).encode()
 
 
+def arrays() -> Iterator[tuple[str, bytes]]:
+    """Features of an input gate, as they are and packed."""
+    for save in (np.savez, np.savez_compressed):
+        file = BytesIO()
+        save(file, mean=np.zeros(2, np.float32), whitening=np.eye(2, dtype=np.float32))
+        yield save.__name__, file.getvalue()
+
+
 def write() -> None:
     """Write every seed; what was found by fuzzing stays as it is."""
     files = dict(pictures())
     masks = {name: data for name, data in files.items() if not name.endswith("jpeg")}
     kept = {"picture": files, "reference_mask": masks, "recipe": dict(recipes()), "form": FORMS}
-    for target, seeds in (kept | {"bundle": dict(manifests())}).items():
+    of_bundles = {"bundle": dict(manifests()), "graph": {"tiny": tiny_graph(2, 8, 1, gate=True)}}
+    for target, seeds in (kept | of_bundles | {"arrays": dict(arrays())}).items():
         (CORPUS / target).mkdir(parents=True, exist_ok=True)
         for name, data in seeds.items():
             (CORPUS / target / f"seed-{name.replace('.', '_')}").write_bytes(data)

@@ -12,7 +12,9 @@ import numpy as np
 
 from app.api.multipart import FormReader
 from app.errors import BatchTooLarge, RequestInvalid
+from app.inspection.bundle.arrays import ArraysInvalid, read_arrays
 from app.inspection.bundle.bundle import MANIFEST, Bundle
+from app.inspection.bundle.graph import check_graph
 from app.inspection.decoding.decode import DecodeLimits, decode, decode_reference_mask
 from app.inspection.errors import BundleError, ImageError, RecipeError, ReferenceMaskError
 from app.inspection.rules.recipe import check_classes, parse_recipe
@@ -58,6 +60,21 @@ def bundle(data: bytes) -> None:
         Bundle.load(folder)
 
 
+def graph(data: bytes) -> None:
+    """A graph's file is allowed, or refused."""
+    with contextlib.suppress(BundleError):
+        check_graph(data, "fuzz")
+
+
+def arrays(data: bytes) -> None:
+    """The arrays of an input gate have the shapes expected, or are refused."""
+    shapes = {"mean": (2,), "whitening": (2, 2)}
+    with contextlib.suppress(ArraysInvalid):
+        read = read_arrays(data, shapes)
+        assert {name: each.shape for name, each in read.items()} == shapes
+        assert all(np.isfinite(each).all() for each in read.values())
+
+
 def form(data: bytes) -> None:
     """A form gives no more than its body held, however it is cut, or is refused."""
     with contextlib.suppress(RequestInvalid, BatchTooLarge):
@@ -70,7 +87,7 @@ def form(data: bytes) -> None:
 
 
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
-    each.__name__: each for each in (picture, reference_mask, recipe, bundle, form)
+    each.__name__: each for each in (picture, reference_mask, recipe, bundle, graph, arrays, form)
 }
 
 

@@ -188,9 +188,10 @@ def test_ignore_holds_inside_the_part() -> None:
         "name: a\nroi: part\nignore: [{polygon_px: [[0, 0], [60, 0], [60, 120], [0, 120]]}]", "a"
     )
     scope = scope_of((120, 200), with_part(recipe, locate(part_image(), recipe)))
-    assert scope.pixels is not None
-    assert not scope.pixels[:, :60].any()
-    assert scope.pixels[50, 61]
+    assert scope.mask is not None
+    pixels = scope.mask.pixels(0, 120)
+    assert not pixels[:, :60].any()
+    assert pixels[50, 61]
 
 
 def test_recipe_without_its_part_is_refused() -> None:

@@ -85,10 +85,10 @@ def test_json_and_the_default_for_classes_not_named() -> None:
         ("- a\n- b", "must be a mapping"),
         ("name: [", "not valid YAML or JSON"),
         ('{"name": ', "not valid YAML or JSON"),
-        ("[" * 3000, "not valid YAML or JSON: it is nested deeper than 32 levels"),
+        ("[" * 3000, "line 1: lists and mappings are nested deeper than 32 levels"),
         ('{"a": ' * 3000, "not valid YAML or JSON"),
         ("name: 2020-13-45\na: 1", "a: Extra inputs"),
-        ("!!python/object/apply:os.system [ls]", "not valid YAML or JSON"),
+        ("!!python/object/apply:os.system [ls]", "line 1: the tag !!python/object/apply:os.system is not"),
         ("limits: {crack: {max_count: 0}}", "name: Field required"),
         ("name: a\nlimit: {}", "limit: Extra inputs are not permitted"),
         ("name: a\nlimits: {crack: {max_counts: 0}}", r"limits\.crack\.max_counts: Extra"),
@@ -130,7 +130,7 @@ def test_json_and_the_default_for_classes_not_named() -> None:
             "name: a\nroi: [{polygon_px: [[0, 0], [1, true], [2]]}]",
             r"polygon_px\.1\.1: .*; .*polygon_px\.2\.1: ",
         ),
-        ("name: a\nroi: [{polygon_px: !!set {a, b, c}}]", r"roi\.0\.polygon_px: "),
+        ("name: a\nroi: [{polygon_px: {a, b, c}}]", r"roi\.0\.polygon_px: "),
         ("name: a\nroi: [{}]", r"roi\.0: needs a polygon"),
         (
             "name: a\nignore:\n- polygon_mm: [[0, 0], [9, 0], [9, 9]]",
@@ -142,11 +142,15 @@ def test_json_and_the_default_for_classes_not_named() -> None:
             "calibration: .*same point",
         ),
         (TWO_PITCHES, r"line 3: pixel_pitch_mm: calibration gives 0\.2 mm per pixel"),
-        ("name: a\nother: {max_area_px: !!int abc}", "line 2: .*'abc' cannot be read as .*int"),
-        ("name: !!bool nonsense", "line 1: .*'nonsense' cannot be read"),
+        ("name: a\nother: {max_area_px: !!int 9}", "line 2: the tag !!int is not allowed; write the value"),
+        ("name: ! a", "line 1: the tag ! is not allowed"),
+        ("name: a\nlimits: {!!merge x: {crack: {max_count: 0}}}", "line 2: the tag !!merge is not allowed"),
+        ("%TAG !e! tag:yaml.org,2002:\n---\nname: !e!str a", "line 3: the tag !!str is not allowed"),
         ("name: a\nother: {max_area_px: 1" + 400 * "0" + "}", "line 2: other.max_area_px: "),
         ("name: a\n\x00", "line 2: "),
-        ("name: &a [*a]", "name: Input should be a valid string"),
+        ("name: &a [*a]", "line 1: the anchor &a is not allowed; write the value out"),
+        ("name: a\nother: *strict", r"line 2: the alias \*strict is not allowed; write the value itself"),
+        ("name: a\nlimits:\n  ? &x crack\n  : {max_count: 0}", "line 3: the anchor &x is not allowed"),
         (
             '{"name": "a",\n\t"limits": {\n"crack": {"max_counts": 1}}}',
             r"line 3: limits\.crack\.max_counts: ",
@@ -180,24 +184,9 @@ def test_wrong_recipe_is_refused_by_name(text: str, says: str) -> None:
     assert len(str(caught.value)) < 700
 
 
-def test_aliases_cannot_blow_a_recipe_up() -> None:
-    layers = [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 30)]
-    with pytest.raises(RecipeInvalid) as caught:
-        parse_recipe("l0: &l0 [x]\n" + "\n".join(layers), "bomb.yaml")
-    assert len(str(caught.value)) < 3000
-
-
-def test_aliases_are_fine_otherwise() -> None:
-    recipe = parse_recipe("name: a\nlimits:\n  crack: &strict {max_count: 0}\n  pore: *strict", "a.yaml")
-    assert recipe.limits["pore"] == Limits(max_count=0)
-
-
-def test_merges_are_refused_before_they_cost_anything() -> None:
-    layers = [f"l{n}: &l{n} {{<<: [{', '.join([f'*l{n - 1}'] * 9)}]}}" for n in range(1, 30)]
-    with pytest.raises(RecipeInvalid, match="l0: Extra inputs"):
-        parse_recipe("l0: &l0 {name: x}\n" + "\n".join(layers), "bomb.yaml")
-    with pytest.raises(RecipeInvalid, match=r"line 4: limits\.pore\.<<: Extra inputs"):
-        parse_recipe("name: a\nlimits:\n  crack: &strict {max_count: 0}\n  pore: {<<: *strict}", "a.yaml")
+def test_merges_are_keys_like_others() -> None:
+    with pytest.raises(RecipeInvalid, match=r"line 3: limits\.pore\.<<: Extra inputs"):
+        parse_recipe("name: a\nlimits:\n  pore: {<<: {max_count: 0}}", "a.yaml")
 
 
 @pytest.mark.parametrize(
@@ -271,8 +260,8 @@ part_frame: {origin_px: [12, 280], angle_deg: 1.5}
 roi:
   - polygon_px: [[5, 5], [395, 5], [395, 295], [5, 295]]
 limits:
-  crack: &strict {max_count: 0}
-  pore: *strict
+  crack: {max_count: 0}
+  pore: {max_count: 0}
   fray: {max_total_area_mm2: 2.5}
 severities:
   minor: {max_density: {count: 3, window_mm: 2}}
@@ -372,7 +361,7 @@ def _near(place: tuple[Any, ...], field: str) -> bool:
 @settings(max_examples=20, deadline=None)
 @given(recipes())
 def test_recipe_written_down_is_read_as_the_same(content: dict[str, Any]) -> None:
-    recipe = parse_recipe(yaml.safe_dump(content), "a.yaml")
+    recipe = parse_recipe(yaml.safe_dump(json.loads(json.dumps(content))), "a.yaml")  # no aliases
     for text in (yaml.safe_dump(recipe.model_dump(mode="json")), recipe.model_dump_json()):
         assert parse_recipe(text, "again") == recipe
 

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from app.inspection.errors import RecipeDoesNotFit
 from app.inspection.measuring.findings import find, unexplained
+from app.inspection.measuring.polygons import Drawings
 from app.inspection.measuring.regions import by_zone, rasterise, scope_of
 from app.inspection.results import TileProbability
+from app.inspection.rules.geometry import PartRegion
 from app.inspection.rules.recipe import Limits, PartFrame, Recipe, Region, Zone
 from tests.inspection.rules import CLASSES, label_maps
 
@@ -225,3 +227,61 @@ def test_small_regions_of_a_large_picture_cost_little() -> None:
 def test_a_side_that_is_all_but_level_is_no_trouble() -> None:
     corners = np.array([[0, 0], [100, 1e-320], [50, 50]])
     assert rasterise(corners, (60, 60)).any()
+
+
+def star(points: int, radius: float) -> tuple[tuple[float, float], ...]:
+    """A polygon of many sides, each of which crosses most rows of a small image."""
+    angles = np.arange(points) * 2.4
+    return tuple((16 + radius * np.cos(a), 12 + radius * np.sin(a)) for a in angles.tolist())
+
+
+@pytest.mark.parametrize("shape", [(24, 32), (24, 64), (24, 65), (1, 1), (130, 3)])
+def test_a_drawn_polygon_is_the_same_in_words_of_any_width(shape: tuple[int, int]) -> None:
+    corners = np.array(star(60, 40))
+    wide = rasterise(corners, (200, 200))
+    np.testing.assert_array_equal(rasterise(corners, shape), wide[: shape[0], : shape[1]])
+    scope = scope_of(shape, Recipe(name="a", ignore=[Region(polygon_px=box(-9, -9, 1, 1))]))
+    assert scope.mask is not None
+    assert scope.mask.pixels(0, shape[0]).all()
+    assert scope.mask.pixels(0, shape[0]).shape == shape
+
+
+def test_polygons_are_drawn_once_for_each_size() -> None:
+    recipe = Recipe(
+        name="a",
+        roi=[Region(polygon_px=star(640, 40))],
+        zones={"z": Zone(polygon_px=star(640, 30), other=Limits(max_count=0))},
+    )
+    drawings = Drawings()
+
+    def calls(shape: tuple[int, int]) -> int:
+        """How often `check` is called: once for each region, and more while one is drawn."""
+        called: list[None] = []
+        scope = scope_of(shape, recipe, lambda: called.append(None), drawings)
+        list(by_zone(np.zeros(shape, np.uint8), recipe, scope, lambda: called.append(None)))
+        return len(called)
+
+    assert [calls((24, 32)), calls((24, 32)), calls((25, 32)), calls((24, 32))] == [20, 2, 20, 2]
+
+
+def test_kept_polygons_are_bounded_and_cannot_be_changed() -> None:
+    drawings = Drawings(max_bytes=20_000)
+    corners = [np.array(box(0, 0, 60, number + 1)) for number in range(1000)]
+    for each in corners:
+        drawn = drawings.draw(each, (1000, 64))
+        assert drawings.nbytes <= 20_000
+        with pytest.raises(ValueError, match="read-only"):
+            drawn.words[0] = 0
+    assert drawings.draw(corners[-1], (1000, 64)) is drawn
+    assert drawings.nbytes > 8_000
+    large = np.array(box(0, 0, 64, 5000))
+    assert drawings.draw(large, (5000, 64)) is not drawings.draw(large, (5000, 64))
+    assert drawings.draw(corners[-1], (1000, 64)) is drawn
+
+
+def test_the_part_is_not_kept() -> None:
+    """It lies elsewhere in each image."""
+    drawings = Drawings()
+    recipe = Recipe(name="a", roi=[PartRegion(polygon_px=star(64, 40))])
+    assert scope_of((24, 32), recipe, drawings=drawings).reaches(slice(0, 24), slice(0, 32))
+    assert drawings.nbytes == 0

@@ -1,10 +1,10 @@
 """What every verdict has in common, whatever the label map and the recipe."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ MANY = settings(max_examples=60, deadline=None)
 
 
 def recipe_of(content: Content) -> Recipe:
-    return parse_recipe(yaml.safe_dump(content), "random.yaml")
+    return parse_recipe(json.dumps(content), "random.json")
 
 
 def judged(

@@ -14,7 +14,8 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field, PrivateAttr, ValidationError, model_validator
 
 from app.inspection.bundle.artifact import Artifact
-from app.inspection.bundle.golden import AT_HOME, GoldenSample, GoldenSetting, GoldenTolerance
+from app.inspection.bundle.golden import GoldenSample, GoldenSetting, GoldenTolerance, ToleranceAtHome
+from app.inspection.bundle.graph import check_graph
 from app.inspection.errors import BundleCorrupt, BundleInvalid, RecipeError
 from app.inspection.repeats import repeated
 from app.inspection.results import Severity
@@ -22,6 +23,8 @@ from app.inspection.rules.recipe import Recipe, check_classes, describe, parse_r
 from app.inspection.types import BundlePart, Name, Sha256
 
 MANIFEST = "bundle.json"
+MAX_MANIFEST_BYTES = 16 * 1024 * 1024
+MAX_FILE_BYTES = 1024 * 1024 * 1024
 
 
 class DefectClass(BundlePart):
@@ -82,13 +85,13 @@ class Bundle(BundlePart):
     description: str
     classes: Annotated[tuple[DefectClass, ...], Field(min_length=1, max_length=254)]
     input: InputContract
-    artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1)]
+    artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1, max_length=3)]
     recipe: str
     recipe_sha256: Sha256
-    golden: tuple[GoldenSample, ...]
+    golden: Annotated[tuple[GoldenSample, ...], Field(max_length=1000)]
     golden_origin: Literal["generated", "own"] = "generated"
     golden_tolerance: GoldenTolerance = GoldenTolerance()
-    golden_tolerance_at_home: GoldenTolerance = AT_HOME
+    golden_tolerance_at_home: ToleranceAtHome = ToleranceAtHome()
     golden_settings: tuple[GoldenSetting, ...] = ()
     training: TrainingSummary
     tools: dict[str, str]
@@ -99,9 +102,12 @@ class Bundle(BundlePart):
 
     @classmethod
     def load(cls, directory: Path) -> "Bundle":
-        """Read and check a bundle; raises BundleInvalid (schema, recipe) or BundleCorrupt (files, hashes)."""
+        """Read and check a bundle.
+
+        Raises BundleInvalid (schema, graphs, recipe) or BundleCorrupt (files, hashes).
+        """
         try:
-            text = _read_regular(directory / MANIFEST)
+            text = _read_regular(directory / MANIFEST, MAX_MANIFEST_BYTES)
         except OSError as error:
             raise BundleCorrupt(f"{directory} holds no readable {MANIFEST}: {error}") from error
         try:
@@ -110,8 +116,11 @@ class Bundle(BundlePart):
             raise BundleInvalid(f"{directory / MANIFEST}: {describe(error)}") from error
         bundle._directory = directory
         bundle._manifest_sha256 = hashlib.sha256(text).hexdigest()
+        graphs = {each.file for each in bundle.artifacts}
         for file in bundle.hashes:
-            bundle.read(file)
+            content = bundle.read(file)
+            if file in graphs:
+                check_graph(content, file)
         bundle._default_recipe = bundle._read_recipe()
         return bundle
 
@@ -193,7 +202,7 @@ class Bundle(BundlePart):
         if not path.is_relative_to(self._directory.resolve()):
             raise BundleInvalid(f"{MANIFEST} names {file}, which is outside the bundle")
         try:
-            content = _read_regular(path)
+            content = _read_regular(path, MAX_FILE_BYTES)
         except OSError as error:
             raise BundleCorrupt(f"{file} of {self._directory} cannot be read: {error}") from error
         found = hashlib.sha256(content).hexdigest()
@@ -210,8 +219,12 @@ class Bundle(BundlePart):
         return recipe
 
 
-def _read_regular(path: Path) -> bytes:
-    """A file's bytes; raises OSError, also for a pipe or device: reading one could block for ever."""
+def _read_regular(path: Path, most: int) -> bytes:
+    """A file's bytes, at most `most`; raises OSError, also for a pipe or device, which could block."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(f"{path} is not a regular file")
-    return path.read_bytes()
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(f"{path} has more than {most} bytes")
+    return content

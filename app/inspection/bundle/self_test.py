@@ -11,6 +11,7 @@ from app.inspection.bundle.artifact import Artifact
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.bundle.golden import GoldenAnswer, GoldenSample, GoldenTolerance, fingerprint
 from app.inspection.decoding.decode import decode_reference_mask
+from app.inspection.errors import SelfTestFailed
 from app.inspection.mask_metrics import label_iou
 from app.inspection.results import Defect, Inspection, Seen
 
@@ -34,6 +35,19 @@ def main_class(defects: Sequence[Defect]) -> str | None:
     for defect in defects:
         area[defect.defect_class] += defect.area_px
     return area.most_common(1)[0][0] if area else None
+
+
+def check_verdicts(bundle: Bundle, artifact: Artifact) -> None:
+    """Raise SelfTestFailed unless the artifact must fail one golden sample and pass another.
+
+    Else the self-test could not tell it from a graph that always gives the same answer.
+    """
+    answers = [sample.answer(artifact.name) or sample for sample in bundle.golden]
+    missing = [each for each in ("fail", "pass") if each not in {answer.verdict for answer in answers}]
+    if missing:
+        raise SelfTestFailed(
+            f"no golden sample has the verdict {' or '.join(missing)}; at least one must fail and one pass"
+        )
 
 
 def setting_differences(bundle: Bundle, artifact: Artifact) -> Iterator[str]:

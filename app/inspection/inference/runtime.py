@@ -38,6 +38,8 @@ def open_graph(
     options = ort.SessionOptions()
     options.log_severity_level = 3  # errors only; failures are raised as exceptions
     options.intra_op_num_threads = threads
+    # never ONNX Runtime's own format: it is not what check_graph has read
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # reason: see threads.py
     spares = [CUDA] if provider == TENSORRT else []
     names = dict.fromkeys([provider, *spares, CPU])

@@ -49,8 +49,7 @@ def unexplained(label_map: NDArray[np.uint8], tiles: Iterable[TileProbability], 
     left = (
         each.probability
         for each in tiles
-        if not label_map[each.rows, each.columns].any()
-        and (scope.pixels is None or scope.pixels[each.rows, each.columns].any())
+        if not label_map[each.rows, each.columns].any() and scope.reaches(each.rows, each.columns)
     )
     return max(left, default=None)
 

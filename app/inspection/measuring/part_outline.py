@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from app.inspection.errors import RecipeDoesNotFit
 from app.inspection.results import Part, Polygon, Reason
-from app.inspection.rules.geometry import PartRoi, PartRule, Region
+from app.inspection.rules.geometry import PartRegion, PartRoi, PartRule
 from app.inspection.rules.recipe import Recipe
 
 WORKING_SIDE = 1024  # px; longer side of the reduced copy that is searched
@@ -67,7 +67,7 @@ def with_part(recipe: Recipe, part: Part | None) -> Recipe:
         return recipe
     if part is None:
         raise ValueError(f"recipe {recipe.name}: roi: part needs the part that was found in the image")
-    regions = [] if part.judged is None else [Region(polygon_px=part.judged)]
+    regions = [] if part.judged is None else [PartRegion(polygon_px=part.judged)]
     return recipe.model_copy(update={"roi": regions})
 
 

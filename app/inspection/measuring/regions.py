@@ -1,71 +1,62 @@
 """The pixels that a recipe inspects: regions of interest, ignored regions and zones."""
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from app.inspection.errors import RecipeDoesNotFit
+from app.inspection.measuring.polygons import BitMask, Check, Drawings, Shape, draw, full
 from app.inspection.planes import zero_planes
+from app.inspection.rules.geometry import PartRegion
 from app.inspection.rules.recipe import PartRoi, Recipe, Region
-
-Shape = tuple[int, int]
-Check = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scope:
-    """The pixels of an image that a recipe inspects, bool [H, W]; None means all."""
+    """The pixels of an image that a recipe inspects, in all of its rows; None means all.
 
-    pixels: NDArray[np.bool_] | None
+    `drawings` are where polygons of the same recipe are drawn.
+    """
+
+    mask: BitMask | None
+    drawings: Drawings | None = None
 
     def of(self, label_map: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The label map, uint8 [H, W], 0 outside the scope; the same array if all is inspected."""
-        if self.pixels is None:
-            return label_map
-        x, y, width, height = cv2.boundingRect(label_map)
-        marked = slice(y, y + height), slice(x, x + width)
-        judged = zero_planes(*label_map.shape)
-        judged[marked] = label_map[marked] * self.pixels[marked]
-        return judged
+        return label_map if self.mask is None else _within(self.mask, label_map, cv2.boundingRect(label_map))
+
+    def reaches(self, rows: slice, columns: slice) -> bool:
+        """Whether some pixel of a rectangle is inspected."""
+        return self.mask is None or bool(self.mask.pixels(rows.start, rows.stop)[:, columns].any())
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Patch:
-    """A rasterised polygon: `inside`, bool, for its bounding `rows` and `columns`."""
-
-    rows: slice
-    columns: slice
-    inside: NDArray[np.bool_]
-
-
-def scope_of(shape: Shape, recipe: Recipe, check: Check = lambda: None) -> Scope:
+def scope_of(
+    shape: Shape, recipe: Recipe, check: Check = lambda: None, drawings: Drawings | None = None
+) -> Scope:
     """The scope of a recipe in an image of shape (H, W); `check` is called before each region is drawn.
 
-    If the recipe's `roi` is the part, pass the recipe that `part_outline.with_part` returns; else
-    ValueError. Raises RecipeDoesNotFit if a region of interest contains no pixel of the image or no
-    pixel is left, and whatever `check` raises.
+    With `drawings`, polygons drawn before for an image of this size are not drawn again. If the recipe's
+    `roi` is the part, pass the recipe that `part_outline.with_part` returns; else ValueError. Raises
+    RecipeDoesNotFit if a region of interest contains no pixel of the image or no pixel is left, and
+    whatever `check` raises.
     """
     if isinstance(recipe.roi, PartRoi):
         raise ValueError("roi: part needs the part of this image; see part_outline.with_part")
     if not recipe.roi and not recipe.ignore:
-        return Scope(None)
-    pixels = np.full(shape, not recipe.roi, dtype=np.bool_)
+        return Scope(None, drawings)
+    mask = full(shape, inside=not recipe.roi)
     for number, region in enumerate(recipe.roi):
-        check()
-        drawn = _drawn(region, shape, recipe)
-        _must_hold_pixels(drawn.inside, f"roi.{number} holds no pixel", shape, recipe)
-        pixels[drawn.rows, drawn.columns] |= drawn.inside
+        drawn = _drawn(region, shape, recipe, check, drawings)
+        _must_hold_pixels(drawn, f"roi.{number} holds no pixel", shape, recipe)
+        mask.words[drawn.rows] |= drawn.words
     for region in recipe.ignore:
-        check()
-        drawn = _drawn(region, shape, recipe)
-        pixels[drawn.rows, drawn.columns] &= ~drawn.inside
-    _must_hold_pixels(pixels, "roi and ignore leave no pixel to judge", shape, recipe)
-    return Scope(pixels)
+        drawn = _drawn(region, shape, recipe, check, drawings)
+        mask.words[drawn.rows] &= ~drawn.words
+    _must_hold_pixels(mask, "roi and ignore leave no pixel to judge", shape, recipe)
+    return Scope(mask, drawings)
 
 
 def by_zone(
@@ -77,63 +68,45 @@ def by_zone(
     is called before each zone is drawn.
     """
     shape = label_map.shape[0], label_map.shape[1]
+    marked = cv2.boundingRect(label_map) if recipe.zones else (0, 0, 0, 0)
     for name, zone in recipe.zones.items():
-        check()
-        drawn = _drawn(zone, shape, recipe)
-        place = drawn.rows, drawn.columns
-        inside = drawn.inside if scope.pixels is None else drawn.inside & scope.pixels[place]
-        _must_hold_pixels(inside, f"zones.{name} holds no pixel that is judged", shape, recipe)
-        part = zero_planes(*shape)
-        part[place] = label_map[place] * inside
-        yield name, part
+        drawn = _drawn(zone, shape, recipe, check, scope.drawings)
+        if scope.mask is not None:
+            drawn = BitMask(drawn.top, drawn.width, drawn.words & scope.mask.words[drawn.rows])
+        _must_hold_pixels(drawn, f"zones.{name} holds no pixel that is judged", shape, recipe)
+        yield name, _within(drawn, label_map, marked)
 
 
 def rasterise(corners: NDArray[np.float64], shape: Shape) -> NDArray[np.bool_]:
-    """The pixels, bool [H, W], whose centres lie inside a polygon of corners [N, 2] (x, y in px).
-
-    Inside follows the even-odd rule. A centre on a side belongs to the polygon to its right or below it,
-    so polygons with a common side share no pixel and leave none out.
-    """
-    patch = _patch(corners, shape)
+    """The pixels inside a polygon, bool [H, W]; see `polygons.draw`."""
+    drawn = draw(corners, shape)
     pixels = np.zeros(shape, dtype=np.bool_)
-    pixels[patch.rows, patch.columns] = patch.inside
+    pixels[drawn.rows] = drawn.pixels(drawn.rows.start, drawn.rows.stop)
     return pixels
 
 
-def _patch(corners: NDArray[np.float64], shape: Shape) -> _Patch:
-    """As `rasterise`, but only for the bounding rows and columns of the polygon."""
-    height, width = shape
-    crossings = []
-    for (x, y), (to_x, to_y) in pairwise([*corners, corners[0]]):
-        top, bottom = sorted((y, to_y))
-        rows = np.arange(_clipped(top, height), _clipped(bottom, height))
-        if len(rows):
-            at = x + (rows - y) * (to_x - x) / (to_y - y)  # multiply first: the side may be nearly level
-            crossings.append((rows, np.clip(np.ceil(at), 0, width).astype(np.intp)))
-    if not crossings:
-        return _Patch(slice(0), slice(0), np.zeros((0, 0), dtype=np.bool_))
-    top, bottom = (end(rows[place] for rows, _ in crossings) for end, place in ((min, 0), (max, -1)))
-    left, right = min(at.min() for _, at in crossings), max(at.max() for _, at in crossings)
-    crossed = np.zeros((bottom + 1 - top, right + 1 - left), dtype=np.bool_)
-    for rows, at in crossings:  # a side crosses a row once
-        crossed[rows - top, at - left] ^= True
-    inside = np.logical_xor.accumulate(crossed, axis=1, out=crossed)
-    # nothing is inside beyond the last crossing
-    return _Patch(slice(top, bottom + 1), slice(left, right), inside[:, :-1])
+def _drawn(region: Region, shape: Shape, recipe: Recipe, check: Check, drawings: Drawings | None) -> BitMask:
+    """Draw a region of a recipe; that of a part differs in each image, and is not kept."""
+    corners = region.corners_px(recipe.part_frame, recipe.pixel_pitch_mm)
+    if drawings is None or isinstance(region, PartRegion):
+        return draw(corners, shape, check)
+    return drawings.draw(corners, shape, check)
 
 
-def _clipped(y: float, height: int) -> int:
-    """The first row at or below y, clipped to the image."""
-    return min(max(math.ceil(y), 0), height)
+def _within(mask: BitMask, label_map: NDArray[np.uint8], marked: Sequence[int]) -> NDArray[np.uint8]:
+    """The label map, uint8 [H, W], 0 outside a mask; `marked` is its bounding (x, y, width, height)."""
+    x, y, width, height = marked
+    inside = zero_planes(*label_map.shape)
+    top, bottom = max(y, mask.rows.start), min(y + height, mask.rows.stop)
+    if top < bottom:
+        place = slice(top, bottom), slice(x, x + width)
+        inside[place] = label_map[place] * mask.pixels(top, bottom)[:, place[1]]
+    return inside
 
 
-def _drawn(region: Region, shape: Shape, recipe: Recipe) -> _Patch:
-    return _patch(region.corners_px(recipe.part_frame, recipe.pixel_pitch_mm), shape)
-
-
-def _must_hold_pixels(inside: NDArray[np.bool_], problem: str, shape: Shape, recipe: Recipe) -> None:
+def _must_hold_pixels(mask: BitMask, problem: str, shape: Shape, recipe: Recipe) -> None:
     """Raise RecipeDoesNotFit for an empty region: rules that check nothing would pass every image."""
-    if not inside.any():
+    if not mask.any():
         raise RecipeDoesNotFit(
             f"recipe {recipe.name}: {problem} of this image of {shape[1]} x {shape[0]} px; "
             "send the image it was drawn for, or correct its polygons"

@@ -18,10 +18,11 @@ from pydantic import (
     model_validator,
 )
 
-from app.inspection.rules.limits import LARGEST_PITCH_MM, LEAST_PITCH_MM, Positive, Size, Strict
+from app.inspection.rules.limits import LARGEST_PITCH_MM, LEAST_PITCH_MM, ExtraRules, Positive, Size, Strict
 
 MAX_POINTS = 1000  # in one polygon
-MAX_REGIONS = 100  # of one kind; bounds the time to rasterise a recipe
+MAX_REGIONS = 100  # of one kind; with MAX_POINTS_IN_ALL it bounds the time to draw a recipe's regions
+MAX_POINTS_IN_ALL = 4000
 FAR_PX = 1e9  # outside every image, and too small to overflow
 
 
@@ -101,6 +102,21 @@ class Region(Strict):
             raise ValueError("a polygon in mm needs a part frame and a pixel pitch")
         # to 1e-6 px: else rounding errors decide about a pixel centre on a side
         return np.array([frame.to_px(each, pixel_pitch_mm) for each in self.polygon_mm]).round(6)
+
+
+class Zone(ExtraRules, Region):
+    """An area of the image with limits of its own, in addition to those of the whole recipe."""
+
+    review: ExtraRules | None = None
+    """Limits beyond which the part is reviewed rather than failed."""
+
+    def is_empty(self) -> bool:
+        """Whether nothing is limited."""
+        return self.review is None and super().is_empty()
+
+
+class PartRegion(Region):
+    """The polygon of the part as found in one image, in place of `roi: part`."""
 
 
 class PartRule(Strict):

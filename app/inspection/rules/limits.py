@@ -8,7 +8,9 @@ from pydantic_core import PydanticCustomError
 
 from app.inspection.results import Severity
 
-Count = Annotated[int, Field(ge=0)]
+MAX_CLASSES = 254  # of a model: label maps have a byte for each pixel
+ClassName = Annotated[str, Field(max_length=64)]
+Count = Annotated[int, Field(ge=0, le=10**9)]
 Size = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 # mm per pixel, from a nanometre to a metre; beyond it, sizes in mm could overflow.
@@ -94,7 +96,7 @@ class Limits(Strict):
 class Rules(Strict):
     """Limits by class and, for classes not named, by their severity in the bundle."""
 
-    limits: dict[str, Limits] = Field(default_factory=dict)
+    limits: Annotated[dict[ClassName, Limits], Field(max_length=MAX_CLASSES)] = Field(default_factory=dict)
     """Limits of the classes named here."""
     severities: dict[Severity, Limits] = Field(default_factory=dict)
     """Limits by severity, for each class that `limits` does not name."""

@@ -1,7 +1,7 @@
 """Recipes: the acceptance rules of one product, read from YAML or JSON and fully validated."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,7 +10,17 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from app.inspection.errors import RecipeInvalid, RecipeUnknown
 from app.inspection.results import Severity
-from app.inspection.rules.geometry import MAX_REGIONS, Calibration, PartFrame, PartRoi, Region, Regions, Roi
+from app.inspection.rules.geometry import (
+    MAX_POINTS_IN_ALL,
+    MAX_REGIONS,
+    Calibration,
+    PartFrame,
+    PartRoi,
+    Region,
+    Regions,
+    Roi,
+    Zone,
+)
 from app.inspection.rules.limits import (
     Density,
     ExtraRules,
@@ -23,7 +33,7 @@ from app.inspection.rules.limits import (
     misplaced,
 )
 from app.inspection.rules.part_model import PartRule
-from app.inspection.rules.recipe_text import Document, field_at, read_document
+from app.inspection.rules.recipe_text import Document, describe, field_at, read_document
 from app.inspection.rules.trade_off import PointChoice
 
 __all__ = [
@@ -48,20 +58,10 @@ __all__ = [
     "unknown_classes",
 ]
 
+ZoneName = Annotated[str, Field(max_length=100)]
 SignificantBits = Annotated[int, Field(ge=8, le=16)]
-MAX_FAULTS = 20  # that one error lists
+MAX_DESCRIPTION_CHARS = 4000
 LARGEST_AREA_PX = 2**31  # larger than any image; larger areas could overflow
-
-
-class Zone(ExtraRules, Region):
-    """An area of the image with limits of its own, in addition to those of the whole recipe."""
-
-    review: ExtraRules | None = None
-    """Limits beyond which the part is reviewed rather than failed."""
-
-    def is_empty(self) -> bool:
-        """Whether nothing is limited."""
-        return self.review is None and super().is_empty()
 
 
 class Titled(Strict):
@@ -69,7 +69,7 @@ class Titled(Strict):
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
     """The name in requests and answers."""
-    description: str = ""
+    description: Annotated[str, Field(max_length=MAX_DESCRIPTION_CHARS)] = ""
     """Free text for people."""
 
     @field_validator("name")
@@ -108,7 +108,7 @@ class Recipe(Rules, Titled):
     """An image threshold other than the bundle's own."""
     review: ExtraRules | None = None
     """Limits beyond which the part is reviewed rather than failed."""
-    zones: Annotated[dict[str, Zone], Field(max_length=MAX_REGIONS)] = Field(default_factory=dict)
+    zones: Annotated[dict[ZoneName, Zone], Field(max_length=MAX_REGIONS)] = Field(default_factory=dict)
     """Areas of the image with limits of their own, by name."""
     border: Literal["judge", "review"] = "judge"
     """With `review`, a defect at the image border causes at least a review: it may continue outside."""
@@ -187,6 +187,16 @@ class Recipe(Rules, Titled):
             raise misplaced(
                 "needs part_frame, and pixel_pitch_mm or calibration; set both, or give the polygon in px",
                 *in_mm[0],
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_few_points(self) -> "Recipe":
+        points = sum(len(region.polygon_px or region.polygon_mm or ()) for _, region in self._regions())
+        if points > MAX_POINTS_IN_ALL:
+            raise ValueError(
+                f"the polygons have {points} points; at most {MAX_POINTS_IN_ALL} are allowed in all of roi,"
+                " ignore and zones"
             )
         return self
 
@@ -283,14 +293,3 @@ def unknown_classes(recipe: Recipe, classes: Iterable[str]) -> list[Place]:
 def no_class(classes: Iterable[str]) -> str:
     """The error text for limits of a class that is not in `classes`."""
     return f"no defect class of this model; its classes are {', '.join(classes)}"
-
-
-def describe(error: ValidationError, line_of: Callable[[Place], int | None] = lambda _: None) -> str:
-    """List each invalid field with its line and the reason, without values, which can be large."""
-    wrong = []
-    for each in error.errors(include_url=False, include_input=False)[:MAX_FAULTS]:
-        loc = (step for step in each["loc"] if step != "[key]")  # pydantic's marker for an invalid key
-        place = (*loc, *each.get("ctx", {}).get("place", ()))
-        wrong.append(f"{field_at(place, line_of(place))}: {each['msg'].removeprefix('Value error, ')}")
-    more = error.error_count() - len(wrong)
-    return "; ".join(wrong) + (f"; and {more} more" if more else "")

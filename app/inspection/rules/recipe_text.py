@@ -1,33 +1,43 @@
 """Parse the text of a recipe to plain values, with the line number of each."""
 
 import json
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from app.inspection.errors import RecipeInvalid
 from app.inspection.repeats import repeated
 from app.inspection.rules.limits import Place
+from app.inspection.rules.plain_yaml import NotPlain, StrictLoader
 
 MAX_RECIPE_CHARS = 64 * 1024
-MAX_DEPTH = 32  # of nested lists and mappings; a recipe needs eight
+MAX_FAULTS = 20  # that one error lists
 
 
-@dataclass(frozen=True, slots=True)
 class Document:
     """The values of a text, and its YAML nodes for line numbers; None if the lines are unknown."""
 
-    content: Any
-    root: yaml.Node | None
+    def __init__(self, content: Any, root: yaml.Node | None, json_text: str | None = None) -> None:
+        """With `json_text`, the nodes are made from it when they are needed: few texts have errors."""
+        self.content = content
+        self._root = root
+        self._json_text = json_text
+
+    @property
+    def root(self) -> yaml.Node | None:
+        """The outermost node."""
+        if self._json_text is not None:
+            self._root, self._json_text = _json_nodes(self._json_text), None
+        return self._root
 
     def line_of(self, place: Place) -> int | None:
         """Line number, from 1, of the key or item at a place; if missing, of the enclosing one."""
-        if self.root is None:
+        root = self.root
+        if root is None:
             return None
-        node, mark = self.root, self.root.start_mark
+        node, mark = root, root.start_mark
         for step in place:
             found = _below(node, step)
             if found is None:
@@ -53,6 +63,17 @@ def field_at(place: Place, line: int | None) -> str:
     return at + (".".join(map(str, place)) or "as a whole")
 
 
+def describe(error: ValidationError, line_of: Callable[[Place], int | None] = lambda _: None) -> str:
+    """List each invalid field with its line and the reason, without values, which can be large."""
+    wrong = []
+    for each in error.errors(include_url=False, include_input=False)[:MAX_FAULTS]:
+        loc = (step for step in each["loc"] if step != "[key]")  # pydantic's marker for an invalid key
+        place = (*loc, *each.get("ctx", {}).get("place", ()))
+        wrong.append(f"{field_at(place, line_of(place))}: {each['msg'].removeprefix('Value error, ')}")
+    more = error.error_count() - len(wrong)
+    return "; ".join(wrong) + (f"; and {more} more" if more else "")
+
+
 def read_document(text: str, source: str) -> Document:
     """Read YAML, or JSON if it starts with a brace; raises RecipeInvalid with `source` and line."""
     if len(text) > MAX_RECIPE_CHARS:
@@ -60,10 +81,12 @@ def read_document(text: str, source: str) -> Document:
     try:
         if text.lstrip().startswith("{"):
             content = json.loads(text, object_pairs_hook=_unique_pairs)
-            document = Document(content, _json_nodes(text))
+            document = Document(content, None, text)
         else:
             document = _read_yaml(text)
-        fault = next(_faults(document.content, (), set()), None)
+        fault = next(_faults(document.content, ()), None)
+    except NotPlain as error:
+        raise RecipeInvalid(f"{source}: line {_line(error, text)}: {error.problem}") from error
     except yaml.YAMLError as error:
         raise RecipeInvalid(_not_valid(source, _line(error, text), _problem(error))) from error
     except json.JSONDecodeError as error:
@@ -84,19 +107,18 @@ class _Twice(dict[str, Any]):
         self.key = key
 
 
-def _faults(value: Any, place: Place, seen: set[int]) -> Iterator[tuple[Place, str]]:
+def _faults(value: Any, place: Place) -> Iterator[tuple[Place, str]]:
     """Faults the parsers accept: half a surrogate pair, which UTF-8 cannot encode; a JSON key twice."""
     if isinstance(value, str) and _is_broken(value):
         yield place, "holds half a surrogate pair, which is not a character; write the character itself"
-    elif isinstance(value, dict | list) and id(value) not in seen:
-        seen.add(id(value))  # check the target of aliases only once
+    elif isinstance(value, dict | list):
         for key in value if isinstance(value, dict) else ():
             if isinstance(key, str) and _is_broken(key):  # report the place of the enclosing mapping
                 yield place, f"the key {key!a:.40} holds half a surrogate pair, which is not a character"
         if isinstance(value, _Twice):
             yield (*place, value.key), "the key is given twice"
         for step, each in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _faults(each, (*place, step), seen)
+            yield from _faults(each, (*place, step))
 
 
 def _is_broken(text: str) -> bool:
@@ -109,7 +131,7 @@ def _not_valid(source: str, line: int | None, problem: str) -> str:
 
 
 def _read_yaml(text: str) -> Document:
-    loader = _Loader(text)
+    loader = StrictLoader(text)
     try:
         root = loader.get_single_node()
         return Document(None if root is None else loader.construct_document(root), root)
@@ -120,7 +142,7 @@ def _read_yaml(text: str) -> Document:
 def _json_nodes(text: str) -> yaml.Node | None:
     """YAML nodes of JSON, for line numbers: with tabs as spaces, nearly all JSON is valid YAML."""
     try:
-        return yaml.compose(text.replace("\t", " "), Loader=_Loader)
+        return yaml.compose(text.replace("\t", " "), Loader=StrictLoader)
     except yaml.YAMLError:
         return None
 
@@ -134,59 +156,6 @@ def _line(error: yaml.YAMLError, text: str) -> int:
 
 def _problem(error: yaml.YAMLError) -> str:
     return (error.problem if isinstance(error, yaml.MarkedYAMLError) else None) or str(error)
-
-
-class _Loader(yaml.SafeLoader):
-    """A loader that reads plain values as YAML 1.2 does, and refuses duplicate keys.
-
-    In YAML 1.1 a limit of 010 is 8, 1:30 is 90 and `no` is false. Of duplicate keys the last wins, which
-    would silently drop limits.
-    """
-
-    depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            mark = None if parent is None else parent.start_mark
-            problem = f"it is nested deeper than {MAX_DEPTH} levels"
-            raise yaml.composer.ComposerError(None, None, problem, mark)
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        try:
-            return super().construct_object(node, deep)
-        except (
-            ValueError,
-            LookupError,
-            TypeError,
-            ArithmeticError,
-        ) as error:  # the value does not fit its tag
-            problem = f"{node.value!r:.40} cannot be read as {node.tag}: {error}"
-            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from error
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.value in seen:
-                problem = f"the key {key.value!r:.40} is given twice, or is not a plain word"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.yaml_implicit_resolvers = {}
-for _kind, _form, _first in (
-    ("null", r"~|null", "~nN"),
-    ("bool", r"true|false", "tTfF"),
-    ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|(0|[1-9][0-9]*)(?=e))(e[-+]?[0-9]+)?", "-+.0123456789"),
-    ("float", r"[-+]?\.(inf|nan)", "-+."),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_form})$", re.I), [*_first])
-_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^$"), [""])
 
 
 def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from app.inspection.rules.plain_yaml import PlainLoader
 from training.data.exports.reading import Exported, Reading, in_place, size_of
 from training.data.exports.shapes import Box, Outline, Shape, pairs
 from training.data.listing import is_picture, walk
@@ -48,9 +49,9 @@ def _names(reading: Reading) -> tuple[dict[int, str], bool]:
     for path in walk(reading.root):
         if path.suffix.lower() in (".yaml", ".yml"):
             try:
-                content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+                content = yaml.load(path.read_text(encoding="utf-8-sig"), PlainLoader)
             except (yaml.YAMLError, UnicodeDecodeError) as error:
-                raise DatasetError(f"{path} is no YAML ({error}); export it anew") from error
+                raise DatasetError(f"{path} is no plain YAML ({error}); export it anew") from error
             if isinstance(content, dict) and "names" in content:
                 given = content["names"]
                 with in_place(f"{path}, names"):
