@@ -17,7 +17,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from app.inspection.decoding import jpeg, png, tiff
 from app.inspection.decoding.depth import to_8_bits
-from app.inspection.decoding.orientation import exif_of, exif_orientation
+from app.inspection.decoding.exif import orientation_of
 from app.inspection.errors import (
     ImageAnimated,
     ImageError,
@@ -143,12 +143,7 @@ class PillowFile:
     @property
     def orientation(self) -> int:
         """The EXIF orientation, 1 to 8."""
-        if self.image.format == "PNG" and (exif := png.exif(self.data)):
-            return exif_orientation(lambda: exif_of(exif))
-        for name in ("xmp", "XML:com.adobe.xmp"):  # Pillow would use these too
-            self.image.info.pop(name, None)
-        # not self.image.getexif(): that of a PNG would decode the image
-        return exif_orientation(lambda: Image.Image.getexif(self.image))
+        return orientation_of(png.exif(self.data)) if self.image.format == "PNG" else 1
 
     def pixels(self, significant_bits: int | None = None) -> NDArray[np.uint8]:
         """Grey [H, W] or RGB [H, W, 3], as stored; raises an ImageError."""

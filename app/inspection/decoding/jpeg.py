@@ -14,7 +14,8 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.inspection.decoding.orientation import exif_of, exif_orientation
+from app.inspection.decoding.exif import PREFIX as EXIF
+from app.inspection.decoding.exif import orientation_of
 from app.inspection.errors import ImageTruncated, ImageUndecodable, ImageUnsupported
 
 START, END = b"\xff\xd8", b"\xff\xd9"
@@ -25,7 +26,6 @@ MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended and progressive, each with Huffman codes
 OTHER_FRAMES = {0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7}
 SCAN, APP1, APP2 = 0xDA, 0xE1, 0xE2
-EXIF = b"Exif\0\0"
 OTHERS_LISTED = b"MPF\0"  # start of a Multi-Picture Format list: reduced copies and similar
 COEFFICIENTS = 64
 MAX_SEGMENTS = 5000  # hundreds are already many; millions of empty ones would take minutes
@@ -78,7 +78,7 @@ class JpegFile:
     @property
     def orientation(self) -> int:
         """The EXIF orientation, 1 to 8."""
-        return exif_orientation(lambda: exif_of(self.frame.exif))
+        return orientation_of(self.frame.exif)
 
     def pixels(self, significant_bits: int | None = None) -> NDArray[np.uint8]:
         """Grey [H, W] or RGB [H, W, 3], as stored; raises an ImageError. JPEGs always have 8 bits."""

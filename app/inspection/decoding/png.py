@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.inspection.decoding.depth import nearly_all_fit
+from app.inspection.decoding.exif import TEXT_KEYWORD, of_text
 from app.inspection.errors import ImageUndecodable, ImageUnsupported
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -74,8 +75,14 @@ def samples_16(data: bytes) -> NDArray[np.uint16]:
 
 
 def exif(data: bytes) -> bytes:
-    """The EXIF data of a PNG, before or after its pixels; empty without any."""
-    return next((data[begin:end] for begin, end in _chunks(data, b"eXIf")), b"")
+    """The EXIF data of a PNG, before or after its pixels, or in a text chunk; empty without any."""
+    for begin, end in _chunks(data, b"eXIf"):
+        return data[begin:end]
+    for kind in (b"zTXt", b"tEXt"):
+        for begin, end in _chunks(data, kind):
+            if data.startswith(TEXT_KEYWORD, begin):
+                return of_text(data[begin:end], packed=kind == b"zTXt")
+    return b""
 
 
 def significant_bits(data: bytes, samples: NDArray[np.uint16]) -> int | None:
