@@ -35,7 +35,7 @@ def inspect_job(job: Job) -> InspectionAnswer:
     upload, options, inspector = job.upload, job.options, job.inspector
     keep = needs_probability(options)
     inspection = inspector.inspect(
-        upload.data, job.recipe, upload.reference_mask, job.check, keep_probability=keep
+        upload.data, job.recipe, upload.reference_mask, job.cancellation, keep_probability=keep
     )
     encoding = time.perf_counter()
     job.check()

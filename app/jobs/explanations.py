@@ -36,7 +36,12 @@ def explain(answer: InspectionAnswer, inspection: Inspection, job: Job) -> Inspe
     if not (options.overlay or options.heatmap or options.certificate):
         return answer
     job.check()
-    picture = decode(job.upload.data, job.inspector.limits, significant_bits=recipe.significant_bits)
+    picture = decode(
+        job.upload.data,
+        job.inspector.limits,
+        significant_bits=recipe.significant_bits,
+        cancellation=job.cancellation,
+    )
     point = job.inspector.operating_point(recipe)
     level = pixel_level(point.pixel_threshold)
     added: dict[str, Any] = {}

@@ -1,8 +1,8 @@
 """Micro-batches: what waits is run together, at once, and no image suffers from another."""
 
+import math
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from app.inspection.cancellation import NEVER, Cancellation
 from app.inspection.errors import InferenceFailed
 from app.inspection.inference.batching import Batcher, Run, Way
 
@@ -33,7 +34,7 @@ class Device:
     def go_on(self) -> None:
         self._open.set()
 
-    def __call__(self, tiles: Tiles) -> list[NDArray[Any]]:
+    def __call__(self, tiles: Tiles, _: object = None) -> list[NDArray[Any]]:
         with self._lock:
             self.batches.append(tiles[:, 0].tolist())
             self.at_once += 1
@@ -57,9 +58,9 @@ def picture(*values: int) -> Tiles:
     return np.array(values, np.uint8)[:, None]
 
 
-def run(batcher: Batcher, tiles: Tiles, check: Callable[[], None] = lambda: None) -> list[int]:
+def run(batcher: Batcher, tiles: Tiles, cancellation: Cancellation = NEVER) -> list[int]:
     room = np.full((len(tiles), 1), -1, np.int64)
-    batcher.run(tiles, [room], check)
+    batcher.run(tiles, [room], cancellation)
     return [int(each) for each in room[:, 0]]
 
 
@@ -187,15 +188,14 @@ def test_a_picture_nobody_wants_any_more_is_not_run() -> None:
     class TooLate(Exception):
         pass
 
-    def too_late() -> None:
-        raise TooLate
-
     device = Device()
     batcher = batcher_of(device, 1, 4)
     device.hold()
     with ThreadPoolExecutor(4) as executor:
         first = started(executor, batcher, picture(1))
-        late = started(executor, batcher, picture(2, 3, 4, 5, 6), check=too_late)
+        late = started(
+            executor, batcher, picture(2, 3, 4, 5, 6), cancellation=Cancellation(-math.inf, TooLate)
+        )
         wanted = started(executor, batcher, picture(7))
         device.go_on()
         assert (first.result(), wanted.result()) == ([2], [14])

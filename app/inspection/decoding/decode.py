@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.inspection.cancellation import NEVER, Cancellation
 from app.inspection.decoding.files import LosslessFile, open_image, open_lossless
 from app.inspection.decoding.orientation import upright
 from app.inspection.decoding.raw import RawFrame, decode_frame
@@ -37,6 +38,7 @@ def decode(
     limits: DecodeLimits,
     check_shape: Callable[[int, int], object] | None = None,
     significant_bits: int | None = None,
+    cancellation: Cancellation = NEVER,
 ) -> NDArray[np.uint8]:
     """Decode JPEG, PNG, BMP, TIFF or a raw frame to uint8 [H, W] (grey) or [H, W, 3] (RGB).
 
@@ -44,15 +46,15 @@ def decode(
     are allocated. Then `check_shape` is called with the stored height and width, and may raise.
     `significant_bits` is the number of bits, from the lowest on, that a 16-bit file or frame uses.
     Without it the file must state it, or its values must look like 16 bits. The high 8 of them are kept.
-    Raises an ImageError.
+    Raises an ImageError, and the error of `cancellation`.
     """
     _check_bytes(data.data if isinstance(data, RawFrame) else data, limits)
     if isinstance(data, RawFrame):
         _check_shape((data.width, data.height), limits, check_shape)
-        return decode_frame(data, significant_bits)
+        return decode_frame(data, significant_bits, cancellation)
     file = open_image(data)
     _check_shape(file.size, limits, check_shape)
-    return upright(file.pixels(significant_bits), file.orientation)
+    return upright(file.pixels(significant_bits, cancellation), file.orientation)
 
 
 def decode_reference_mask(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from app.inspection.cancellation import NEVER, Cancellation
 from app.inspection.decoding import jpeg, png, tiff
 from app.inspection.decoding.depth import to_8_bits
 from app.inspection.decoding.exif import orientation_of
@@ -64,7 +65,9 @@ class OpenedFile(Protocol):
     def orientation(self) -> int:
         """The EXIF orientation, 1 to 8."""
 
-    def pixels(self, significant_bits: int | None = None) -> NDArray[np.uint8]:
+    def pixels(
+        self, significant_bits: int | None = None, cancellation: Cancellation = NEVER
+    ) -> NDArray[np.uint8]:
         """Grey [H, W] or RGB [H, W, 3], as stored; raises an ImageError."""
 
 
@@ -145,7 +148,9 @@ class PillowFile:
         """The EXIF orientation, 1 to 8."""
         return orientation_of(png.exif(self.data)) if self.image.format == "PNG" else 1
 
-    def pixels(self, significant_bits: int | None = None) -> NDArray[np.uint8]:
+    def pixels(
+        self, significant_bits: int | None = None, cancellation: Cancellation = NEVER
+    ) -> NDArray[np.uint8]:
         """Grey [H, W] or RGB [H, W, 3], as stored; raises an ImageError."""
         if self._is_16_bit():
             samples = self._samples_16()

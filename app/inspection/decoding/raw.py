@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.inspection.cancellation import NEVER, Cancellation
 from app.inspection.decoding.depth import to_8_bits
 from app.inspection.errors import FrameMismatch, ImageTooSmall, ImageUnsupported
 
@@ -64,7 +65,9 @@ class _Packing:
     bits: int | None = 8
 
 
-def decode_frame(frame: RawFrame, significant_bits: int | None = None) -> Pixels:
+def decode_frame(
+    frame: RawFrame, significant_bits: int | None = None, cancellation: Cancellation = NEVER
+) -> Pixels:
     """Decode a frame to uint8 [H, W] (grey) or [H, W, 3] (RGB); without a copy if possible.
 
     The number of bytes is checked before anything is allocated. `significant_bits` applies to 16-bit

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.inspection.cancellation import NEVER, Cancellation
 from app.inspection.decoding import tiff_layout
 from app.inspection.decoding.depth import to_8_bits
 from app.inspection.decoding.tiff_directory import (
@@ -68,7 +69,9 @@ class TiffFile:
         """The orientation, 1 to 8; EXIF uses the same tag."""
         return self.directory.one(ORIENTATION, 1)
 
-    def pixels(self, significant_bits: int | None = None) -> NDArray[np.uint8]:
+    def pixels(
+        self, significant_bits: int | None = None, cancellation: Cancellation = NEVER
+    ) -> NDArray[np.uint8]:
         """Grey [H, W] or RGB [H, W, 3], as stored; raises an ImageError."""
         how = tiff_layout.layout(self.directory)
         samples = _samples(self.data, how)
