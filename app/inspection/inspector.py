@@ -142,7 +142,9 @@ class Inspector:
                 cancellation,
             )
             cancellation.check()
-            reference = None if reference_mask is None else self._reference(reference_mask, image)
+            reference = (
+                None if reference_mask is None else self._reference(reference_mask, image, cancellation)
+            )
         return _Task(_image_info(image, data), image, reference, recipe, point, timings)
 
     def _scan(
@@ -268,8 +270,11 @@ class Inspector:
         except PasslineError as error:
             yield f"{sample.image}: {error}"
 
-    def _reference(self, data: bytes, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
-        return decode_reference_mask(data, (image.shape[0], image.shape[1]), len(self.bundle.classes))
+    def _reference(
+        self, data: bytes, image: NDArray[np.uint8], cancellation: Cancellation
+    ) -> tuple[NDArray[np.uint8], bool]:
+        shape = image.shape[0], image.shape[1]
+        return decode_reference_mask(data, shape, len(self.bundle.classes), cancellation)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

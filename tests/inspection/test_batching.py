@@ -132,7 +132,7 @@ def test_a_tile_that_fails_fails_its_own_picture_alone() -> None:
 
 
 def test_an_error_nobody_foresaw_while_pictures_are_run_one_by_one_leaves_nobody_waiting() -> None:
-    def broken(tiles: Tiles) -> list[NDArray[Any]]:
+    def broken(tiles: Tiles, _: object) -> list[NDArray[Any]]:
         found = device(tiles)
         if len(tiles) > 1:
             raise InferenceFailed("too many")
@@ -154,7 +154,7 @@ def test_an_error_nobody_foresaw_while_pictures_are_run_one_by_one_leaves_nobody
 
 def test_answers_that_do_not_fit_leave_nobody_waiting() -> None:
     device = Device()
-    batcher = batcher_of(lambda tiles: [device(tiles)[0][:, :0]], 1, 4)
+    batcher = batcher_of(lambda tiles, _: [device(tiles)[0][:, :0]], 1, 4)
     device.hold()
     with ThreadPoolExecutor(4) as executor:
         found = [started(executor, batcher, picture(value)) for value in (1, 2, 3)]
@@ -165,7 +165,7 @@ def test_answers_that_do_not_fit_leave_nobody_waiting() -> None:
 
 
 def test_an_error_nobody_foresaw_reaches_everyone_in_the_batch() -> None:
-    def broken(tiles: Tiles) -> list[NDArray[Any]]:
+    def broken(tiles: Tiles, _: object) -> list[NDArray[Any]]:
         device(tiles)
         if len(tiles) > 1:
             raise MemoryError("no room")

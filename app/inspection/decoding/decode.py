@@ -58,7 +58,7 @@ def decode(
 
 
 def decode_reference_mask(
-    data: bytes, shape: tuple[int, int], n_classes: int
+    data: bytes, shape: tuple[int, int], n_classes: int, cancellation: Cancellation = NEVER
 ) -> tuple[NDArray[np.uint8], bool]:
     """Decode a reference mask to (label map uint8 [H, W], whether it has classes).
 
@@ -67,7 +67,7 @@ def decode_reference_mask(
     ReferenceMaskError.
     """
     try:
-        values = decode_mask(data, DecodeLimits(max_pixels=shape[0] * shape[1]))
+        values = decode_mask(data, DecodeLimits(max_pixels=shape[0] * shape[1]), cancellation=cancellation)
     except ImageTooLarge as error:
         raise ReferenceMaskSizeMismatch(f"the reference mask is larger than the image: {error}") from error
     except ImageError as error:
@@ -82,7 +82,9 @@ def decode_reference_mask(
     return _label_map(values, n_classes)
 
 
-def decode_mask(data: bytes, limits: DecodeLimits, colours: bool = False) -> NDArray[np.integer[Any]]:
+def decode_mask(
+    data: bytes, limits: DecodeLimits, colours: bool = False, cancellation: Cancellation = NEVER
+) -> NDArray[np.integer[Any]]:
     """Decode a mask to its stored values [H, W]: grey levels, or the indices of a palette image.
 
     With `colours` the values are 0xRRGGBB. Raises an ImageError, or ReferenceMaskInvalid for a colour
@@ -90,7 +92,7 @@ def decode_mask(data: bytes, limits: DecodeLimits, colours: bool = False) -> NDA
     """
     file = open_lossless(data)
     _check_size(file.size, limits)
-    return upright(_colours(file) if colours else _greys(file), file.orientation)
+    return upright(_colours(file) if colours else _greys(file, cancellation), file.orientation)
 
 
 def _label_map(values: NDArray[np.integer[Any]], n_classes: int) -> tuple[NDArray[np.uint8], bool]:
@@ -135,9 +137,9 @@ def _check_size(size: tuple[int, int], limits: DecodeLimits) -> None:
         )
 
 
-def _greys(file: LosslessFile) -> NDArray[np.integer[Any]]:
+def _greys(file: LosslessFile, cancellation: Cancellation) -> NDArray[np.integer[Any]]:
     """The values of a mask [H, W], unscaled: a class id is not a brightness."""
-    values = file.values()
+    values = file.values(cancellation)
     if values.ndim == 2:
         return values
     if np.ptp(values, axis=2).any():

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import accumulate
-from math import gcd
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from PIL import Image
 from app.inspection.cancellation import NEVER, Cancellation
 from app.inspection.decoding import tiff_layout
 from app.inspection.decoding.depth import to_8_bits
+from app.inspection.decoding.packed import unpack_bits
 from app.inspection.decoding.tiff_directory import (
     HEIGHT,
     ORIENTATION,
@@ -40,7 +40,6 @@ from app.inspection.decoding.tiff_layout import (
     UNCOMPRESSED,
     WHITE_IS_ZERO,
     Layout,
-    ceil_div,
 )
 from app.inspection.errors import ImageTruncated, ImageUndecodable, ImageUnsupported
 
@@ -85,7 +84,7 @@ class TiffFile:
             return np.asarray(ink.convert("RGB"))
         return pixels[..., 0] if pixels.shape[2] == 1 else pixels
 
-    def values(self) -> Samples:
+    def values(self, cancellation: Cancellation = NEVER) -> Samples:
         """The stored samples [H, W, channels]; for a palette image, its indices; 1 bit is 0 or 255."""
         how = tiff_layout.layout(self.directory)
         samples = _samples(self.data, how)
@@ -162,21 +161,6 @@ def _unpack(raw: NDArray[np.uint8], how: Layout) -> Samples:
     if how.bits == 16:
         return raw.view(how.order + "u2")
     return unpack_bits(raw, how.bits, how.piece[0] * how.together)
-
-
-def unpack_bits(raw: NDArray[np.uint8], bits: int, count: int) -> Samples:
-    """Unpack `count` samples of `bits` bits, most significant bit first, along the last axis."""
-    together = 8 // gcd(bits, 8)  # samples per group of whole bytes
-    size, groups = bits * together // 8, ceil_div(count, together)
-    filled = np.zeros((*raw.shape[:-1], groups * size + 2), np.uint8)
-    filled[..., : raw.shape[-1]] = raw[..., : groups * size]
-    out = np.empty((*raw.shape[:-1], groups * together), np.uint8 if bits <= 8 else np.uint16)
-    for n in range(together):
-        at, shift = divmod(n * bits, 8)
-        three = [filled[..., at + k :: size][..., :groups].astype(np.uint32) for k in range(3)]
-        wide = three[0] << 16 | three[1] << 8 | three[2]
-        out[..., n::together] = wide >> (24 - bits - shift) & ((1 << bits) - 1)
-    return out[..., :count]
 
 
 def _unpacked(data: bytes, how: Layout, numbers: range, lines: int) -> NDArray[np.uint8]:
