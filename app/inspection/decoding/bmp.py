@@ -23,7 +23,7 @@ SIGNATURE = b"BM"
 RUNS = (1, 2)  # run-length compression of 8 and of 4 bits
 GREY_MODES = ("L", "1")
 COLOUR_MODES = ("RGB", "P")
-AT_ONCE = 1 << 20  # pixels converted together
+AT_ONCE = 1 << 18  # pixels converted together
 # Exceptions that Pillow raises on broken files, found by fuzzing. A Warning is an exception only if the
 # process turned warnings into errors, as the tests do.
 BROKEN = (

@@ -22,6 +22,56 @@ AT_ONCE = 1 << 20  # samples
 Samples = NDArray[np.integer[Any]]
 
 
+class Levels:
+    """What the values of a 16-bit image say of its significant bits; `stated` is their number if it is known.
+
+    Add all blocks of the image, then ask for `bits`.
+    """
+
+    def __init__(self, stated: int | None) -> None:
+        self._stated = stated
+        self._most = (1 << (stated or 16)) - 1
+        self._count = self._above = self._highest = 0
+        self._has_others = False
+        self._high_bytes = np.zeros(256, np.int64)
+
+    def add(self, block: Samples) -> None:
+        """Count the values of a block."""
+        self._count += block.size
+        if self._stated is None:
+            self._high_bytes += np.bincount((block >> 8).ravel(), minlength=256)
+            return
+        self._highest = max(self._highest, int(block.max(initial=0)))
+        if self._highest > self._most:
+            beyond = block > self._most
+            self._above += int(np.count_nonzero(beyond))
+            self._has_others |= bool((block[beyond] != FULL_SCALE).any())
+
+    def bits(self) -> int:
+        """The number of bits, of which 8 are kept; raises as `to_8_bits`."""
+        few = self._count // BRIGHT_ONES
+        if self._stated is None:
+            self._refuse_unlikely(self._count - few)
+            return 16
+        if self._has_others or self._above > few:
+            raise FrameMismatch(
+                f"the image holds {self._highest}, but {self._stated} bits go up to {self._most}: give the "
+                "depth it has"
+            )
+        return self._stated
+
+    def _refuse_unlikely(self, fewest: int) -> None:
+        """Raise ImageUnsupported if at least `fewest` values fit into 14 bits or fewer."""
+        below = self._high_bytes.cumsum()
+        bits = next((n for n in CAMERA_BITS if below[(1 << (n - 8)) - 1] >= fewest), None)
+        if bits is not None:
+            raise ImageUnsupported(
+                f"99.9 % of the 16-bit image's values are below {1 << bits}: it looks like {bits} bits in "
+                f"16, or is dark, and nothing says which; send significant_bits={bits}, or what the camera "
+                "gives, or 16 if the full range is used"
+            )
+
+
 def to_8_bits(
     samples: Samples,
     stated: int | None = None,
@@ -36,24 +86,23 @@ def to_8_bits(
     """
     if samples.dtype == np.uint8:
         return np.asarray(samples, np.uint8)
-    bits = significant_bits(samples, asked or stated, cancellation)
-    most = (1 << bits) - 1
-    out = np.empty(samples.shape, np.uint8)
+    levels = Levels(asked or stated)
     for rows in blocks(samples, cancellation):
-        block = samples[rows] if bits == 16 else np.minimum(samples[rows], most)
-        np.right_shift(block, bits - 8, out=out[rows], casting="unsafe")
+        levels.add(samples[rows])
+    bits, out = levels.bits(), np.empty(samples.shape, np.uint8)
+    for rows in blocks(samples, cancellation):
+        out[rows] = narrowed(samples[rows], bits)
     return out
 
 
-def significant_bits(samples: Samples, bits: int | None, cancellation: Cancellation = NEVER) -> int:
-    """The number of bits to keep 8 of, `bits` if stated; raises as `to_8_bits`."""
-    if bits is None:
-        _refuse_unlikely(samples, cancellation)
-        return 16
-    highest = int(samples.max(initial=0))
-    if highest >> bits:
-        _check_marked(samples, bits, highest)
-    return bits
+def narrowed(block: Samples, bits: int) -> NDArray[np.uint8]:
+    """The high 8 of `bits` significant bits; larger values are clipped."""
+    if block.dtype == np.uint8:
+        return np.asarray(block, np.uint8)
+    clipped = block if bits == 16 else np.minimum(block, (1 << bits) - 1)
+    out = np.empty(block.shape, np.uint8)
+    np.right_shift(clipped, bits - 8, out=out, casting="unsafe")
+    return out
 
 
 def blocks(samples: NDArray[Any], cancellation: Cancellation = NEVER) -> Iterator[slice]:
@@ -62,19 +111,6 @@ def blocks(samples: NDArray[Any], cancellation: Cancellation = NEVER) -> Iterato
     for start in range(0, len(samples), step):
         cancellation.check()
         yield slice(start, start + step)
-
-
-def _check_marked(samples: Samples, bits: int, highest: int) -> None:
-    """Check that only few samples have more bits, all ones: hot pixels, or saturated ones.
-
-    Raises FrameMismatch where there are many of them, or where any other value has more than `bits` bits.
-    """
-    most = (1 << bits) - 1
-    others = ((samples[rows] > most) & (samples[rows] != FULL_SCALE) for rows in blocks(samples))
-    if not nearly_all_fit(samples, bits) or any(each.any() for each in others):
-        raise FrameMismatch(
-            f"the image holds {highest}, but {bits} bits go up to {most}: give the depth it has"
-        )
 
 
 def nearly_all_fit(samples: Samples, bits: int) -> bool:
@@ -86,18 +122,3 @@ def nearly_all_fit(samples: Samples, bits: int) -> bool:
 def has_bits(samples: Samples, bits: int) -> bool:
     """Whether any sample has one of these bits set."""
     return any(bool((samples[rows] & bits).any()) for rows in blocks(samples))
-
-
-def _refuse_unlikely(samples: Samples, cancellation: Cancellation) -> None:
-    """Raise ImageUnsupported unless more than a few samples need 15 or 16 bits."""
-    levels = np.zeros(256, np.int64)
-    for rows in blocks(samples, cancellation):
-        levels += np.bincount((samples[rows] >> 8).ravel(), minlength=256)
-    fewest = samples.size - samples.size // BRIGHT_ONES  # that must fit
-    bits = next((n for n in CAMERA_BITS if levels[: 1 << (n - 8)].sum() >= fewest), None)
-    if bits is not None:
-        raise ImageUnsupported(
-            f"99.9 % of the 16-bit image's values are below {1 << bits}: it looks like {bits} bits in 16, or "
-            f"is dark, and nothing says which; send significant_bits={bits}, or what the camera gives, or 16 "
-            "if the full range is used"
-        )

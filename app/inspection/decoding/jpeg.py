@@ -13,9 +13,9 @@ from functools import partial
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image
 
 from app.inspection.cancellation import NEVER, Cancellation
+from app.inspection.decoding import inks
 from app.inspection.decoding.exif import PREFIX as EXIF
 from app.inspection.decoding.exif import orientation_of
 from app.inspection.errors import ImageTruncated, ImageUndecodable, ImageUnsupported
@@ -100,7 +100,7 @@ class JpegFile:
         if colour == "GRAY":
             return found[..., 0]
         # CMYK values are stored inverted, by Adobe's convention
-        return np.asarray(Image.fromarray(~found, "CMYK").convert("RGB")) if colour == "CMYK" else found
+        return inks.image_of(found, cancellation, inverted=True) if colour == "CMYK" else found
 
 
 def _end_early(data: bytearray) -> None:

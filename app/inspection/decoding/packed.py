@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 
 def unpack_bits(raw: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.integer[Any]]:
     """Unpack `count` samples of `bits` bits, most significant bit first, along the last axis."""
+    if 8 % bits == 0:  # samples never cross bytes
+        shifts = np.arange(8 - bits, -1, -bits, dtype=np.uint8)
+        fine = raw[..., None] >> shifts & np.uint8((1 << bits) - 1)
+        return fine.reshape(*raw.shape[:-1], -1)[..., :count]
     together = 8 // gcd(bits, 8)  # samples per group of whole bytes
     size, groups = bits * together // 8, -(-count // together)
     filled = np.zeros((*raw.shape[:-1], groups * size + 2), np.uint8)

@@ -21,7 +21,7 @@ from app.inspection.errors import ImageTruncated
 # Adam7: first column and row of each pass, and its column and row steps.
 PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 WHOLE = ((0, 0, 1, 1),)
-AT_ONCE = 1 << 20  # bytes of rows unpacked together
+AT_ONCE = 1 << 20  # bytes or pixels of rows unpacked together
 PIECE = 1 << 16  # bytes given to zlib at once
 MAX_FILTER = 4
 # Colour type and bits of a PNG whose pixels have so many bytes: filters know no more of a pixel.
@@ -43,7 +43,7 @@ def blocks(data: bytes, png: Chunks, cancellation: Cancellation) -> Iterator[tup
         if columns <= 0 or rows <= 0:
             continue
         line, above = _line_bytes(png, columns), None
-        step = max(1, AT_ONCE // (line + 1))
+        step = max(1, AT_ONCE // max(line + 1, columns))
         for first in range(0, rows, step):
             cancellation.check()
             count = min(step, rows - first)

@@ -88,6 +88,11 @@ class Layout:
     counts: Numbers = field(repr=False)
 
     @property
+    def is_by_libtiff(self) -> bool:
+        """Whether the compression is one that libtiff unpacks, a whole piece at once."""
+        return self.compression not in (UNCOMPRESSED, DEFLATE, OLD_DEFLATE)
+
+    @property
     def across(self) -> int:
         """Pieces per row of the grid."""
         return ceil_div(self.width, self.piece[0])
