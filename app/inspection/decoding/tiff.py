@@ -38,6 +38,7 @@ from app.inspection.errors import ImageUnsupported
 
 __all__ = ["SIGNATURES", "TiffFile", "opened"]
 
+MOST_INKS = 1 << 25  # bytes unpacked at once
 OPAQUE_KINDS = (1, 2)  # kinds of extra samples that contain transparency
 Samples = NDArray[np.integer[Any]]
 
@@ -64,6 +65,7 @@ class TiffFile:
     ) -> NDArray[np.uint8]:
         """Grey [H, W] or RGB [H, W, 3], as stored; raises an ImageError."""
         how = tiff_layout.layout(self.directory)
+        _check_inks(how)
         blocks = _Blocks(self.data, how, cancellation)
         if how.bits == 16 and not blocks.can_repeat:
             samples = _collected(blocks, how, np.uint16, lambda block: block)
@@ -94,6 +96,16 @@ def opened(data: bytes) -> TiffFile:
     return TiffFile(data, directory(data))
 
 
+def _check_inks(how: Layout) -> None:
+    """Refuse 16-bit CMYK in large pieces that libtiff unpacks whole: eight bytes for the three of a pixel."""
+    piece = how.across * how.piece[1] * how.line_bytes
+    if how.photometric == CMYK and how.bits == 16 and how.is_by_libtiff and piece > MOST_INKS:
+        raise ImageUnsupported(
+            f"a TIFF of 16-bit CMYK in compressed strips or tiles of {piece} bytes is not read; at most "
+            f"{MOST_INKS} are: save it with smaller ones, as RGB, or uncompressed"
+        )
+
+
 def _stated(how: Layout) -> int | None:
     """Significant bits stated by the file; None if not stated."""
     if how.bits != 16:
@@ -109,9 +121,8 @@ class _Blocks:
         self._data, self._how, self._cancellation = data, how, cancellation
         self._only: Source | None = None
         is_held = how.compression == UNCOMPRESSED or (how.down * how.planes == 1 and how.is_by_libtiff)
-        self.can_repeat = (
-            is_held or how.photometric == CMYK
-        )  # without reading much twice, or in little memory
+        # by reading little twice; inks of 16 bits would take too much memory at once
+        self.can_repeat = is_held or how.photometric == CMYK
 
     def __iter__(self) -> Iterator[tuple[int, int, Samples]]:
         """Yield the first plane, the first line and the samples, [lines, W, channels]; checks opacity."""
@@ -174,14 +185,10 @@ def _conversion(blocks: _Blocks, how: Layout, significant_bits: int | None) -> C
         for _, _, samples in blocks:
             levels.add(samples)
         bits = levels.bits()
-    if bits <= 8:
-        spread = np.uint8(_spread(how))
-        narrow: Callable[[Samples], NDArray[np.uint8]] = lambda block: np.asarray(block * spread, np.uint8)  # noqa: E731
-    else:
-        narrow = partial(narrowed, bits=bits)
-    return (
-        (lambda block: inks.rgb_of(narrow(block))) if how.photometric == CMYK and how.planes == 1 else narrow
-    )
+    spread = np.uint8(_spread(how))
+    if how.photometric == CMYK and how.planes == 1:
+        return lambda block: inks.rgb_of(block * spread if bits < 8 else narrowed(block, bits))
+    return partial(np.multiply, spread) if bits < 8 else partial(narrowed, bits=bits)
 
 
 def _spread(how: Layout) -> int:

@@ -24,6 +24,7 @@ from app.inspection.decoding.tiff_layout import (
 )
 from app.inspection.errors import ImageTruncated, ImageUndecodable
 
+PART = 1 << 16  # bytes given to zlib at once
 AT_ONCE = 1 << 20  # bytes: larger pieces are unpacked some lines at a time, smaller ones together
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))  # fill order 2
 BROKEN = (OSError, ValueError, TypeError, SyntaxError, RuntimeError)  # what Pillow raises on broken pieces
@@ -64,17 +65,15 @@ class _Held:
     """Pieces whose bytes are in memory."""
 
     def __init__(self, pieces: Sequence[Bytes], how: Layout, lines: int) -> None:
-        columns = how.across
-        whole, last = how.piece[1] * how.line_bytes, lines * how.line_bytes * columns
-        last -= (len(pieces) - 1) * how.piece[1] * how.line_bytes
+        whole, size = how.piece[1] * how.line_bytes, lines * how.line_bytes  # of a piece, of a column
+        last = size * how.across - (len(pieces) - 1) * whole
         if any(len(piece) < whole for piece in pieces[:-1]) or len(pieces[-1]) < last:
             raise ImageTruncated(LACKING)
-        joined = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        found = np.frombuffer(joined, np.uint8, columns * lines * how.line_bytes)
-        self._columns = found.reshape(columns, lines, how.line_bytes)
+        columns = pieces if how.tiled or len(pieces) == 1 else [b"".join(pieces)]
+        self._columns = [np.frombuffer(each, np.uint8, size).reshape(-1, how.line_bytes) for each in columns]
 
     def lines(self, column: int, first: int, last: int) -> Lines:
-        return self._columns[column, first:last]
+        return self._columns[column][first:last]
 
 
 class _Streams:
@@ -95,19 +94,20 @@ class _Stream:
     """One deflated piece, of at most `most` bytes, read in order."""
 
     def __init__(self, piece: Bytes, most: int) -> None:
-        self._rest: Bytes = piece
+        self._parts = (piece[at : at + PART] for at in range(0, len(piece), PART))
+        self._rest: Bytes = b""
         self._left = most
         self._zlib = zlib.decompressobj()
 
     def take(self, count: int) -> bytes:
         """The next `count` bytes; raises ImageTruncated if there are fewer."""
-        found = self._next(count)
-        while 0 < len(found) < count and (more := self._next(count - len(found))):
+        found = bytearray()
+        while len(found) < count and (more := self._next(count - len(found))):
             found += more
         if len(found) < count:
             raise ImageTruncated(LACKING)
         self._left -= count
-        return found
+        return bytes(found)
 
     def finish(self) -> None:
         """Check that the piece ends, and was not longer than it should be."""
@@ -119,12 +119,19 @@ class _Stream:
             raise ImageTruncated("a strip ends before its data does; send the file whole")
 
     def _next(self, most: int) -> bytes:
+        """Up to `most` bytes; none at the end."""
         try:
-            found = self._zlib.decompress(self._rest, most)
+            while not self._zlib.eof:
+                found = self._zlib.decompress(self._rest, most)
+                self._rest = self._zlib.unconsumed_tail
+                if found:
+                    return found
+                if not self._rest and not (part := next(self._parts, b"")):
+                    break
+                self._rest = self._rest or part
         except zlib.error as error:
             raise ImageUndecodable(f"a strip is damaged ({error}); export it anew") from error
-        self._rest = self._zlib.unconsumed_tail
-        return found
+        return b""
 
 
 def _inflated(piece: Bytes, most: int) -> bytes:
