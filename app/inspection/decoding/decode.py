@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.inspection.cancellation import NEVER, Cancellation
+from app.inspection.decoding.depth import blocks
 from app.inspection.decoding.files import LosslessFile, open_image, open_lossless
 from app.inspection.decoding.orientation import upright
 from app.inspection.decoding.raw import RawFrame, decode_frame
@@ -79,7 +80,7 @@ def decode_reference_mask(
             f"the reference mask is {values.shape[1]} x {values.shape[0]} pixels; "
             f"the image is {shape[1]} x {shape[0]}"
         )
-    return _label_map(values, n_classes)
+    return _label_map(values, n_classes, cancellation)
 
 
 def decode_mask(
@@ -95,9 +96,13 @@ def decode_mask(
     return upright(_colours(file) if colours else _greys(file, cancellation), file.orientation)
 
 
-def _label_map(values: NDArray[np.integer[Any]], n_classes: int) -> tuple[NDArray[np.uint8], bool]:
+def _label_map(
+    values: NDArray[np.integer[Any]], n_classes: int, cancellation: Cancellation
+) -> tuple[NDArray[np.uint8], bool]:
     """A reference mask's values as a label map, and whether it has classes."""
-    found = set(np.unique(values).tolist())
+    found: set[int] = set()
+    for rows in blocks(values, cancellation):
+        found.update(np.flatnonzero(np.bincount(values[rows].ravel())).tolist())
     if WHITE in found and found <= {0, WHITE}:
         return (values > 0).astype(np.uint8), False
     if max(found) > n_classes:

@@ -33,6 +33,8 @@ COEFFICIENTS = 64
 MAX_SEGMENTS = 5000  # hundreds are already many; millions of empty ones would take minutes
 MAX_SCANS = 100  # each pass decodes the whole image; encoders write about ten
 END_EVERY = 1024  # bytes; of coded data, decoded in far less than a millisecond
+MAX_INKED_PIXELS = 16_000_000  # of CMYK in several scans: twelve bytes a pixel, three of them decoded
+MAX_SCANNED_PIXELS = 1_500_000_000  # pixels x scans: each scan takes about 10 ms for a million pixels
 COLOURS = {1: "GRAY", 3: "RGB", 4: "CMYK"}  # by the number of components
 CUT = ("premature end", "instead of rst")  # libjpeg warnings that mean missing data
 HEXADECIMAL = re.compile(r"0x[0-9a-f]+")
@@ -64,6 +66,7 @@ class Frame:
 
     bits: int
     components: tuple[int, ...]
+    pixels: int
     scans: list[Scan] = field(default_factory=list)
     end: int = 0
     lists_others: bool = False
@@ -87,6 +90,7 @@ class JpegFile:
         self, significant_bits: int | None = None, cancellation: Cancellation = NEVER
     ) -> NDArray[np.uint8]:
         """Grey [H, W] or RGB [H, W, 3], as stored; raises an ImageError. JPEGs always have 8 bits."""
+        _check_cost(self.frame)
         colour = COLOURS[len(self.frame.components)]
         data = bytearray(self.data)  # a copy, so that the decoder can be stopped
         try:
@@ -101,6 +105,19 @@ class JpegFile:
             return found[..., 0]
         # CMYK values are stored inverted, by Adobe's convention
         return inks.image_of(found, cancellation, inverted=True) if colour == "CMYK" else found
+
+
+def _check_cost(frame: Frame) -> None:
+    """Refuse what takes more memory or time to decode than an image of its size may."""
+    if len(frame.scans) > 1 and len(frame.components) == 4 and frame.pixels > MAX_INKED_PIXELS:
+        raise ImageUnsupported(
+            f"a CMYK JPEG of several scans and {frame.pixels} pixels is not read, at most {MAX_INKED_PIXELS} "
+            "are: export it as baseline or RGB"
+        )
+    if len(frame.scans) * frame.pixels > MAX_SCANNED_PIXELS:
+        raise ImageUnsupported(
+            f"the JPEG has {len(frame.scans)} scans, too many for {frame.pixels} pixels; export as baseline"
+        )
 
 
 def _end_early(data: bytearray) -> None:
@@ -222,7 +239,7 @@ def _frame(content: bytes) -> Frame | None:
     """Parse a frame header (ITU T.81, B.2.2); None if a size is 0."""
     height, width = int.from_bytes(content[1:3], "big"), int.from_bytes(content[3:5], "big")
     components = tuple(content[6 + 3 * n] for n in range(content[5]))
-    return Frame(content[0], components) if height and width and components else None
+    return Frame(content[0], components, width * height) if height and width and components else None
 
 
 def _scan(content: bytes, place: tuple[int, int]) -> Scan:

@@ -38,7 +38,7 @@ from app.inspection.errors import ImageUnsupported
 
 __all__ = ["SIGNATURES", "TiffFile", "opened"]
 
-MOST_INKS = 1 << 25  # bytes unpacked at once
+MOST_BESIDE = 48 << 20  # bytes beside three times the image that libtiff may take
 OPAQUE_KINDS = (1, 2)  # kinds of extra samples that contain transparency
 Samples = NDArray[np.integer[Any]]
 
@@ -65,7 +65,7 @@ class TiffFile:
     ) -> NDArray[np.uint8]:
         """Grey [H, W] or RGB [H, W, 3], as stored; raises an ImageError."""
         how = tiff_layout.layout(self.directory)
-        _check_inks(how)
+        _check_pieces(how)
         blocks = _Blocks(self.data, how, cancellation)
         if how.bits == 16 and not blocks.can_repeat:
             samples = _collected(blocks, how, np.uint16, lambda block: block)
@@ -96,13 +96,21 @@ def opened(data: bytes) -> TiffFile:
     return TiffFile(data, directory(data))
 
 
-def _check_inks(how: Layout) -> None:
-    """Refuse 16-bit CMYK in large pieces that libtiff unpacks whole: eight bytes for the three of a pixel."""
-    piece = how.across * how.piece[1] * how.line_bytes
-    if how.photometric == CMYK and how.bits == 16 and how.is_by_libtiff and piece > MOST_INKS:
+def _check_pieces(how: Layout) -> None:
+    """Refuse large strips and tiles that libtiff unpacks whole, if that takes more than the image may.
+
+    They take twice their unpacked size: libtiff has a buffer of its own.
+    """
+    if not how.is_by_libtiff:
+        return
+    band = how.across * how.piece[1] * how.line_bytes
+    before = 0 if how.down * how.planes == 1 or how.bits <= 8 else 2
+    pixels, channels = how.height * how.width, 1 if how.is_grey else 3
+    needed = 2 * band + int(how.counts.max()) * how.across + before * pixels * channels
+    if needed > 3 * pixels * channels + MOST_BESIDE:
         raise ImageUnsupported(
-            f"a TIFF of 16-bit CMYK in compressed strips or tiles of {piece} bytes is not read; at most "
-            f"{MOST_INKS} are: save it with smaller ones, as RGB, or uncompressed"
+            f"a TIFF whose compressed strips or tiles unpack to {band} bytes at once is not read; save it "
+            "with smaller ones, with Deflate or uncompressed"
         )
 
 
