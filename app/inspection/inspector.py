@@ -158,7 +158,7 @@ class Inspector:
         of_pixels = {}
         if self._gate is not None:
             with timings.step("gate"):
-                of_pixels = self._gate.pixel_scores(image)
+                of_pixels = self._gate.pixel_scores(image, cancellation.check)
         with timings.step("preprocess"):
             tiles = Tiles(image, self.bundle.input)
         plan = tiles.plan
@@ -192,9 +192,10 @@ class Inspector:
         with timings.step("mask"):
             regions = form_regions(marks, task.image, scan.tiles, point, check)
             around = None if point.dice_interval is None else point.dice_interval.around
-            kept, label_map = keep_defects(marks, regions, point), marks.label_map
-            estimated = estimated_dice(marks.highest, label_map, self._mask_table, around)
-            measured = None if task.reference is None else measured_dice(label_map, *task.reference, names)
+            kept, label_map = keep_defects(marks, regions, point, check), marks.label_map
+            estimated = estimated_dice(marks.highest, label_map, self._mask_table, around, check)
+            given = task.reference
+            measured = None if given is None else measured_dice(label_map, *given, names, check)
         with timings.step("measure"):
             part = locate(task.image, recipe)
             recipe = with_part(recipe, part)

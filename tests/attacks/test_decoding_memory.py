@@ -12,9 +12,9 @@ from app.inspection.decoding.raw import FORMATS
 from app.inspection.errors import ImageUnsupported
 from tests.attacks.large_images import CMYK, MAKERS, file, tiff
 
-HEIGHT, WIDTH = 2080, 2880
+HEIGHT, WIDTH = 1600, 2400
 TIMES, ROOM = 3, 64_000_000
-TIGHTER = 32_000_000  # these images are small, so that room for more would hide a copy
+TIGHTER = 28_000_000  # these images are small, so that room for more would hide a copy
 
 
 @pytest.fixture(scope="module")
