@@ -8,10 +8,11 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal, Protocol
 
+from app.inspection.cancellation import Cancellation
 from app.inspection.inspector import Inspector
 from app.jobs.job import Job
 from app.problems import named
@@ -42,16 +43,17 @@ class LiveFirst(Exception):
     """A live image waits, so the shadow inspection is abandoned."""
 
 
-@dataclass(frozen=True, slots=True)
-class ShadowJob(Job):
-    """An inspection in shadow mode; its verdict is only compared and counted."""
+class WhileIdle(Cancellation):
+    """Ends an inspection in shadow mode, whose verdict is only compared and counted, with LiveFirst."""
 
-    give_up: Callable[[], bool] = field(default=lambda: False)
+    def __init__(self, give_up: Callable[[], bool]) -> None:
+        super().__init__(error=LiveFirst)
+        self._give_up = give_up
 
-    def check(self) -> None:
-        """Raise LiveFirst if a live image needs the thread."""
-        if self.give_up():
-            raise LiveFirst
+    @property
+    def is_over(self) -> bool:
+        """Whether a live image needs the thread."""
+        return self._give_up()
 
 
 class Shadow:
@@ -123,13 +125,13 @@ class Shadow:
         chosen = state.recipes.choose(job.options)
         labels = job.options.model_dump(include=set(Labels.model_fields))
         return self._judge(
-            ShadowJob(
+            Job(
                 self._inspector,
                 chosen.recipe,
                 replace(job.upload, reference_mask=None),
                 Options(mask="none", **labels),
                 recipe_version=chosen.version,
-                give_up=lambda: self._is_over or self._live.is_waited_for,
+                cancellation=WhileIdle(lambda: self._is_over or self._live.is_waited_for),
             )
         )
 

@@ -5,7 +5,7 @@ feature distance comes from the encoder and depends on the kind of surface.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -76,9 +76,14 @@ class InputGate:
         """Score uint8 pixels [H, W] or [H, W, 3] with the mean features [F] of their tiles."""
         return self.check(self.pixel_scores(image), features)
 
-    def pixel_scores(self, image: NDArray[np.uint8]) -> dict[GateScore, float]:
-        """The scores of uint8 pixels [H, W] or [H, W, 3] that the checks need and that need no model."""
-        return picture_scores(image, grain=any(each.score == "grain" for each in self._checks))
+    def pixel_scores(
+        self, image: NDArray[np.uint8], check: Callable[[], None] = lambda: None
+    ) -> dict[GateScore, float]:
+        """The scores of uint8 pixels [H, W] or [H, W, 3] that the checks need and that need no model.
+
+        `check` is called regularly; an exception that it raises ends the step.
+        """
+        return picture_scores(image, any(each.score == "grain" for each in self._checks), check)
 
     def check(self, of_pixels: Mapping[GateScore, float], features: NDArray[np.float32]) -> Looked:
         """As `look`, from the pixel scores, which need no model.
@@ -100,7 +105,9 @@ class InputGate:
         return Looked({each.score: scores[each.score] for each in self._checks}, tuple(reasons))
 
 
-def picture_scores(image: NDArray[np.uint8], grain: bool = True) -> dict[GateScore, float]:
+def picture_scores(
+    image: NDArray[np.uint8], grain: bool = True, check: Callable[[], None] = lambda: None
+) -> dict[GateScore, float]:
     """The scores that need only the pixels, uint8 [H, W] or [H, W, 3].
 
     `brightness` is the median grey level, `clipped_share` the share of pixels that are black or white.
@@ -109,14 +116,14 @@ def picture_scores(image: NDArray[np.uint8], grain: bool = True) -> dict[GateSco
     counts = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel().astype(np.float64)
     levels = counts.cumsum() / grey.size
     scores: dict[GateScore, float] = {
-        "sharpness": sharpness(grey),
+        "sharpness": sharpness(grey, check),
         "brightness": float(np.searchsorted(levels, 0.5)),
         "clipped_share": float(levels[CLIPPED[0]] + 1 - levels[CLIPPED[1] - 1]),
         "border_contrast": _border_contrast(grey, counts),
         "short_side_px": float(min(grey.shape)),
         "long_side_px": float(max(grey.shape)),
     }
-    return scores | {"grain": noise_level(grey)} if grain else scores
+    return scores | {"grain": noise_level(grey, check)} if grain else scores
 
 
 def _border_contrast(grey: NDArray[np.uint8], counts: NDArray[np.float64]) -> float:
@@ -135,7 +142,7 @@ def _border_contrast(grey: NDArray[np.uint8], counts: NDArray[np.float64]) -> fl
     return float((ring - within / inner.size) / max(deviation, 1))
 
 
-def noise_level(grey: NDArray[np.uint8]) -> float:
+def noise_level(grey: NDArray[np.uint8], check: Callable[[], None] = lambda: None) -> float:
     """Standard deviation of the noise of uint8 [H, W], in grey levels, from 0.12 to 63.
 
     Immerkaer, Fast noise variance estimation, Computer Vision and Image Understanding 64(2), 1996: an
@@ -144,6 +151,7 @@ def noise_level(grey: NDArray[np.uint8]) -> float:
     """
     counts, rows = np.zeros(256), max(1, STRIP_PX // grey.shape[1])
     for start in range(0, len(grey) - 2, rows):
+        check()
         strip = grey[start : start + rows + 2]
         response = cv2.Sobel(strip, cv2.CV_16S, 2, 2, ksize=3)[1:-1, 1:-1]
         counts += cv2.calcHist([cv2.convertScaleAbs(response)], [0], None, [256], [0, 256]).ravel()
@@ -153,7 +161,7 @@ def noise_level(grey: NDArray[np.uint8]) -> float:
     return float(median / NOISE_GAIN / MEDIAN_SHARE)
 
 
-def sharpness(grey: NDArray[np.uint8]) -> float:
+def sharpness(grey: NDArray[np.uint8], check: Callable[[], None] = lambda: None) -> float:
     """Share of fine contrast in uint8 [H, W]: 0 for a flat image, about 1 for a sharp surface.
 
     For each block: the energy of the second difference of neighbours divided by the energy of the
@@ -165,10 +173,10 @@ def sharpness(grey: NDArray[np.uint8]) -> float:
     half = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
     if min(half.shape) <= REACH:
         return 0.0
-    return min(_fine_share(half), _fine_share(half.T))
+    return min(_fine_share(half, check), _fine_share(half.T, check))
 
 
-def _fine_share(half: NDArray[np.uint8]) -> float:
+def _fine_share(half: NDArray[np.uint8], check: Callable[[], None]) -> float:
     """The median over blocks of the energy ratio of second and wide difference along rows.
 
     Computed strip by strip to bound the memory: energies take four bytes a pixel.
@@ -177,6 +185,7 @@ def _fine_share(half: NDArray[np.uint8]) -> float:
     coarse: list[NDArray[Any]] = []
     width, rows = max(1, half.shape[1] // BLOCK), max(1, STRIP_PX // half.shape[1])
     for start in range(0, len(half), rows):
+        check()
         strip = np.ascontiguousarray(half[start : start + rows])
         second = cv2.Sobel(strip, cv2.CV_32F, 2, 0, ksize=1)
         wide = cv2.absdiff(strip[:, REACH:], strip[:, :-REACH]).astype(np.float32)

@@ -3,7 +3,6 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from app.inspection.bundle.artifact import OperatingPoint
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.bundle.golden import GoldenSample
 from app.inspection.bundle.self_test import differences, setting_differences
+from app.inspection.cancellation import NEVER, Cancellation
 from app.inspection.decoding.decode import DecodeLimits, decode, decode_reference_mask
 from app.inspection.decoding.raw import RawFrame
 from app.inspection.errors import PasslineError, SelfTestFailed
@@ -34,24 +34,11 @@ from app.inspection.planes import zero_planes
 from app.inspection.results import ImageInfo, Inspection, Prediction, Seen, TileAnswers, TileProbability
 from app.inspection.rules.recipe import Recipe, check_classes
 from app.inspection.rules.verdict import doubts_about, judge
+from app.inspection.timings import Timings
 
 Place = tuple[slice, slice]  # rows and columns
 Put = Callable[[int, Place, NDArray[np.uint8]], None]  # stores class k's levels at a place
 LEAST_AT_ONCE = 8  # tiles cut and blended together; more if the session runs larger batches
-
-
-class Timings:
-    """Milliseconds spent per step of one inspection."""
-
-    def __init__(self) -> None:
-        self.ms: dict[str, float] = {}
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Add the time spent in the `with` block to a step."""
-        start = time.perf_counter()
-        yield
-        self.ms[name] = self.ms.get(name, 0.0) + (time.perf_counter() - start) * 1000
 
 
 class Inspector:
@@ -86,20 +73,20 @@ class Inspector:
         data: bytes | RawFrame,
         recipe: Recipe | None = None,
         reference_mask: bytes | None = None,
-        check: Callable[[], None] = lambda: None,
+        cancellation: Cancellation = NEVER,
         *,
         keep_probability: bool = False,
     ) -> Inspection:
         """Inspect one uploaded image by a recipe (default: the bundle's).
 
-        With a reference mask of the image's size, Dice is measured too. `check` is called
-        regularly; an exception that it raises ends the inspection. `keep_probability` keeps the any-defect
-        probability for heat maps: one more byte for each pixel. Raises a PasslineError.
+        With a reference mask of the image's size, Dice is measured too. `cancellation` ends the inspection
+        with its error. `keep_probability` keeps the any-defect probability for heat maps: one more byte for
+        each pixel. Raises a PasslineError.
         """
-        task = self._begin(data, recipe, reference_mask)
+        task = self._begin(data, recipe, reference_mask, cancellation)
         marks = MaskAccumulator(task.shape, task.point)
-        scan = self._scan(task.image, marks.add, task.timings, check)
-        inspection = self._decide(task, marks, scan, check)
+        scan = self._scan(task.image, marks.add, task.timings, cancellation)
+        inspection = self._decide(task, marks, scan, cancellation)
         return inspection if keep_probability else replace(inspection, probability=None)
 
     def inspect_with_prediction(
@@ -107,10 +94,10 @@ class Inspector:
         data: bytes | RawFrame,
         recipe: Recipe | None = None,
         reference_mask: bytes | None = None,
-        check: Callable[[], None] = lambda: None,
+        cancellation: Cancellation = NEVER,
     ) -> Seen:
         """As `inspect`, but also return the image and the prediction: one plane for each class."""
-        task = self._begin(data, recipe, reference_mask)
+        task = self._begin(data, recipe, reference_mask, cancellation)
         marks = MaskAccumulator(task.shape, task.point)
         planes = zero_planes(len(self.bundle.classes), *task.shape)
 
@@ -118,15 +105,15 @@ class Inspector:
             marks.add(k, place, levels)
             planes[k][place] = levels
 
-        scan = self._scan(task.image, put, task.timings, check)
-        inspection = replace(self._decide(task, marks, scan, check), probability=None)
+        scan = self._scan(task.image, put, task.timings, cancellation)
+        inspection = replace(self._decide(task, marks, scan, cancellation), probability=None)
         return Seen(task.image, Prediction(scan.tiles, scan.looked, planes), inspection)
 
     def predict(
         self,
         image: NDArray[np.uint8],
         timings: Timings | None = None,
-        check: Callable[[], None] = lambda: None,
+        cancellation: Cancellation = NEVER,
     ) -> Prediction:
         """Run model and input gate on uint8 pixels [H, W] or [H, W, 3]; applies no threshold."""
         planes = zero_planes(len(self.bundle.classes), *image.shape[:2])
@@ -134,10 +121,16 @@ class Inspector:
         def put(k: int, place: Place, levels: NDArray[np.uint8]) -> None:
             planes[k][place] = levels
 
-        scan = self._scan(image, put, timings or Timings(), check)
+        scan = self._scan(image, put, timings or Timings(), cancellation)
         return Prediction(scan.tiles, scan.looked, planes)
 
-    def _begin(self, data: bytes | RawFrame, recipe: Recipe | None, reference_mask: bytes | None) -> "_Task":
+    def _begin(
+        self,
+        data: bytes | RawFrame,
+        recipe: Recipe | None,
+        reference_mask: bytes | None,
+        cancellation: Cancellation,
+    ) -> "_Task":
         recipe = recipe or self.bundle.default_recipe
         check_classes(recipe, self.bundle.class_names)
         point = self.operating_point(recipe)
@@ -148,12 +141,16 @@ class Inspector:
                 self.limits,
                 lambda height, width: plan_tiles(height, width, self.bundle.input),
                 recipe.significant_bits,
+                cancellation,
             )
-            reference = None if reference_mask is None else self._reference(reference_mask, image)
+            cancellation.check()
+            reference = (
+                None if reference_mask is None else self._reference(reference_mask, image, cancellation)
+            )
         return _Task(_image_info(image, data), image, reference, recipe, point, timings)
 
     def _scan(
-        self, image: NDArray[np.uint8], put: Put, timings: Timings, check: Callable[[], None]
+        self, image: NDArray[np.uint8], put: Put, timings: Timings, cancellation: Cancellation
     ) -> TileAnswers:
         """Run the model over an image; pass the levels of each area to `put` as soon as they are final.
 
@@ -163,7 +160,7 @@ class Inspector:
         of_pixels = {}
         if self._gate is not None:
             with timings.step("gate"):
-                of_pixels = self._gate.pixel_scores(image)
+                of_pixels = self._gate.pixel_scores(image, cancellation.check)
         with timings.step("preprocess"):
             tiles = Tiles(image, self.bundle.input)
         plan = tiles.plan
@@ -175,7 +172,7 @@ class Inspector:
             with timings.step("preprocess"):
                 pixels = tiles.cut(numbers)
             with timings.step("inference"):
-                found = self.session.run(pixels, check)
+                found = self.session.run(pixels, cancellation)
             with timings.step("mask"):
                 for part in blend.add(numbers, found.mask_probability):
                     put(part.k, part.place, part.levels)
@@ -190,15 +187,17 @@ class Inspector:
         return TileAnswers(tuple(TileProbability(*place, head) for place, head in covered), looked)
 
     def _decide(
-        self, task: "_Task", marks: MaskAccumulator, scan: TileAnswers, check: Callable[[], None]
+        self, task: "_Task", marks: MaskAccumulator, scan: TileAnswers, cancellation: Cancellation
     ) -> Inspection:
+        check = cancellation.check
         recipe, point, timings, names = task.recipe, task.point, task.timings, self.bundle.class_names
         with timings.step("mask"):
             regions = form_regions(marks, task.image, scan.tiles, point, check)
             around = None if point.dice_interval is None else point.dice_interval.around
-            kept, label_map = keep_defects(marks, regions, point), marks.label_map
-            estimated = estimated_dice(marks.highest, label_map, self._mask_table, around)
-            measured = None if task.reference is None else measured_dice(label_map, *task.reference, names)
+            kept, label_map = keep_defects(marks, regions, point, check), marks.label_map
+            estimated = estimated_dice(marks.highest, label_map, self._mask_table, around, check)
+            given = task.reference
+            measured = None if given is None else measured_dice(label_map, *given, names, check)
         with timings.step("measure"):
             part = locate(task.image, recipe)
             recipe = with_part(recipe, part)
@@ -274,8 +273,11 @@ class Inspector:
         except PasslineError as error:
             yield f"{sample.image}: {error}"
 
-    def _reference(self, data: bytes, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
-        return decode_reference_mask(data, (image.shape[0], image.shape[1]), len(self.bundle.classes))
+    def _reference(
+        self, data: bytes, image: NDArray[np.uint8], cancellation: Cancellation
+    ) -> tuple[NDArray[np.uint8], bool]:
+        shape = image.shape[0], image.shape[1]
+        return decode_reference_mask(data, shape, len(self.bundle.classes), cancellation)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,9 +1,8 @@
 """Lossless conversion of a label map to and from `png`, COCO `rle` and `polygons`."""
 
-import base64
 import binascii
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import cv2
@@ -13,10 +12,13 @@ from pycocotools import mask as coco
 from pydantic import BaseModel, ConfigDict
 
 from app.inspection.measuring.runs import labels_of
+from app.inspection.png_encode import png_base64
 
 MaskFormat = Literal["png", "rle", "polygons", "none"]
 LabelMap = NDArray[np.uint8]
 Point = tuple[int, int]
+Check = Callable[[], None]
+ROWS_AT_ONCE = 64
 
 
 class RunLengths(BaseModel):
@@ -42,9 +44,12 @@ class Polygon(BaseModel):
     holes: list[list[Point]]
 
 
-def to_png(label_map: LabelMap) -> str:
-    """A base64 PNG of one 8-bit channel with the label map's values unchanged."""
-    return png_base64(label_map)
+def to_png(label_map: LabelMap, check: Check = lambda: None) -> str:
+    """A base64 PNG of one 8-bit channel with the label map's values unchanged.
+
+    `check` is called regularly, here and below; an exception that it raises ends the conversion.
+    """
+    return png_base64(label_map, check)
 
 
 def from_png(data: str) -> LabelMap:
@@ -55,9 +60,9 @@ def from_png(data: str) -> LabelMap:
     return np.asarray(values, dtype=np.uint8)
 
 
-def to_rle(label_map: LabelMap, classes: Sequence[str]) -> list[RunLengths]:
+def to_rle(label_map: LabelMap, classes: Sequence[str], check: Check = lambda: None) -> list[RunLengths]:
     """Run lengths of each class that occurs, in the order of `classes`."""
-    return [_run_lengths(classes[value - 1], label_map, value) for value in labels_of(label_map)]
+    return [_run_lengths(classes[value - 1], label_map, value, check) for value in labels_of(label_map)]
 
 
 def from_rle(data: Sequence[RunLengths], shape: tuple[int, int], classes: Sequence[str]) -> LabelMap:
@@ -69,12 +74,13 @@ def from_rle(data: Sequence[RunLengths], shape: tuple[int, int], classes: Sequen
     return label_map
 
 
-def to_polygons(label_map: LabelMap, classes: Sequence[str]) -> list[Polygon]:
+def to_polygons(label_map: LabelMap, classes: Sequence[str], check: Check = lambda: None) -> list[Polygon]:
     """One polygon for each 8-connected region of each class, in the order of `classes`."""
     left, top, width, height = cv2.boundingRect(label_map)
     marked = label_map[top : top + height, left : left + width]
     found: list[Polygon] = []
     for value in labels_of(label_map):
+        check()
         found += _polygons(classes[value - 1], (marked == value).view(np.uint8), (left, top))
     return found
 
@@ -88,16 +94,14 @@ def from_polygons(data: Sequence[Polygon], shape: tuple[int, int], classes: Sequ
     return label_map
 
 
-def png_base64(picture: NDArray[np.uint8]) -> str:
-    """An image, grey [H, W] or BGR [H, W, 3], as a base64 PNG."""
-    _, encoded = cv2.imencode(".png", picture)
-    return base64.b64encode(encoded.tobytes()).decode("ascii")
-
-
-def _run_lengths(name: str, label_map: LabelMap, value: int) -> RunLengths:
+def _run_lengths(name: str, label_map: LabelMap, value: int, check: Check) -> RunLengths:
     # column-major, as in COCO's run lengths
     mask: NDArray[np.bool_] = np.empty(label_map.shape, np.bool_, order="F")
-    np.equal(label_map, value, out=mask)
+    for start in range(0, len(label_map), ROWS_AT_ONCE):
+        check()
+        rows = slice(start, start + ROWS_AT_ONCE)
+        np.equal(label_map[rows], value, out=mask[rows])
+    check()
     counts = coco.encode(mask.view(np.uint8))["counts"]
     text = counts if isinstance(counts, str) else counts.decode("ascii")
     return RunLengths(defect_class=name, size=(label_map.shape[0], label_map.shape[1]), counts=text)

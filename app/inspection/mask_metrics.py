@@ -36,42 +36,56 @@ def label_iou(predicted: NDArray[np.uint8], reference: NDArray[np.uint8]) -> flo
 
 
 def soft_dice_confidence(
-    levels: NDArray[np.uint8], mask: NDArray[np.bool_] | NDArray[np.uint8], table: NDArray[np.floating[Any]]
+    levels: NDArray[np.uint8],
+    mask: NDArray[np.bool_] | NDArray[np.uint8],
+    table: NDArray[np.floating[Any]],
+    check: Callable[[], None] = lambda: None,
 ) -> float | None:
     """Expected Dice of `mask` [H, W], given calibrated probabilities: 2 Σpm / (Σp + Σm).
 
     `levels`, uint8 [H, W], is the any-defect probability; `table` has the calibrated probability, in
-    0..1, of each of the 256 levels. None for an empty mask. Source: Borges et al., Soft Dice Confidence,
-    arXiv 2402.10665.
+    0..1, of each of the 256 levels. None for an empty mask. `check` is called regularly.
+    Source: Borges et al., Soft Dice Confidence, arXiv 2402.10665.
     """
     _same_shape(levels, mask)
     inside, everywhere = np.zeros(256, np.int64), np.zeros(256, np.int64)
     for rows in _strips(levels.shape):
+        check()
         everywhere += np.bincount(levels[rows].ravel(), minlength=256)
         inside += np.bincount(levels[rows][mask[rows] > 0], minlength=256)
     area = int(inside.sum())
     return float(2.0 * (inside @ table) / (everywhere @ table + area)) if area else None
 
 
-def confusion(predicted: NDArray[np.uint8], reference: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
+def confusion(
+    predicted: NDArray[np.uint8],
+    reference: NDArray[np.uint8],
+    classes: int,
+    check: Callable[[], None] = lambda: None,
+) -> NDArray[np.int64]:
     """Confusion matrix in pixels, int [classes + 1, classes + 1]: predicted x reference."""
     _same_shape(predicted, reference)
     counts = np.zeros((classes + 1) ** 2, np.int64)
     for rows in _strips(predicted.shape):
+        check()
         pairs = predicted[rows].astype(np.intp) * (classes + 1) + reference[rows]
         counts += np.bincount(pairs.ravel(), minlength=len(counts))
     return counts.reshape(classes + 1, -1)
 
 
 def measured_dice(
-    label_map: NDArray[np.uint8], reference: NDArray[np.uint8], has_classes: bool, names: tuple[str, ...]
+    label_map: NDArray[np.uint8],
+    reference: NDArray[np.uint8],
+    has_classes: bool,
+    names: tuple[str, ...],
+    check: Callable[[], None] = lambda: None,
 ) -> MeasuredDice:
     """Dice of a label map uint8 [H, W] with a reference mask.
 
     `has_classes` says whether the reference has classes or only marks any defect. `names` are the class
-    names in label map order.
+    names in label map order. `check` is called regularly.
     """
-    pixels = confusion(label_map, reference, len(names))
+    pixels = confusion(label_map, reference, len(names), check)
     found, there, common = pixels.sum(axis=1), pixels.sum(axis=0), pixels.diagonal()
     per_class = {
         name: dice_of_counts(int(found[k]), int(there[k]), int(common[k]))
@@ -86,6 +100,7 @@ def estimated_dice(
     label_map: NDArray[np.uint8],
     table: NDArray[np.floating[Any]],
     around: Callable[[float], tuple[float, float]] | None,
+    check: Callable[[], None] = lambda: None,
 ) -> EstimatedDice:
     """Expected Dice of a label map, by `soft_dice_confidence` of the any-defect levels, uint8 [H, W].
 
@@ -94,7 +109,7 @@ def estimated_dice(
     """
     if not label_map.any():
         return EstimatedDice(None, "empty_mask")
-    estimate = soft_dice_confidence(levels, label_map, table)
+    estimate = soft_dice_confidence(levels, label_map, table, check)
     if estimate is None or around is None:
         return EstimatedDice(estimate, None)
     return EstimatedDice(estimate, None, *around(estimate))

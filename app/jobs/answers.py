@@ -1,7 +1,7 @@
 """Run a job on a worker thread, and build the service's answers."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from uuid import uuid4
 
@@ -35,11 +35,11 @@ def inspect_job(job: Job) -> InspectionAnswer:
     upload, options, inspector = job.upload, job.options, job.inspector
     keep = needs_probability(options)
     inspection = inspector.inspect(
-        upload.data, job.recipe, upload.reference_mask, job.check, keep_probability=keep
+        upload.data, job.recipe, upload.reference_mask, job.cancellation, keep_probability=keep
     )
     encoding = time.perf_counter()
     job.check()
-    mask = mask_answer(inspection, options)
+    mask = mask_answer(inspection, options, job.check)
     answer = inspection_answer(inspection, job.recipe_version, options, model_used(inspector), mask)
     answer = explain(answer, inspection, job)
     ended = time.perf_counter()
@@ -82,15 +82,16 @@ def model_answer(inspector: Inspector, recipes: Recipes) -> ModelAnswer:
     )
 
 
-def mask_answer(inspection: Inspection, options: Options) -> Mask:
-    """The label map in the format requested."""
+def mask_answer(inspection: Inspection, options: Options, check: Callable[[], None] = lambda: None) -> Mask:
+    """The label map in the format requested; `check` is called regularly."""
     match options.mask:
         case "png":
-            return MaskPng(format="png", data=mask_formats.to_png(inspection.label_map))
+            return MaskPng(format="png", data=mask_formats.to_png(inspection.label_map, check))
         case "rle":
-            return MaskRle(format="rle", data=mask_formats.to_rle(inspection.label_map, inspection.classes))
+            runs = mask_formats.to_rle(inspection.label_map, inspection.classes, check)
+            return MaskRle(format="rle", data=runs)
         case "polygons":
-            polygons = mask_formats.to_polygons(inspection.label_map, inspection.classes)
+            polygons = mask_formats.to_polygons(inspection.label_map, inspection.classes, check)
             return MaskPolygons(format="polygons", data=polygons)
         case "none":
             return MaskNone(format="none", data=None)

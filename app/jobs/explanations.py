@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from app.inspection.bundle.artifact import OperatingPoint
 from app.inspection.decoding.decode import decode
-from app.inspection.mask_formats import png_base64
 from app.inspection.measuring.mask import pixel_level
+from app.inspection.png_encode import png_base64
 from app.inspection.results import Inspection
 from app.jobs.job import Job
 from app.report import certificate, heatmap, overlay
@@ -36,15 +36,22 @@ def explain(answer: InspectionAnswer, inspection: Inspection, job: Job) -> Inspe
     if not (options.overlay or options.heatmap or options.certificate):
         return answer
     job.check()
-    picture = decode(job.upload.data, job.inspector.limits, significant_bits=recipe.significant_bits)
+    picture = decode(
+        job.upload.data,
+        job.inspector.limits,
+        significant_bits=recipe.significant_bits,
+        cancellation=job.cancellation,
+    )
     point = job.inspector.operating_point(recipe)
     level = pixel_level(point.pixel_threshold)
     added: dict[str, Any] = {}
     if options.overlay:
-        added["overlay"] = png_base64(overlay.draw(picture, inspection, recipe, check=job.check))
+        added["overlay"] = png_base64(overlay.draw(picture, inspection, recipe, check=job.check), job.check)
     if options.heatmap:
         job.check()
-        added["heatmap"] = png_base64(heatmap.draw(picture, _probability(inspection), level))
+        added["heatmap"] = png_base64(
+            heatmap.draw(picture, _probability(inspection), level, job.check), job.check
+        )
     if options.certificate:
         pictures = _printed(picture, inspection, job, level)
         added["certificate"] = certificate.page(answer, _origin(job, point), pictures)
@@ -77,7 +84,7 @@ def _printed(picture: NDArray[np.uint8], inspection: Inspection, job: Job, level
     job.check()
     enlarged = cv2.resize(picture, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
     probability = cv2.resize(_probability(inspection), None, fx=zoom, fy=zoom, interpolation=cv2.INTER_LINEAR)
-    warm = heatmap.draw(np.asarray(enlarged, np.uint8), np.asarray(probability, np.uint8), level)
+    warm = heatmap.draw(np.asarray(enlarged, np.uint8), np.asarray(probability, np.uint8), level, job.check)
     return Pictures(png_base64(_at_most(drawn)), png_base64(_at_most(warm)), heatmap.scale_png())
 
 

@@ -2,14 +2,13 @@
 
 import asyncio
 import functools
-import math
-import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from app.errors import DeadlineExceeded
+from app.inspection.cancellation import NEVER, Cancellation
 from app.inspection.decoding.raw import RawFrame
 from app.inspection.inspector import Inspector
 from app.inspection.rules.recipe import Recipe
@@ -45,14 +44,12 @@ class Job:
     upload: Upload
     options: Options
     placed: float = field(default_factory=time.perf_counter)
-    useless_after: float = math.inf
     recipe_version: int = 1
-    abandoned: threading.Event = field(default_factory=threading.Event)
+    cancellation: Cancellation = NEVER
 
     def check(self) -> None:
         """Raise DeadlineExceeded if the caller is gone or the deadline has passed."""
-        if self.abandoned.is_set() or time.perf_counter() > self.useless_after:
-            raise DeadlineExceeded("the inspection was not finished by the deadline")
+        self.cancellation.check()
 
 
 async def in_time(
@@ -61,10 +58,15 @@ async def in_time(
     job: Job,
     deadline: float,
 ) -> T:
-    """Run the work of a job by `deadline`, in the event loop's time; it ends early if nobody waits."""
+    """Run the work of a job by `deadline`, in the event loop's time; it ends early if nobody waits.
+
+    Nobody does once the deadline has passed or this coroutine is cancelled, as it is when the client leaves.
+    """
     left = deadline - asyncio.get_running_loop().time()
-    timely = replace(job, useless_after=job.placed + left)
+    cancellation = Cancellation(
+        job.placed + left, lambda: DeadlineExceeded("the inspection was not finished by the deadline")
+    )
     try:
-        return await run(functools.partial(work, timely), deadline)
+        return await run(functools.partial(work, replace(job, cancellation=cancellation)), deadline)
     finally:
-        timely.abandoned.set()
+        cancellation.cancel()

@@ -1,30 +1,39 @@
 """The probability of any defect as colours over the image."""
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.inspection.mask_formats import png_base64
+from app.inspection.png_encode import png_base64
 from app.report.overlay import in_bgr, stroke_of
 
-STRIP = 256  # rows at a time: the blend is in floating point, and an image may be large
+STRIP = 64  # rows at a time: the blend is in floating point, and an image may be large
 STRONGEST = 0.75  # opacity of the colour at the highest probability
 CONTOUR = (255, 255, 255)
 HALO = (0, 0, 0)
 
 
-def draw(picture: NDArray[np.uint8], probability: NDArray[np.uint8], level: int) -> NDArray[np.uint8]:
+def draw(
+    picture: NDArray[np.uint8],
+    probability: NDArray[np.uint8],
+    level: int,
+    check: Callable[[], None] = lambda: None,
+) -> NDArray[np.uint8]:
     """Colour an image by probability, and outline the area from the pixel threshold on.
 
     `picture` is grey [H, W] or RGB [H, W, 3], `probability` uint8 [H, W] (255 is certain), `level` the
     threshold on the same scale; returns BGR [H, W, 3]. Colours are viridis, from dark blue for 0 to yellow
     for 1: their lightness is even, so they work in grey and for colour-blind people (van der Walt and
     Smith, 2015). The lower the probability, the more of the surface shows through.
+    `check` is called regularly, and may raise to stop.
     """
     canvas = in_bgr(picture)
     cover = (STRONGEST * np.sqrt(np.arange(256, dtype=np.float32) / 255))[:, None]
     tint, keep = _colours() * cover, 1 - cover
     for start in range(0, len(canvas), STRIP):
+        check()
         rows = slice(start, start + STRIP)
         levels = probability[rows]
         canvas[rows] = np.rint(canvas[rows] * keep[levels] + tint[levels]).astype(np.uint8)

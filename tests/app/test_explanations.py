@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 
 from app.errors import DeadlineExceeded
 from app.inspection.bundle.bundle import Bundle
+from app.inspection.cancellation import Cancellation
 from app.inspection.inspector import Inspector
 from app.inspection.mask_formats import from_png
 from app.inspection.results import Rule
@@ -238,7 +239,9 @@ def test_nothing_is_drawn_after_the_deadline(bundle_dir: Path, dark: bytes, aske
     inspection = inspector.inspect(dark, keep_probability=True)
     explain(answer, inspection, job)
     with pytest.raises(DeadlineExceeded):
-        explain(answer, inspection, replace(job, useless_after=0.0))
+        explain(
+            answer, inspection, replace(job, cancellation=Cancellation(0.0, lambda: DeadlineExceeded("late")))
+        )
 
 
 def test_drawing_many_regions_ends_when_told(bundle_dir: Path, dark: bytes) -> None:

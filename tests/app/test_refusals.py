@@ -7,6 +7,7 @@ from starlette.testclient import TestClient
 
 from app.api.middleware import MAX_HEADER_BYTES
 from app.errors import DeadlineExceeded
+from app.inspection.cancellation import Cancellation
 from app.inspection.inspector import Inspector
 from app.jobs.answers import inspect_job
 from app.jobs.job import Job, Upload
@@ -86,7 +87,8 @@ def test_what_comes_too_late_is_not_given(client: TestClient) -> None:
 def test_work_that_is_too_late_leaves_its_thread(bundle_dir: Path) -> None:
     inspector = Inspector.load(bundle_dir, "cpu")
     upload = Upload(None, png(tiny_picture(2100, 2100)))
-    late = Job(inspector, inspector.bundle.default_recipe, upload, Options(), useless_after=0.0)
+    over = Cancellation(0.0, lambda: DeadlineExceeded("late"))
+    late = Job(inspector, inspector.bundle.default_recipe, upload, Options(), cancellation=over)
     with pytest.raises(DeadlineExceeded):
         inspect_job(late)
 

@@ -1,8 +1,8 @@
 """Micro-batches: what waits is run together, at once, and no image suffers from another."""
 
+import math
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from app.inspection.cancellation import NEVER, Cancellation
 from app.inspection.errors import InferenceFailed
 from app.inspection.inference.batching import Batcher, Run, Way
 
@@ -33,7 +34,7 @@ class Device:
     def go_on(self) -> None:
         self._open.set()
 
-    def __call__(self, tiles: Tiles) -> list[NDArray[Any]]:
+    def __call__(self, tiles: Tiles, _: object = None) -> list[NDArray[Any]]:
         with self._lock:
             self.batches.append(tiles[:, 0].tolist())
             self.at_once += 1
@@ -57,9 +58,9 @@ def picture(*values: int) -> Tiles:
     return np.array(values, np.uint8)[:, None]
 
 
-def run(batcher: Batcher, tiles: Tiles, check: Callable[[], None] = lambda: None) -> list[int]:
+def run(batcher: Batcher, tiles: Tiles, cancellation: Cancellation = NEVER) -> list[int]:
     room = np.full((len(tiles), 1), -1, np.int64)
-    batcher.run(tiles, [room], check)
+    batcher.run(tiles, [room], cancellation)
     return [int(each) for each in room[:, 0]]
 
 
@@ -131,7 +132,7 @@ def test_a_tile_that_fails_fails_its_own_picture_alone() -> None:
 
 
 def test_an_error_nobody_foresaw_while_pictures_are_run_one_by_one_leaves_nobody_waiting() -> None:
-    def broken(tiles: Tiles) -> list[NDArray[Any]]:
+    def broken(tiles: Tiles, _: object) -> list[NDArray[Any]]:
         found = device(tiles)
         if len(tiles) > 1:
             raise InferenceFailed("too many")
@@ -153,7 +154,7 @@ def test_an_error_nobody_foresaw_while_pictures_are_run_one_by_one_leaves_nobody
 
 def test_answers_that_do_not_fit_leave_nobody_waiting() -> None:
     device = Device()
-    batcher = batcher_of(lambda tiles: [device(tiles)[0][:, :0]], 1, 4)
+    batcher = batcher_of(lambda tiles, _: [device(tiles)[0][:, :0]], 1, 4)
     device.hold()
     with ThreadPoolExecutor(4) as executor:
         found = [started(executor, batcher, picture(value)) for value in (1, 2, 3)]
@@ -164,7 +165,7 @@ def test_answers_that_do_not_fit_leave_nobody_waiting() -> None:
 
 
 def test_an_error_nobody_foresaw_reaches_everyone_in_the_batch() -> None:
-    def broken(tiles: Tiles) -> list[NDArray[Any]]:
+    def broken(tiles: Tiles, _: object) -> list[NDArray[Any]]:
         device(tiles)
         if len(tiles) > 1:
             raise MemoryError("no room")
@@ -187,15 +188,14 @@ def test_a_picture_nobody_wants_any_more_is_not_run() -> None:
     class TooLate(Exception):
         pass
 
-    def too_late() -> None:
-        raise TooLate
-
     device = Device()
     batcher = batcher_of(device, 1, 4)
     device.hold()
     with ThreadPoolExecutor(4) as executor:
         first = started(executor, batcher, picture(1))
-        late = started(executor, batcher, picture(2, 3, 4, 5, 6), check=too_late)
+        late = started(
+            executor, batcher, picture(2, 3, 4, 5, 6), cancellation=Cancellation(-math.inf, TooLate)
+        )
         wanted = started(executor, batcher, picture(7))
         device.go_on()
         assert (first.result(), wanted.result()) == ([2], [14])

@@ -119,7 +119,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     "png_more_rows_than_it_says": (lambda: small_png(b"", zeros()), "(12, 16)"),
     "png_profile": (
         lambda: small_png(png_chunk(b"iCCP", b"x\0\0" + zeros())),
-        "image_undecodable",
+        "(12, 16)",
     ),
     "png_chunks": (lambda: small_png(png_chunk(b"tEXt", b"x\0y") * 400_000), "image_undecodable"),
     "png_empty_rows": (lambda: small_png(png_chunk(b"IDAT", b"") * 400_000), "image_undecodable"),

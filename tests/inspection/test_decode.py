@@ -106,8 +106,13 @@ def test_fewer_bits_than_16_must_be_told(bits: int, file_format: str, hot: bool)
     with pytest.raises(ImageUnsupported, match=f"significant_bits={bits},"):
         decode(data, LIMITS)
     if hot:
+        expected = picture()
+        expected[0, :7] = 255  # clipped
+        np.testing.assert_array_equal(decode(data, LIMITS, None, bits), expected)
+        deep[0, 7] = 65_535  # more than one in a thousand
         with pytest.raises(FrameMismatch, match=f"holds 65535, but {bits} bits go up to {(1 << bits) - 1}"):
-            decode(data, LIMITS, None, bits)
+            decode(encode(deep, file_format), LIMITS, None, bits)
+        deep[0, 7] = 1 << (bits - 1)
     else:
         np.testing.assert_array_equal(decode(data, LIMITS, None, bits), picture())
     colour = bytes(cv2.imencode(f".{file_format.lower()}", np.dstack([deep] * 3))[1])

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from app.inspection.cancellation import Cancellation, Cancelled
 from app.inspection.decoding.decode import DecodeLimits
 from app.inspection.errors import (
     ImageTooLarge,
@@ -34,6 +36,21 @@ from tests.inspection.bad_input import BadInput, bad_inputs, encode, picture
 from tests.inspection.formed import decided
 from tests.inspection.stitching import stitched
 from tests.tiny_bundle import png, region_probability, sha256, tiny_picture, write_tiny_bundle
+
+
+class Counting(Cancellation):
+    """Ends at the check after `most`, and counts them."""
+
+    def __init__(self, most: float = math.inf) -> None:
+        super().__init__()
+        self.calls, self._most = 0, most
+
+    def check(self) -> None:
+        self.calls += 1
+        if self.calls > self._most:
+            self.cancel()
+        super().check()
+
 
 STEPS = {"decode", "preprocess", "inference", "mask", "measure", "verdict"}
 
@@ -93,10 +110,12 @@ def test_a_picture_of_noise_ends_when_told(inspector: Inspector) -> None:
     noise = tiny_picture(64, 64)
     for x, y in np.ndindex(12, 12):
         noise[5 * y : 5 * y + 3, 5 * x : 5 * x + 3] = 10
-    calls: list[None] = []
-    assert len(inspector.inspect(png(noise), check=lambda: calls.append(None)).defects) == 144
-    with pytest.raises(IndexError, match="pop from empty list"):
-        inspector.inspect(png(noise), check=calls[1:].pop)
+    counted = Counting()
+    assert len(inspector.inspect(png(noise), cancellation=counted).defects) == 144
+    assert counted.calls > 144
+    for most in (1, 2, counted.calls // 2, counted.calls - 1):
+        with pytest.raises(Cancelled):
+            inspector.inspect(png(noise), cancellation=Counting(most))
 
 
 def test_head_above_its_threshold_without_a_pixel_is_a_review(inspector: Inspector) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.inspection.cancellation import Cancellation, Cancelled
 from app.inspection.decoding.raw import RawFrame
 from app.inspection.inspector import Inspector
 from tests.benchmarks.large import peak_bytes
@@ -62,15 +63,14 @@ def test_a_long_frame_takes_three_times_its_own_memory_at_most(bundle: Path) -> 
 def test_a_long_frame_is_given_up_between_its_tiles(bundle: Path) -> None:
     inspector, calls = Inspector.load(bundle, "cpu", 1), 0
 
-    class NobodyWaits(Exception):
-        pass
+    class Leaving(Cancellation):
+        def check(self) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == 4:
+                self.cancel()
+            super().check()
 
-    def check() -> None:
-        nonlocal calls
-        calls += 1
-        if calls == 4:
-            raise NobodyWaits
-
-    with pytest.raises(NobodyWaits):
-        inspector.inspect(frame(2048, 512), check=check)
+    with pytest.raises(Cancelled):
+        inspector.inspect(frame(2048, 512), cancellation=Leaving())
     assert calls == 4

@@ -1,7 +1,6 @@
 """A bundle evaluated on a labelled set: evaluation.json and the page."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 
 from app.inspection.bundle.bundle import Bundle
+from app.inspection.cancellation import NEVER, Cancellation
 from app.inspection.inference.session import Answers, OnnxSession
 from app.inspection.inspector import Inspector
 from tests.tiny_bundle import write_tiny_bundle
@@ -29,9 +29,9 @@ class CountedSession(OnnxSession):
         super().__init__(bundle, "cpu")
         self.runs: list[int] = []
 
-    def run(self, tiles: Pixels, check: Callable[[], None] = lambda: None) -> Answers:
+    def run(self, tiles: Pixels, cancellation: Cancellation = NEVER) -> Answers:
         self.runs.append(len(tiles))
-        return super().run(tiles, check)
+        return super().run(tiles, cancellation)
 
 
 def test_one_run_of_the_graph_a_picture(tmp_path: Path) -> None:

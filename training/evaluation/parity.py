@@ -1,6 +1,6 @@
 """Parity: torch compared with every artifact, for each image, from the same bytes to the verdict."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from app.inspection.bundle.bundle import Bundle
+from app.inspection.cancellation import NEVER, Cancellation
 from app.inspection.inference.session import Answers
 from app.inspection.inference.threads import compute_on
 from app.inspection.inference.tiling import plan_tiles
@@ -37,11 +38,11 @@ class TorchSession:
         self.max_batch = compute_on(gpu=False).few.max_batch
         self._graph = graph
 
-    def run(self, tiles: NDArray[np.uint8], check: Callable[[], None] = lambda: None) -> Answers:
+    def run(self, tiles: NDArray[np.uint8], cancellation: Cancellation = NEVER) -> Answers:
         """Like `Session.run`."""
         batches = []
         for start in range(0, len(tiles), self.max_batch):
-            check()
+            cancellation.check()
             with torch.inference_mode():
                 outputs = self._graph(torch.from_numpy(tiles[start : start + self.max_batch]))
             batches.append([each.numpy() for each in outputs])

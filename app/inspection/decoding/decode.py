@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.inspection.cancellation import NEVER, Cancellation
+from app.inspection.decoding.depth import blocks
 from app.inspection.decoding.files import LosslessFile, open_image, open_lossless
 from app.inspection.decoding.orientation import upright
 from app.inspection.decoding.raw import RawFrame, decode_frame
@@ -37,6 +39,7 @@ def decode(
     limits: DecodeLimits,
     check_shape: Callable[[int, int], object] | None = None,
     significant_bits: int | None = None,
+    cancellation: Cancellation = NEVER,
 ) -> NDArray[np.uint8]:
     """Decode JPEG, PNG, BMP, TIFF or a raw frame to uint8 [H, W] (grey) or [H, W, 3] (RGB).
 
@@ -44,19 +47,19 @@ def decode(
     are allocated. Then `check_shape` is called with the stored height and width, and may raise.
     `significant_bits` is the number of bits, from the lowest on, that a 16-bit file or frame uses.
     Without it the file must state it, or its values must look like 16 bits. The high 8 of them are kept.
-    Raises an ImageError.
+    Raises an ImageError, and the error of `cancellation`.
     """
     _check_bytes(data.data if isinstance(data, RawFrame) else data, limits)
     if isinstance(data, RawFrame):
         _check_shape((data.width, data.height), limits, check_shape)
-        return decode_frame(data, significant_bits)
+        return decode_frame(data, significant_bits, cancellation)
     file = open_image(data)
     _check_shape(file.size, limits, check_shape)
-    return upright(file.pixels(significant_bits), file.orientation)
+    return upright(file.pixels(significant_bits, cancellation), file.orientation)
 
 
 def decode_reference_mask(
-    data: bytes, shape: tuple[int, int], n_classes: int
+    data: bytes, shape: tuple[int, int], n_classes: int, cancellation: Cancellation = NEVER
 ) -> tuple[NDArray[np.uint8], bool]:
     """Decode a reference mask to (label map uint8 [H, W], whether it has classes).
 
@@ -65,7 +68,7 @@ def decode_reference_mask(
     ReferenceMaskError.
     """
     try:
-        values = decode_mask(data, DecodeLimits(max_pixels=shape[0] * shape[1]))
+        values = decode_mask(data, DecodeLimits(max_pixels=shape[0] * shape[1]), cancellation=cancellation)
     except ImageTooLarge as error:
         raise ReferenceMaskSizeMismatch(f"the reference mask is larger than the image: {error}") from error
     except ImageError as error:
@@ -77,10 +80,12 @@ def decode_reference_mask(
             f"the reference mask is {values.shape[1]} x {values.shape[0]} pixels; "
             f"the image is {shape[1]} x {shape[0]}"
         )
-    return _label_map(values, n_classes)
+    return _label_map(values, n_classes, cancellation)
 
 
-def decode_mask(data: bytes, limits: DecodeLimits, colours: bool = False) -> NDArray[np.integer[Any]]:
+def decode_mask(
+    data: bytes, limits: DecodeLimits, colours: bool = False, cancellation: Cancellation = NEVER
+) -> NDArray[np.integer[Any]]:
     """Decode a mask to its stored values [H, W]: grey levels, or the indices of a palette image.
 
     With `colours` the values are 0xRRGGBB. Raises an ImageError, or ReferenceMaskInvalid for a colour
@@ -88,12 +93,16 @@ def decode_mask(data: bytes, limits: DecodeLimits, colours: bool = False) -> NDA
     """
     file = open_lossless(data)
     _check_size(file.size, limits)
-    return upright(_colours(file) if colours else _greys(file), file.orientation)
+    return upright(_colours(file) if colours else _greys(file, cancellation), file.orientation)
 
 
-def _label_map(values: NDArray[np.integer[Any]], n_classes: int) -> tuple[NDArray[np.uint8], bool]:
+def _label_map(
+    values: NDArray[np.integer[Any]], n_classes: int, cancellation: Cancellation
+) -> tuple[NDArray[np.uint8], bool]:
     """A reference mask's values as a label map, and whether it has classes."""
-    found = set(np.unique(values).tolist())
+    found: set[int] = set()
+    for rows in blocks(values, cancellation):
+        found.update(np.flatnonzero(np.bincount(values[rows].ravel())).tolist())
     if WHITE in found and found <= {0, WHITE}:
         return (values > 0).astype(np.uint8), False
     if max(found) > n_classes:
@@ -133,9 +142,9 @@ def _check_size(size: tuple[int, int], limits: DecodeLimits) -> None:
         )
 
 
-def _greys(file: LosslessFile) -> NDArray[np.integer[Any]]:
+def _greys(file: LosslessFile, cancellation: Cancellation) -> NDArray[np.integer[Any]]:
     """The values of a mask [H, W], unscaled: a class id is not a brightness."""
-    values = file.values()
+    values = file.values(cancellation)
     if values.ndim == 2:
         return values
     if np.ptp(values, axis=2).any():

@@ -8,13 +8,16 @@ headers are checked for completeness.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image
 
-from app.inspection.decoding.orientation import exif_of, exif_orientation
+from app.inspection.cancellation import NEVER, Cancellation
+from app.inspection.decoding import inks
+from app.inspection.decoding.exif import PREFIX as EXIF
+from app.inspection.decoding.exif import orientation_of
 from app.inspection.errors import ImageTruncated, ImageUndecodable, ImageUnsupported
 
 START, END = b"\xff\xd8", b"\xff\xd9"
@@ -25,11 +28,13 @@ MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended and progressive, each with Huffman codes
 OTHER_FRAMES = {0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7}
 SCAN, APP1, APP2 = 0xDA, 0xE1, 0xE2
-EXIF = b"Exif\0\0"
 OTHERS_LISTED = b"MPF\0"  # start of a Multi-Picture Format list: reduced copies and similar
 COEFFICIENTS = 64
 MAX_SEGMENTS = 5000  # hundreds are already many; millions of empty ones would take minutes
 MAX_SCANS = 100  # each pass decodes the whole image; encoders write about ten
+END_EVERY = 1024  # bytes; of coded data, decoded in far less than a millisecond
+MAX_INKED_PIXELS = 16_000_000  # of CMYK in several scans: twelve bytes a pixel, three of them decoded
+MAX_SCANNED_PIXELS = 1_500_000_000  # pixels x scans: each scan takes about 10 ms for a million pixels
 COLOURS = {1: "GRAY", 3: "RGB", 4: "CMYK"}  # by the number of components
 CUT = ("premature end", "instead of rst")  # libjpeg warnings that mean missing data
 HEXADECIMAL = re.compile(r"0x[0-9a-f]+")
@@ -61,6 +66,7 @@ class Frame:
 
     bits: int
     components: tuple[int, ...]
+    pixels: int
     scans: list[Scan] = field(default_factory=list)
     end: int = 0
     lists_others: bool = False
@@ -78,21 +84,50 @@ class JpegFile:
     @property
     def orientation(self) -> int:
         """The EXIF orientation, 1 to 8."""
-        return exif_orientation(lambda: exif_of(self.frame.exif))
+        return orientation_of(self.frame.exif)
 
-    def pixels(self, significant_bits: int | None = None) -> NDArray[np.uint8]:
+    def pixels(
+        self, significant_bits: int | None = None, cancellation: Cancellation = NEVER
+    ) -> NDArray[np.uint8]:
         """Grey [H, W] or RGB [H, W, 3], as stored; raises an ImageError. JPEGs always have 8 bits."""
+        _check_cost(self.frame)
         colour = COLOURS[len(self.frame.components)]
+        data = bytearray(self.data)  # a copy, so that the decoder can be stopped
         try:
-            found: NDArray[np.uint8] = simplejpeg.decode_jpeg(
-                self.data, colour, fastdct=False, fastupsample=False, strict=True
-            )
+            with cancellation.interrupting(partial(_end_early, data)):
+                found: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+                    data, colour, fastdct=False, fastupsample=False, strict=True
+                )
         except ValueError as error:
+            cancellation.check()
             raise _named(error) from error
         if colour == "GRAY":
             return found[..., 0]
         # CMYK values are stored inverted, by Adobe's convention
-        return np.asarray(Image.fromarray(~found, "CMYK").convert("RGB")) if colour == "CMYK" else found
+        return inks.image_of(found, cancellation, inverted=True) if colour == "CMYK" else found
+
+
+def _check_cost(frame: Frame) -> None:
+    """Refuse what takes more memory or time to decode than an image of its size may."""
+    if len(frame.scans) > 1 and len(frame.components) == 4 and frame.pixels > MAX_INKED_PIXELS:
+        raise ImageUnsupported(
+            f"a CMYK JPEG of several scans and {frame.pixels} pixels is not read, at most {MAX_INKED_PIXELS} "
+            "are: export it as baseline or RGB"
+        )
+    if len(frame.scans) * frame.pixels > MAX_SCANNED_PIXELS:
+        raise ImageUnsupported(
+            f"the JPEG has {len(frame.scans)} scans, too many for {frame.pixels} pixels; export as baseline"
+        )
+
+
+def _end_early(data: bytearray) -> None:
+    """Let a decoder that is reading `data` on another thread meet an end marker, and so an error.
+
+    libjpeg has no other way to be stopped. It reads each byte once and within bounds, so it may change.
+    """
+    bytes_of = np.frombuffer(data, np.uint8)
+    for offset, value in enumerate(END):
+        bytes_of[offset::END_EVERY] = value
 
 
 def opened(data: bytes) -> JpegFile:
@@ -204,7 +239,7 @@ def _frame(content: bytes) -> Frame | None:
     """Parse a frame header (ITU T.81, B.2.2); None if a size is 0."""
     height, width = int.from_bytes(content[1:3], "big"), int.from_bytes(content[3:5], "big")
     components = tuple(content[6 + 3 * n] for n in range(content[5]))
-    return Frame(content[0], components) if height and width and components else None
+    return Frame(content[0], components, width * height) if height and width and components else None
 
 
 def _scan(content: bytes, place: tuple[int, int]) -> Scan:

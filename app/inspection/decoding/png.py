@@ -1,144 +1,138 @@
-"""What Pillow does not do for PNGs: detect missing rows, and read 16 bits per channel.
+"""Decode PNG files of every colour type and depth, interlaced or not."""
 
-Pillow accepts a zlib stream that is valid but too short, and leaves the missing rows black. Of 16 bits
-per channel it keeps 8, except for grey images.
-"""
+from dataclasses import dataclass, field
+from typing import Any
 
-import zlib
-from collections.abc import Iterator
-
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.inspection.decoding.depth import nearly_all_fit
-from app.inspection.errors import ImageUndecodable, ImageUnsupported
+from app.inspection.cancellation import NEVER, Cancellation
+from app.inspection.decoding import png_chunks, png_rows
+from app.inspection.decoding.depth import has_bits, nearly_all_fit, to_8_bits
+from app.inspection.decoding.png_chunks import GREY, PALETTE, RGB, SIGNATURE, Chunks, broken
+from app.inspection.errors import ImageUnsupported
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
-SIGNATURE_SIZE = len(SIGNATURE)
-CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
-WITH_ALPHA = (4, 6)
-# Adam7: first column and row of each pass, and its column and row steps.
-PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-# Bytes fed to and taken from zlib at once. Nothing is kept: a zip bomb costs no memory and bounded time.
-PIECE_IN, PIECE_OUT = 1 << 14, 1 << 20
-CHUNK_EXTRA = 12  # bytes between the contents of two chunks: CRC, length and type
+__all__ = ["SIGNATURE", "PngFile", "opened"]
+
+TRANSPARENT = "the image has transparent pixels; send it without an alpha channel"
+Samples = NDArray[np.integer[Any]]
 
 
-def missing(data: bytes) -> str | None:
-    """Describe missing pixel data of a PNG, compared with its header; None if complete.
+@dataclass(frozen=True, slots=True, eq=False)
+class PngFile:
+    """A PNG of which only the chunks have been read."""
 
-    The time is proportional to the image's size, so check that first. Raises zlib.error, ValueError or
-    LookupError for invalid data.
-    """
-    expected = _expected(data)
-    found = _inflated(data, expected)
-    return f"{found} of {expected} bytes of its pixels are present" if found < expected else None
+    data: bytes = field(repr=False)
+    chunks: Chunks
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height as stored."""
+        return self.chunks.width, self.chunks.height
 
-def end_of(data: bytes) -> int:
-    """Offset of data after the PNG image."""
-    at = SIGNATURE_SIZE
-    while at + 8 <= len(data):
-        kind, at = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4], "big")
-        if kind == b"IEND":
-            return at
-    return len(data)
+    @property
+    def orientation(self) -> int:
+        """The EXIF orientation, 1 to 8."""
+        return self.chunks.orientation
 
+    def pixels(
+        self, significant_bits: int | None = None, cancellation: Cancellation = NEVER
+    ) -> NDArray[np.uint8]:
+        """Grey [H, W] or RGB [H, W, 3], as stored; raises an ImageError."""
+        palette = self._palette() if self.chunks.colour_type == PALETTE else None
+        samples = self._decoded(palette, cancellation)
+        if self.chunks.bits < 16:
+            return np.asarray(samples, np.uint8)
+        return to_8_bits(samples, self._stated_bits(samples), significant_bits, cancellation)
 
-def is_16_bit(data: bytes) -> bool:
-    """Whether the channels have 16 bits, by the PNG's header."""
-    return data[24] == 16
+    def values(self, cancellation: Cancellation = NEVER) -> Samples:
+        """The stored samples, unscaled; for a palette image, its indices; 1 bit is 0 or 255."""
+        samples, spread = self._decoded(None, cancellation), self._spread()
+        return samples // spread if 1 < spread < 255 else samples
 
+    def _decoded(self, palette: NDArray[np.uint8] | None, cancellation: Cancellation) -> Samples:
+        """The colour samples [H, W] or [H, W, 3]: the palette's colours if given, few bits scaled to 8."""
+        png = self.chunks
+        if png.width > png_chunks.MAX_WIDTH:
+            raise ImageUnsupported(
+                f"a PNG of {png.width} pixels a row is not read; at most {png_chunks.MAX_WIDTH} are"
+            )
+        channels = 3 if palette is not None or png.channels > 2 else 1
+        out = np.empty((png.height, png.width, channels), np.uint16 if png.bits == 16 else np.uint8)
+        hidden, spread = self._transparent(palette is not None), self._spread()
+        for (rows, columns), block in png_rows.blocks(self.data, png, cancellation):
+            self._check_opacity(block, hidden)
+            if palette is not None:
+                out[rows, columns] = _of_palette(block[..., 0], palette)
+            else:
+                colours = block[..., :channels]
+                out[rows, columns] = colours * np.uint8(spread) if spread > 1 else colours
+        return out[..., 0] if channels == 1 else out
 
-def spread(data: bytes) -> int:
-    """By what a decoder has multiplied grey samples of 2 or 4 bits to fill 8; 1 for all others."""
-    bits, colour_type = data[24], data[25]
-    return 255 // ((1 << bits) - 1) if colour_type == 0 and bits in (2, 4) else 1
+    def _spread(self) -> int:
+        """The factor by which grey samples of few bits are spread over 8; 1 for all others."""
+        png = self.chunks
+        return 255 // ((1 << png.bits) - 1) if png.colour_type == GREY and png.bits < 8 else 1
 
+    def _content(self, kind: bytes) -> bytes:
+        return self.data[slice(*self.chunks.others.get(kind, (0, 0)))]
 
-def samples_16(data: bytes) -> NDArray[np.uint16]:
-    """The samples [H, W, 1 or 3] of a complete 16-bit PNG; raises an ImageError."""
-    if any(True for _ in _chunks(data, b"tRNS")):
-        raise ImageUnsupported("the image names a transparent colour; save it without one")
-    try:
-        found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        if error.code == cv2.Error.STS_NO_MEM:
-            raise MemoryError("the image cannot be decoded") from error
-        raise ImageUndecodable("the file is broken and cannot be decoded; export it anew") from error
-    if found is None or found.dtype != np.uint16:
-        raise ImageUndecodable("the file is broken and cannot be decoded; export it anew")
-    samples = np.asarray(found, np.uint16).reshape(*found.shape[:2], -1)
-    if samples.shape[2] == 4 and (samples[..., 3] != 0xFFFF).any():
-        raise ImageUnsupported("the image has transparent pixels; send it without an alpha channel")
-    return samples[..., :1] if CHANNELS[data[25]] < 3 else samples[..., 2::-1]  # OpenCV's order is BGR
+    def _palette(self) -> NDArray[np.uint8]:
+        """RGB of each index, uint8 [N, 3]."""
+        content = self._content(b"PLTE")
+        if not content or len(content) % 3 or len(content) > 3 * 256:
+            raise broken("it has no valid palette")
+        return np.frombuffer(content, np.uint8).reshape(-1, 3)
 
+    def _transparent(self, in_colour: bool) -> NDArray[np.integer[Any]]:
+        """The samples of the transparent colour, or the palette's transparent indices; often none.
 
-def exif(data: bytes) -> bytes:
-    """The EXIF data of a PNG, before or after its pixels; empty without any."""
-    return next((data[begin:end] for begin, end in _chunks(data, b"eXIf")), b"")
+        An index alone, of a mask, is not transparent.
+        """
+        png, content = self.chunks, self._content(b"tRNS")
+        if not content or png.colour_type not in (GREY, RGB, PALETTE):
+            return np.empty(0, np.uint16)
+        if png.bits == 16:
+            raise ImageUnsupported("the image names a transparent colour; save it without one")
+        if png.colour_type == PALETTE:
+            return np.flatnonzero(np.frombuffer(content, np.uint8) < 255) if in_colour else np.empty(0, int)
+        colour = np.frombuffer(content[: 2 * png.channels], ">u2")
+        return colour if len(colour) == png.channels else np.empty(0, np.uint16)
 
+    def _check_opacity(self, block: Samples, hidden: NDArray[np.integer[Any]]) -> None:
+        """Raise ImageUnsupported for transparent pixels."""
+        png = self.chunks
+        if png.channels in (2, 4):
+            seen_through = bool((block[..., -1] != (1 << png.bits) - 1).any())
+        elif not hidden.size:
+            return
+        elif png.colour_type == PALETTE:
+            seen_through = bool(np.isin(block, hidden).any())
+        else:
+            seen_through = bool((block == hidden).all(axis=2).any())
+        if seen_through:
+            raise ImageUnsupported(TRANSPARENT)
 
-def significant_bits(data: bytes, samples: NDArray[np.uint16]) -> int | None:
-    """The significant bits, from the lowest on, of a 16-bit PNG by its sBIT chunk, or None.
+    def _stated_bits(self, samples: Samples) -> int | None:
+        """The significant bits, from the lowest on, of a 16-bit PNG by its sBIT chunk, or None.
 
-    By the standard the significant bits are the high ones; the bits below repeat them or are zero. Some
-    software stores them in the low bits with the same chunk. If both are possible, the standard applies.
-    """
-    channels = CHANNELS[data[25]] - (data[25] in WITH_ALPHA)
-    for begin, end in _chunks(data, b"sBIT"):
-        bits = max(data[begin:end][:channels], default=0)
+        By the standard the significant bits are the high ones; the bits below repeat them or are zero. Some
+        software stores them in the low bits with the same chunk. If both are possible, the standard applies.
+        """
+        bits = max(self._content(b"sBIT")[: 1 if samples.ndim == 2 else 3], default=0)
         if not 8 <= bits < 16:  # 16 is what encoders write by default
             return None
         if not nearly_all_fit(samples, bits):
             return 16
-        below = (1 << (16 - bits)) - 1
-        return bits if (samples & below).any() else 16
-    return None
+        return bits if has_bits(samples, (1 << (16 - bits)) - 1) else 16
 
 
-def _expected(data: bytes) -> int:
-    """Size in bytes of the inflated pixel data; each row begins with a filter byte."""
-    if data[12:16] != b"IHDR":
-        raise ValueError("a PNG must begin with its header")
-    width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    bits = data[24] * CHANNELS[data[25]]
-    passes = PASSES if data[28] else ((0, 0, 1, 1),)
-    sizes = [(-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in passes]
-    return sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes if columns > 0 and rows > 0)
+def opened(data: bytes) -> PngFile:
+    """Read the chunks only; raises an ImageError unless the file is one whole PNG image."""
+    return PngFile(data, png_chunks.read(data))
 
 
-def _inflated(data: bytes, enough: int) -> int:
-    """Size in bytes of the inflated pixel data; counting stops at `enough`."""
-    stream, count = zlib.decompressobj(), 0
-    for begin, end in _pixel_chunks(data):
-        for at in range(begin, end, PIECE_IN):
-            piece = data[at : min(at + PIECE_IN, end)]
-            while piece and count < enough and not stream.eof:
-                count += len(stream.decompress(piece, PIECE_OUT))
-                piece = stream.unconsumed_tail
-            if count >= enough or stream.eof:
-                return count
-    return count + len(stream.decompress(b"", PIECE_OUT))  # flushes the rest
-
-
-def _pixel_chunks(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield begin and end of each IDAT chunk; stops at the first that is not consecutive."""
-    before = None
-    for begin, end in _chunks(data, b"IDAT"):
-        if before not in (None, begin - CHUNK_EXTRA):
-            return
-        before = end
-        yield begin, end
-
-
-def _chunks(data: bytes, kind: bytes) -> Iterator[tuple[int, int]]:
-    """Yield begin and end of the content of each chunk of a type."""
-    at = SIGNATURE_SIZE
-    while at + 8 <= len(data):
-        begin = at + 8
-        end = begin + int.from_bytes(data[at : at + 4], "big")
-        if data[at + 4 : begin] == kind:
-            yield begin, min(end, len(data))
-        at = end + 4  # the checksum
+def _of_palette(indices: Samples, palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if int(indices.max(initial=0)) >= len(palette):
+        raise broken("a pixel has an index that the palette lacks")
+    return palette[indices]

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.inspection.decoding.depth import to_8_bits
+from app.inspection.cancellation import NEVER, Cancellation
+from app.inspection.decoding.depth import AT_ONCE, Levels, blocks, narrowed
 from app.inspection.errors import FrameMismatch, ImageTooSmall, ImageUnsupported
 
 Pixels = NDArray[np.uint8]
@@ -22,6 +23,7 @@ Samples = NDArray[np.integer[Any]]
 Unpack = Callable[[Pixels], Samples]
 Colour = Callable[[Pixels], Pixels]
 
+MARGIN = 4  # lines: interpolation needs one, and an even number keeps the pattern of a mosaic
 LEAST_MOSAIC_SIDE = 3  # px; OpenCV returns black for smaller images
 
 # Old names and their PFNC names; Mono12Packed and similar formats have no PFNC name.
@@ -64,7 +66,9 @@ class _Packing:
     bits: int | None = 8
 
 
-def decode_frame(frame: RawFrame, significant_bits: int | None = None) -> Pixels:
+def decode_frame(
+    frame: RawFrame, significant_bits: int | None = None, cancellation: Cancellation = NEVER
+) -> Pixels:
     """Decode a frame to uint8 [H, W] (grey) or [H, W, 3] (RGB); without a copy if possible.
 
     The number of bytes is checked before anything is allocated. `significant_bits` applies to 16-bit
@@ -87,8 +91,30 @@ def decode_frame(frame: RawFrame, significant_bits: int | None = None) -> Pixels
     if frame.pixel_format.startswith("Bayer") and min(frame.width, frame.height) < LEAST_MOSAIC_SIDE:
         raise ImageTooSmall(f"a Bayer frame needs {LEAST_MOSAIC_SIDE} pixels or more each way")
     lines = np.frombuffer(frame.data, np.uint8).reshape(frame.height, stride)[:, :line]
-    asked = significant_bits if packing.bits is None else None
-    return np.ascontiguousarray(colour(to_8_bits(packing.unpack(lines), packing.bits, asked)))
+    bits = 8
+    if packing.unpack is _two_bytes:
+        levels = Levels(packing.bits or significant_bits)
+        for rows in blocks(lines, cancellation):
+            levels.add(_two_bytes(lines[rows]))
+        bits = levels.bits()
+    elif colour is _grey and packing.unpack is _as_they_are:
+        return np.ascontiguousarray(lines)
+    return _in_blocks(lines, lambda part: colour(narrowed(packing.unpack(part), bits)), cancellation)
+
+
+def _in_blocks(lines: Pixels, convert: Colour, cancellation: Cancellation) -> Pixels:
+    """All lines converted, some at a time, with MARGIN lines around them for the sake of a mosaic."""
+    out: Pixels | None = None
+    step = max(MARGIN, AT_ONCE // lines.shape[1] // MARGIN * MARGIN)
+    for first in range(0, len(lines), step):
+        cancellation.check()
+        above = min(first, MARGIN)
+        block = convert(lines[first - above : first + step + MARGIN])[above : above + step]
+        if out is None:
+            out = np.empty((len(lines), *block.shape[1:]), np.uint8)
+        out[first : first + step] = block
+    assert out is not None, "a frame has lines"
+    return out
 
 
 def _format(name: str) -> tuple[_Packing, Colour]:

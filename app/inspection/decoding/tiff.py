@@ -1,25 +1,21 @@
 """Decode TIFF files: strips or tiles in the layouts that `tiff_layout` supports.
 
 Pillow's own TIFF reader leaves unlisted areas black, ignores byte counts, and misreads 16-bit planes,
-signed and packed samples. Here Pillow is used only to decompress data that zlib cannot: libtiff gets the
-compressed pieces as strips of an 8-bit grey TIFF, which leaves nothing to interpret.
+signed and packed samples.
 """
 
-import struct
-import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from io import BytesIO
-from itertools import accumulate
-from math import gcd
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from app.inspection.decoding import tiff_layout
-from app.inspection.decoding.depth import to_8_bits
+from app.inspection.cancellation import NEVER, Cancellation
+from app.inspection.decoding import inks, tiff_layout
+from app.inspection.decoding.depth import Levels, narrowed, to_8_bits
+from app.inspection.decoding.packed import unpack_bits
 from app.inspection.decoding.tiff_directory import (
     HEIGHT,
     ORIENTATION,
@@ -29,24 +25,20 @@ from app.inspection.decoding.tiff_directory import (
     directory,
 )
 from app.inspection.decoding.tiff_layout import (
-    BLACK_IS_ZERO,
     CHANNELS,
     CMYK,
-    DEFLATE,
     DIFFERENCES,
-    OLD_DEFLATE,
     PALETTE,
     UNCOMPRESSED,
     WHITE_IS_ZERO,
     Layout,
-    ceil_div,
 )
-from app.inspection.errors import ImageTruncated, ImageUndecodable, ImageUnsupported
+from app.inspection.decoding.tiff_pieces import AT_ONCE, Source, source
+from app.inspection.errors import ImageUnsupported
 
 __all__ = ["SIGNATURES", "TiffFile", "opened"]
 
-AT_ONCE = 1 << 20  # bytes unpacked together if pieces are smaller
-REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))  # fill order 2
+MOST_BESIDE = 48 << 20  # bytes beside three times the image that libtiff may take
 OPAQUE_KINDS = (1, 2)  # kinds of extra samples that contain transparency
 Samples = NDArray[np.integer[Any]]
 
@@ -68,27 +60,35 @@ class TiffFile:
         """The orientation, 1 to 8; EXIF uses the same tag."""
         return self.directory.one(ORIENTATION, 1)
 
-    def pixels(self, significant_bits: int | None = None) -> NDArray[np.uint8]:
+    def pixels(
+        self, significant_bits: int | None = None, cancellation: Cancellation = NEVER
+    ) -> NDArray[np.uint8]:
         """Grey [H, W] or RGB [H, W, 3], as stored; raises an ImageError."""
         how = tiff_layout.layout(self.directory)
-        samples = _samples(self.data, how)
-        if how.colours is not None:
-            return how.colours[samples[..., 0]]
-        pixels = to_8_bits(samples, _stated(how), significant_bits if how.bits == 16 else None)
+        _check_pieces(how)
+        blocks = _Blocks(self.data, how, cancellation)
+        if how.bits == 16 and not blocks.can_repeat:
+            samples = _collected(blocks, how, np.uint16, lambda block: block)
+            pixels = to_8_bits(samples, _stated(how), significant_bits, cancellation)
+        else:
+            pixels = _collected(blocks, how, np.uint8, _conversion(blocks, how, significant_bits))
         if how.photometric == WHITE_IS_ZERO:
-            pixels = ~pixels
-        if how.photometric == CMYK:
-            ink = Image.frombytes("CMYK", (how.width, how.height), pixels.tobytes())
-            return np.asarray(ink.convert("RGB"))
+            np.invert(pixels, out=pixels)
+        if pixels.shape[2] == 4:
+            return inks.image_of(pixels, cancellation)
         return pixels[..., 0] if pixels.shape[2] == 1 else pixels
 
-    def values(self) -> Samples:
+    def values(self, cancellation: Cancellation = NEVER) -> Samples:
         """The stored samples [H, W, channels]; for a palette image, its indices; 1 bit is 0 or 255."""
         how = tiff_layout.layout(self.directory)
-        samples = _samples(self.data, how)
-        if how.photometric == WHITE_IS_ZERO:
-            samples = samples ^ ((1 << max(8, how.bits)) - 1)
-        return samples // _spread(how) if how.bits > 1 else samples
+        most, scale = (1 << how.bits) - 1, 255 if how.bits == 1 and how.photometric != PALETTE else 1
+
+        def convert(block: Samples) -> Samples:
+            upright = most - block if how.photometric == WHITE_IS_ZERO else block
+            return upright * upright.dtype.type(scale)
+
+        kind = np.uint8 if how.bits <= 8 else np.uint16
+        return _collected(_Blocks(self.data, how, cancellation), how, kind, convert)
 
 
 def opened(data: bytes) -> TiffFile:
@@ -96,8 +96,22 @@ def opened(data: bytes) -> TiffFile:
     return TiffFile(data, directory(data))
 
 
-BROKEN = (OSError, ValueError, TypeError, SyntaxError, RuntimeError)  # what Pillow raises on broken pieces
-MORE = "a strip holds more than its lines, so a size is wrong; export it anew"
+def _check_pieces(how: Layout) -> None:
+    """Refuse large strips and tiles that libtiff unpacks whole, if that takes more than the image may.
+
+    They take twice their unpacked size: libtiff has a buffer of its own.
+    """
+    if not how.is_by_libtiff:
+        return
+    band = how.across * how.piece[1] * how.line_bytes
+    before = 0 if how.down * how.planes == 1 or how.bits <= 8 else 2
+    pixels, channels = how.height * how.width, 1 if how.is_grey else 3
+    needed = 2 * band + int(how.counts.max()) * how.across + before * pixels * channels
+    if needed > 3 * pixels * channels + MOST_BESIDE:
+        raise ImageUnsupported(
+            f"a TIFF whose compressed strips or tiles unpack to {band} bytes at once is not read; save it "
+            "with smaller ones, with Deflate or uncompressed"
+        )
 
 
 def _stated(how: Layout) -> int | None:
@@ -108,21 +122,81 @@ def _stated(how: Layout) -> int | None:
     return bits if 8 < bits < 16 and how.highest == (1 << bits) - 1 else None
 
 
-def _samples(data: bytes, how: Layout) -> Samples:
-    """The colour samples [H, W, channels], uint8 or uint16; fewer than 8 bits are scaled to 8."""
-    channels = CHANNELS[how.photometric]
-    out = np.empty((how.height, how.width, channels), np.uint8 if how.bits <= 8 else np.uint16)
-    step = max(1, AT_ONCE // (how.across * how.line_bytes * how.piece[1]))
-    for plane in range(how.planes):
-        for row in range(0, how.down, step):
-            top, rows = row * how.piece[1], range(row, min(row + step, how.down))
-            found = _block(data, how, plane, rows)[: how.height - top, : how.width]
-            _check_opacity(found, how, plane)
-            colours = found[..., : max(0, channels - plane)]
-            out[top : top + len(found), :, plane : plane + colours.shape[2]] = colours
-    if _spread(how) > 1:
-        out *= np.uint8(_spread(how))
+class _Blocks:
+    """The colour samples of an image in blocks of lines; iterate again to read them again."""
+
+    def __init__(self, data: bytes, how: Layout, cancellation: Cancellation) -> None:
+        self._data, self._how, self._cancellation = data, how, cancellation
+        self._only: Source | None = None
+        is_held = how.compression == UNCOMPRESSED or (how.down * how.planes == 1 and how.is_by_libtiff)
+        # by reading little twice; inks of 16 bits would take too much memory at once
+        self.can_repeat = is_held or how.photometric == CMYK
+
+    def __iter__(self) -> Iterator[tuple[int, int, Samples]]:
+        """Yield the first plane, the first line and the samples, [lines, W, channels]; checks opacity."""
+        how = self._how
+        channels, band = CHANNELS[how.photometric], how.across * how.line_bytes * how.piece[1]
+        step = 1 if how.tiled else max(1, AT_ONCE // band)
+        for plane in range(how.planes):
+            for row in range(0, how.down, step):
+                self._cancellation.check()
+                rows = range(row, min(row + step, how.down))
+                for first, found in self._lines(self._source(plane, rows), rows):
+                    _check_opacity(found, how, plane)
+                    if plane < channels:
+                        yield plane, row * how.piece[1] + first, found[..., : channels - plane]
+
+    def _source(self, plane: int, rows: range) -> Source:
+        """The unpacked pieces; those of an image that is one piece are kept."""
+        if self._how.down * self._how.planes > 1 or not self._how.is_by_libtiff:
+            return source(self._data, self._how, plane, rows)
+        self._only = self._only or source(self._data, self._how, plane, rows)
+        return self._only
+
+    def _lines(self, pieces: Source, rows: range) -> Iterator[tuple[int, Samples]]:
+        """Yield the first line and the samples [lines, W, together] of some rows of pieces."""
+        how = self._how
+        top, lines = rows[0] * how.piece[1], (len(rows) - 1) * how.piece[1] + how.lines(rows[-1])
+        step = max(1, AT_ONCE // (how.across * how.piece[0] * how.together * 2))
+        for first in range(0, lines, step):
+            self._cancellation.check()
+            last = min(first + step, lines)
+            columns = [pieces.lines(column, first, last) for column in range(how.across)]
+            raw = columns[0][:, None] if how.across == 1 else np.stack(columns, axis=1)
+            if top + first < how.height:
+                yield first, _unpacked(raw, how)[: how.height - top - first, : how.width]
+
+
+def _collected(
+    blocks: _Blocks, how: Layout, kind: type[np.uint8 | np.uint16], convert: Callable[[Samples], Samples]
+) -> NDArray[Any]:
+    """All converted blocks as one array [H, W, channels]."""
+    out: NDArray[Any] | None = None
+    for plane, top, samples in blocks:
+        block = convert(samples)
+        if out is None:
+            channels = CHANNELS[how.photometric] if how.planes > 1 else block.shape[2]
+            out = np.empty((how.height, how.width, channels), kind)
+        out[top : top + len(block), :, plane : plane + block.shape[2]] = block
+    assert out is not None, "an image has lines"
     return out
+
+
+def _conversion(blocks: _Blocks, how: Layout, significant_bits: int | None) -> Callable[[Samples], Samples]:
+    """What makes 8-bit grey, RGB or, of separate planes, inks of a block; may read the image once."""
+    colours = how.colours
+    if colours is not None:
+        return lambda block: colours[block[..., 0]]
+    bits = how.bits
+    if bits == 16:
+        levels = Levels(significant_bits or _stated(how))
+        for _, _, samples in blocks:
+            levels.add(samples)
+        bits = levels.bits()
+    spread = np.uint8(_spread(how))
+    if how.photometric == CMYK and how.planes == 1:
+        return lambda block: inks.rgb_of(block * spread if bits < 8 else narrowed(block, bits))
+    return partial(np.multiply, spread) if bits < 8 else partial(narrowed, bits=bits)
 
 
 def _spread(how: Layout) -> int:
@@ -138,18 +212,12 @@ def _check_opacity(samples: Samples, how: Layout, first: int) -> None:
             raise ImageUnsupported("the image has transparent pixels; send it without an alpha channel")
 
 
-def _block(data: bytes, how: Layout, plane: int, rows: range) -> Samples:
-    """The samples [lines, width, together] of some rows of pieces."""
-    numbers = range((plane * how.down + rows.start) * how.across, (plane * how.down + rows.stop) * how.across)
-    lines = (len(rows) - 1) * how.piece[1] + how.lines(rows[-1])
-    raw = _unpacked(data, how, numbers, lines)
-    by_piece = raw.reshape(-1, how.across, how.piece[1], how.line_bytes) if how.tiled else raw
-    in_lines = by_piece.swapaxes(1, 2).reshape(lines, how.across, -1) if how.tiled else by_piece
-    samples = _unpack(in_lines.reshape(lines, how.across, how.line_bytes), how)
-    samples = samples.reshape(lines, how.across, how.piece[0], how.together)
+def _unpacked(raw: NDArray[np.uint8], how: Layout) -> Samples:
+    """The samples [lines, width, together] of lines of bytes [lines, across, line_bytes]."""
+    samples = _unpack(raw, how).reshape(len(raw), how.across, how.piece[0], how.together)
     if how.predictor == DIFFERENCES:
         samples = samples.cumsum(axis=2, dtype=samples.dtype.newbyteorder("="))
-    return samples.reshape(lines, -1, how.together)
+    return samples.reshape(len(raw), -1, how.together)
 
 
 def _unpack(raw: NDArray[np.uint8], how: Layout) -> Samples:
@@ -159,95 +227,3 @@ def _unpack(raw: NDArray[np.uint8], how: Layout) -> Samples:
     if how.bits == 16:
         return raw.view(how.order + "u2")
     return unpack_bits(raw, how.bits, how.piece[0] * how.together)
-
-
-def unpack_bits(raw: NDArray[np.uint8], bits: int, count: int) -> Samples:
-    """Unpack `count` samples of `bits` bits, most significant bit first, along the last axis."""
-    together = 8 // gcd(bits, 8)  # samples per group of whole bytes
-    size, groups = bits * together // 8, ceil_div(count, together)
-    filled = np.zeros((*raw.shape[:-1], groups * size + 2), np.uint8)
-    filled[..., : raw.shape[-1]] = raw[..., : groups * size]
-    out = np.empty((*raw.shape[:-1], groups * together), np.uint8 if bits <= 8 else np.uint16)
-    for n in range(together):
-        at, shift = divmod(n * bits, 8)
-        three = [filled[..., at + k :: size][..., :groups].astype(np.uint32) for k in range(3)]
-        wide = three[0] << 16 | three[1] << 8 | three[2]
-        out[..., n::together] = wide >> (24 - bits - shift) & ((1 << bits) - 1)
-    return out[..., :count]
-
-
-def _unpacked(data: bytes, how: Layout, numbers: range, lines: int) -> NDArray[np.uint8]:
-    """The decompressed bytes of some pieces, concatenated; `lines` lines for each column of pieces."""
-    places = zip(how.offsets[numbers].tolist(), how.counts[numbers].tolist(), strict=True)
-    pieces: Sequence[bytes] = [data[at : at + count] for at, count in places]
-    if how.reversed_bits:
-        pieces = [piece.translate(REVERSED) for piece in pieces]
-    whole = how.piece[1] * how.line_bytes
-    total = lines * how.across * how.line_bytes
-    if how.compression in (DEFLATE, OLD_DEFLATE):
-        last = total - (len(pieces) - 1) * whole
-        pieces = [_inflated(piece, whole) for piece in pieces]
-        if any(len(piece) < whole for piece in pieces[:-1]) or len(pieces[-1]) < last:
-            raise ImageTruncated("some of the strips lack a part of their lines; send the whole image")
-    elif how.compression != UNCOMPRESSED:
-        return _by_libtiff(pieces, how, total // how.line_bytes)
-    return np.frombuffer(b"".join(piece[:whole] for piece in pieces), np.uint8, total)
-
-
-def _inflated(piece: bytes, most: int) -> bytes:
-    """Inflate a stream; raises an ImageError if it is cut, damaged or longer than `most` bytes."""
-    stream = zlib.decompressobj()
-    try:
-        found = stream.decompress(piece, most)
-        more = b"" if stream.eof else stream.decompress(stream.unconsumed_tail, 1)
-    except zlib.error as error:
-        raise ImageUndecodable(f"a strip is damaged ({error}); export it anew") from error
-    if more:
-        raise ImageUndecodable(MORE)
-    if not stream.eof:
-        raise ImageTruncated("a strip ends before its data does; send the file whole")
-    return found
-
-
-def _by_libtiff(pieces: Sequence[bytes], how: Layout, lines: int) -> NDArray[np.uint8]:
-    """Decompress pieces with libtiff; raises ImageUndecodable."""
-    try:
-        found = _strips(pieces, how, how.piece[1], lines)
-    except BROKEN as error:
-        raise ImageUndecodable(f"a strip is cut or damaged ({error}); export it anew") from error
-    # a wrong size shows in every strip; only the last may be cut
-    if any(_holds_more(piece, how) for piece in {pieces[0], pieces[-1]}):
-        raise ImageUndecodable(MORE)
-    return found
-
-
-def _holds_more(piece: bytes, how: Layout) -> bool:
-    """Whether a piece has data for more lines than it should."""
-    lines = how.piece[1] + 1
-    try:
-        _strips([piece], how, lines, lines)
-    except BROKEN:
-        return False
-    return True
-
-
-def _strips(pieces: Sequence[bytes], how: Layout, rows: int, lines: int) -> NDArray[np.uint8]:
-    """The bytes of `lines` lines, decompressed by libtiff as strips of an 8-bit grey TIFF."""
-    offsets = list(accumulate(map(len, pieces[:-1]), initial=8))
-    fields = {256: [how.line_bytes], 257: [lines], 258: [8], 259: [how.compression], 262: [BLACK_IS_ZERO]}
-    fields |= {273: offsets, 277: [1], 278: [rows], 279: [len(piece) for piece in pieces]}
-    return np.asarray(Image.open(BytesIO(_small_tiff(fields, b"".join(pieces))), formats=("TIFF",))).reshape(
-        -1
-    )
-
-
-def _small_tiff(fields: dict[int, list[int]], body: bytes) -> bytes:
-    """Write a little-endian TIFF with 32-bit fields; `body` begins at byte 8."""
-    entries, beyond, place = b"", b"", 8 + len(body)
-    for tag, values in fields.items():
-        packed = struct.pack(f"<{len(values)}I", *values)
-        if len(values) > 1:
-            packed, beyond = struct.pack("<I", place + len(beyond)), beyond + packed
-        entries += struct.pack("<HHI", tag, 4, len(values)) + packed
-    start = struct.pack("<4sI", b"II*\0", place + len(beyond))
-    return b"".join((start, body, beyond, struct.pack("<H", len(fields)), entries, bytes(4)))

@@ -1,6 +1,7 @@
 """Read the directory of a TIFF: the tags of its first page; classic TIFF and BigTIFF, both byte orders.
 
-Offsets and counts are checked against the file's length.
+Offsets and counts are checked against the file's length, and counts against what the image can need, before
+any value is read. Only the tags in TAGS are looked at: others, such as profiles, are never expanded.
 """
 
 from typing import Any
@@ -26,6 +27,7 @@ WHOLE_NUMBERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 
 REDUCED, OLD_REDUCED = 1, 2  # values of NewSubfileType and SubfileType for a reduced copy
 MOST_VALUES = 1 << 10  # of a tag other than a list of strips; a colour map has 768
+MOST_ENTRIES = 1000  # of a directory; files with many tags have about a hundred
 MOST_PAGES = 10  # cameras and scanners add one or two reduced copies
 
 Numbers = NDArray[np.int64]
@@ -42,6 +44,10 @@ class Directory:
         entry = np.dtype([(n, order + t) for n, t in (("tag", "u2"), ("kind", "u2"), ("count", offset))])
         width = entry.itemsize + np.dtype(offset).itemsize
         count = int(self._numbers(counter, at)[0])
+        if count > MOST_ENTRIES:
+            raise ImageUndecodable(
+                f"a directory of the TIFF lists {count} tags, more than {MOST_ENTRIES}; export it anew"
+            )
         lines = self._numbers("u1", begin, count * width).reshape(count, width)
         entries = np.ascontiguousarray(lines[:, : entry.itemsize]).view(entry)[:, 0]
         self.next = int(self._numbers(offset, begin + count * width)[0])
@@ -70,7 +76,9 @@ class Directory:
             return list(default)
         kind, count, at = self._tags[tag]
         if not 0 < count <= MOST_VALUES:
-            raise ImageUndecodable(f"TIFF tag {tag} has {count} values; export it anew")
+            raise ImageUndecodable(
+                f"TIFF tag {tag} has {count} values, not 1 to {MOST_VALUES}; export it anew"
+            )
         return [int(each) for each in self._numbers(kind, at, count)]
 
     def one(self, tag: int, default: int) -> int:
@@ -89,7 +97,9 @@ class Directory:
         if count < needed:
             raise ImageTruncated(f"{count} of {needed} {what} are listed; send the whole image")
         if count > needed:  # the file would contain more than the image
-            raise ImageUndecodable(f"{count} {what} are listed, {needed} are due by the size; export it anew")
+            raise ImageUndecodable(
+                f"{count} {what} are listed in TIFF tag {tag}, {needed} are due by the size; export it anew"
+            )
         found = self._numbers(kind, at, needed)
         if not found.all():
             raise ImageTruncated(f"some of the {what} are listed as empty; send the whole image")

@@ -88,6 +88,16 @@ class Layout:
     counts: Numbers = field(repr=False)
 
     @property
+    def is_grey(self) -> bool:
+        """Whether the image has one channel, not three."""
+        return self.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO)
+
+    @property
+    def is_by_libtiff(self) -> bool:
+        """Whether the compression is one that libtiff unpacks, a whole piece at once."""
+        return self.compression not in (UNCOMPRESSED, DEFLATE, OLD_DEFLATE)
+
+    @property
     def across(self) -> int:
         """Pieces per row of the grid."""
         return ceil_div(self.width, self.piece[0])

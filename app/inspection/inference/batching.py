@@ -9,18 +9,20 @@ waits for a batch to fill.
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.inspection.cancellation import Cancellation, Stop, interrupting_all
 from app.inspection.errors import InferenceFailed
 
-Check = Callable[[], None]
 Rooms = Sequence[NDArray[Any]]
-Run = Callable[[NDArray[np.uint8]], Rooms]  # tiles [n, ...] -> arrays of n answers each
+Interrupting = Callable[[Stop], AbstractContextManager[None]]  # calls Stop once nobody wants the answers
+Run = Callable[[NDArray[np.uint8], Interrupting], Rooms]  # tiles [n, ...] -> arrays of n answers each
 
 
 @dataclass(eq=False, slots=True)
@@ -29,14 +31,15 @@ class _Wish:
 
     tiles: NDArray[np.uint8]
     rooms: Rooms
-    check: Check
+    cancellation: Cancellation
     taken: int = 0
     answered: int = 0
     error: BaseException | None = None
+    has_left: bool = False
 
     @property
     def is_over(self) -> bool:
-        return self.error is not None or self.answered == len(self.tiles)
+        return self.has_left or self.error is not None or self.answered == len(self.tiles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +76,13 @@ class Batcher:
         self._turn = threading.Condition()
         self._waiting: deque[_Wish] = deque()
 
-    def run(self, tiles: NDArray[np.uint8], rooms: Rooms, check: Check) -> None:
+    def run(self, tiles: NDArray[np.uint8], rooms: Rooms, cancellation: Cancellation) -> None:
         """Run tiles and write their answers into `rooms`, arrays whose first axis is that of the tiles.
 
-        `check` is called before each batch, on any thread. Raises whatever it raises, and
-        InferenceFailed.
+        `cancellation` is checked before each batch, on any thread, and interrupts a batch whose callers have
+        all left. Raises its error, and InferenceFailed.
         """
-        wish = _Wish(tiles, rooms, check)
+        wish = _Wish(tiles, rooms, cancellation)
         with self._turn:
             self._waiting.append(wish)
             self._present += 1
@@ -93,8 +96,13 @@ class Batcher:
             with self._turn:
                 self._forget(wish)
                 self._present -= 1
-        if wish.error is not None:
-            raise wish.error
+                error, wish.error = wish.error, None  # else its traceback would hold itself, and the image
+                wish.has_left = True
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error
 
     @contextmanager
     def only(self, number: int) -> Iterator[None]:
@@ -139,8 +147,10 @@ class Batcher:
         try:
             parts = [part for part in parts if self._is_wanted(part.wish)]
             if parts:
-                self._hand_out(parts, run(_joined(parts)))
+                cancellations = [part.wish.cancellation for part in parts]
+                self._hand_out(parts, run(_joined(parts), partial(interrupting_all, cancellations)))
         except InferenceFailed as error:
+            parts = [part for part in parts if self._is_wanted(part.wish)]
             if len(parts) > 1:
                 self._one_by_one(run, parts)
             else:
@@ -171,7 +181,7 @@ class Batcher:
 
     def _is_wanted(self, wish: _Wish) -> bool:
         try:
-            wish.check()
+            wish.cancellation.check()
         except Exception as error:  # noqa: BLE001  # passed on to the caller's own thread
             self._give_up(wish, error)
         return wish.error is None

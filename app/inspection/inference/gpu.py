@@ -18,6 +18,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from app.inspection.inference.batching import Interrupting
+
 logger = logging.getLogger(__name__)
 SIZES = (1, 2, 4, 8, 16, 32)
 CUDA_RUNTIMES = ("libcudart.so.13", "libcudart.so.12")
@@ -43,8 +45,11 @@ class GpuRun:
         for slot in self._slots:
             self._thread.submit(slot.run, np.zeros((slot.size, *tile), np.uint8)).result()
 
-    def __call__(self, tiles: NDArray[np.uint8]) -> list[NDArray[Any]]:
-        """Run tiles uint8 [n, h, w, C]; returns one array of n answers for each output."""
+    def __call__(self, tiles: NDArray[np.uint8], _: Interrupting | None = None) -> list[NDArray[Any]]:
+        """Run tiles uint8 [n, h, w, C]; returns one array of n answers for each output.
+
+        A run takes milliseconds, so it is not interrupted.
+        """
         slot = next(each for each in self._slots if each.size >= len(tiles))
         return [each[: len(tiles)] for each in self._thread.submit(slot.run, tiles).result()]
 

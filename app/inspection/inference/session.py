@@ -1,9 +1,8 @@
 """A thread-safe session: one graph of a bundle on a known device, without silent fall-back."""
 
-import functools
 import logging
-from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -12,8 +11,9 @@ from numpy.typing import NDArray
 
 from app.inspection.bundle.artifact import Artifact
 from app.inspection.bundle.bundle import Bundle
+from app.inspection.cancellation import NEVER, Cancellation
 from app.inspection.errors import BundleInvalid, DeviceUnavailable, InferenceFailed
-from app.inspection.inference.batching import Batcher, Run, Way
+from app.inspection.inference.batching import Batcher, Interrupting, Run, Way
 from app.inspection.inference.gpu import SIZES, GpuRun, Shapes
 from app.inspection.inference.runtime import (
     CPU,
@@ -68,8 +68,8 @@ class Session(Protocol):
     @property
     def max_batch(self) -> int: ...
 
-    def run(self, tiles: NDArray[np.uint8], check: Callable[[], None] = ...) -> Answers:
-        """Run tiles, uint8 [N, h, w, C]; raises InferenceFailed, and whatever `check` raises."""
+    def run(self, tiles: NDArray[np.uint8], cancellation: Cancellation = ...) -> Answers:
+        """Run tiles, uint8 [N, h, w, C]; raises InferenceFailed, and the error of `cancellation`."""
 
     def trying(self, number: int) -> AbstractContextManager[None]:
         """Use one run mode inside the `with` block, by its number, whatever the load; for warm-up."""
@@ -110,11 +110,11 @@ class OnnxSession:
         ways = Way(few, self.max_batch), Way(many, compute.many.max_batch)
         self._batcher = Batcher(compute.lanes, *ways)
 
-    def run(self, tiles: NDArray[np.uint8], check: Callable[[], None] = lambda: None) -> Answers:
+    def run(self, tiles: NDArray[np.uint8], cancellation: Cancellation = NEVER) -> Answers:
         """As `Session.run`; tiles of other threads may share the batches."""
         room: list[Any] = [np.empty((len(tiles), *shape), kind) for shape, kind in self._shapes.values()]
         answers = Answers(*room)
-        self._batcher.run(tiles, answers[: len(self._wanted)], check)
+        self._batcher.run(tiles, answers[: len(self._wanted)], cancellation)
         answers.check()
         return answers
 
@@ -126,7 +126,7 @@ class OnnxSession:
         return self._checked(_unbound(session, self._wanted))
 
     def _checked(self, run: Run) -> Run:
-        return functools.partial(_infer, self.execution_provider, self._wanted, run)
+        return partial(_infer, self.execution_provider, self._wanted, run)
 
     def _beside(self, few: Run, bundle: Bundle, compute: Compute) -> Run:
         """The run function for many images on a CPU: a second session if its thread count differs."""
@@ -173,9 +173,11 @@ def check_batches(session: Session, tile: NDArray[np.uint8]) -> None:
             )
 
 
-def _infer(provider: str, wanted: Shapes, run: Run, tiles: NDArray[np.uint8]) -> list[NDArray[Any]]:
+def _infer(
+    provider: str, wanted: Shapes, run: Run, tiles: NDArray[np.uint8], interrupting: Interrupting
+) -> list[NDArray[Any]]:
     try:
-        found = list(run(tiles))
+        found = list(run(tiles, interrupting))
     except ORT_ERRORS as error:
         if any(each in str(error) for each in NO_MEMORY):
             raise MemoryError(f"{provider} had not enough memory to run the model: {error}") from error
@@ -188,8 +190,10 @@ def _infer(provider: str, wanted: Shapes, run: Run, tiles: NDArray[np.uint8]) ->
 def _unbound(session: Any, wanted: Shapes) -> Run:
     names = list(wanted)
 
-    def run(tiles: NDArray[np.uint8]) -> list[NDArray[Any]]:
-        found: list[NDArray[Any]] = session.run(names, {"pixels": tiles})
+    def run(tiles: NDArray[np.uint8], interrupting: Interrupting) -> list[NDArray[Any]]:
+        options = ort.RunOptions()
+        with interrupting(partial(setattr, options, "terminate", True)):  # ends after the node it is at
+            found: list[NDArray[Any]] = session.run(names, {"pixels": tiles}, options)
         return found
 
     return run

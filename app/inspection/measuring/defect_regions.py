@@ -73,7 +73,7 @@ def form_regions(
     `image` is uint8 [H, W] or [H, W, 3], `tiles` the image-level answer of each tile. `check` is called
     regularly; an exception that it raises ends the step.
     """
-    runs = _large_enough(marks.label_map, point.min_area_px)
+    runs = _large_enough(marks.label_map, point.min_area_px, check)
     if not len(runs.start):
         none = np.zeros(0, np.int64)
         return Regions(runs, none, none, np.zeros((0, len(REGION_FEATURES))), np.zeros(0), marks.highest)
@@ -95,14 +95,19 @@ def form_regions(
     return Regions(runs, label, runner_up, features, point.regions.probability(features), marks.highest)
 
 
-def keep_defects(marks: MaskAccumulator, regions: Regions, point: OperatingPoint) -> Regions:
-    """Drop the regions below the image threshold, label the others; writes `marks.label_map`."""
+def keep_defects(
+    marks: MaskAccumulator, regions: Regions, point: OperatingPoint, check: Callable[[], None] = lambda: None
+) -> Regions:
+    """Drop the regions below the image threshold, label the others; writes `marks.label_map`.
+
+    `check` is called regularly; an exception that it raises ends the step.
+    """
     kept = regions.probability >= point.image_threshold
-    _paint(marks.label_map, regions.runs, np.where(kept, regions.label, 0))
+    _paint(marks.label_map, regions.runs, np.where(kept, regions.label, 0), check)
     return regions.only(kept)
 
 
-def _large_enough(label_map: NDArray[np.uint8], least: int) -> Runs:
+def _large_enough(label_map: NDArray[np.uint8], least: int, check: Callable[[], None]) -> Runs:
     """The regions with at least `least` pixels; smaller ones are erased from the label map.
 
     Small regions inside one band are erased first, band by band, so that a large image full of specks
@@ -112,19 +117,20 @@ def _large_enough(label_map: NDArray[np.uint8], least: int) -> Runs:
     step = max(1, BAND_PX // width)
     if least > 1:
         for start in range(0, height, step) if step < height else ():
+            check()
             band = label_map[start : start + step]
             if labels_of(band):
                 runs = find_runs(band, None)
                 boxes = runs.boxes()
                 inside = (boxes[:, 1] > 0) & (boxes[:, 3] < len(band) - 1)
-                _paint(band, runs, np.where(inside & (runs.areas() < least), 0, -1))
+                _paint(band, runs, np.where(inside & (runs.areas() < least), 0, -1), check)
     if not labels_of(label_map):
         return Runs.none()
-    runs = find_runs(label_map, None)
+    runs = find_runs(label_map, None, check)
     small = runs.areas() < least
     if not small.any():
         return runs
-    _paint(label_map, runs, np.where(small, 0, -1))
+    _paint(label_map, runs, np.where(small, 0, -1), check)
     return runs.only(~small)
 
 
@@ -142,12 +148,13 @@ def _pixels(runs: Runs, width: int) -> Iterator[tuple[Ints, Ints]]:
         begin = end
 
 
-def _paint(label_map: NDArray[np.uint8], runs: Runs, values: Ints) -> None:
+def _paint(label_map: NDArray[np.uint8], runs: Runs, values: Ints, check: Callable[[], None]) -> None:
     """Set the pixels of each region to its value, int [N]; -1 leaves a region unchanged."""
     pixels = label_map.reshape(-1)
     chosen = runs.only(values >= 0)
     of = values[values >= 0]
     for index, region in _pixels(chosen, label_map.shape[1]):
+        check()
         pixels[index] = of[region]
 
 

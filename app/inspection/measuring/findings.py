@@ -37,7 +37,7 @@ def find(
     zones = []
     for name, inside in by_zone(judged, recipe, scope, check):
         pieces = measure(inside, regions, classes, pitch, check)
-        zones.append(ZoneDefects(name, pieces, _parents(pieces, inside, defects, judged, classes)))
+        zones.append(ZoneDefects(name, pieces, _parents(pieces, inside, defects, judged, classes, check)))
     return Findings(defects, tuple(zones))
 
 
@@ -60,6 +60,7 @@ def _parents(
     defects: tuple[Defect, ...],
     judged: NDArray[np.uint8],
     classes: tuple[str, ...],
+    check: Callable[[], None],
 ) -> tuple[int, ...]:
     """The index of the whole defect that each piece in a zone belongs to.
 
@@ -70,7 +71,7 @@ def _parents(
     found: dict[tuple[str, Box], int] = {}
     for name in {each.defect_class for each in pieces}:
         value = classes.index(name) + 1
-        wholes, parts = find_runs(judged, value), find_runs(inside, value)
+        wholes, parts = find_runs(judged, value, check), find_runs(inside, value, check)
         of, boxes = _holding(wholes, parts), _boxes(wholes)
         found |= {
             (name, box): numbers[name, boxes[whole]]

@@ -48,7 +48,7 @@ def measure(
     """
     found: list[tuple[Runs, list[Defect]]] = []
     for value in labels_of(label_map):
-        runs = find_runs(label_map, value)
+        runs = find_runs(label_map, value, check)
         measured = _measure_class(classes[value - 1], runs, label_map.shape, pixel_pitch_mm, check)
         of_class = list(measured) if regions is None else list(_scored(measured, runs, regions, classes))
         found.append((runs, of_class))

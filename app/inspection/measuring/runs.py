@@ -1,5 +1,6 @@
 """A class mask as run lengths, which are fast to sum over: a large defect has few runs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -89,19 +90,24 @@ def labels_of(label_map: NDArray[np.uint8]) -> list[int]:
     return [int(value) for value in np.flatnonzero(counts) if value]
 
 
-def find_runs(label_map: NDArray[np.uint8] | NDArray[np.bool_], value: int | None = 1) -> Runs:
+def find_runs(
+    label_map: NDArray[np.uint8] | NDArray[np.bool_],
+    value: int | None = 1,
+    check: Callable[[], None] = lambda: None,
+) -> Runs:
     """The runs of one value of a label map or mask [H, W], which must contain it at least once.
 
     With None, the runs of all values other than 0 together. Works band by band inside the value's
-    bounding box, so that a large image takes little memory.
+    bounding box, so that a large image takes little memory; `check` is called for each band.
     """
     labels = label_map.view(np.uint8)
-    left, top, right, bottom = _box_of(labels, value)
+    left, top, right, bottom = _box_of(labels, value, check)
     step = max(1, BAND_PX // (right - left))
     found: list[NDArray[np.int64]] = []  # of each band: row, first, last, region
     touching: list[tuple[int, int]] = []
     count = 0
     for start in range(top, bottom, step):
+        check()
         band, regions = _band(_is(labels[start : min(start + step, bottom), left:right], value))
         band += np.array([[start], [left], [left], [count]])
         if found:
@@ -121,11 +127,14 @@ def _is(labels: NDArray[np.uint8], value: int | None) -> NDArray[np.bool_]:
     return np.asarray(labels != 0 if value is None else labels == value)
 
 
-def _box_of(labels: NDArray[np.uint8], value: int | None) -> tuple[int, int, int, int]:
+def _box_of(
+    labels: NDArray[np.uint8], value: int | None, check: Callable[[], None]
+) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of a value's bounding box, the last two exclusive."""
     step = max(1, BAND_PX // labels.shape[1])
     boxes = []
     for start in range(0, len(labels), step):
+        check()
         x, y, width, height = cv2.boundingRect(_is(labels[start : start + step], value).view(np.uint8))
         if width:
             boxes.append((x, y + start, x + width, y + start + height))
