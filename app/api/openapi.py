@@ -4,7 +4,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from app.access_errors import ForeignPage, KeyRequired, NotLocal, ScopeMissing
+from app.access_errors import ForeignPage, KeyRequired, NameNotAllowed, NotLocal, ScopeMissing
 from app.api.examples import BATCH, PART_OF_TWO
 from app.api.examples import INSPECTION as INSPECTION_EXAMPLE
 from app.api.submissions import FRAME_TYPE, PART_IMAGES, RAW_TYPES
@@ -70,6 +70,7 @@ _UPLOAD = (
 )
 _REQUEST: tuple[type[PasslineError], ...] = (
     *_DOORS,
+    NameNotAllowed,
     *_UPLOAD,
     DeadlineExceeded,
     OutOfMemory,

@@ -139,8 +139,12 @@ def test_a_history_with_a_version_missing_is_refused(start: Start, folder: Path)
     client = start()
     put(client, "strict", LENIENT)
     put(client, "strict", STRICT)
-    (folder / "history" / "00000002.json").unlink()
+    second = folder / "history" / "00000002.json"
+    text = second.read_text()
+    second.write_text(text.replace('"version": 2', '"version": 7'))
     assert "'strict'" in refused(start().get("/readyz"), 503, "not_ready")["cause"]["detail"]
+    second.unlink()
+    assert f"{second} is missing" in refused(start().get("/readyz"), 503, "not_ready")["cause"]["detail"]
 
 
 def test_two_processes_never_write_over_each_other(start: Start, folder: Path) -> None:
@@ -148,7 +152,7 @@ def test_two_processes_never_write_over_each_other(start: Start, folder: Path) -
     assert put(first, "strict", LENIENT).json()["version"] == 2
     assert "restart" in refused(put(second, "strict", STRICT + "#\n"), 412, "version_stale")["detail"]
     assert texts(start(), "strict") == [STRICT, LENIENT]
-    assert not list((folder / "history").glob(".*"))
+    assert not list((folder / "history").glob(".*.tmp"))
 
 
 def test_a_change_is_in_its_file_before_it_is_answered(start: Start, folder: Path) -> None:
