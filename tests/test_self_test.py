@@ -1,5 +1,6 @@
 """A bundle whose files are all as their hashes say, and which is wrong all the same, is never served."""
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -271,14 +272,14 @@ def test_a_bundle_cannot_loosen_its_tolerances_beyond_the_limits(tiny: Path) -> 
             ("max_relative_feature_difference", 1.0),
         ):
             before = (tiny / MANIFEST).read_text()
-            change_manifest(tiny, lambda manifest, at=(name, field, loose): loosen(manifest, *at))
+            change_manifest(tiny, functools.partial(loosen, name, field, loose))
             status, said = readiness(tiny)
             assert status == 503
             assert f"{name}.{field}: Input should be " in said
             (tiny / MANIFEST).write_text(before)
 
 
-def loosen(manifest: dict[str, Any], name: str, field: str, value: float) -> None:
+def loosen(name: str, field: str, value: float, manifest: dict[str, Any]) -> None:
     """Set one tolerance."""
     manifest.setdefault(name, {})[field] = value
 

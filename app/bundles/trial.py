@@ -4,19 +4,14 @@ A graph can take memory or time without end, or crash ONNX Runtime. On a thread 
 stop it. The process that fails instead takes nothing with it.
 """
 
-import contextlib
-import ctypes
 import json
 import logging
 import os
-import resource
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from threading import Lock
-
-import onnxruntime as ort
 
 from app.inspection.errors import (
     BundleError,
@@ -25,18 +20,14 @@ from app.inspection.errors import (
     PasslineError,
     SelfTestFailed,
 )
-from app.inspection.inference.runtime import CUDA
-from app.jobs.loading import load_inspector
 from app.problems import kinds
 from app.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]  # where the child finds the package `app`
-NICENESS = 5  # live images come first, but the trial still ends in time on a busy machine
-MEMORY_SHARE = 2  # the process may take the machine's memory divided by this
-FIRST_VICTIM = "1000"  # if memory runs out, the kernel kills the trial and not the service
-PR_SET_PDEATHSIG = 1
+CHILD = "app.bundles.trial_process"
 MOST_CHARS = 4000  # of a message or of the child's last words
-TELLABLE = {each.code: each for each in (*kinds(BundleError), DeviceUnavailable, InferenceFailed)}
+KINDS: tuple[type[PasslineError], ...] = (*kinds(BundleError), DeviceUnavailable, InferenceFailed)
+TELLABLE = {each.code: each for each in KINDS}
 log = logging.getLogger(__name__)
 
 
@@ -81,7 +72,7 @@ class Trial:
 
     def _started(self) -> subprocess.Popen[bytes]:
         # -P: no module of the working directory can take the place of ours
-        command = [sys.executable, "-P", "-m", __name__]
+        command = [sys.executable, "-P", "-m", CHILD]
         places = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(places)}
         with self._lock:
@@ -100,9 +91,11 @@ class Trial:
             return self._process
 
     def _orders(self) -> bytes:
-        settings = self._settings.model_dump(mode="json")
-        orders = {"parent": os.getpid(), "directory": str(self._directory.resolve()), "settings": settings}
-        return json.dumps(orders).encode()
+        named = {"device", "threads", "engines_dir", "max_upload_bytes", "max_pixels"}
+        settings = self._settings.model_dump(mode="json", include=named)
+        return json.dumps(
+            settings | {"parent": os.getpid(), "bundle": str(self._directory.resolve())}
+        ).encode()
 
 
 def _ending(status: int) -> str:
@@ -125,39 +118,3 @@ def _outcome(said: bytes) -> str:
     if code in TELLABLE:
         raise TELLABLE[code](detail)
     raise SelfTestFailed(f"the trial of the bundle failed: {code}: {detail}")
-
-
-def main() -> int:
-    """The child: read orders from stdin, try the bundle, and report on stdout in one line of JSON."""
-    orders = json.loads(sys.stdin.buffer.read())
-    settings = Settings.model_validate(orders["settings"])
-    on_cpu = settings.device == "cpu" or CUDA not in ort.get_available_providers()
-    restrict(orders["parent"], limits_memory=on_cpu)
-    try:
-        inspector = load_inspector(Path(orders["directory"]), settings)
-        report = {"manifest_sha256": inspector.bundle.manifest_sha256}
-    except PasslineError as error:
-        report = {"code": error.code, "detail": str(error)}
-    print(json.dumps(report), flush=True)
-    return 0
-
-
-def restrict(parent: int, *, limits_memory: bool) -> None:
-    """Make this process end with its parent, give way to it, and be the first to go if memory runs out.
-
-    `limits_memory` bounds its memory too; not with CUDA, which reserves far more than it uses.
-    """
-    with contextlib.suppress(OSError, AttributeError):  # not on every system
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it has ended meanwhile
-        sys.exit(1)
-    os.nice(NICENESS)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(FIRST_VICTIM)
-    if limits_memory:
-        most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MEMORY_SHARE
-        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -27,8 +27,6 @@ from tests.markdown import ROOT
 SETTINGS = Settings(
     device="cpu",
     threads=1,
-    camera_priorities={"press-2": 10},
-    allowed_origins=frozenset({"http://hmi.plant:3000"}),
     engines_dir=Path("/nowhere"),
     max_pixels=1_000_000,
 )
@@ -39,17 +37,19 @@ def test_a_sound_bundle_is_named_by_its_manifest(bundles_dir: Path) -> None:
     assert Trial(place, SETTINGS).run() == Bundle.load(place).manifest_sha256
 
 
-def test_the_child_works_with_the_same_settings() -> None:
-    dumped = json.loads(json.dumps(SETTINGS.model_dump(mode="json")))
-    assert Settings.model_validate(dumped) == SETTINGS
-
-
 def test_what_the_child_finds_is_raised(bundles_dir: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(bundles_dir / "tiny" / "1", tmp_path / "copy"))
     manifest = json.loads((copy / "bundle.json").read_text())
     (copy / "bundle.json").write_text(json.dumps(manifest | {"schema_version": 2}))
     with pytest.raises(BundleInvalid, match="schema_version"):
         Trial(copy, SETTINGS).run()
+
+
+def test_the_child_keeps_to_the_settings(bundles_dir: Path) -> None:
+    """An image that is too large for the service is too large for the trial."""
+    few = SETTINGS.model_copy(update={"max_pixels": 1000})
+    with pytest.raises(SelfTestFailed, match="pixels"):
+        Trial(bundles_dir / "tiny" / "1", few).run()
 
 
 def test_a_module_of_the_working_directory_is_not_run(
@@ -75,7 +75,7 @@ def test_errors_of_bundles_keep_their_kind() -> None:
 
 def test_the_child_is_bounded() -> None:
     script = (
-        "import os, resource, sys; from app.bundles.trial import restrict; restrict(os.getppid(), "
+        "import os, resource, sys; from app.bundles.trial_process import restrict; restrict(os.getppid(), "
         "limits_memory=True); print(os.nice(0), open('/proc/self/oom_score_adj').read().strip(), "
         "resource.getrlimit(resource.RLIMIT_DATA)[1])"
     )
@@ -89,7 +89,9 @@ def test_the_child_is_bounded() -> None:
 
 
 def test_the_child_ends_where_its_parent_is_gone() -> None:
-    script = "from app.bundles.trial import restrict; restrict(1234567, limits_memory=False); print('on')"
+    script = (
+        "from app.bundles.trial_process import restrict; restrict(1234567, limits_memory=False); print('on')"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -34,8 +34,7 @@ def slow_for_ever(model: onnx.ModelProto) -> bytes:
     ]
     count = 400
     for n in range(count):
-        pads = {"pads": [16, 16, 16, 16]}
-        nodes.append(helper.make_node("Conv", [f"s_{n}", "s_kernel"], [f"s_{n + 1}"], **pads))
+        nodes.append(helper.make_node("Conv", [f"s_{n}", "s_kernel"], [f"s_{n + 1}"], pads=[16] * 4))
     nodes += [
         helper.make_node("ReduceMax", [f"s_{count}"], ["s_highest"], axes=[1, 2, 3], keepdims=0),
         helper.make_node("Mul", ["s_highest", "s_nothing"], ["s_zero"]),
@@ -67,8 +66,8 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def box(bundles: Path) -> Iterator[Serving]:
-    chosen = {"threads": 1, "bundles_dir": bundles, "candidate_timeout_s": TRIAL_S}
-    with serving(bundles / "tiny" / "1", **chosen) as service:
+    first = bundles / "tiny" / "1"
+    with serving(first, threads=1, bundles_dir=bundles, candidate_timeout_s=TRIAL_S) as service:
         yield service
 
 

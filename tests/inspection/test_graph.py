@@ -2,12 +2,14 @@
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.inspection.bundle import graph
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.bundle.graph import check_graph
 from app.inspection.errors import BundleInvalid
@@ -42,6 +44,26 @@ def test_operators_of_onnx_by_its_full_name_are_allowed(tmp_path: Path) -> None:
     check_graph(model.SerializeToString(), "model.onnx")
     directory = spoil(write_tiny_bundle(tmp_path, gate=True), bytes(model.SerializeToString()))
     assert OnnxSession(Bundle.load(directory), "cpu", 1).artifact.name == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("known", "kind"),
+    [
+        (graph.MODEL, onnx.ModelProto),
+        (graph.GRAPH, onnx.GraphProto),
+        (graph.NODE, onnx.NodeProto),
+        (graph.ATTRIBUTE, onnx.AttributeProto),
+        (graph.TENSOR, onnx.TensorProto),
+    ],
+)
+def test_every_field_of_onnx_is_read_unread_or_refused(known: graph.Fields, kind: Any) -> None:
+    """And no message is taken for something that cannot hold operators or weights."""
+    assert known.keys() == {each.number for each in kind.DESCRIPTOR.fields}
+    harmless = {"StringStringEntryProto", "OperatorSetIdProto", "ValueInfoProto", "TensorAnnotation"}
+    harmless |= {"TypeProto", "Segment"}
+    for each in kind.DESCRIPTOR.fields:
+        if known[each.number] == "unread" and each.message_type is not None:
+            assert each.message_type.name in harmless, each.name
 
 
 @settings(max_examples=200, deadline=None)

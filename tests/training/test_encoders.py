@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import nn
 
+from app.inspection.bundle.graph import check_graph
 from training.bundle.export import OPSET, check_parity, export_graph
 from training.config import ConfigError, ModelConfig
 from training.encoders import ALIASES, canonical, check_licence, input_statistics, licence
@@ -49,6 +50,7 @@ def test_exports_and_answers_like_torch(name: str, decoder: str, tmp_path: Path)
     segmenter = build_segmenter(_model(name).model_copy(update={"decoder": decoder}), 2, 1)
     save_file(segmenter.state_dict(), tmp_path / "weights.safetensors")
     graph = export_graph(segmenter, tmp_path / "weights.safetensors", 64, tmp_path / "model.onnx")
+    check_graph((tmp_path / "model.onnx").read_bytes(), name)  # as the service does at load
     tiles = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 1), dtype=np.uint8)
     check_parity(graph, tmp_path / "model.onnx", tiles)
     model = onnx.load(tmp_path / "model.onnx")
