@@ -1,7 +1,6 @@
 """The study of the gate on generated tiles: false alarms by grouped folds, and manipulated images stopped."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def figures(place: Path) -> Iterator[dict[str, Any]]:
+def figures(place: Path) -> dict[str, Any]:
     options = ["--data", str(place / "tiles"), "--folds", "3", "--images", "12"]
     assert main(["study-gate", str(place / "bundle"), *options, "--out", str(place / "gate.json")]) == 0
-    yield json.loads((place / "gate.json").read_text())
+    return json.loads((place / "gate.json").read_text())
 
 
 def test_every_image_is_measured_once_by_each_gate(figures: dict[str, Any]) -> None:
