@@ -19,7 +19,7 @@ from training.data_commands import add_data, add_reading, at_least
 from training.model.lightning_module import FitError
 from training.model.strategies import STRATEGIES
 from training.pipeline import UNTIL
-from training.run_commands import compare, cross_validate, curve, evaluate, operating_point, run
+from training.run_commands import compare, cross_validate, curve, evaluate, operating_point, run, study_gate
 from training.studies.comparison import ComparisonError
 from training.studies.learning_curve import FOLDS
 from training.thresholds.operating_point import OperatingPointError
@@ -117,6 +117,9 @@ def _parser() -> argparse.ArgumentParser:
         "--folds", type=int, choices=range(1, FOLDS + 1), default=FOLDS, help=f"the first of {FOLDS}"
     )
     curves.add_argument("--shares", default="0.05,0.1,0.25,0.5,1", help="separated by commas")
+    _add_study_gate(
+        commands.add_parser("study-gate", help="false alarms of the input gate, by grouped folds")
+    )
     add_data(commands.add_parser("data", help="make, import and check images"))
     return parser
 
@@ -174,6 +177,16 @@ def _add_evaluate(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--out", type=Path, required=True, help="folder for evaluation.json and .html")
     command.set_defaults(do=evaluate)
+
+
+def _add_study_gate(command: argparse.ArgumentParser) -> None:
+    command.add_argument("bundle", type=Path)
+    command.add_argument("--data", type=Path, required=True, help="root of a labelled set")
+    add_reading(command)
+    command.add_argument("--folds", type=at_least(2), default=5)
+    command.add_argument("--images", type=at_least(1), default=200, help="images to manipulate; default 200")
+    command.add_argument("--out", type=Path, default=Path("gate.json"), help="default gate.json")
+    command.set_defaults(do=study_gate)
 
 
 def _add_operating_point(command: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from app.inspection.bundle.bundle import Bundle
+from app.inspection.inference.runtime import CPU
 from app.inspection.rules.recipe import describe
 from training.config import ConfigError, OperatingPointConfig, StageName
 from training.config_files import labels_of, load_config
@@ -15,7 +16,7 @@ from training.data.registry import read_dataset
 from training.data.splits import part_of, published_part
 from training.evaluation.figures import summary_text
 from training.evaluation.run import EvaluateOptions, evaluate_bundle
-from training.files import EVALUATION, REPORT, read_json
+from training.files import EVALUATION, REPORT, read_json, write_json
 from training.pipeline import go
 from training.run import Request, Run
 from training.sessions import inspector_of
@@ -23,6 +24,8 @@ from training.steps.publish import check_publishing
 from training.studies.compare_strategies import compare_strategies, strategy_names
 from training.studies.comparison import markdown
 from training.studies.cross_validation import cross_validate as cross_validate_run
+from training.studies.gate import gate_study
+from training.studies.gate import table_text as gate_table
 from training.studies.learning_curve import learning_curve
 from training.thresholds.operating_point import choose
 from training.thresholds.predictions import score
@@ -96,6 +99,18 @@ def evaluate(options: argparse.Namespace) -> int:
     )
     evaluate_bundle(options.bundle, dataset, options.out, asked)
     print(f"figures: {options.out / EVALUATION}\nreport: {options.out / REPORT}")
+    return 0
+
+
+def study_gate(options: argparse.Namespace) -> int:
+    """Measure the input gate on a labelled data set by grouped folds, with the features of a bundle."""
+    bundle = Bundle.load(options.bundle)
+    artifact = next((each for each in bundle.artifacts if CPU in each.providers), bundle.artifacts[0])
+    dataset = read_dataset(options.data, options.layout, labels=labels_of(options.labels))
+    figures = gate_study(bundle, artifact, dataset.samples, options.folds, options.images)
+    made_with = {"command": options.command, "bundle": f"{bundle.name} {bundle.version}"}
+    write_json(options.out, made_with | {"artifact": artifact.name} | figures)
+    print(f"{gate_table(figures)}\n\nfigures: {options.out}")
     return 0
 
 

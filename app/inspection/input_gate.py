@@ -32,7 +32,7 @@ MEANS: dict[GateScore, tuple[Rule, Unit]] = {
 CLIPPED = (1, 254)  # darkest and brightest level that count as clipped: JPEG moves levels by one
 # For sharpness, in px of the half-size image: distance of the wide difference, and side of a block.
 REACH, BLOCK = 4, 16
-RING = 32  # the short side is so many times as long as the border ring is wide
+RING = 8  # the short side is so many times as long as the border ring is wide
 # Of the response of Immerkaer's operator to white noise: the standard deviation, and the median of the
 # absolute value, in standard deviations.
 NOISE_GAIN, MEDIAN_SHARE = 6.0, 0.6745
@@ -127,19 +127,24 @@ def picture_scores(
 
 
 def _border_contrast(grey: NDArray[np.uint8], counts: NDArray[np.float64]) -> float:
-    """Mean of the border ring of uint8 [H, W] less that of the rest, in standard deviations of the image.
+    """Median of the border ring of uint8 [H, W] less that of the rest, in standard deviations of the image.
 
-    `counts` [256] is the histogram. A negative image has the same value with the other sign. The ring is
-    max(1, short side // RING) px wide; without a rest, the contrast is 0.
+    `counts` [256] is the histogram. A negative image has the same value with the other sign. The medians
+    ignore a defect. The ring is max(1, short side // RING) px wide; without a rest, the contrast is 0.
     """
-    width, total = max(1, min(grey.shape) // RING), counts @ np.arange(256)
+    width = max(1, min(grey.shape) // RING)
     inner = grey[width:-width, width:-width]
     if not inner.size:
         return 0.0
-    within = float(cv2.sumElems(inner)[0])
-    ring = (total - within) / (grey.size - inner.size)
-    deviation = math.sqrt(counts @ np.square(np.arange(256) - total / grey.size) / grey.size)
-    return float((ring - within / inner.size) / max(deviation, 1))
+    within = cv2.calcHist([inner], [0], None, [256], [0, 256]).ravel().astype(np.float64)
+    levels = np.arange(256)
+    deviation = math.sqrt(counts @ np.square(levels - counts @ levels / grey.size) / grey.size)
+    return (_median(counts - within) - _median(within)) / max(deviation, 1)
+
+
+def _median(counts: NDArray[np.float64]) -> float:
+    """The median level of a histogram [256], interpolated between levels."""
+    return float(np.interp(0.5, counts.cumsum() / counts.sum(), np.arange(256) + 0.5))
 
 
 def noise_level(grey: NDArray[np.uint8], check: Callable[[], None] = lambda: None) -> float:
@@ -157,8 +162,7 @@ def noise_level(grey: NDArray[np.uint8], check: Callable[[], None] = lambda: Non
         counts += cv2.calcHist([cv2.convertScaleAbs(response)], [0], None, [256], [0, 256]).ravel()
     if not counts.any():
         return 0.0
-    median = np.interp(0.5, counts.cumsum() / counts.sum(), np.arange(256) + 0.5)
-    return float(median / NOISE_GAIN / MEDIAN_SHARE)
+    return _median(counts) / NOISE_GAIN / MEDIAN_SHARE
 
 
 def sharpness(grey: NDArray[np.uint8], check: Callable[[], None] = lambda: None) -> float:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import BundleCorrupt, BundleInvalid, InferenceFailed
 from app.inspection.inference.session import OnnxSession
-from app.inspection.input_gate import FeatureDistribution, InputGate, picture_scores, sharpness
+from app.inspection.input_gate import FeatureDistribution, InputGate, noise_level, picture_scores, sharpness
 from app.inspection.inspector import Inspector
 from tests.tiny_bundle import GRAIN, png, sha256, tiny_graph, tiny_picture, write_tiny_bundle
 
@@ -104,6 +104,52 @@ def test_sharpness_does_not_depend_on_a_defect_or_the_size() -> None:
     assert sharpness(defective) == pytest.approx(sharpness(picture), rel=0.2)
     assert sharpness(picture[:160, :200]) == pytest.approx(sharpness(picture), rel=0.25)
     assert sharpness(np.rot90(picture)) == pytest.approx(sharpness(picture))
+
+
+def rimmed(seed: int = 0) -> NDArray[np.uint8]:
+    """A surface with a darker rim."""
+    picture = surface(seed)
+    inner = picture[30:-30, 30:-30].copy()
+    picture = np.asarray(picture // 2, np.uint8)
+    picture[30:-30, 30:-30] = inner
+    return picture
+
+
+def border_contrast(picture: NDArray[np.uint8]) -> float:
+    return picture_scores(picture)["border_contrast"]
+
+
+@given(seed=st.integers(0, 99))
+def test_an_inverted_image_has_the_opposite_border_contrast(seed: int) -> None:
+    for picture in (rimmed(seed), surface(seed)):
+        inverted = np.asarray(255 - picture, np.uint8)
+        assert border_contrast(inverted) == pytest.approx(-border_contrast(picture), abs=0.05)
+    assert border_contrast(rimmed(seed)) < -0.5
+
+
+def test_border_contrast_does_not_depend_on_exposure_or_a_defect() -> None:
+    picture = rimmed()
+    found = border_contrast(picture)
+    assert border_contrast(np.asarray(picture * 0.6, np.uint8)) == pytest.approx(found, rel=0.1)
+    defective = picture.copy()
+    cv2.circle(defective, (60, 40), 25, 5, -1)  # on border and inside
+    assert border_contrast(defective) == pytest.approx(found, rel=0.25)
+
+
+def test_border_contrast_of_the_smallest_and_of_flat_images_is_0() -> None:
+    for size in ((1, 1), (2, 9), (40, 60)):
+        assert border_contrast(np.full(size, 90, np.uint8)) == 0
+
+
+@pytest.mark.parametrize("deviation", [2, 5, 20])
+def test_grain_is_the_standard_deviation_of_the_noise(deviation: int) -> None:
+    rng = np.random.default_rng(0)
+    slope = np.linspace(90, 160, 300) * np.ones((200, 1))
+    slope[:, 150:] += 20  # an edge along columns
+    noisy = np.clip(np.rint(slope + rng.normal(0, deviation, slope.shape)), 0, 255).astype(np.uint8)
+    assert noise_level(noisy) == pytest.approx(deviation, rel=0.1)
+    noisy[20:120, 30:130] = 10  # a defect
+    assert noise_level(noisy) == pytest.approx(deviation, rel=0.25)
 
 
 def test_blur_lowers_sharpness_the_more_the_stronger_it_is() -> None:

@@ -40,6 +40,41 @@ def _inverted(pixels: Pixels, _: float) -> Pixels:
     return np.asarray(255 - pixels, np.uint8)
 
 
+def _inverted_in_part(pixels: Pixels, share: float) -> Pixels:
+    """Invert the first columns."""
+    changed, end = pixels.copy(), round(share * pixels.shape[1])
+    changed[:, :end] = 255 - changed[:, :end]
+    return changed
+
+
+def _solarised(pixels: Pixels, level: float) -> Pixels:
+    return np.where(pixels < level, pixels, 255 - pixels).astype(np.uint8)
+
+
+def _gamma(pixels: Pixels, exponent: float) -> Pixels:
+    return _levels(np.float32(255) * (pixels / np.float32(255)) ** np.float32(exponent))
+
+
+def _stretched(pixels: Pixels, share: float) -> Pixels:
+    low, high = (np.float32(each) for each in np.quantile(pixels, (share, 1 - share)))
+    return _levels((pixels - low) * (255 / max(high - low, np.float32(1))))
+
+
+def _noise_alone(pixels: Pixels, deviation: float) -> Pixels:
+    return _noise(np.full_like(pixels, 128), deviation)
+
+
+def _denoised(pixels: Pixels, side: float) -> Pixels:
+    return np.asarray(cv2.medianBlur(pixels, int(side)), np.uint8)
+
+
+def _mirrored(pixels: Pixels, bits: Bits | None, _: float) -> Changed:
+    """Mirror left and right."""
+    return np.ascontiguousarray(pixels[:, ::-1]), None if bits is None else np.ascontiguousarray(
+        bits[:, ::-1]
+    )
+
+
 def _blur(pixels: Pixels, sigma: float) -> Pixels:
     return np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma, borderType=BORDER), np.uint8)
 
@@ -102,4 +137,17 @@ BEYOND = (
     Change("under-exposure", "gain", (0.5, 0.35, 0.25), _on_pixels(_gain)),
     Change("over-exposure", "gain", (1.5, 2.5, 4.0), _on_pixels(_gain)),
     Change("inverted", "sign of the contrast", (-1,), _on_pixels(_inverted)),
+)
+# Manipulations of the whole image, for the study of the gate; some are harmless.
+MANIPULATIONS = (
+    BEYOND[-1],
+    Change("inverted in part", "share of the columns", (0.25, 0.5, 0.75), _on_pixels(_inverted_in_part)),
+    Change("solarised", "level from which levels are inverted", (128,), _on_pixels(_solarised)),
+    Change("gamma", "exponent", (0.5, 2.0), _on_pixels(_gamma)),
+    Change("contrast stretched", "share clipped at each end", (0.01, 0.1), _on_pixels(_stretched)),
+    Change("noise", "standard deviation in grey levels", (10, 20), _on_pixels(_noise)),
+    Change("noise alone", "standard deviation in grey levels", (20,), _on_pixels(_noise_alone)),
+    Change("denoised", "side of the median filter in px", (3, 7), _on_pixels(_denoised)),
+    Change("mirrored", "left and right", (1,), _mirrored),
+    Change("rotation", "degrees", (180,), _turn),
 )

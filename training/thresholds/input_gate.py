@@ -1,7 +1,7 @@
 """Fits the limits of the input gate to the training images."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +17,7 @@ from sklearn.model_selection import GroupKFold
 
 from app.inspection.bundle.artifact import Artifact, Gate, GateCheck, GateScore
 from app.inspection.bundle.bundle import Bundle, InputContract
+from app.inspection.errors import BundleInvalid
 from app.inspection.inference.runtime import CPU
 from app.inspection.inference.tiling import cut
 from app.inspection.input_gate import FeatureDistribution, picture_scores
@@ -40,7 +41,6 @@ LEAST_ROOM = {
 }
 LOWER = ("sharpness", "brightness", "border_contrast")
 UPPER = ("brightness", "clipped_share", "border_contrast", "grain", "feature_distance")
-TAILS = len(LOWER) + len(UPPER)  # the false-alarm rate is divided equally among them; limits of size get none
 LINEAR = ("clipped_share", "border_contrast")
 # Smallest value on the logarithmic scale. Noise below one grey level is harmless, and rounding distorts it.
 FLOOR = {"grain": 1.0}
@@ -66,6 +66,11 @@ class Looks:
     features: Features
     groups: list[str]
 
+    def part(self, places: NDArray[np.intp], without: Collection[GateScore] = ()) -> "Looks":
+        """Of the images at these places, from 0, all scores but `without`."""
+        scores = {name: values[places] for name, values in self.scores.items() if name not in without}
+        return Looks(scores, self.features[places], [self.groups[place] for place in places])
+
 
 @dataclass(frozen=True, eq=False)
 class LearntGate:
@@ -82,8 +87,11 @@ class FeatureGraph:
     """The part of a bundle's graph that computes the gate's features, at a fraction of the cost."""
 
     def __init__(self, graph: bytes, contract: InputContract) -> None:
-        """Extract it from an ONNX graph."""
-        part = Extractor(onnx.load_model_from_string(graph)).extract_model(["pixels"], ["features"])
+        """Extract it from an ONNX graph; raises BundleInvalid if that has no output `features`."""
+        try:
+            part = Extractor(onnx.load_model_from_string(graph)).extract_model(["pixels"], ["features"])
+        except ValueError as error:  # from Extractor, for a name that it does not know
+            raise BundleInvalid(f"the graph gives no features, so it cannot have a gate: {error}") from error
         self._session = ort.InferenceSession(part.SerializeToString(), providers=[CPU])
         self._contract = contract
 
@@ -130,10 +138,10 @@ def with_gates(
     if those are too few.
     """
     graphs = [FeatureGraph(bundle.read(each.file), bundle.input) for each in bundle.artifacts]
-    usual = _looks(graphs, known)
+    usual = looks_of(graphs, known)
     fresh = None
     if len(unseen) >= MIN_IMAGES:
-        fresh = _looks(graphs, [Known(sample.group, sample.pixels) for sample in unseen])
+        fresh = looks_of(graphs, [Known(sample.group, sample.pixels) for sample in unseen])
     artifacts = []
     for place, artifact in enumerate(bundle.artifacts):
         learnt = learn_gate(usual[place], None if fresh is None else fresh[place], config)
@@ -145,7 +153,8 @@ def with_gates(
 def learn_gate(usual: Looks, fresh: Looks | None, config: GateConfig) -> LearntGate:
     """Set limits that ordinary images exceed at the configured false-alarm rate.
 
-    That rate is too small to be counted, so each tail is modelled as exponential (peaks over threshold). The
+    The rate is divided equally among the limits of the given scores; limits of size get none of it. It is too
+    small to be counted, so each tail is modelled as exponential (peaks over threshold). The
     feature distance of an image is measured with the mean and covariance of other groups. The distributions
     for drift are of the `fresh` images if given.
     """
@@ -155,13 +164,14 @@ def learn_gate(usual: Looks, fresh: Looks | None, config: GateConfig) -> LearntG
     if fresh is not None:
         distances = np.array([distribution.distance(each) for each in fresh.features])
         reference = fresh.scores | {"feature_distance": distances}
-    checks = tuple(_check(name, scores[name], reference[name], config) for name in scores)
+    tails = sum((name in LOWER) + (name in UPPER) for name in scores)
+    checks = tuple(_check(name, scores[name], reference[name], config, tails) for name in scores)
     return LearntGate(
         checks, distribution, config.false_alarm_rate, len(usual.groups), len(set(usual.groups))
     )
 
 
-def _looks(graphs: Sequence[FeatureGraph], pictures: Sequence[Known]) -> list[Looks]:
+def looks_of(graphs: Sequence[FeatureGraph], pictures: Sequence[Known]) -> list[Looks]:
     """Scores and features of images for each graph; each image is decoded once."""
     rows: list[dict[GateScore, float]] = []
     features: list[list[NDArray[np.float32]]] = [[] for _ in graphs]
@@ -229,9 +239,9 @@ def _held_out(features: NDArray[np.float32], groups: Sequence[str]) -> Values:
     return distances
 
 
-def _check(name: GateScore, usual: Values, reference: Values, config: GateConfig) -> GateCheck:
+def _check(name: GateScore, usual: Values, reference: Values, config: GateConfig, tails: int) -> GateCheck:
     """The limits of one score, and its distribution in the reference images by deciles."""
-    low, high = _limits(name, usual, config)
+    low, high = _limits(name, usual, config, tails)
     edges = np.unique([_rounded(each) for each in np.quantile(reference, DECILES)])
     counts = np.bincount(np.searchsorted(edges, reference), minlength=len(edges) + 1)
     return GateCheck(
@@ -243,10 +253,12 @@ def _check(name: GateScore, usual: Values, reference: Values, config: GateConfig
     )
 
 
-def _limits(name: GateScore, values: Values, config: GateConfig) -> tuple[float | None, float | None]:
+def _limits(
+    name: GateScore, values: Values, config: GateConfig, tails: int
+) -> tuple[float | None, float | None]:
     if name in ("short_side_px", "long_side_px"):  # sizes are discrete: no tail can be fitted
         return float(values.min() * (1 - config.size_margin)), float(values.max() * (1 + config.size_margin))
-    rate, least = config.false_alarm_rate / TAILS, LEAST_ROOM[name]
+    rate, least = config.false_alarm_rate / tails, LEAST_ROOM[name]
     # Light and noise act as factors. A tail fitted to their logarithm cannot give a limit below 0.
     logarithmic = name not in LINEAR
     if logarithmic:
