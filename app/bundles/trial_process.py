@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from app.inspection.decoding.decode import DecodeLimits
 from app.inspection.errors import PasslineError
 from app.inspection.inference.runtime import CUDA
 from app.inspection.inference.tensorrt import Engines
+from app.inspection.inference.threads import control_groups
 from app.inspection.inspector import Inspector
 
 NICENESS = 5  # live images come first, but the trial still ends in time on a busy machine
-MEMORY_SHARE = 2  # the process may take the machine's memory divided by this
+MEMORY_SHARE = 2  # the process may take the usable memory divided by this
 FIRST_VICTIM = "1000"  # if memory runs out, the kernel kills the trial and not the service
 PR_SET_PDEATHSIG = 1
 
@@ -52,6 +54,15 @@ def try_bundle(orders: dict[str, Any]) -> str:
     return inspector.bundle.manifest_sha256
 
 
+def usable_memory(groups: Iterable[Path]) -> int:
+    """Bytes that this process may use: the machine's, or less by the limit of a control group (v2)."""
+    least = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for group in groups:
+        with contextlib.suppress(OSError, ValueError):  # "max" is not a number
+            least = min(least, int((group / "memory.max").read_text(encoding="ascii")))
+    return least
+
+
 def restrict(parent: int, *, limits_memory: bool) -> None:
     """Make this process end with its parent, give way to it, and be the first to go if memory runs out.
 
@@ -65,7 +76,7 @@ def restrict(parent: int, *, limits_memory: bool) -> None:
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(FIRST_VICTIM)
     if limits_memory:
-        most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MEMORY_SHARE
+        most = usable_memory(control_groups()) // MEMORY_SHARE
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 

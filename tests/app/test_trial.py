@@ -12,8 +12,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.bundles.trial import TELLABLE, Trial
+from app.bundles.trial_process import usable_memory
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import BundleError, BundleInvalid, SelfTestFailed
+from app.inspection.inference.threads import control_groups
 from app.jobs.loading import load_inspector
 from app.schemas.bundles import BundleName
 from app.schemas.recipes import By
@@ -85,7 +87,18 @@ def test_the_child_is_bounded() -> None:
     nice, victim, most = map(int, done.stdout.split())
     assert nice >= 5
     assert victim == 1000
-    assert most == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    assert most == usable_memory(control_groups()) // 2
+
+
+def test_the_memory_of_a_container_counts(tmp_path: Path) -> None:
+    whole = usable_memory(())
+    assert whole == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    groups = [tmp_path / name for name in ("outer", "inner", "none")]
+    for group, limit in zip(groups, ("max\n", "1048576\n"), strict=False):
+        group.mkdir()
+        (group / "memory.max").write_text(limit)
+    assert usable_memory(groups) == 1_048_576
+    assert usable_memory(groups[:1]) == whole
 
 
 def test_the_child_ends_where_its_parent_is_gone() -> None:

@@ -78,12 +78,14 @@ def usable_cores(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> int:
     ONNX Runtime ignores quotas: with a quota of half the cores it would start twice as many threads as
     can run.
     """
-    quotas = [quota for group in _groups(cgroup, membership) if (quota := _quota(group)) is not None]
+    quotas = [quota for group in control_groups(cgroup, membership) if (quota := _quota(group)) is not None]
     return max(1, round(min([len(os.sched_getaffinity(0)), *quotas])))
 
 
-def _groups(cgroup: Path, membership: Path) -> Iterator[Path]:
+def control_groups(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> Iterator[Path]:
     """Folders of the control groups that limit this process's CPU time: its own and all above it.
+
+    With cgroup v2 these limit its memory too.
 
     In a container the group is often mounted as the root of the hierarchy, but the path of the process
     is that on the host. `_quota` ignores folders that do not exist.
