@@ -33,6 +33,7 @@ from training.data.synthesis.tiles import CLASSES
 from training.files import write_manifest
 
 SHOWN_URL = f"http://{HOST}:8000"
+FRONT_URL = "https://passline.plant:8443"
 SHELL = [(block, command) for block in all_blocks("sh") for command in commands(block)]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
@@ -145,6 +146,9 @@ def _curls() -> list[Any]:
 
 @pytest.mark.parametrize("command", _curls())
 def test_curl_is_answered(command: str, folder: Path, service: Serving) -> None:
+    command = command.replace(
+        FRONT_URL, SHOWN_URL
+    )  # the same service behind nginx; tests/attacks call it there
     words = [word.replace(SHOWN_URL, service.url) for word in shlex.split(command)]
     assert any(service.url in word for word in words), f"the examples ask {SHOWN_URL}"
     done = subprocess.run([*words, "--fail-with-body"], cwd=folder, capture_output=True, check=False)
@@ -204,11 +208,28 @@ def _check_nothing(words: list[str]) -> None:
     """A tool of the reader's own system: nothing of ours in it."""
 
 
+SYSTEM_TOOLS = ("apt", "install", "systemctl", "useradd")
+
+
+def _check_sudo(words: list[str]) -> None:
+    if words[0] == "-u":
+        words = words[2:]
+    if words[0] == "env":
+        words = [word for word in words[1:] if not re.match(r"\w+=", word)]
+    if words[0] == "install":
+        for source in [word for word in words[1:-1] if not re.fullmatch(r"-\w|\d+", word)]:
+            assert (ROOT / source).is_file(), f"there is no {source}"
+    tool = words[0].rpartition("/")[2]
+    assert tool in CHECKS or tool in SYSTEM_TOOLS, f"sudo runs {tool}, which the examples do not use"
+    CHECKS.get(tool, _check_nothing)(words[1:])
+
+
 CHECKS: dict[str, Callable[[list[str]], None]] = {
     "make": _check_make,
     "passline": _check_passline,
     "python": _check_python,
     "docker": _check_docker,
+    "sudo": _check_sudo,
     **dict.fromkeys(
         ["cd", "chown", "cp", "df", "free", "git", "gunzip", "ls", "mkdir", "mv", "nvidia-smi", "openssl"],
         _check_nothing,
