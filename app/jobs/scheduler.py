@@ -105,8 +105,9 @@ class Scheduler:
         job = _Job(work, urgency, loop.create_future())
         self._waiting.append(job)
         self._start_jobs()
+        limit = asyncio.timeout_at(deadline)
         try:
-            async with asyncio.timeout_at(deadline) as limit:
+            async with limit:
                 answer: T = await job.answer
                 return answer
         except TimeoutError:
@@ -117,6 +118,7 @@ class Scheduler:
             if job in self._waiting:
                 self._waiting.remove(job)
                 self._freed.set()
+            del job, limit  # both know of the error that ends this call: it would hold itself, and the image
 
     def _check_begun(self, deadline: float) -> None:
         if self._closing:
