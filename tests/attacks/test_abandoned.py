@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +42,11 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     """A service whose inspections of large images take as long for decoding as for the model."""
     bundle = write_tiny_bundle(tmp_path_factory.mktemp("quick") / "bundle", tile=512)
-    room = {"max_upload_bytes": 128 * MIB, "max_batch_bytes": 128 * MIB, "upload_memory_bytes": 1024 * MIB}
+    room: dict[str, Any] = {
+        "max_upload_bytes": 128 * MIB,
+        "max_batch_bytes": 128 * MIB,
+        "upload_memory_bytes": 1024 * MIB,
+    }
     with serving(bundle, threads=1, workers=2, **room) as service:
         yield service
 
@@ -55,8 +60,8 @@ def large(file_format: str) -> bytes:
     """Some 36 million pixels of colour in one of the formats."""
     patch = np.random.default_rng(0).integers(100, 156, (100, 100, 3), np.uint8)
     out = BytesIO()
-    options = {"JPEG": {"progressive": True}, "PNG": {"compress_level": 1}, "TIFF": {}}[file_format]
-    Image.fromarray(np.tile(patch, (60, 60, 1))).save(out, file_format, **options)
+    options: dict[str, dict[str, Any]] = {"JPEG": {"progressive": True}, "PNG": {"compress_level": 1}}
+    Image.fromarray(np.tile(patch, (60, 60, 1))).save(out, file_format, **options.get(file_format, {}))
     return out.getvalue()
 
 
