@@ -42,11 +42,8 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     """A service whose inspections of large images take as long for decoding as for the model."""
     bundle = write_tiny_bundle(tmp_path_factory.mktemp("quick") / "bundle", tile=512)
-    room: dict[str, Any] = {
-        "max_upload_bytes": 128 * MIB,
-        "max_batch_bytes": 128 * MIB,
-        "upload_memory_bytes": 1024 * MIB,
-    }
+    room: dict[str, Any] = {"max_upload_bytes": 128 * MIB, "max_batch_bytes": 128 * MIB}
+    room["upload_memory_bytes"] = 1024 * MIB
     with serving(bundle, threads=1, workers=2, **room) as service:
         yield service
 
