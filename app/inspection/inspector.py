@@ -1,6 +1,5 @@
 """The inspector runs the inspection steps; only this file defines their order."""
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from app.inspection.bundle.golden import GoldenSample
 from app.inspection.bundle.self_test import differences, setting_differences
 from app.inspection.cancellation import NEVER, Cancellation
 from app.inspection.decoding.decode import DecodeLimits, decode, decode_reference_mask
+from app.inspection.decoding.info import image_info
 from app.inspection.decoding.raw import RawFrame
 from app.inspection.errors import PasslineError, SelfTestFailed
 from app.inspection.inference.blend import Blend
@@ -143,11 +143,10 @@ class Inspector:
                 recipe.significant_bits,
                 cancellation,
             )
-            cancellation.check()
             reference = (
                 None if reference_mask is None else self._reference(reference_mask, image, cancellation)
             )
-        return _Task(_image_info(image, data), image, reference, recipe, point, timings)
+        return _Task(image_info(image, data, cancellation), image, reference, recipe, point, timings)
 
     def _scan(
         self, image: NDArray[np.uint8], put: Put, timings: Timings, cancellation: Cancellation
@@ -295,8 +294,3 @@ class _Task:
     def shape(self) -> tuple[int, int]:
         """Height and width."""
         return self.info.height, self.info.width
-
-
-def _image_info(image: NDArray[np.uint8], data: bytes | RawFrame) -> ImageInfo:
-    sent, pixel_format = (data.data, data.pixel_format) if isinstance(data, RawFrame) else (data, None)
-    return ImageInfo(image.shape[1], image.shape[0], hashlib.sha256(sent).hexdigest(), pixel_format)

@@ -36,7 +36,7 @@ def _packed(picture: NDArray[np.uint8], check: Callable[[], None]) -> Iterator[b
         lines[:, 0] = SUB
         lines[:, 1 : 1 + rows.shape[2]] = rows[:, 0]
         np.subtract(rows[:, 1:], rows[:, :-1], out=lines[:, 1 + rows.shape[2] :].reshape(rows[:, 1:].shape))
-        yield packer.compress(lines)
+        yield packer.compress(lines.data)
     yield packer.flush()
 
 

@@ -78,16 +78,19 @@ class Scheduler:
 
     async def run_when_room(self, work: Callable[[], T], deadline: float) -> T:
         """As `run`, but for an image of a batch: wait until the deadline for a place that batches may use."""
+        if not await self._has_room_by(deadline):
+            raise DeadlineExceeded("no place became free by the deadline; send fewer images at once")
+        return await self._run(work, deadline, IN_BATCH)
+
+    async def _has_room_by(self, deadline: float) -> bool:
         try:
             async with asyncio.timeout_at(deadline):
                 while not self._closing and not self._room_for_batch():
                     self._freed.clear()
                     await self._freed.wait()
         except TimeoutError:
-            raise DeadlineExceeded(
-                "no place became free by the deadline; send fewer images at once"
-            ) from None
-        return await self._run(work, deadline, IN_BATCH)
+            return False
+        return True
 
     async def close(self) -> None:
         """Accept nothing more, drop what has not started, and wait for what has."""
@@ -105,18 +108,21 @@ class Scheduler:
         job = _Job(work, urgency, loop.create_future())
         self._waiting.append(job)
         self._start_jobs()
+        limit = asyncio.timeout_at(deadline)
         try:
-            async with asyncio.timeout_at(deadline) as limit:
+            async with limit:
                 answer: T = await job.answer
                 return answer
         except TimeoutError:
-            if limit.expired():
-                raise DeadlineExceeded("the inspection was not finished by the deadline") from None
-            raise  # the work itself timed out on something
+            if not limit.expired():
+                raise  # the work itself timed out on something
         finally:
             if job in self._waiting:
                 self._waiting.remove(job)
                 self._freed.set()
+            del job, limit  # both know of the error that ends this call: it would hold itself, and the image
+        # not while TimeoutError is handled: it would be kept as the context, and holds the image too
+        raise DeadlineExceeded("the inspection was not finished by the deadline")
 
     def _check_begun(self, deadline: float) -> None:
         if self._closing:

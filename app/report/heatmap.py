@@ -10,6 +10,7 @@ from app.inspection.png_encode import png_base64
 from app.report.overlay import in_bgr, stroke_of
 
 STRIP = 64  # rows at a time: the blend is in floating point, and an image may be large
+OUTLINED = 512  # rows at a time
 STRONGEST = 0.75  # opacity of the colour at the highest probability
 CONTOUR = (255, 255, 255)
 HALO = (0, 0, 0)
@@ -37,17 +38,26 @@ def draw(
         rows = slice(start, start + STRIP)
         levels = probability[rows]
         canvas[rows] = np.rint(canvas[rows] * keep[levels] + tint[levels]).astype(np.uint8)
-    _outline(canvas, (probability >= level).astype(np.uint8))
+    _outline(canvas, probability, level, check)
     return canvas
 
 
-def _outline(canvas: NDArray[np.uint8], above: NDArray[np.uint8]) -> None:
-    """Draw a light line in a dark one, both outside the area `above`: so a thin crack stays visible."""
-    kernel = np.ones((2 * stroke_of(canvas) + 1,) * 2, np.uint8)
-    light = cv2.dilate(above, kernel)
-    dark = cv2.dilate(light, kernel)
-    canvas[(dark - light).view(np.bool_)] = HALO
-    canvas[(light - above).view(np.bool_)] = CONTOUR
+def _outline(
+    canvas: NDArray[np.uint8], probability: NDArray[np.uint8], level: int, check: Callable[[], None]
+) -> None:
+    """Draw a light line in a dark one around the area from `level` on: so a thin crack stays visible."""
+    stroke = stroke_of(canvas)
+    kernel, reach = np.ones((2 * stroke + 1,) * 2, np.uint8), 2 * stroke
+    for start in range(0, len(canvas), OUTLINED):
+        check()
+        first, stop = max(0, start - reach), min(start + OUTLINED, len(canvas))
+        above = (probability[first : stop + reach] >= level).astype(np.uint8)
+        if not above.any():
+            continue
+        light = cv2.dilate(above, kernel)
+        dark, own = cv2.dilate(light, kernel), slice(start - first, stop - first)
+        canvas[start:stop][(dark - light)[own].view(np.bool_)] = HALO
+        canvas[start:stop][(light - above)[own].view(np.bool_)] = CONTOUR
 
 
 def scale_png() -> str:

@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import contextvars
 import functools
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -348,3 +350,47 @@ def test_work_that_gets_no_thread_fails_alone() -> None:
         await scheduler.close()
 
     in_loop(test())
+
+
+@pytest.mark.parametrize("how", ["cancelled", "late", "failed"])
+def test_what_was_given_up_is_freed_at_once(how: str) -> None:
+    """Without the garbage collector: the error that ends a call must not hold itself, and the image."""
+
+    class Image:
+        pass
+
+    def work(image: Image, gate: Gate) -> None:
+        gate.work()
+        if how == "failed":
+            raise ValueError(image)
+
+    async def given_up(scheduler: Scheduler) -> "weakref.ref[Image]":
+        gate, image = Gate(), Image()
+        found = weakref.ref(image)
+        deadline = soon(0.1 if how == "late" else FAR)
+        task = asyncio.create_task(scheduler.run(functools.partial(work, image, gate), deadline))
+        del image
+        await until(lambda: gate.begun)
+        if how == "cancelled":
+            task.cancel()
+        if how == "failed":
+            gate.open()
+        await asyncio.wait((task,))
+        assert task.cancelled() or task.exception()
+        gate.open()
+        return found
+
+    async def scene() -> None:
+        scheduler = Scheduler(workers=1, places=1)
+        gc.collect()
+        gc.disable()
+        try:
+            found = await given_up(scheduler)
+            await until(lambda: scheduler.running == 0)
+            await asyncio.sleep(0.05)  # the thread leaves its frame
+            assert found() is None
+        finally:
+            gc.enable()
+        await scheduler.close()
+
+    in_loop(scene())

@@ -31,9 +31,9 @@ def save(name: str, height: int, width: int, file: Path) -> None:
 
 def measure(name: str, height: int, width: int, file: Path) -> None:
     """Print the peak of this process while it decodes an image."""
-    data: bytes | RawFrame = file.read_bytes()
-    if name.startswith("raw_"):
-        data = RawFrame(data, width, height, name.removeprefix("raw_"))
+    held = file.read_bytes()
+    is_raw = name.startswith("raw_")
+    data = RawFrame(held, width, height, name.removeprefix("raw_")) if is_raw else held
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew
     before = status("VmRSS")
     size = decode(data, replace(DecodeLimits(), max_bytes=1 << 30)).nbytes

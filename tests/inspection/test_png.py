@@ -240,7 +240,7 @@ def test_every_filter_depth_and_colour_type_is_read(
     chunks = [(b"PLTE", palette.tobytes())] if colour_type == 3 else []
     found = decode(whole_png(samples, bits, colour_type, interlaced, *chunks), LIMITS, None, 16)
     colours = samples[..., : 3 if channels > 2 else 1]
-    expected = colours[..., 0] if channels < 3 else colours
+    expected: NDArray[Any] = colours[..., 0] if channels < 3 else colours
     if colour_type == 3:
         expected = palette[expected]
     elif bits == 16:

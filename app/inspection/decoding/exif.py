@@ -7,8 +7,9 @@ orientation stands in its own entry.
 
 import re
 import zlib
+from typing import Literal
 
-TIFF_HEADERS = {b"II*\0": "little", b"MM\0*": "big"}
+TIFF_HEADERS: dict[bytes, Literal["little", "big"]] = {b"II*\0": "little", b"MM\0*": "big"}
 PREFIX = b"Exif\0\0"  # in JPEG, and by some writers in PNG
 ORIENTATION = 0x0112
 SIZES = {1: 1, 3: 2, 4: 4}  # bytes of the types that writers use for it
@@ -26,7 +27,7 @@ def orientation_of(block: bytes) -> int:
     """The EXIF orientation, 1 to 8; 1 if it is missing or unreadable, as in image viewers."""
     tiff = block.removeprefix(PREFIX)
     order = TIFF_HEADERS.get(tiff[:4])
-    if order not in ("little", "big"):
+    if order is None:
         return UPRIGHT
     at = int.from_bytes(tiff[4:8], order)
     count = int.from_bytes(tiff[at : at + 2], order)

@@ -195,7 +195,7 @@ def _conversion(blocks: _Blocks, how: Layout, significant_bits: int | None) -> C
         bits = levels.bits()
     spread = np.uint8(_spread(how))
     if how.photometric == CMYK and how.planes == 1:
-        return lambda block: inks.rgb_of(block * spread if bits < 8 else narrowed(block, bits))
+        return lambda block: inks.rgb_of(narrowed(block * spread if bits < 8 else block, bits))
     return partial(np.multiply, spread) if bits < 8 else partial(narrowed, bits=bits)
 
 
