@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from training.data.sample import Bits, Pixels
 
@@ -118,7 +120,7 @@ def _scale(pixels: Pixels, bits: Bits | None, factor: float) -> Changed:
     return scaled, np.asarray(cv2.resize(bits, size, interpolation=cv2.INTER_NEAREST_EXACT), np.uint16)
 
 
-def _levels(values: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Pixels:
+def _levels(values: NDArray[np.floating[Any]]) -> Pixels:
     return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
 
 
