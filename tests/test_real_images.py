@@ -20,7 +20,7 @@ from training.data.registry import read_dataset
 from training.data.sample import Sample
 from training.data.splits import make_splits
 
-BUNDLE = Path("models/surface-large/3")
+BUNDLE = Path("models/surface-large/4")
 
 
 @pytest.fixture

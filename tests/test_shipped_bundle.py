@@ -19,7 +19,7 @@ from training.evaluation.report import evaluation_page
 from training.files import EVALUATION
 
 BUNDLE = ROOT / "models/magnetic-tile/6"
-LARGE_STAGE = ROOT / "models/surface-large/3"
+LARGE_STAGE = ROOT / "models/surface-large/4"
 MOST_BYTES = 25_000_000  # of the graph: it is committed, and every clone carries every version
 
 

@@ -188,7 +188,7 @@ def _made(bundle: Path) -> RunConfig:
         if not (bundle / name).is_file():
             raise ConfigError(
                 f"{bundle / name} is missing; --from takes a bundle published with its weights, such as "
-                "models/surface-large/3 or one that you have trained with this version"
+                "models/surface-large/4 or one that you have trained with this version"
             )
     Bundle.load(bundle)  # checked here, because it is needed only after the fit, which takes hours
     return load_run_config(bundle / MADE_WITH)

@@ -112,7 +112,7 @@ def test_each_part_is_judged_by_the_model_that_its_images_were_inspected_with() 
 
 def card_with(by_part: dict[str, Any]) -> str:
     """The large stage's card, as if its figures by part were these."""
-    bundle = Bundle.load(Path("models/surface-large/3"))
+    bundle = Bundle.load(Path("models/surface-large/4"))
     document = json.loads((bundle.directory / "evaluation.json").read_text())
     document["test"]["by_part"] = by_part
     return model_card(bundle, document, None, [])

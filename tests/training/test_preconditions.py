@@ -75,7 +75,7 @@ def test_pictures_left_out_are_told_once(tmp_path: Path, capsys: pytest.CaptureF
 def test_name_of_a_long_folder_is_cut(tmp_path: Path) -> None:
     data = write_parts(tmp_path / ("parts" * 20))
     words = ["run", "--until", "split", "--data", data, "--runs", tmp_path / "runs"]
-    assert main([*map(str, words), "--from", "models/surface-large/3"]) == 0
+    assert main([*map(str, words), "--from", "models/surface-large/4"]) == 0
     (run,) = (tmp_path / "runs").iterdir()
     assert run.name == ("parts" * 20)[:64] + "-1"
     assert settle(Config(small=StageConfig()), "small", "parts" * 12, None).name == "parts" * 12
