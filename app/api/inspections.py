@@ -16,8 +16,8 @@ from app.api.dependencies import (
     uploads_of,
 )
 from app.api.docs import docs_page
+from app.api.leaving import unless_client_leaves
 from app.api.parts import inspect_part
-from app.api.uploads import unless_client_leaves
 from app.schemas.inspections import (
     BatchAnswer,
     BatchOptions,

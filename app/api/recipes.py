@@ -18,7 +18,8 @@ from app.api.dependencies import (
     uploads_of,
     wants,
 )
-from app.api.uploads import TEXT_TYPES, unless_client_leaves
+from app.api.leaving import unless_client_leaves
+from app.api.uploads import TEXT_TYPES
 from app.inspection.rules.recipe import parse_recipe
 from app.inspection.rules.recipe import recipe_schema as json_schema
 from app.jobs.dry_run import Both, compare, dry_run_answer, dry_run_item, in_force

@@ -1,12 +1,11 @@
 """Images from request bodies, with limits on the bytes of one body, on all bodies, and on time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
 
 from pydantic import ValidationError
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from app.api.json_bodies import read_form
 from app.api.multipart import File, Form, FormReader
@@ -27,7 +26,6 @@ from app.schemas.inspections import FrameOptions, Labels, Options
 from app.settings import Settings
 from app.telemetry.metrics import KEY_NAME
 
-T = TypeVar("T")
 RAW_TYPES = ("image/jpeg", "image/png", "image/bmp", "image/tiff")
 # other names that clients use for these; the format is detected from the content
 OTHER_NAMES = (
@@ -162,29 +160,6 @@ class Uploads:
         async for chunk in chunks:
             reader.feed(chunk)
         return reader.finish()
-
-
-async def unless_client_leaves(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Await `work`, but cancel it and raise ClientDisconnect if the client closes the connection.
-
-    Call it after the body has been read: then the next message can only be the disconnect.
-    """
-    task = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_left(request))
-    try:
-        await asyncio.wait((task, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
-    finally:
-        task.cancel()
-        leaving.cancel()
-        await asyncio.gather(task, leaving, return_exceptions=True)
-
-
-async def _left(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def _caller(request: Request) -> str:
