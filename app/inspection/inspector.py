@@ -13,8 +13,7 @@ from app.inspection.bundle.bundle import Bundle
 from app.inspection.bundle.golden import GoldenSample
 from app.inspection.bundle.self_test import differences, setting_differences
 from app.inspection.cancellation import NEVER, Cancellation
-from app.inspection.decoding.decode import DecodeLimits, decode, decode_reference_mask
-from app.inspection.decoding.info import image_info
+from app.inspection.decoding.decode import DecodeLimits, decode, decode_reference_mask, image_info
 from app.inspection.decoding.raw import RawFrame
 from app.inspection.errors import PasslineError, SelfTestFailed
 from app.inspection.inference.blend import Blend
@@ -31,10 +30,17 @@ from app.inspection.measuring.part_outline import locate, part_doubts, with_part
 from app.inspection.measuring.polygons import Drawings
 from app.inspection.measuring.regions import scope_of
 from app.inspection.planes import zero_planes
-from app.inspection.results import ImageInfo, Inspection, Prediction, Seen, TileAnswers, TileProbability
+from app.inspection.results import (
+    ImageInfo,
+    Inspection,
+    Prediction,
+    Seen,
+    TileAnswers,
+    TileProbability,
+    Timings,
+)
 from app.inspection.rules.recipe import Recipe, check_classes
 from app.inspection.rules.verdict import doubts_about, judge
-from app.inspection.timings import Timings
 
 Place = tuple[slice, slice]  # rows and columns
 Put = Callable[[int, Place, NDArray[np.uint8]], None]  # stores class k's levels at a place

@@ -1,6 +1,8 @@
 """Result types of an inspection: frozen dataclasses, created once by the inspection steps."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -240,3 +242,17 @@ class Seen:
     pixels: NDArray[np.uint8]
     prediction: Prediction
     inspection: Inspection
+
+
+class Timings:
+    """Milliseconds spent per step of one inspection."""
+
+    def __init__(self) -> None:
+        self.ms: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Add the time spent in the `with` block to a step."""
+        start = time.perf_counter()
+        yield
+        self.ms[name] = self.ms.get(name, 0.0) + (time.perf_counter() - start) * 1000

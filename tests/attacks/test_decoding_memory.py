@@ -36,7 +36,8 @@ def test_peak_memory_is_bounded(measured: dict[str, tuple[int, int]], name: str)
 def test_every_format_is_measured() -> None:
     """Each file format, and each packing of a frame."""
     frames = {name.removeprefix("raw_") for name in MAKERS if name.startswith("raw_")}
-    assert {FORMATS[each][0] for each in frames} == {packing for packing, _ in FORMATS.values()}
+    packings = {(packing.pixels, packing.size) for packing, _ in FORMATS.values()}
+    assert {(FORMATS[each][0].pixels, FORMATS[each][0].size) for each in frames} == packings
     assert {name.split("_")[0] for name in MAKERS} == {"jpeg", "png", "bmp", "tiff", "raw"}
 
 

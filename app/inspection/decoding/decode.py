@@ -1,5 +1,6 @@
 """Decode an upload to upright 8-bit pixels, or raise a named error; never a partial image."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,8 @@ from numpy.typing import NDArray
 
 from app.inspection.cancellation import NEVER, Cancellation
 from app.inspection.decoding.depth import blocks
+from app.inspection.decoding.exif import upright
 from app.inspection.decoding.files import LosslessFile, open_image, open_lossless
-from app.inspection.decoding.orientation import upright
 from app.inspection.decoding.raw import RawFrame, decode_frame
 from app.inspection.errors import (
     ImageEmpty,
@@ -21,7 +22,9 @@ from app.inspection.errors import (
     ReferenceMaskSizeMismatch,
     ReferenceMaskUnreadable,
 )
+from app.inspection.results import ImageInfo
 
+HASHED = 1 << 22  # bytes hashed between two checks
 WHITE = 255  # defect value of a reference mask without classes
 
 
@@ -157,3 +160,15 @@ def _colours(file: LosslessFile) -> NDArray[np.int32]:
     pixels = file.pixels(significant_bits=16).astype(np.int32)
     red, green, blue = (pixels,) * 3 if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)
     return red << 16 | green << 8 | blue
+
+
+def image_info(
+    image: NDArray[np.uint8], data: bytes | RawFrame, cancellation: Cancellation = NEVER
+) -> ImageInfo:
+    """Size of the decoded image, and hash and pixel format of the bytes sent."""
+    sent, pixel_format = (data.data, data.pixel_format) if isinstance(data, RawFrame) else (data, None)
+    found, view = hashlib.sha256(), memoryview(sent)
+    for start in range(0, len(view), HASHED):
+        cancellation.check()
+        found.update(view[start : start + HASHED])
+    return ImageInfo(image.shape[1], image.shape[0], found.hexdigest(), pixel_format)

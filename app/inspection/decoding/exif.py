@@ -1,4 +1,4 @@
-"""Read the orientation from EXIF data, and nothing else.
+"""Read the orientation from EXIF data, and nothing else; turn an image upright by it.
 
 EXIF data is a small TIFF. A library reads all its tags, and expands each value to an object: tags that share
 their values turn 64 KB into gigabytes. Here only the entries of the first directory are read, of which the
@@ -7,7 +7,12 @@ orientation stands in its own entry.
 
 import re
 import zlib
-from typing import Literal
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 TIFF_HEADERS: dict[bytes, Literal["little", "big"]] = {b"II*\0": "little", b"MM\0*": "big"}
 PREFIX = b"Exif\0\0"  # in JPEG, and by some writers in PNG
@@ -57,3 +62,14 @@ def of_text(content: bytes, *, packed: bool) -> bytes:
         return bytes.fromhex(text[head.end() : MOST_TEXT].decode("ascii")) if head else b""
     except (zlib.error, ValueError):
         return b""
+
+
+def upright(pixels: NDArray[Scalar], orientation: int) -> NDArray[Scalar]:
+    """The image turned upright, contiguous in memory."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)

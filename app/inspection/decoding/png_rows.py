@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.inspection.cancellation import Cancellation
-from app.inspection.decoding.packed import unpack_bits
+from app.inspection.decoding.depth import unpack_bits
 from app.inspection.decoding.png_chunks import GREY, RGB, RGBA, SIGNATURE, Chunks, broken
 from app.inspection.errors import ImageTruncated
 

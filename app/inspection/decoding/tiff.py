@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from app.inspection.cancellation import NEVER, Cancellation
 from app.inspection.decoding import inks, tiff_layout
-from app.inspection.decoding.depth import Levels, narrowed, to_8_bits
-from app.inspection.decoding.packed import unpack_bits
+from app.inspection.decoding.depth import Levels, narrowed, to_8_bits, unpack_bits
 from app.inspection.decoding.tiff_directory import (
     HEIGHT,
     ORIENTATION,
