@@ -28,7 +28,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def figures(place: Path) -> dict[str, Any]:
     options = ["--data", str(place / "tiles"), "--folds", "3", "--images", "12"]
     assert main(["study-gate", str(place / "bundle"), *options, "--out", str(place / "gate.json")]) == 0
-    return json.loads((place / "gate.json").read_text())
+    found: dict[str, Any] = json.loads((place / "gate.json").read_text())
+    return found
 
 
 def test_every_image_is_measured_once_by_each_gate(figures: dict[str, Any]) -> None:
