@@ -54,7 +54,7 @@ def _solarised(pixels: Pixels, level: float) -> Pixels:
 
 
 def _gamma(pixels: Pixels, exponent: float) -> Pixels:
-    return _levels(np.float32(255) * (pixels / np.float32(255)) ** np.float32(exponent))
+    return _levels(np.float32(255) * np.power(pixels * np.float32(1 / 255), np.float32(exponent)))
 
 
 def _stretched(pixels: Pixels, share: float) -> Pixels:
