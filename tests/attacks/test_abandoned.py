@@ -134,6 +134,7 @@ def test_a_deadline_ends_the_work_not_only_the_wait(slow: Serving, surface: byte
     check_memory(slow, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "TIFF"])
 def test_every_step_of_a_large_image_ends(quick: Serving, file_format: str) -> None:
     """The client leaves at several moments: while the image is decoded, inspected and answered."""

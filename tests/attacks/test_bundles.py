@@ -124,6 +124,7 @@ def test_hostile_graphs_are_no_candidates(box: Serving, clean: bytes, version: s
     still_served(box, clean)
 
 
+@pytest.mark.slow
 def test_a_graph_that_takes_too_long_is_ended_and_its_place_is_free(box: Serving, clean: bytes) -> None:
     asked(box, "PUT", version="slow")
     trial_of(box)

@@ -26,6 +26,7 @@ def measured() -> dict[str, tuple[int, int]]:
     return {name: (size, grown) for name, size, grown in lines}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAKERS)
 def test_peak_memory_is_bounded(measured: dict[str, tuple[int, int]], name: str) -> None:
     size, grown = measured[name]

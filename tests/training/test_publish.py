@@ -132,6 +132,7 @@ def test_bundle_without_figures_or_right_answers_is_refused(bundle: Path, tmp_pa
     assert not (tmp_path / "models").exists()
 
 
+@pytest.mark.slow
 def test_model_that_is_wrong_on_generated_tiles_gets_no_golden_samples(bundle: Path) -> None:
     with pytest.raises(PublishError, match="not fit"):
         add_golden(bundle, make_generator(CLASSES, GeneratedConfig(kind="tiles")), ())
