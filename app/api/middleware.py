@@ -1,9 +1,10 @@
-"""Outermost layer of every request: request id, log line, metrics, handler of unexpected errors."""
+"""Outermost layer of every request: target, request id, log line, metrics, handler of unexpected errors."""
 
 import asyncio
 import logging
 import re
 import time
+from urllib.parse import unquote_to_bytes
 from uuid import uuid4
 
 from opentelemetry.trace import get_current_span
@@ -13,8 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.cors import CrossOrigin
 from app.api.error_handlers import respond
-from app.api.request_targets import as_get, check_utf8, in_origin_form
-from app.errors import HeadersTooLarge, HttpInvalid, Overloaded
+from app.errors import HeadersTooLarge, HttpInvalid, Overloaded, RequestInvalid, WrongField
 from app.telemetry.metrics import KEY_NAME, REQUEST_ID, Metrics
 
 HEADER = "X-Request-ID"
@@ -26,6 +26,7 @@ MAX_LOGGED = 256  # characters of a path in a log line
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_S = 5.0
 DRAIN_IDLE_S = 0.5  # a client that sends nothing for this long has stopped writing
+_ABSOLUTE = re.compile(rb"https?://([^/]*)(.*)", re.IGNORECASE | re.DOTALL)  # a target in absolute form
 _VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 log = logging.getLogger(__name__)
 NOTHING = "default-src 'none'; frame-ancestors 'none'"  # an answer that is not a page may load nothing
@@ -44,7 +45,7 @@ class RequestMiddleware:
         """Serve one request; anything but HTTP is passed on unchanged."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        scope = in_origin_form(scope)
+        scope = _in_origin_form(scope)
         exchange = _Exchange(scope, receive, send, CrossOrigin(self._origins, Headers(scope=scope)))
         token = REQUEST_ID.set(exchange.request_id)
         self._metrics.arrived()
@@ -58,14 +59,14 @@ class RequestMiddleware:
             REQUEST_ID.reset(token)
 
     async def _serve(self, scope: Scope, exchange: "_Exchange") -> None:
-        served = as_get(scope)
+        served = _as_get(scope)
         try:
             _check_header(scope)
             if exchange.has_two_lengths:
                 raise HttpInvalid("Content-Length and Transfer-Encoding are both given; send one of them")
             if exchange.is_surplus and scope["path"] not in QUIET:
                 raise Overloaded("no more connections for this address (PASSLINE_MAX_CONNECTIONS)", 1)
-            check_utf8(scope)
+            _check_utf8(scope)
             if (preflight := exchange.origin.preflight(scope["method"])) is not None:
                 return await preflight(scope, exchange.receive, exchange.send)
             await self._app(served, exchange.receive, exchange.send)
@@ -167,3 +168,36 @@ def protect(headers: MutableHeaders, scope: Scope) -> None:
     headers.setdefault("Content-Security-Policy", NOTHING)
     if not scope["path"].startswith(KEPT):
         headers.setdefault("Cache-Control", "no-store")
+
+
+def _in_origin_form(scope: Scope) -> Scope:
+    """Convert a target in absolute form, as clients send it to proxies, to origin form.
+
+    The host of the target replaces the header `Host` (RFC 9112, section 3.2.2).
+    """
+    found = _ABSOLUTE.fullmatch(scope["raw_path"])
+    if found is None:
+        return scope
+    host, path = found[1], found[2] or b"/"
+    others = [(name, value) for name, value in scope["headers"] if name != b"host"]
+    return {
+        **scope,
+        "raw_path": path,
+        "path": unquote_to_bytes(path).decode("utf-8", "replace"),
+        "headers": [(b"host", host), *others],
+    }
+
+
+def _as_get(scope: Scope) -> Scope:
+    """Serve `HEAD` as `GET`; the caller drops the body. So every address with `GET` has `HEAD` too."""
+    return {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+
+
+def _check_utf8(scope: Scope) -> None:
+    """Raise RequestInvalid for an address that is not UTF-8: its text would be read wrongly."""
+    for place, sent in (("path", scope["raw_path"]), ("query", scope["query_string"])):
+        try:
+            unquote_to_bytes(sent).decode("utf-8")
+        except UnicodeDecodeError as error:
+            message = "is not UTF-8 after percent-decoding; encode text as UTF-8 first"
+            raise RequestInvalid(f"the {place} {message}", (WrongField(place, message),)) from error

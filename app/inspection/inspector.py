@@ -243,8 +243,7 @@ class Inspector:
         """Inspect the golden samples on the active provider; raises SelfTestFailed with each difference.
 
         This also warms up the session in every run mode, so that the first image is not slow. `rest` is
-        called after each sample with the seconds it took: a caller can pause there and leave the
-        processor to others.
+        called after each sample with the seconds it took, so that a caller can pause.
         """
         if not self.bundle.golden:
             raise SelfTestFailed("the bundle has no golden samples, so it cannot be tested here")
@@ -281,8 +280,7 @@ class Inspector:
     def _reference(
         self, data: bytes, image: NDArray[np.uint8], cancellation: Cancellation
     ) -> tuple[NDArray[np.uint8], bool]:
-        shape = image.shape[0], image.shape[1]
-        return decode_reference_mask(data, shape, len(self.bundle.classes), cancellation)
+        return decode_reference_mask(data, (*image.shape[:2],), len(self.bundle.classes), cancellation)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""Reduce samples of 9 to 16 bits to 8 bits.
+"""Convert samples: unpack packed ones, reduce 9 to 16 bits to 8, and CMYK to RGB.
 
 The low bits are dropped in the same way for every image: a scale chosen per image would make scores
 incomparable. The number of significant bits of a 16-bit sample must be stated: by the file, the pixel
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from app.inspection.cancellation import NEVER, Cancellation
 from app.inspection.errors import FrameMismatch, ImageUnsupported
@@ -142,3 +143,20 @@ def unpack_bits(raw: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.int
         wide = three[0] << 16 | three[1] << 8 | three[2]
         out[..., n::together] = wide >> (24 - bits - shift) & ((1 << bits) - 1)
     return out[..., :count]
+
+
+def rgb_of_inks(inks: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB of some rows of inks, uint8 [H, W, 4], 255 being full ink, without a colour profile."""
+    height, width = inks.shape[:2]
+    block = Image.frombuffer("CMYK", (width, height), np.ascontiguousarray(inks), "raw", "CMYK", 0, 1)
+    return np.asarray(block.convert("RGB"))
+
+
+def image_of_inks(
+    inks: NDArray[np.uint8], cancellation: Cancellation, *, inverted: bool = False
+) -> NDArray[np.uint8]:
+    """As `rgb_of_inks`, for a whole image; with `inverted`, 0 is full ink."""
+    out = np.empty((*inks.shape[:2], 3), np.uint8)
+    for rows in blocks(inks, cancellation):
+        out[rows] = rgb_of_inks(~inks[rows] if inverted else inks[rows])
+    return out

@@ -15,7 +15,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from app.inspection.cancellation import NEVER, Cancellation
-from app.inspection.decoding import inks
+from app.inspection.decoding.depth import image_of_inks
 from app.inspection.decoding.exif import PREFIX as EXIF
 from app.inspection.decoding.exif import orientation_of
 from app.inspection.errors import ImageTruncated, ImageUndecodable, ImageUnsupported
@@ -104,7 +104,7 @@ class JpegFile:
         if colour == "GRAY":
             return found[..., 0]
         # CMYK values are stored inverted, by Adobe's convention
-        return inks.image_of(found, cancellation, inverted=True) if colour == "CMYK" else found
+        return image_of_inks(found, cancellation, inverted=True) if colour == "CMYK" else found
 
 
 def _check_cost(frame: Frame) -> None:

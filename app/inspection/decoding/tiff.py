@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.inspection.cancellation import NEVER, Cancellation
-from app.inspection.decoding import inks, tiff_layout
-from app.inspection.decoding.depth import Levels, narrowed, to_8_bits, unpack_bits
+from app.inspection.decoding import tiff_layout
+from app.inspection.decoding.depth import Levels, image_of_inks, narrowed, rgb_of_inks, to_8_bits, unpack_bits
 from app.inspection.decoding.tiff_directory import (
     HEIGHT,
     ORIENTATION,
@@ -74,7 +74,7 @@ class TiffFile:
         if how.photometric == WHITE_IS_ZERO:
             np.invert(pixels, out=pixels)
         if pixels.shape[2] == 4:
-            return inks.image_of(pixels, cancellation)
+            return image_of_inks(pixels, cancellation)
         return pixels[..., 0] if pixels.shape[2] == 1 else pixels
 
     def values(self, cancellation: Cancellation = NEVER) -> Samples:
@@ -194,7 +194,7 @@ def _conversion(blocks: _Blocks, how: Layout, significant_bits: int | None) -> C
         bits = levels.bits()
     spread = np.uint8(_spread(how))
     if how.photometric == CMYK and how.planes == 1:
-        return lambda block: inks.rgb_of(narrowed(block * spread if bits < 8 else block, bits))
+        return lambda block: rgb_of_inks(narrowed(block * spread if bits < 8 else block, bits))
     return partial(np.multiply, spread) if bits < 8 else partial(narrowed, bits=bits)
 
 
