@@ -18,6 +18,8 @@ from app.settings import Settings
 
 SPARE = 16  # beyond the places: for probes, and to tell others why they are refused; later ones are cut off
 LEAST_PROGRESS = 16 * 1024  # bytes of an answer that a client must take in each period
+FREE_CHUNKS = 1024  # of a request's body; more must have LEAST_CHUNK bytes on average
+LEAST_CHUNK = 128  # each chunk takes time, whatever its size: chunks of one byte would stop everything else
 _LINE_END = b"\r\n"
 
 
@@ -163,14 +165,28 @@ class _Bounded(H11Protocol):
 class _Parser(h11.Connection):
     """Reads one connection's requests; docs/decisions/0021-http-parser.md says why it is h11."""
 
+    _chunks = 0  # of this request's body
+    _in_chunks = 0  # bytes
+
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        """As h11's, without the empty lines that some clients send behind a body (RFC 9112, section 2.2)."""
+        """As h11's, without the empty lines that some clients send behind a body (RFC 9112, section 2.2).
+
+        Raises RemoteProtocolError for a body in too many small chunks, as for any that is no HTTP.
+        """
         if self.their_state is h11.IDLE:
             waiting, _ = self.trailing_data
             empty = len(waiting) - len(waiting.lstrip(_LINE_END))
             if empty:
                 self._receive_buffer.maybe_extract_at_most(empty)
-        return super().next_event()
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._chunks = self._in_chunks = 0
+        elif isinstance(event, h11.Data):
+            self._chunks += event.chunk_start
+            self._in_chunks += len(event.data)
+            if self._chunks > FREE_CHUNKS and self._in_chunks < self._chunks * LEAST_CHUNK:
+                raise h11.RemoteProtocolError("the body comes in too many small chunks")
+        return event
 
     def is_between_requests(self, data: bytes) -> bool:
         """Whether nothing of the next request has come, not even with these bytes."""

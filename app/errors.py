@@ -18,6 +18,8 @@ from typing import Any, ClassVar, Self
 
 from app.inspection.errors import PasslineError
 
+MOST_FIELDS = 20  # wrong fields that one answer lists
+
 
 class ServiceError(PasslineError):
     """The request, not its image, cannot be served; `retry_after_s` says when it can be, if known."""
@@ -143,12 +145,14 @@ class RequestInvalid(RequestError):
 
     @classmethod
     def of_validation(cls, wrong: Iterable[Mapping[str, Any]]) -> Self:
-        """Make it from pydantic's errors, without the values sent, which can be anything."""
+        """Make it from pydantic's errors, the first MOST_FIELDS, without the values sent."""
+        every = tuple(wrong)
         fields = tuple(
             WrongField(".".join(map(str, each["loc"])), each["msg"].removeprefix("Value error, "))
-            for each in wrong
+            for each in every[:MOST_FIELDS]
         )
-        return cls("; ".join(f"{each.field}: {each.message}" for each in fields), fields)
+        more = f"; and {len(every) - MOST_FIELDS} more" if len(every) > MOST_FIELDS else ""
+        return cls("; ".join(f"{each.field}: {each.message}" for each in fields) + more, fields)
 
 
 class HeadersTooLarge(RequestError):

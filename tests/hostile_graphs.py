@@ -123,6 +123,12 @@ def _random(model: onnx.ModelProto) -> bytes:
     return _with_node(model, helper.make_node("RandomNormalLike", ["grey"], ["x"]))
 
 
+def _dropout(model: onnx.ModelProto) -> bytes:
+    training = onnx.TensorProto(name="training", data_type=onnx.TensorProto.BOOL, int32_data=[1])
+    model.graph.initializer.append(training)
+    return _with_node(model, helper.make_node("Dropout", ["grey", "", "training"], ["x"]))
+
+
 def _second_graph(model: onnx.ModelProto) -> bytes:
     """A second field `graph`: readers of protobuf merge the two."""
     more = onnx.GraphProto()
@@ -197,6 +203,7 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "function": (_function, "has functions"),
     "sparse weights": (_sparse, "sparse weights"),
     "random": (_random, "RandomNormalLike, whose answers are random"),
+    "dropout": (_dropout, "Dropout in training mode"),
     "nodes": (_many_nodes, "more than 20000 nodes"),
     "fields": (_many_fields, "too many fields"),
     "training": (_training, "training information"),

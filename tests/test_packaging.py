@@ -19,6 +19,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from app.connections import SPARE
+from app.server import BACKLOG, OTHER_FILES
 from app.settings import PREFIX, refuse_unknown
 
 ROOT = Path(__file__).parents[1]
@@ -190,6 +192,18 @@ def test_every_container_has_a_limit_of_memory_and_processes() -> None:
         assert service["mem_limit"], name
         assert service["memswap_limit"] == service["mem_limit"], name
         assert 0 < service["pids_limit"] <= 512, name
+
+
+def test_the_service_takes_all_connections_that_the_front_lets_in() -> None:
+    let_in = int(re.findall(r"limit_conn in_all (\d+);", (ROOT / "docker/nginx/nginx.conf").read_text())[0])
+    by_tcp = int(COMPOSE["services"]["passline"]["environment"]["PASSLINE_MAX_CONNECTIONS"])
+    assert by_tcp // 2 >= let_in, "the front is one address, which gets half of the connections"
+    unit = (ROOT / "docker/systemd/passline.service").read_text()
+    by_socket, files = (
+        int(re.findall(rf"{name}=(\d+)", unit)[0]) for name in ("PASSLINE_MAX_CONNECTIONS", "LimitNOFILE")
+    )
+    assert by_socket >= let_in
+    assert files >= by_socket + SPARE + BACKLOG + OTHER_FILES
 
 
 def test_build_context_holds_what_the_image_copies() -> None:

@@ -6,7 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.api.middleware import MAX_HEADER_BYTES
-from app.errors import DeadlineExceeded
+from app.errors import MOST_FIELDS, DeadlineExceeded
 from app.inspection.cancellation import Cancellation
 from app.inspection.inspector import Inspector
 from app.jobs.answers import inspect_job
@@ -38,6 +38,15 @@ def test_what_is_not_known_is_refused_by_name(
     response = client.post(f"/v1/inspections{query}", files={"image": dark}, data=fields)
     problem = refused(response, 422, "request_invalid")
     assert [each["field"] for each in problem["fields"]] == [field]
+
+
+def test_an_answer_lists_some_of_many_wrong_fields(client: TestClient) -> None:
+    query = "&".join(f"a{n}" for n in range(2500))
+    response = client.post(f"/v1/inspections?{query}")
+    problem = refused(response, 422, "request_invalid")
+    assert len(problem["fields"]) == MOST_FIELDS
+    assert problem["detail"].endswith(f"; and {2500 - MOST_FIELDS} more")
+    assert len(response.content) < len(query)
 
 
 def test_a_form_without_a_picture_is_refused(client: TestClient, clean: bytes) -> None:

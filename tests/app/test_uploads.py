@@ -129,6 +129,20 @@ def test_forms_that_cannot_be_taken(client: TestClient, data: bytes) -> None:
         refused(client.post(path, content=data, headers={"Content-Type": FORM}), 422, "request_invalid")
 
 
+@pytest.mark.parametrize("header", ["Content-Disposition", "Content-Type"])
+def test_a_part_with_thousands_of_parameters_is_refused(header: str) -> None:
+    reader = FormReader(FORM, {"images": 3}, frozenset())
+    head = 'Content-Disposition: form-data; name="images"; filename="a"'
+    lines = head + ";" * 3000 if header == "Content-Disposition" else f"{head}\r\n{header}: a/b" + ";" * 3000
+    with pytest.raises(RequestInvalid, match="more than 64 parameters"):
+        reader.feed(f"--B\r\n{lines}\r\n\r\nx\r\n--B--".encode())
+
+
+def test_a_type_with_thousands_of_parameters_is_refused() -> None:
+    with pytest.raises(RequestInvalid, match="more than 64 parameters"):
+        FormReader(FORM + ";" * 3000, {"images": 3}, frozenset())
+
+
 @pytest.mark.parametrize("boundary", ["", "; boundary=", f"; boundary={'b' * 300}", "; boundary=%%"])
 def test_a_form_needs_a_boundary(client: TestClient, clean: bytes, boundary: str) -> None:
     headers = {"Content-Type": f"multipart/form-data{boundary}"}

@@ -115,6 +115,32 @@ def test_a_body_of_two_lengths_ends_the_connection(box: Serving) -> None:
     assert json.loads(got.partition(b"\r\n\r\n")[2])["code"] == "http_invalid"
 
 
+@pytest.mark.parametrize("path", ["/nowhere", "/v1/inspections"])
+def test_a_body_in_tiny_chunks_is_cut_off(box: Serving, path: str) -> None:
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
+    data = f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + b"1\r\na\r\n" * 300_000 + b"0\r\n\r\n"
+    before = _cpu_s(box)
+    for _ in range(4):
+        with connected(box.port, ATTACKER) as client:
+            try:
+                client.sendall(data)
+                answer = _rest(client)
+            except OSError:  # closed while it was still sending
+                continue
+            assert not answer or answer.startswith(b"HTTP/1.1 400 ")
+    assert _cpu_s(box) - before < 2.0
+
+
+@pytest.mark.parametrize("size", [256, 4096])
+def test_an_image_in_chunks_as_clients_send_them_is_read(box: Serving, size: int) -> None:
+    image = png(np.random.default_rng(0).integers(0, 256, (700, 700), np.uint8))
+    pieces = (image[at : at + size] for at in range(0, len(image), size))
+    connection = http.client.HTTPConnection("127.0.0.1", box.port, source_address=(CAMERA, 0))
+    connection.request("POST", "/v1/inspections", pieces, {"Content-Type": "image/png"}, encode_chunked=True)
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
 def test_few_open_files_are_survived(bundle_dir: Path, clean: bytes) -> None:
     limited = ["sh", "-c", f"ulimit -n 256; exec {sys.executable} -W error -m app serve"]
     with serving(bundle_dir, limited, threads=1) as service:

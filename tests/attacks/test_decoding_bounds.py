@@ -75,6 +75,19 @@ def many_strips() -> bytes:
     return tiff_with((273, LONG, count, 200), (279, LONG, count, 200), behind=31_000_000)
 
 
+def narrow_tiles(width: int, height: int) -> bytes:
+    """A grey TIFF with one tile for each column of pixels, deflated: little data for much work."""
+    tile = zlib.compress(bytes(height), 9)
+    places = 8 + 2 + 12 * 10 + 4
+    first = places + 8 * width
+    own = {256: width, 257: height, 258: 8, 259: 8, 262: 1, 277: 1, 322: 1, 323: height}
+    entries = [(tag, LONG, 1, value) for tag, value in own.items()]
+    entries += [(324, LONG, width, places), (325, LONG, width, places + 4 * width)]
+    offsets = np.arange(first, first + width * len(tile), len(tile), dtype="<u4")
+    counts = np.full(width, len(tile), "<u4")
+    return directory(entries) + offsets.tobytes() + counts.tobytes() + tile * width
+
+
 def png_with(*chunks: tuple[bytes, bytes]) -> bytes:
     whole = encode(picture(), "PNG")
     return whole[:33] + b"".join(png_chunk(*each) for each in chunks) + whole[33:]
@@ -110,6 +123,11 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: png_with((b"zTXt", KEYWORD + b"\0" + packed_text(shared_rationals(400_000, 900, 40_000)))),
         "(80, 96)",
     ),
+    "png_many_texts": (
+        lambda: png_with(*[(b"zTXt", KEYWORD + b"\0" + zlib.compress(b" " * 140_000, 9))] * 5000),
+        "(80, 96)",
+    ),
+    "tiff_narrow_tiles": (lambda: narrow_tiles(50_000, 640), "image_unsupported"),
     "jpeg_exif": (lambda: jpeg_with(shared_rationals(65_000, 5_000, 8_000)), "(80, 96)"),
 }
 

@@ -42,12 +42,13 @@ GRAPH: Fields = {
     **dict.fromkeys((2, 10, 11, 12, 13, 14, 16), "unread"),
 }
 NODE: Fields = {
+    1: "text",
     4: "text",
     5: "attributes",
     7: "text",
     8: "calls an overloaded function",
     10: "has a configuration of devices",
-    **dict.fromkeys((1, 2, 3, 6, 9), "unread"),
+    **dict.fromkeys((2, 3, 6, 9), "unread"),
 }
 ATTRIBUTE: Fields = {
     5: "tensor",
@@ -64,7 +65,8 @@ TENSOR: Fields = {
     14: "number",
     **dict.fromkeys((1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 16), "unread"),
 }
-OP_TYPE, DOMAIN, DATA_LOCATION = 4, 7, 14
+INPUT, OP_TYPE, DOMAIN, DATA_LOCATION = 1, 4, 7, 14
+DROPOUT_INPUTS = 2  # a third one can turn on its random mode of training
 
 
 def check_graph(data: bytes, file: str) -> None:
@@ -116,6 +118,8 @@ class _Check:
             raise self._refused(f"has the operator {name}: control flow")
         if name in RANDOM:
             raise self._refused(f"has the operator {name}, whose answers are random")
+        if name == "Dropout" and sum(each.number == INPUT for each in found) > DROPOUT_INPUTS:
+            raise self._refused("has the operator Dropout in training mode, whose answers are random")
 
     def _attribute(self, message: memoryview) -> None:
         self._walk(message, ATTRIBUTE, "an attribute")

@@ -63,7 +63,10 @@ def read(data: bytes) -> Chunks:
     """Read header and chunks; raises an ImageError unless the file is one whole PNG image."""
     pixels: list[Span] = []
     others: dict[bytes, Span] = {}
-    exif, at, kind, is_past_pixels = b"", len(SIGNATURE), b"", False
+    text: bytes | None = (
+        None  # the EXIF data in the first text chunk that may have some; others are not unpacked
+    )
+    at, kind, is_past_pixels = len(SIGNATURE), b"", False
     view = memoryview(data)
     for number in range(MAX_CHUNKS):
         kind, begin, end = _chunk(view, at)
@@ -78,14 +81,13 @@ def read(data: bytes) -> Chunks:
                 pixels.append((begin, end))
         elif kind in KEPT:
             others.setdefault(kind, (begin, end))
-        elif kind in TEXTS and not exif and data.startswith(TEXT_KEYWORD, begin):
-            exif = of_text(data[begin:end], packed=kind == b"zTXt")
+        elif kind in TEXTS and text is None and data.startswith(TEXT_KEYWORD, begin):
+            text = of_text(data[begin:end], packed=kind == b"zTXt")
         _check_kind(data, kind, begin)
     else:
         raise ImageUndecodable(f"the PNG consists of more than {MAX_CHUNKS} chunks; export it anew")
-    if b"eXIf" in others:
-        exif = data[slice(*others[b"eXIf"])]
-    return Chunks(*_header(data), tuple(pixels), others, exif, at)
+    exif = data[slice(*others[b"eXIf"])] if b"eXIf" in others else text
+    return Chunks(*_header(data), tuple(pixels), others, exif or b"", at)
 
 
 def broken(reason: str) -> ImageUndecodable:

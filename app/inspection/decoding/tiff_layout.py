@@ -53,6 +53,9 @@ TRANSPARENCY = 2  # a kind of extra sample; assumed if the kind is not stated
 
 MOST_EXTRAS = 2
 MOST_PIECES = 100_000  # strips or tiles
+MOST_ACROSS = (
+    4096  # tiles side by side: each is visited for every few lines, without end if they are 1 px wide
+)
 MAX_TILE_PIXELS = 2048 * 2048  # of a tile larger than its image; usually 256 x 256
 TILE_STEP = 16  # the sides of a tile are multiples of it
 MOST_PADDING = 16  # bytes of alignment after an uncompressed piece
@@ -221,6 +224,8 @@ def _places(tags: Directory, found: Layout) -> tuple[Numbers, Numbers]:
     needed = found.planes * found.down * found.across
     if needed > MOST_PIECES:
         raise _unsupported(f"{needed} {what}, more than {MOST_PIECES},")
+    if found.across > MOST_ACROSS:
+        raise _unsupported(f"{found.across} {what} side by side, more than {MOST_ACROSS},")
     offsets, counts = (TILE_OFFSETS, TILE_COUNTS) if found.tiled else (STRIP_OFFSETS, STRIP_COUNTS)
     if offsets not in tags:  # some writers list tiles as strips
         offsets, counts = STRIP_OFFSETS, STRIP_COUNTS
