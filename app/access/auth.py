@@ -27,6 +27,7 @@ from app.telemetry.metrics import KEY_NAME
 OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json", "/static"})
 HOW = "send it as `Authorization: Bearer TOKEN` or `X-API-Key: TOKEN`"
 PASSED_ON = re.compile(r"forwarded|via|x-real-ip|x-forwarded(-.*)?")  # headers that proxies add
+HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d+)?")  # `Host`: an address or a name, perhaps a port
 CARRIERS = ("Authorization", "X-API-Key")
 log = logging.getLogger(__name__)
 _BEARER = HTTPBearer(auto_error=False, scheme_name="bearer", description="An API key's token.")
@@ -71,7 +72,8 @@ class Auth:
                 f"the request was passed on by a proxy ({', '.join(passed_on)}); behind one, demand keys: "
                 "set PASSLINE_AUTH=on"
             )
-        host = _address(f"//{headers.get('host', '')}").hostname or ""
+        sent = headers.get("host", "")
+        host = (_address(f"//{sent}").hostname or "") if HOST.fullmatch(sent) else sent
         if not (is_loopback(host) or host in self._hosts):
             raise NotLocal(
                 f"the request is for the host {host!r}; where no key is demanded, call localhost or a "

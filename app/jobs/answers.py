@@ -8,7 +8,7 @@ from uuid import uuid4
 from app.inspection import mask_formats
 from app.inspection.inspector import Inspector
 from app.inspection.results import Inspection
-from app.jobs.explanations import explain, needs_probability
+from app.jobs.explanations import check_drawn, explain, needs_probability
 from app.jobs.job import Job
 from app.recipes.state import Recipes
 from app.schemas.inspections import (
@@ -33,6 +33,7 @@ def inspect_job(job: Job) -> InspectionAnswer:
     started = time.perf_counter()
     job = _with_depth(job)
     upload, options, inspector = job.upload, job.options, job.inspector
+    check_drawn(job)
     keep = needs_probability(options)
     inspection = inspector.inspect(
         upload.data, job.recipe, upload.reference_mask, job.cancellation, keep_probability=keep

@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.errors import RequestInvalid, WrongField
 from app.inspection.bundle.artifact import OperatingPoint
-from app.inspection.decoding.decode import decode
+from app.inspection.decoding.decode import decode, stored_size
 from app.inspection.measuring.mask import pixel_level
 from app.inspection.png_encode import png_base64
 from app.inspection.results import Inspection
@@ -18,7 +19,23 @@ from app.report.certificate import Origin, Pictures
 from app.schemas.inspections import InspectionAnswer, Options
 from app.telemetry.metrics import REQUEST_ID
 
+MAX_DRAWN_PIXELS = 20_000_000  # drawing takes up to 40 bytes a pixel, with the image's PNG and its text
 PRINTED_PX = 1200  # long side of a certificate's images: more is not visible on paper, and makes it large
+
+
+def check_drawn(job: Job) -> None:
+    """Raise RequestInvalid, before the image is decoded, if it is too large for what is to be drawn."""
+    names = [name for name in ("overlay", "heatmap", "certificate") if getattr(job.options, name)]
+    if not names:
+        return
+    width, height = stored_size(job.upload.data)
+    if width * height > MAX_DRAWN_PIXELS:
+        message = (
+            f"is drawn for images of up to {MAX_DRAWN_PIXELS} pixels, and this one has {width * height};"
+            " leave it out, and draw the answer's mask"
+        )
+        fields = tuple(WrongField(f"query.{name}", message) for name in names)
+        raise RequestInvalid(f"{', '.join(names)} {message}", fields)
 
 
 def needs_probability(options: Options) -> bool:

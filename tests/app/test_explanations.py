@@ -31,7 +31,7 @@ from app.report.heatmap import CONTOUR, draw
 from app.report.words import MEASURED, figures, number
 from app.schemas.inspections import Options
 from app.settings import Settings
-from tests.app.test_inspections import post
+from tests.app.test_inspections import post, refused
 from tests.local_client import LocalClient
 from tests.readme_figures import BUNDLE
 from tests.tiny_bundle import png, tiny_picture
@@ -202,6 +202,24 @@ def test_a_certificate_states_the_least_area_in_force(
     page = certificate(make_client(recipes_dir=tmp_path), dark, recipe="a")
     assert f"least area {told} px²" in page.text
     assert "Head probability 0.922" in " ".join(page.text.split())
+
+
+@pytest.mark.parametrize("asked", ["overlay", "heatmap", "certificate"])
+def test_nothing_is_drawn_on_an_image_too_large_for_it(
+    client: TestClient, dark: bytes, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused by the header: what is drawn takes many times the image's memory."""
+    height, width = tiny_picture(96, 80).shape
+    monkeypatch.setattr("app.jobs.explanations.MAX_DRAWN_PIXELS", height * width - 1)
+    address = f"/v1/inspections?{asked}=true"
+    problem = refused(
+        client.post(address, files={"image": png(tiny_picture(96, 80))}), 422, "request_invalid"
+    )
+    assert [each["field"] for each in problem["fields"]] == [f"query.{asked}"]
+    assert "pixels" in problem["detail"]
+    assert client.post("/v1/inspections", files={"image": png(tiny_picture(96, 80))}).status_code == 200
+    monkeypatch.setattr("app.jobs.explanations.MAX_DRAWN_PIXELS", height * width)
+    assert client.post(address, files={"image": png(tiny_picture(96, 80))}).status_code == 200
 
 
 def test_nothing_that_is_sent_becomes_a_part_of_the_page(client: TestClient, dark: bytes) -> None:

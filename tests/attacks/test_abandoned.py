@@ -54,11 +54,11 @@ def surface() -> bytes:
 
 
 def large(file_format: str) -> bytes:
-    """Some 36 million pixels of colour in one of the formats."""
+    """Some 19 million pixels of colour in one of the formats."""
     patch = np.random.default_rng(0).integers(100, 156, (100, 100, 3), np.uint8)
     out = BytesIO()
     options: dict[str, dict[str, Any]] = {"JPEG": {"progressive": True}, "PNG": {"compress_level": 1}}
-    Image.fromarray(np.tile(patch, (60, 60, 1))).save(out, file_format, **options.get(file_format, {}))
+    Image.fromarray(np.tile(patch, (44, 44, 1))).save(out, file_format, **options.get(file_format, {}))
     return out.getvalue()
 
 

@@ -61,6 +61,11 @@ def decode(
     return upright(file.pixels(significant_bits, cancellation), file.orientation)
 
 
+def stored_size(data: bytes | RawFrame) -> tuple[int, int]:
+    """Width and height in pixels by the header, not turned upright; raises an ImageError."""
+    return (data.width, data.height) if isinstance(data, RawFrame) else open_image(data).size
+
+
 def decode_reference_mask(
     data: bytes, shape: tuple[int, int], n_classes: int, cancellation: Cancellation = NEVER
 ) -> tuple[NDArray[np.uint8], bool]:
