@@ -1,7 +1,6 @@
 """What all readers of exports share: images by the names that tools give, sizes, and what is said of them."""
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,14 +34,12 @@ class Exported:
 class Reading:
     """The root of an export, and what is found while it is read.
 
-    `classes` are all that the tool declares, in its order. `skipped` counts marks without an area by their
-    kind. `notes` are sentences for the user.
+    `classes` are all that the tool declares, in its order. `notes` are sentences for the user.
     """
 
     root: Path
     faults: Faults = field(default_factory=Faults)
     classes: dict[str, None] = field(default_factory=dict)
-    skipped: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
 
     @cached_property

@@ -75,6 +75,17 @@ class Painted:
         return entry and (entry | {"ignore": 1} if self.ignored else entry)
 
 
+@dataclass(frozen=True)
+class NoArea:
+    """A mark that shows no pixel, such as a line, a point or a tag; `label` is its kind."""
+
+    label: str
+
+    def entry(self, size: Size) -> Entry | None:
+        """Return None."""
+        return None
+
+
 def encoded(flags: Flags) -> Entry | None:
     """Return pixels [H, W] as COCO's compressed run lengths; None where there are none."""
     if not flags.any():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from training.data.exports.reading import Exported, Reading, in_place, read_json, size_of
-from training.data.exports.shapes import Outline, Shape, ellipse, rectangle
+from training.data.exports.shapes import NoArea, Outline, Shape, ellipse, rectangle
 from training.data.listing import walk
 from training.data.sample import DatasetError
 
@@ -49,12 +49,13 @@ def _exported(reading: Reading, path: Path, entry: _Json) -> Exported:
     for region in regions:
         kind = region["shape_attributes"]["name"]
         if kind in _NO_AREA:
-            reading.skipped[kind] += 1
+            shapes.append(NoArea(kind))
         else:
             with reading.faults.collected():
                 labels = _labels(region["region_attributes"], where)
                 reading.declare(labels)
                 shapes += [_shape(kind, label, region["shape_attributes"], where) for label in labels]
+                shapes += [] if labels else [NoArea("region without a class")]
     return Exported(image, size_of(image), shapes, reading.split_of(image))
 
 

@@ -3,8 +3,8 @@
 import json
 import os
 import shutil
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path, PurePosixPath
@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from training.data.exports.reading import Exported, Reading
+from training.data.exports.shapes import NoArea
 from training.data.listing import same_name
 from training.data.sample import DatasetError, spelled_well, wrong_name
 
@@ -40,23 +41,29 @@ def write_imported(out: Path, reading: Reading, exported: Iterable[Exported]) ->
     used: dict[Path, str] = {}
     taken: set[str] = set()
     numbers = count(1)
-    outside = 0
+    outside, skipped, unclear = 0, Counter[str](), dict[Path, None]()
     for each in exported:
         with reading.faults.collected():
-            if each.path in used:
+            if each.path in used or each.path in unclear:
                 raise DatasetError(f"{each.path} is named twice; keep one entry")
+            marks = [(shape.label, shape.entry(each.size)) for shape in each.shapes]
+            drawn = [(label, entry) for label, entry in marks if entry is not None]
+            lines = [shape.label for shape in each.shapes if isinstance(shape, NoArea)]
+            skipped.update(lines)
+            outside += len(marks) - len(drawn) - len(lines)
+            if marks and not drawn:  # somebody marked it, so it is not good
+                unclear[each.path] = None
+                continue
             used[each.path] = name = _name(each.path, reading.root, taken)
             file, height, width = _FILES[each.split], *each.size
             image = {"id": len(used), "file_name": f"{IMAGES}/{name}", "height": height, "width": width}
             images[file].append(image)
-            marks = [(shape.label, shape.entry(each.size)) for shape in each.shapes]
-            drawn = [(label, entry) for label, entry in marks if entry is not None]
-            outside += len(marks) - len(drawn)
             for label, entry in drawn:
                 ids.setdefault(label, len(ids) + 1)
                 own = {"id": next(numbers), "image_id": len(used), "category_id": ids[label], "iscrowd": 0}
                 entries[file].append(own | entry)
     reading.faults.refuse()
+    reading.notes += _without_pixels(skipped, outside, unclear)
     if not used:
         raise DatasetError(
             f"{reading.root} holds no labelled image; " + "; ".join(reading.notes or ["export it anew"])
@@ -73,7 +80,7 @@ def write_imported(out: Path, reading: Reading, exported: Iterable[Exported]) ->
     )
     names = [name for name in ids if name != "void" or name in reading.classes]
     renamed = _write_labels(out / LABELS, names)
-    return Imported(len(used), tuple(_notes(reading, names, outside, images, renamed)), bool(renamed))
+    return Imported(len(used), tuple(_notes(reading, names, images, renamed)), bool(renamed))
 
 
 def _name(path: Path, root: Path, taken: set[str]) -> str:
@@ -126,17 +133,25 @@ def _write_labels(path: Path, names: list[str]) -> dict[str, str]:
     return renamed
 
 
-def _notes(
-    reading: Reading, used: list[str], outside: int, images: dict[str, Any], renamed: dict[str, str]
-) -> list[str]:
-    """What the user may not expect."""
-    notes = list(reading.notes)
-    notes += [
+def _without_pixels(skipped: Counter[str], outside: int, unclear: Collection[Path]) -> list[str]:
+    """What is left out because it shows no pixel: marks, and images that have no other marks."""
+    notes = [
         f"{found} marks of the kind {kind} have no area: they are left out"
-        for kind, found in sorted(reading.skipped.items())
+        for kind, found in sorted(skipped.items())
     ]
     if outside:
         notes.append(f"{outside} marks show no pixel of their image: they are left out")
+    if unclear:
+        notes.append(
+            f"{len(unclear)} images have no other marks, such as {next(iter(unclear))}: they are left out, "
+            "neither good nor defective; draw areas, or remove the marks if the images are good"
+        )
+    return notes
+
+
+def _notes(reading: Reading, used: list[str], images: dict[str, Any], renamed: dict[str, str]) -> list[str]:
+    """What the user may not expect."""
+    notes = list(reading.notes)
     unused = [name for name in reading.classes if name not in used]
     if unused:
         notes.append(f"no image shows the classes {', '.join(unused)}: they are left out")
