@@ -595,3 +595,46 @@ def test_coloured_mask_of_roboflow_is_refused(root: Path) -> None:
     written(root / "train/_classes.csv", "Pixel Value, Class\n0, background\n1, dent\n")
     with pytest.raises(DatasetError, match="is coloured"):
         taken("roboflow", root)
+
+
+@pytest.mark.parametrize("name", ["cvat", "via", "label-studio"])
+def test_image_that_no_file_names_is_not_left_out_silently(root: Path, name: str) -> None:
+    if name == "cvat":
+        cvat_images(root, cvat_image("a.png", CVAT_DENT))
+    elif name == "label-studio":
+        dumped(root / "p.json", [label_studio_task({"image": "a.png"}, labelled_region())])
+    else:
+        shape = {"name": "circle", "cx": 50, "cy": 50, "r": 10}
+        region = {"shape_attributes": shape, "region_attributes": {"label": "dent"}}
+        dumped(root / "via.json", {"a": {"filename": "a.png", "regions": [region]}})
+    imported, _ = taken(name, root)
+    (note,) = [each for each in imported.notes if "named by no annotation" in each]
+    assert note.startswith("1 images") and "good.png" in note
+
+
+def test_ticked_in_no_box_of_via_is_not_good(root: Path) -> None:
+    def entry(name: str, ticked: bool) -> Json:
+        shape = {"name": "circle", "cx": 50, "cy": 50, "r": 10}
+        region = {"shape_attributes": shape, "region_attributes": {"label": {"dent": ticked}}}
+        return {"filename": name, "regions": [region]}
+
+    dumped(root / "via.json", {"a": entry("a.png", True), "b": entry("good.png", False)})
+    _, dataset = taken("via", root)
+    assert [each.name for each in dataset.samples] == ["images/a.png"]
+
+
+def test_palette_of_a_supervisely_bitmap_shows_by_its_transparency(root: Path) -> None:
+    drawn = Image.fromarray(np.eye(8, dtype=np.uint8), mode="P")
+    drawn.putpalette([255, 255, 255, 0, 0, 0])
+    packed = io.BytesIO()
+    drawn.save(packed, "PNG", transparency=0)
+    data = base64.b64encode(zlib.compress(packed.getvalue())).decode()
+    bitmap = {"classTitle": "dent", "geometryType": "bitmap", "bitmap": {"origin": [5, 6], "data": data}}
+    (root / "images").rename(root / "img")
+    dumped(root / "meta.json", {"classes": [{"title": "dent"}]})
+    size = {"height": SIZE[0], "width": SIZE[1]}
+    dumped(root / "ann/a.png.json", {"size": size, "objects": [bitmap]})
+    _, dataset = taken("supervisely", root)
+    expected = np.zeros(SIZE, np.bool_)
+    expected[6:14, 5:13] = np.eye(8)
+    same(marked(dataset, "a.png"), dent=expected)

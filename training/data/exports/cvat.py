@@ -33,13 +33,15 @@ def read_cvat(reading: Reading) -> Iterator[Exported]:
     files = [path for path in walk(reading.root) if path.suffix.lower() == ".xml"]
     if not files:
         raise DatasetError(f"{reading.root} holds no XML; export the task as CVAT for images 1.1")
-    without = 0
+    without, named = 0, set[Path]()
     for path in files:
         for image in _images(reading, path):
             with reading.faults.collected():
                 exported = _exported(reading, path, image)
                 without += not exported.shapes
+                named.add(exported.path)
                 yield exported
+    reading.note_unnamed(named)
     reading.note(without, "images have no shapes: they are taken as good")
 
 

@@ -28,12 +28,15 @@ def read_label_studio(reading: Reading) -> Iterator[Exported]:
     if not files:
         raise DatasetError(f"{reading.root} holds no JSON; export the project from Label Studio as JSON")
     said: Counter[str] = Counter()
+    named = set[Path]()
     for path in files:
         content = read_json(path)
         for number, task in enumerate(content if isinstance(content, list) else [content]):
             with reading.faults.collected(), in_place(f"{path}, task {number + 1}"):
                 if (exported := _exported(reading, path, task, said)) is not None:
+                    named.add(exported.path)
                     yield exported
+    reading.note_unnamed(named)
     for what, count in said.items():
         reading.note(count, what)
 

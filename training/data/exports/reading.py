@@ -1,7 +1,7 @@
 """What all readers of exports share: images by the names that tools give, sizes, and what is said of them."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -55,6 +55,15 @@ class Reading:
         """Note that something was found in some number of places."""
         if count:
             self.notes.append(f"{count} {what}")
+
+    def note_unnamed(self, named: Collection[Path]) -> None:
+        """Note images below the root that no annotation file names, which are left out."""
+        unnamed = sorted(set(self.images.paths) - set(named))
+        if unnamed:
+            self.notes.append(
+                f"{len(unnamed)} images are named by no annotation that is used, such as {unnamed[0]}: they "
+                "are left out"
+            )
 
     def split_of(self, path: Path) -> Published | None:
         """The part that a folder above the file is called after, the lowest one first."""

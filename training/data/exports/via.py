@@ -21,6 +21,7 @@ _Json = dict[str, Any]
 def read_via(reading: Reading) -> Iterator[Exported]:
     """Yield the images that the files name; one without regions is good."""
     without = found = 0
+    named = set[Path]()
     for path in walk(reading.root):
         if path.suffix.lower() != ".json":
             continue
@@ -33,11 +34,13 @@ def read_via(reading: Reading) -> Iterator[Exported]:
             with reading.faults.collected(), in_place(f"{path}, image {entry['filename']}"):
                 exported = _exported(reading, path, entry)
                 without += not entry["regions"]
+                named.add(exported.path)
                 yield exported
     if not found:
         raise DatasetError(
             f"{reading.root} holds no JSON of VIA that names images; export annotations as JSON"
         )
+    reading.note_unnamed(named)
     reading.note(without, "images have no regions: they are taken as good")
 
 

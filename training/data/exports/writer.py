@@ -4,8 +4,8 @@ import json
 import os
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from training.data.exports.reading import Exported, Reading
-from training.data.exports.shapes import NoArea
+from training.data.exports.shapes import Entry, NoArea
 from training.data.listing import same_name
 from training.data.sample import DatasetError, spelled_well, wrong_name
 
@@ -30,6 +30,44 @@ class Imported:
     renamed: bool
 
 
+@dataclass
+class _LeftOut:
+    """Marks that show no pixel, by their kind or outside their image, and images that have no other marks."""
+
+    kinds: Counter[str] = field(default_factory=Counter)
+    outside: int = 0
+    images: dict[Path, None] = field(default_factory=dict)
+
+    def drawn(self, image: Exported) -> list[tuple[str, Entry]]:
+        """Return the label and the COCO entry of each mark that shows pixels, and note the others."""
+        drawn: list[tuple[str, Entry]] = []
+        for shape in image.shapes:
+            if isinstance(shape, NoArea):
+                self.kinds[shape.label] += 1
+            elif (entry := shape.entry(image.size)) is None:
+                self.outside += 1
+            else:
+                drawn.append((shape.label, entry))
+        if image.shapes and not drawn:  # somebody marked it, so it is not good
+            self.images[image.path] = None
+        return drawn
+
+    def notes(self) -> list[str]:
+        """Return sentences for the user."""
+        notes = [
+            f"{count} marks of the kind {kind} have no area: they are left out"
+            for kind, count in sorted(self.kinds.items())
+        ]
+        if self.outside:
+            notes.append(f"{self.outside} marks show no pixel of their image: they are left out")
+        if self.images:
+            notes.append(
+                f"{len(self.images)} images have no other marks, such as {next(iter(self.images))}: they are "
+                "left out, neither good nor defective; draw areas, or remove the marks if they are good"
+            )
+        return notes
+
+
 def write_imported(out: Path, reading: Reading, exported: Iterable[Exported]) -> Imported:
     """Write the images of an export, and annotations by part, into the folder `out`, which is made.
 
@@ -41,18 +79,13 @@ def write_imported(out: Path, reading: Reading, exported: Iterable[Exported]) ->
     used: dict[Path, str] = {}
     taken: set[str] = set()
     numbers = count(1)
-    outside, skipped, unclear = 0, Counter[str](), dict[Path, None]()
+    left_out = _LeftOut()
     for each in exported:
         with reading.faults.collected():
-            if each.path in used or each.path in unclear:
+            if each.path in used or each.path in left_out.images:
                 raise DatasetError(f"{each.path} is named twice; keep one entry")
-            marks = [(shape.label, shape.entry(each.size)) for shape in each.shapes]
-            drawn = [(label, entry) for label, entry in marks if entry is not None]
-            lines = [shape.label for shape in each.shapes if isinstance(shape, NoArea)]
-            skipped.update(lines)
-            outside += len(marks) - len(drawn) - len(lines)
-            if marks and not drawn:  # somebody marked it, so it is not good
-                unclear[each.path] = None
+            drawn = left_out.drawn(each)
+            if each.path in left_out.images:
                 continue
             used[each.path] = name = _name(each.path, reading.root, taken)
             file, height, width = _FILES[each.split], *each.size
@@ -63,7 +96,7 @@ def write_imported(out: Path, reading: Reading, exported: Iterable[Exported]) ->
                 own = {"id": next(numbers), "image_id": len(used), "category_id": ids[label], "iscrowd": 0}
                 entries[file].append(own | entry)
     reading.faults.refuse()
-    reading.notes += _without_pixels(skipped, outside, unclear)
+    reading.notes += left_out.notes()
     if not used:
         raise DatasetError(
             f"{reading.root} holds no labelled image; " + "; ".join(reading.notes or ["export it anew"])
@@ -131,22 +164,6 @@ def _write_labels(path: Path, names: list[str]) -> dict[str, str]:
     text = yaml.safe_dump({"labels": {"classes": renamed}}, allow_unicode=True, sort_keys=False)
     path.write_text(text, encoding="utf-8")
     return renamed
-
-
-def _without_pixels(skipped: Counter[str], outside: int, unclear: Collection[Path]) -> list[str]:
-    """What is left out because it shows no pixel: marks, and images that have no other marks."""
-    notes = [
-        f"{found} marks of the kind {kind} have no area: they are left out"
-        for kind, found in sorted(skipped.items())
-    ]
-    if outside:
-        notes.append(f"{outside} marks show no pixel of their image: they are left out")
-    if unclear:
-        notes.append(
-            f"{len(unclear)} images have no other marks, such as {next(iter(unclear))}: they are left out, "
-            "neither good nor defective; draw areas, or remove the marks if the images are good"
-        )
-    return notes
 
 
 def _notes(reading: Reading, used: list[str], images: dict[str, Any], renamed: dict[str, str]) -> list[str]:
