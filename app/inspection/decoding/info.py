@@ -1,4 +1,4 @@
-"""What an answer says of the image itself."""
+"""Size, hash and pixel format of an image, for the answer."""
 
 import hashlib
 

@@ -70,7 +70,7 @@ def _exported(reading: Reading, path: Path, task: Any, said: Counter[str]) -> Ex
 
 
 def _name(task: _Json, where: str) -> str:
-    """The image of a task as its data name it, less the query of a URL."""
+    """The name of the image of a task, without the query of a URL."""
     names = [name for value in task["data"].values() if (name := _image_name(value))]
     if len(set(names)) > 1:
         raise DatasetError(

@@ -1,4 +1,4 @@
-"""What all readers of exports share: images by the names that tools give, sizes, and what is said of them."""
+"""Shared by all readers of exports: finding images by name, their sizes, and notes for the user."""
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -66,14 +66,14 @@ class Reading:
             )
 
     def split_of(self, path: Path) -> Published | None:
-        """The part that a folder above the file is called after, the lowest one first."""
+        """The published split named by a folder above the file; the nearest folder wins."""
         folders = path.relative_to(self.root).parts[-2::-1]
         return next((PARTS[name.lower()] for name in folders if name.lower() in PARTS), None)
 
 
 @contextmanager
 def in_place(where: str) -> Iterator[None]:
-    """Turn what a malformed file makes Python raise into a DatasetError that names the place."""
+    """Turn the exceptions of a malformed file into a DatasetError that names the place."""
     try:
         yield
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -84,7 +84,7 @@ def in_place(where: str) -> Iterator[None]:
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file holds; raises DatasetError where it is none."""
+    """Return what a JSON file holds; raises DatasetError if it is not valid JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:

@@ -63,7 +63,7 @@ def _exported(reading: Reading, path: Path, entry: _Json) -> Exported:
 
 
 def _labels(attributes: _Json, where: str) -> list[str]:
-    """The classes of a region: what its one attribute says, or one called like a class."""
+    """The classes of a region: its only attribute, or the one named like a class."""
     filled = {key: value for key, value in attributes.items() if value not in ("", None, {})}
     named = [key for key in filled if key.lower() in _PREFERRED]
     keys = named if len(named) == 1 else list(filled)

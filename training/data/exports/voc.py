@@ -137,7 +137,7 @@ def _where_packed(mask: Path, packed: int, size: Size) -> Flags:
 
 
 def _image_sets(base: Path) -> dict[str, Published | None]:
-    """The part of each listed image, as the lists in ImageSets are called."""
+    """The published split of each image, from the names of the lists in ImageSets."""
     folder = base / "ImageSets" / "Segmentation"
     listed: dict[str, Published | None] = {}
     for path in sorted(folder.glob("*.txt")) if folder.is_dir() else ():

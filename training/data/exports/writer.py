@@ -1,4 +1,4 @@
-"""Writes what a reader of exports found: images as they are, and COCO instances that Passline reads."""
+"""Write an imported set: the images unchanged, and their annotations as COCO instances."""
 
 import json
 import os
@@ -146,7 +146,7 @@ def _place(path: Path, target: Path) -> None:
 
 
 def _write_labels(path: Path, names: list[str]) -> dict[str, str]:
-    """Write names that a bundle can hold for those that it cannot; return them, none where all can."""
+    """Write valid class names for those that a bundle cannot hold; return the renamed ones."""
     if wrong_name(names) is None:
         return {}
     taken: set[str] = {name.lower() for name in names if wrong_name([name]) is None}
@@ -167,7 +167,7 @@ def _write_labels(path: Path, names: list[str]) -> dict[str, str]:
 
 
 def _notes(reading: Reading, used: list[str], images: dict[str, Any], renamed: dict[str, str]) -> list[str]:
-    """What the user may not expect."""
+    """Sentences about results that the user may not expect."""
     notes = list(reading.notes)
     unused = [name for name in reading.classes if name not in used]
     if unused:
