@@ -1,7 +1,7 @@
 """Limits on connections: how many, by address too; time for headers; time and memory for answers.
 
 uvicorn limits only the time between two requests. A client that connects and sends nothing, sends a header
-byte by byte, or never reads its answer would keep its connection for ever. Only the protocol can see that.
+byte by byte, or never reads its answer would hold its connection for good. Only the protocol can see that.
 """
 
 import asyncio

@@ -29,7 +29,7 @@ def create_app(settings: Settings | None = None, traces: Traces | None = None) -
     """Create the application; `settings` and `traces` are by default those of the environment.
 
     Its bundle is loaded, self-tested and warmed up at startup. If that fails, the application starts all the
-    same and `/readyz` says why: this is easier to repair than a service that restarts for ever.
+    same and `/readyz` says why: this is easier to repair than a service that restarts in a loop.
     """
     service = Service(settings or Settings.from_environment(), traces)
     app = DocumentedApp(

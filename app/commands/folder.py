@@ -1,6 +1,7 @@
 """Inspect a folder of images without HTTP, with one recipe or, as a dry run, with two."""
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,12 @@ from app.report.words import sentence
 from app.schemas.inspections import InspectionAnswer, Labels, Options, Problem
 from app.schemas.recipes import DryRunAnswer, DryRunItem
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff"})
+# of images that are not read: each is an error, so that none is left out silently
+UNREAD_SUFFIXES = frozenset(
+    {".webp", ".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".pgm", ".ppm", ".dng"}
+)
+NO_DATA_FOLDERS = ("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information")
 ALL_PASS, SOME_NOT, TROUBLE = 0, 1, 2
 REASONS = TypeAdapter(tuple[Reason, ...])
 
@@ -45,8 +51,26 @@ class Line:
 
 
 def pictures(folder: Path) -> list[Path]:
-    """Every image in a folder and the folders below it, in order of name."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    """Every image in a folder and the folders below it, in order of name, also of formats that are not read.
+
+    Links are followed, each folder once. Hidden files and the folders of file systems are left out.
+    """
+    found: list[Path] = []
+    entered: set[str] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        folders[:] = sorted(each for each in folders if _is_data(each))
+        found += (Path(place, each) for each in files if _is_data(each))
+    known = SUFFIXES | UNREAD_SUFFIXES
+    return sorted(path for path in found if path.suffix.lower() in known and path.is_file())
+
+
+def _is_data(name: str) -> bool:
+    return not name.startswith(".") and name.lower() not in NO_DATA_FOLDERS
 
 
 def inspect_folder(

@@ -46,6 +46,22 @@ def test_inspect_a_folder_where_all_pass(bundle_dir: Path, folder: Path) -> None
     assert [line[1] for line in lines[1:]] == ["pass", "pass"]
 
 
+def test_inspect_follows_links_and_leaves_no_image_out(
+    bundle_dir: Path, folder: Path, clean: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "c.png").write_bytes(clean)
+    (folder / "link").symlink_to(elsewhere)
+    (elsewhere / "circle").symlink_to(folder)
+    (folder / "d.webp").write_bytes(b"RIFF\0\0\0\0WEBPVP8 ")
+    (folder / "._a.png").write_bytes(b"\0\5\x16\7")  # of macOS
+    done = app("inspect", folder, "--json", bundle_dir=bundle_dir)
+    lines = {Path(line["file"]).name: line for line in map(json.loads, done.stdout.splitlines())}
+    assert sorted(lines) == ["a.png", "b.PNG", "c.png", "d.webp"]
+    assert "the file is WebP" in lines["d.webp"]["detail"]
+    assert done.returncode == 2
+
+
 def test_inspect_a_folder_where_one_fails(bundle_dir: Path, folder: Path, dark: bytes) -> None:
     (folder / "c.png").write_bytes(dark)
     done = app("inspect", folder, "--json", bundle_dir=bundle_dir)

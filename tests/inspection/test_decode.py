@@ -304,3 +304,19 @@ def test_a_second_picture_behind_the_first_is_refused_whatever_it_is(first: str,
     assert decode(one + bytes(40), DecodeLimits()).shape == (30, 40)  # some cameras pad
     with pytest.raises(ImageAnimated):
         decode(one + other, DecodeLimits())
+
+
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [
+        (b"RIFF\x10\0\0\0WEBPVP8 ", "WebP"),
+        (b"\0\0\0\x18ftypheic", "HEIC"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+        (b"P5\n2 2\n255\nabcd", "Netpbm"),
+        (b"/9j/4AAQSkZJRg", "base64"),
+        (b"\n<html>", "HTML"),
+    ],
+)
+def test_files_of_other_formats_are_named(start: bytes, name: str) -> None:
+    with pytest.raises(ImageUnsupported, match=f"the file is .*{name}.*none of JPEG"):
+        decode(start, DecodeLimits())

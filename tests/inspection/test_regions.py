@@ -101,8 +101,8 @@ def test_part_coordinates_turn_with_the_part() -> None:
     ("rules", "says"),
     [
         ({"roi": [Region(polygon_px=box(40, 0, 9, 9))]}, r"roi\.0 holds no pixel of this image of 32 x 24"),
-        ({"ignore": [Region(polygon_px=box(0, 0, 32, 24))]}, "leave no pixel to judge"),
-        ({"roi": [LEFT], "zones": {"rim": (20, 0, 9, 9)}}, r"zones\.rim holds no pixel that is judged"),
+        ({"ignore": [Region(polygon_px=box(0, 0, 32, 24))]}, "leave no pixel to inspect"),
+        ({"roi": [LEFT], "zones": {"rim": (20, 0, 9, 9)}}, r"zones\.rim holds no pixel that is inspected"),
     ],
 )
 def test_rules_that_would_judge_nothing_are_refused(rules: dict[str, Any], says: str) -> None:

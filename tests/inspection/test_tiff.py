@@ -318,6 +318,12 @@ def test_a_page_marked_as_a_smaller_copy_is_no_second_image(how: How) -> None:
             decode(with_tags(body, how, pages), LIMITS)
 
 
+def test_a_volume_is_not_read_as_its_first_slice() -> None:
+    with pytest.raises(ImageAnimated, match="several slices"):
+        decode(tiff(grey(), How(), tag_32997=[3]), LIMITS)
+    np.testing.assert_array_equal(decode(tiff(grey(), How(), tag_32997=[1]), LIMITS), picture())
+
+
 def test_directories_in_a_circle_end() -> None:
     first, small = page((96, 80), 8), page((48, 40), 8, tag_254=1)
     data = bytearray(with_tags(picture().tobytes(), How(), [first, small]))

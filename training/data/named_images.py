@@ -41,13 +41,15 @@ class NamedImages:
         format.
         """
         written = name.rpartition(_LOCAL)[2].replace("\\", "/")
-        spellings = list(dict.fromkeys((written, unquote(written))))
+        decoded = unquote(written.partition("?")[0] if "://" in written else written)
+        spellings = list(dict.fromkeys((written, decoded.replace("\\", "/"))))
         above = (file.parent, self._root, self._root / "images")
         places = (*above, self._root / part, self._root / "images" / part)
         direct = [Path(os.path.normpath(place / each)) for place in places for each in spellings]
         found = [path for path in direct if path.is_file() and path.is_relative_to(self._root)]
         beside = [path for path in found if path in direct[: len(spellings)]]
-        found = sorted(set(beside[:1] or found)) or self._by_last_name(spellings)
+        exact = [path for path in found if path.as_posix().endswith(f"/{written}")]
+        found = sorted(set(beside[:1] or exact or found)) or self._by_last_name(spellings)
         if len(found) == 1:
             if not is_picture(found[0]):
                 raise DatasetError(

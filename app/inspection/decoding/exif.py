@@ -1,8 +1,8 @@
 """Read the orientation from EXIF data, and nothing else; turn an image upright by it.
 
-EXIF data is a small TIFF. A library reads all its tags, and expands each value to an object: tags that share
-their values turn 64 KB into gigabytes. Here only the entries of the first directory are read, of which the
-orientation stands in its own entry.
+EXIF data is a small TIFF. A library reads all its tags, and turns each value into an object: tags that share
+their values need gigabytes for a file of 64 KB. Here only the entries of the first directory are read: the
+orientation is stored in its entry.
 """
 
 import re

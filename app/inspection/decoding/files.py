@@ -3,6 +3,7 @@
 docs/api.md has the table of supported encodings.
 """
 
+import re
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +16,27 @@ from app.inspection.errors import ImageAnimated, ImageUnsupported
 LOSSLESS = ("PNG", "BMP", "TIFF")
 FORMATS = ("JPEG", *LOSSLESS)
 SIGNATURES = (jpeg.SIGNATURE, png.SIGNATURE, bmp.SIGNATURE, *tiff.SIGNATURES)
+
+# Formats that are not read, by what their files begin with.
+UNREAD = {
+    re.compile(start, re.DOTALL): name
+    for start, name in {
+        rb"RIFF....WEBP": "WebP",
+        rb"GIF8": "GIF",
+        rb"....ftyp(hei|hev|mif1|msf1)": "HEIC",
+        rb"....ftypavi": "AVIF",
+        rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51": "JPEG 2000",
+        rb"\0\0\0\x0cJXL |\xff\x0a": "JPEG XL",
+        rb"P[1-7]\s": "Netpbm (PGM or PPM)",
+        rb"8BPS": "Photoshop",
+        rb"\x76\x2f\x31\x01": "OpenEXR",
+        rb"%PDF": "PDF",
+        rb"PK\x03\x04": "a zip archive",
+        rb"\x1f\x8b": "a gzip archive",
+        rb"/9j/|iVBORw0K|data:": "text in base64",
+        rb"\s*<": "HTML or XML",
+    }.items()
+}
 
 
 class OpenedFile(Protocol):
@@ -61,7 +83,9 @@ def open_lossless(data: bytes, formats: tuple[str, ...] = LOSSLESS) -> LosslessF
     if data.startswith(bmp.SIGNATURE):
         _refuse_another(data, bmp.end_of(data))
         return bmp.opened(data)
-    raise ImageUnsupported(f"the file is none of {', '.join(formats)}")
+    what = next((name for start, name in UNREAD.items() if start.match(data)), None)
+    found = f"the file is {what}, which is not read, and" if what else "the file is"
+    raise ImageUnsupported(f"{found} none of {', '.join(formats)}; save it as PNG or TIFF")
 
 
 def _refuse_another(data: bytes, end: int) -> None:

@@ -17,11 +17,12 @@ NEW_SUBFILE, SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 255, 
 FILL_ORDER, STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS_PER_STRIP, STRIP_COUNTS = 266, 273, 274, 277, 278, 279
 HIGHEST_VALUE, PLANAR, PREDICTOR, COLOUR_MAP = 281, 284, 317, 320
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
-INK_SET, EXTRA_SAMPLES, SAMPLE_FORMAT = 332, 338, 339
+INK_SET, EXTRA_SAMPLES, SAMPLE_FORMAT, DEPTH = 332, 338, 339, 32997
 TAGS = (
     *(NEW_SUBFILE, SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIP_OFFSETS),
     *(ORIENTATION, SAMPLES, ROWS_PER_STRIP, STRIP_COUNTS, HIGHEST_VALUE, PLANAR, PREDICTOR, COLOUR_MAP),
     *(TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS, INK_SET, EXTRA_SAMPLES, SAMPLE_FORMAT),
+    DEPTH,
 )
 WHOLE_NUMBERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 
@@ -119,6 +120,8 @@ def directory(data: bytes) -> Directory:
     first = page = Directory(data, order, big, int(np.frombuffer(data, order + kind, 1, at)[0]))
     if _is_reduced(first):
         raise ImageAnimated("the first page is a smaller copy of another; send the full image by itself")
+    if first.one(DEPTH, 1) > 1:
+        raise ImageAnimated("the TIFF holds a volume of several slices; send each as an image of its own")
     for _ in range(MOST_PAGES):
         if not page.next:
             return first

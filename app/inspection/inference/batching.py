@@ -156,7 +156,7 @@ class Batcher:
             else:
                 self._fail(parts, error)
         except BaseException as error:
-            self._fail(parts, error)  # otherwise their threads would wait for ever
+            self._fail(parts, error)  # otherwise their threads would wait without end
             if not isinstance(error, Exception):
                 raise
 

@@ -55,7 +55,7 @@ def scope_of(
     for region in recipe.ignore:
         drawn = _drawn(region, shape, recipe, check, drawings)
         mask.words[drawn.rows] &= ~drawn.words
-    _must_hold_pixels(mask, "roi and ignore leave no pixel to judge", shape, recipe)
+    _must_hold_pixels(mask, "roi and ignore leave no pixel to inspect", shape, recipe)
     return Scope(mask, drawings)
 
 
@@ -73,7 +73,7 @@ def by_zone(
         drawn = _drawn(zone, shape, recipe, check, scope.drawings)
         if scope.mask is not None:
             drawn = BitMask(drawn.top, drawn.width, drawn.words & scope.mask.words[drawn.rows])
-        _must_hold_pixels(drawn, f"zones.{name} holds no pixel that is judged", shape, recipe)
+        _must_hold_pixels(drawn, f"zones.{name} holds no pixel that is inspected", shape, recipe)
         yield name, _within(drawn, label_map, marked)
 
 

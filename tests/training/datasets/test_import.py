@@ -455,3 +455,187 @@ def test_other_formats_are_read_through_datumaro(root: Path) -> None:
     same(marked(dataset, "a.png"), dent=box(*DENT), pit=box(*PIT))
     with pytest.raises(DatasetError, match="datumaro cannot read"):
         import_export("datumaro:no_such_format", root, root.parent / "other")
+
+
+def cvat_images(root: Path, *images: str) -> None:
+    written(root / "annotations.xml", f"<annotations>{''.join(images)}</annotations>")
+
+
+def cvat_image(name: str, *shapes: str) -> str:
+    return f'<image name="{name}" width="{SIZE[1]}" height="{SIZE[0]}">{"".join(shapes)}</image>'
+
+
+CVAT_DENT = '<polygon label="dent" points="30,20;60,20;60,40;30,40"/>'
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        '<polyline label="pit" points="1,1;50,50"/>',
+        '<tag label="pit"/>',
+        '<points label="pit" points="5,5"/>',
+        '<polygon label="pit" points="5,5;5,5;5,5"/>',
+    ],
+)
+def test_image_whose_marks_show_no_pixel_is_not_good(root: Path, mark: str) -> None:
+    image(root / "images/c.png")
+    cvat_images(root, cvat_image("a.png", CVAT_DENT), cvat_image("c.png", mark), cvat_image("good.png"))
+    imported, dataset = taken("cvat", root)
+    assert {each.name: each.defective for each in dataset.samples} == {
+        "images/a.png": True,
+        "images/good.png": False,
+    }
+    assert "neither good nor defective" in " ".join(imported.notes)
+
+
+def test_tag_that_says_good_leaves_an_image_good(root: Path) -> None:
+    good = cvat_image("good.png", '<tag label="OK"/>')
+    cvat_images(root, cvat_image("a.png", CVAT_DENT), good)
+    _, dataset = taken("cvat", root)
+    assert [each.defective for each in dataset.samples] == [True, False]
+
+
+def label_studio_task(data: Json, *results: Json) -> Json:
+    return {"id": 1, "data": data, "annotations": [{"result": list(results)}]}
+
+
+def labelled_region(**more: object) -> Json:
+    value = {"points": [[0, 0], [50, 0], [50, 50]], "polygonlabels": ["dent"]}
+    return {"id": "r", "type": "polygonlabels", "value": value, **more}
+
+
+def test_choice_without_a_region_is_not_good(root: Path) -> None:
+    image(root / "images/c.png")
+    choice = [{"id": "q", "type": "choices", "value": {"choices": [each]}} for each in ("Scratch", "OK")]
+    tasks = [
+        label_studio_task({"image": "a.png"}, labelled_region()),
+        label_studio_task({"image": "c.png"}, choice[0]),
+        label_studio_task({"image": "good.png"}, choice[1]),
+    ]
+    dumped(root / "p.json", tasks)
+    _, dataset = taken("label-studio", root)
+    assert {each.name: each.defective for each in dataset.samples} == {
+        "images/a.png": True,
+        "images/good.png": False,
+    }
+
+
+def test_task_of_two_images_is_refused(root: Path) -> None:
+    dumped(root / "p.json", [label_studio_task({"left": "a.png", "right": "good.png"}, labelled_region())])
+    with pytest.raises(DatasetError, match=r"several images, a\.png and good\.png"):
+        taken("label-studio", root)
+
+
+def test_regions_that_no_id_joins_with_their_labels_are_refused(root: Path) -> None:
+    pair = [
+        {"type": "polygon", "value": {"points": [[0, 0], [50, 0], [50, 50]]}},
+        {"type": "labels", "value": {"labels": ["dent"]}},
+    ]
+    dumped(root / "p.json", [label_studio_task({"image": "a.png"}, *pair)])
+    with pytest.raises(DatasetError, match="has no id"):
+        taken("label-studio", root)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/data/local-files/?d=set%5Cimages%5Ca.png",
+        "https://host/x/a.png?signature=1",
+        "s3://b/images/%61.png?v=1",
+    ],
+)
+def test_encoded_separators_and_queries_are_read(root: Path, name: str) -> None:
+    dumped(root / "p.json", [label_studio_task({"image": name}, labelled_region())])
+    _, dataset = taken("label-studio", root)
+    assert [each.name for each in dataset.samples] == ["images/a.png"]
+
+
+def test_classes_of_yolo_are_a_list(root: Path) -> None:
+    written(root / "data.yaml", "names: dent")
+    with pytest.raises(DatasetError, match=r"names: \[dent\]"):
+        taken("yolo", root)
+
+
+@pytest.mark.parametrize("names", [("\u00e9.png", "e\u0301.txt"), ("IMG.PNG", "img.txt")])
+def test_text_of_yolo_is_found_in_another_spelling(root: Path, names: tuple[str, str]) -> None:
+    image(root / "images" / names[0])
+    written(root / "labels" / names[1], "0 0.1 0.1 0.5 0.1 0.5 0.5")
+    written(root / "data.yaml", "names: [dent]")
+    _, dataset = taken("yolo", root)
+    assert [each.defective for each in dataset.samples].count(True) == 1
+
+
+def test_objects_of_pascal_voc_without_a_mask_are_refused(root: Path) -> None:
+    image(root / "JPEGImages/a.png")
+    image(root / "JPEGImages/b.png")
+    mask(root / "SegmentationClass/a.png", np.zeros((*SIZE, 3), np.uint8))
+    written(root / "Annotations/b.xml", "<annotation><object></object></annotation>")
+    with pytest.raises(DatasetError, match=r"has objects in .*b\.xml but no mask"):
+        taken("voc", root)
+
+
+@pytest.mark.parametrize("name", ["voc", "roboflow"])
+def test_mask_in_jpeg_is_refused(root: Path, name: str) -> None:
+    grey = np.zeros(SIZE, np.uint8)
+    if name == "voc":
+        image(root / "JPEGImages/a.png")
+        mask(root / "SegmentationClass/a.jpg", grey)
+        mask(root / "SegmentationClass/b.png", grey)
+    else:
+        image(root / "train/a.png")
+        mask(root / "train/a_mask.jpg", grey)
+        written(root / "train/_classes.csv", "Pixel Value, Class\n0, background\n1, dent\n")
+    with pytest.raises(DatasetError, match="is no mask: JPEG"):
+        taken(name, root)
+
+
+def test_coloured_mask_of_roboflow_is_refused(root: Path) -> None:
+    image(root / "train/a.png")
+    mask(root / "train/a_mask.png", np.full((*SIZE, 3), (0, 1, 0), np.uint8))
+    written(root / "train/_classes.csv", "Pixel Value, Class\n0, background\n1, dent\n")
+    with pytest.raises(DatasetError, match="is coloured"):
+        taken("roboflow", root)
+
+
+@pytest.mark.parametrize("name", ["cvat", "via", "label-studio"])
+def test_image_that_no_file_names_is_not_left_out_silently(root: Path, name: str) -> None:
+    if name == "cvat":
+        cvat_images(root, cvat_image("a.png", CVAT_DENT))
+    elif name == "label-studio":
+        dumped(root / "p.json", [label_studio_task({"image": "a.png"}, labelled_region())])
+    else:
+        shape = {"name": "circle", "cx": 50, "cy": 50, "r": 10}
+        region = {"shape_attributes": shape, "region_attributes": {"label": "dent"}}
+        dumped(root / "via.json", {"a": {"filename": "a.png", "regions": [region]}})
+    imported, _ = taken(name, root)
+    (note,) = [each for each in imported.notes if "named by no annotation" in each]
+    assert note.startswith("1 images")
+    assert "good.png" in note
+
+
+def test_ticked_in_no_box_of_via_is_not_good(root: Path) -> None:
+    def entry(name: str, ticked: bool) -> Json:
+        shape = {"name": "circle", "cx": 50, "cy": 50, "r": 10}
+        region = {"shape_attributes": shape, "region_attributes": {"label": {"dent": ticked}}}
+        return {"filename": name, "regions": [region]}
+
+    dumped(root / "via.json", {"a": entry("a.png", True), "b": entry("good.png", False)})
+    _, dataset = taken("via", root)
+    assert [each.name for each in dataset.samples] == ["images/a.png"]
+
+
+def test_palette_of_a_supervisely_bitmap_shows_by_its_transparency(root: Path) -> None:
+    drawn = Image.fromarray(np.eye(8, dtype=np.uint8), mode="P")
+    drawn.putpalette([255, 255, 255, 0, 0, 0])
+    packed = io.BytesIO()
+    drawn.save(packed, "PNG", transparency=0)
+    data = base64.b64encode(zlib.compress(packed.getvalue())).decode()
+    bitmap = {"classTitle": "dent", "geometryType": "bitmap", "bitmap": {"origin": [5, 6], "data": data}}
+    (root / "images").rename(root / "img")
+    dumped(root / "meta.json", {"classes": [{"title": "dent"}]})
+    size = {"height": SIZE[0], "width": SIZE[1]}
+    dumped(root / "ann/a.png.json", {"size": size, "objects": [bitmap]})
+    _, dataset = taken("supervisely", root)
+    expected = np.zeros(SIZE, np.bool_)
+    expected[6:14, 5:13] = np.eye(8)
+    same(marked(dataset, "a.png"), dent=expected)

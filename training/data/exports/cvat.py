@@ -11,8 +11,18 @@ from xml.etree import ElementTree
 import numpy as np
 
 from training.data.exports.reading import Exported, Reading, check_stated, in_place, size_of
-from training.data.exports.shapes import Outline, Painted, Shape, ellipse, pairs, placed, rectangle, turned
-from training.data.listing import PARTS, walk
+from training.data.exports.shapes import (
+    NoArea,
+    Outline,
+    Painted,
+    Shape,
+    ellipse,
+    pairs,
+    placed,
+    rectangle,
+    turned,
+)
+from training.data.listing import GOOD_FOLDERS, PARTS, walk
 from training.data.sample import DatasetError, Flags, Size
 
 _NO_AREA = ("polyline", "points", "skeleton", "cuboid", "tag")
@@ -23,13 +33,15 @@ def read_cvat(reading: Reading) -> Iterator[Exported]:
     files = [path for path in walk(reading.root) if path.suffix.lower() == ".xml"]
     if not files:
         raise DatasetError(f"{reading.root} holds no XML; export the task as CVAT for images 1.1")
-    without = 0
+    without, named = 0, set[Path]()
     for path in files:
         for image in _images(reading, path):
             with reading.faults.collected():
                 exported = _exported(reading, path, image)
                 without += not exported.shapes
+                named.add(exported.path)
                 yield exported
+    reading.note_unnamed(named)
     reading.note(without, "images have no shapes: they are taken as good")
 
 
@@ -56,10 +68,11 @@ def _exported(reading: Reading, path: Path, image: ElementTree.Element) -> Expor
     with in_place(where):
         if image.get("width"):
             check_stated((int(image.attrib["height"]), int(image.attrib["width"])), size, where)
-        shapes = []
+        shapes: list[Shape] = []
         for element in image:
             if element.tag in _NO_AREA:
-                reading.skipped[element.tag] += 1
+                if element.tag != "tag" or element.get("label", "").lower() not in GOOD_FOLDERS:
+                    shapes.append(NoArea(element.tag))
             else:
                 shapes.append(_shape(element, where))
     split = PARTS.get(image.get("subset", "").lower())

@@ -14,7 +14,7 @@ from typing import Any
 
 from training.data.annotations import CocoRuns
 from training.data.exports.reading import Exported, Reading, check_stated, in_place, size_of
-from training.data.exports.shapes import Box, Outline, Painted, Shape, pairs
+from training.data.exports.shapes import Box, NoArea, Outline, Painted, Shape, pairs
 from training.data.listing import PARTS
 from training.data.sample import DatasetError, Flags, Size
 
@@ -56,8 +56,8 @@ def _exported(reading: Reading, found: dict[str, Any]) -> Exported:
     size = size_of(path)
     if found["size"]:
         check_stated((found["size"][0], found["size"][1]), size, str(path))
-    reading.skipped.update(found["skipped"])
     shapes = [_shape(each, str(path)) for each in found["shapes"] if each["label"] != _BACKGROUND]
+    shapes += [NoArea(kind) for kind, count in found["skipped"].items() for _ in range(count)]
     return Exported(path, size, shapes, PARTS.get(str(found["subset"]).lower()))
 
 

@@ -1,4 +1,4 @@
-"""An export of an annotation tool, a folder or a zip file, becomes a data set that Passline reads."""
+"""Convert an export of an annotation tool, a folder or a zip file, to a data set that Passline reads."""
 
 import shutil
 import zipfile
@@ -25,7 +25,7 @@ Reader = Callable[[Reading], Iterator[Exported]]
 
 @dataclass(frozen=True)
 class ExportFormat:
-    """One format: what it is called in its tool, and its reader."""
+    """One format: its name in the tool, and its reader."""
 
     what: str
     read: Reader

@@ -13,8 +13,8 @@ from typing import Any
 
 from training.data.exports.brush import brushed
 from training.data.exports.reading import Exported, Reading, check_stated, in_place, read_json, size_of
-from training.data.exports.shapes import Outline, Painted, Shape, ellipse, rectangle, turned
-from training.data.listing import PICTURE_SUFFIXES, UNREAD_SUFFIXES, walk
+from training.data.exports.shapes import NoArea, Outline, Painted, Shape, ellipse, rectangle, turned
+from training.data.listing import GOOD_FOLDERS, PICTURE_SUFFIXES, UNREAD_SUFFIXES, walk
 from training.data.sample import DatasetError, Size
 
 _LOCAL = "?d="
@@ -28,12 +28,15 @@ def read_label_studio(reading: Reading) -> Iterator[Exported]:
     if not files:
         raise DatasetError(f"{reading.root} holds no JSON; export the project from Label Studio as JSON")
     said: Counter[str] = Counter()
+    named = set[Path]()
     for path in files:
         content = read_json(path)
         for number, task in enumerate(content if isinstance(content, list) else [content]):
             with reading.faults.collected(), in_place(f"{path}, task {number + 1}"):
                 if (exported := _exported(reading, path, task, said)) is not None:
+                    named.add(exported.path)
                     yield exported
+    reading.note_unnamed(named)
     for what, count in said.items():
         reading.note(count, what)
 
@@ -67,17 +70,29 @@ def _exported(reading: Reading, path: Path, task: Any, said: Counter[str]) -> Ex
 
 
 def _name(task: _Json, where: str) -> str:
-    """The image of a task as its data name it, less the query of a URL."""
-    for value in (*task["data"].values(), task.get("file_upload")):
-        if isinstance(value, str):
-            name = value if _LOCAL in value else value.partition("?")[0]
-            if Path(name).suffix.lower() in (*PICTURE_SUFFIXES, *UNREAD_SUFFIXES):
-                return name
+    """The name of the image of a task, without the query of a URL."""
+    names = [name for value in task["data"].values() if (name := _image_name(value))]
+    if len(set(names)) > 1:
+        raise DatasetError(
+            f"{where} names several images, {' and '.join(names)}; only tasks of one image each are read"
+        )
+    if name := next(iter(names), _image_name(task.get("file_upload"))):
+        return name
     raise DatasetError(f"{where} names no image; only tasks of one image each are read")
+
+
+def _image_name(value: Any) -> str | None:
+    """A value of a task as the name of an image, if it is one."""
+    if not isinstance(value, str):
+        return None
+    name = value if _LOCAL in value else value.partition("?")[0]
+    return name if Path(name).suffix.lower() in (*PICTURE_SUFFIXES, *UNREAD_SUFFIXES) else None
 
 
 def _regions(results: list[_Json]) -> list[_Json]:
     """The regions of an annotation; <Labels> beside <Polygon> writes the label into a result of its own."""
+    if any(each["type"] in _DRAWN and not each.get("id") for each in results):
+        raise ValueError("a region without labels of its own has no id")
     labelled = {each.get("id"): each["value"]["labels"] for each in results if each["type"] == "labels"}
     drawn = {each.get("id") for each in results if each["type"] in _DRAWN}
     return [
@@ -86,8 +101,7 @@ def _regions(results: list[_Json]) -> list[_Json]:
         else each
         for each in results
         if not (each["type"] == "labels" and each.get("id") in drawn)
-        and each["type"]
-        not in ("relation", "choices", "textarea", "rating", "number", "datetime", "taxonomy")
+        and each["type"] not in ("relation", "textarea", "rating", "number", "datetime", "taxonomy")
         and not (each["type"] in _DRAWN and _has_own_labels(each, results))
     ]
 
@@ -101,8 +115,10 @@ def _has_own_labels(region: _Json, results: list[_Json]) -> bool:
 def _shapes(reading: Reading, region: _Json, size: Size, where: str) -> Iterator[Shape]:
     kind = region["type"].removesuffix("labels")
     value = region["value"]
+    if kind == "choices" and all(str(each).lower() in GOOD_FOLDERS for each in value["choices"]):
+        return
     if kind not in _DRAWN:
-        reading.skipped[kind or region["type"]] += 1
+        yield NoArea(kind or region["type"])
         return
     if region.get("original_width"):
         check_stated((region["original_height"], region["original_width"]), size, where)
@@ -110,7 +126,7 @@ def _shapes(reading: Reading, region: _Json, size: Size, where: str) -> Iterator
         raise DatasetError(f"{where} was annotated on a rotated image; set its rotation to 0 in the tool")
     labels = value.get(region["type"]) or value.get("labels") or []
     if not labels:
-        reading.skipped["region without a label"] += 1
+        yield NoArea("region without a label")
     for label in labels:
         reading.declare([str(label)])
         yield _shape(kind, str(label), value, size, where)

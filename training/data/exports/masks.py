@@ -66,7 +66,11 @@ def _numbered(mask: Path, names: Mapping[int, str], size: Size) -> list[Shape]:
 
 def _values(mask: Path, size: Size) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """The values of a mask [H, W], of the first channel where it has several."""
+    if mask.suffix.lower() not in MASK_SUFFIXES:
+        raise DatasetError(f"{mask} is no mask: JPEG and WebP change its values; export it as PNG")
     values = values_of(mask, size)
+    if values.ndim == 3 and (values[..., 1:3] != values[..., :1]).any():
+        raise DatasetError(f"{mask} is coloured, and _classes.csv names grey values; export it anew")
     return values if values.ndim == 2 else values[..., 0]
 
 

@@ -1,8 +1,7 @@
-"""What all readers of exports share: images by the names that tools give, sizes, and what is said of them."""
+"""Shared by all readers of exports: finding images by name, their sizes, and notes for the user."""
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -35,14 +34,12 @@ class Exported:
 class Reading:
     """The root of an export, and what is found while it is read.
 
-    `classes` are all that the tool declares, in its order. `skipped` counts marks without an area by their
-    kind. `notes` are sentences for the user.
+    `classes` are all that the tool declares, in its order. `notes` are sentences for the user.
     """
 
     root: Path
     faults: Faults = field(default_factory=Faults)
     classes: dict[str, None] = field(default_factory=dict)
-    skipped: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
 
     @cached_property
@@ -59,15 +56,24 @@ class Reading:
         if count:
             self.notes.append(f"{count} {what}")
 
+    def note_unnamed(self, named: Collection[Path]) -> None:
+        """Note images below the root that no annotation file names, which are left out."""
+        unnamed = sorted(set(self.images.paths) - set(named))
+        if unnamed:
+            self.notes.append(
+                f"{len(unnamed)} images are named by no annotation that is used, such as {unnamed[0]}: they "
+                "are left out"
+            )
+
     def split_of(self, path: Path) -> Published | None:
-        """The part that a folder above the file is called after, the lowest one first."""
+        """The published split named by a folder above the file; the nearest folder wins."""
         folders = path.relative_to(self.root).parts[-2::-1]
         return next((PARTS[name.lower()] for name in folders if name.lower() in PARTS), None)
 
 
 @contextmanager
 def in_place(where: str) -> Iterator[None]:
-    """Turn what a malformed file makes Python raise into a DatasetError that names the place."""
+    """Turn the exceptions of a malformed file into a DatasetError that names the place."""
     try:
         yield
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -78,7 +84,7 @@ def in_place(where: str) -> Iterator[None]:
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file holds; raises DatasetError where it is none."""
+    """Return what a JSON file holds; raises DatasetError if it is not valid JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:

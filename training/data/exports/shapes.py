@@ -1,4 +1,4 @@
-"""What exports mark, as COCO segmentations: outlines cut at the image's edges, and painted pixels."""
+"""Marks of exports as COCO segmentations: outlines, clipped to the image, and painted pixels."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -75,6 +75,17 @@ class Painted:
         return entry and (entry | {"ignore": 1} if self.ignored else entry)
 
 
+@dataclass(frozen=True)
+class NoArea:
+    """A mark that shows no pixel, such as a line, a point or a tag; `label` is its kind."""
+
+    label: str
+
+    def entry(self, size: Size) -> Entry | None:
+        """Return None."""
+        return None
+
+
 def encoded(flags: Flags) -> Entry | None:
     """Return pixels [H, W] as COCO's compressed run lengths; None where there are none."""
     if not flags.any():
@@ -84,7 +95,7 @@ def encoded(flags: Flags) -> Entry | None:
 
 
 def placed(patch: Flags, left: int, top: int, size: Size, where: str) -> Flags:
-    """Return a patch [h, w] on an empty image [H, W]; what stands over the edge is cut off."""
+    """Return a patch [h, w] on an empty image [H, W]; the rest is clipped."""
     height, width = patch.shape
     if left >= size[1] or top >= size[0] or left + width <= 0 or top + height <= 0:
         raise DatasetError(f"{where}: its mask at {left}, {top} lies outside the image; export it anew")

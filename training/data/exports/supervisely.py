@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from training.data.exports.reading import Exported, Reading, check_stated, in_place, read_json, size_of
-from training.data.exports.shapes import Outline, Painted, Shape, pairs, placed, rectangle
+from training.data.exports.shapes import NoArea, Outline, Painted, Shape, pairs, placed, rectangle
 from training.data.listing import is_picture, walk
 from training.data.sample import DatasetError, Flags, Size
 
@@ -51,11 +51,11 @@ def _exported(reading: Reading, path: Path) -> Exported:
     image = direct if is_picture(direct) else reading.images.find(path, path.stem)
     size = size_of(image)
     check_stated((content["size"]["height"], content["size"]["width"]), size, str(path))
-    shapes = []
+    shapes: list[Shape] = []
     for each in content["objects"]:
         kind = each["geometryType"]
         if kind in _NO_AREA:
-            reading.skipped[kind] += 1
+            shapes.append(NoArea(kind))
         else:
             shapes.append(_shape(kind, each, str(path)))
     return Exported(image, size, shapes, reading.split_of(image))
@@ -80,7 +80,8 @@ def _shape(kind: str, found: dict[str, Any], where: str) -> Shape:
 def _bitmap(packed: str, left: int, top: int, size: Size, where: str) -> Flags:
     try:
         unpacked = zlib.decompressobj().decompress(base64.b64decode(packed), _MAX_BITMAP)
-        with Image.open(io.BytesIO(unpacked)) as image:
+        with Image.open(io.BytesIO(unpacked)) as opened:
+            image = opened.convert("RGBA") if "transparency" in opened.info else opened
             if image.width > 2 * size[1] or image.height > 2 * size[0]:
                 raise DatasetError(f"{where}: a bitmap is larger than its image; export it anew")
             values = np.array(image.getchannel("A") if "A" in image.getbands() else image.convert("L"))

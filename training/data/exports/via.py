@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from training.data.exports.reading import Exported, Reading, in_place, read_json, size_of
-from training.data.exports.shapes import Outline, Shape, ellipse, rectangle
+from training.data.exports.shapes import NoArea, Outline, Shape, ellipse, rectangle
 from training.data.listing import walk
 from training.data.sample import DatasetError
 
@@ -21,6 +21,7 @@ _Json = dict[str, Any]
 def read_via(reading: Reading) -> Iterator[Exported]:
     """Yield the images that the files name; one without regions is good."""
     without = found = 0
+    named = set[Path]()
     for path in walk(reading.root):
         if path.suffix.lower() != ".json":
             continue
@@ -33,11 +34,13 @@ def read_via(reading: Reading) -> Iterator[Exported]:
             with reading.faults.collected(), in_place(f"{path}, image {entry['filename']}"):
                 exported = _exported(reading, path, entry)
                 without += not entry["regions"]
+                named.add(exported.path)
                 yield exported
     if not found:
         raise DatasetError(
             f"{reading.root} holds no JSON of VIA that names images; export annotations as JSON"
         )
+    reading.note_unnamed(named)
     reading.note(without, "images have no regions: they are taken as good")
 
 
@@ -49,17 +52,18 @@ def _exported(reading: Reading, path: Path, entry: _Json) -> Exported:
     for region in regions:
         kind = region["shape_attributes"]["name"]
         if kind in _NO_AREA:
-            reading.skipped[kind] += 1
+            shapes.append(NoArea(kind))
         else:
             with reading.faults.collected():
                 labels = _labels(region["region_attributes"], where)
                 reading.declare(labels)
                 shapes += [_shape(kind, label, region["shape_attributes"], where) for label in labels]
+                shapes += [] if labels else [NoArea("region without a class")]
     return Exported(image, size_of(image), shapes, reading.split_of(image))
 
 
 def _labels(attributes: _Json, where: str) -> list[str]:
-    """The classes of a region: what its one attribute says, or one called like a class."""
+    """The classes of a region: its only attribute, or the one named like a class."""
     filled = {key: value for key, value in attributes.items() if value not in ("", None, {})}
     named = [key for key in filled if key.lower() in _PREFERRED]
     keys = named if len(named) == 1 else list(filled)

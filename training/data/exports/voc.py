@@ -67,8 +67,16 @@ def _read_voc(reading: Reading, base: Path) -> Iterator[Exported]:
     splits = _image_sets(base)
     for stem in sorted({*masks, *splits} - set(images)):
         reading.faults.add(f"{pictures / stem} is missing: no image has that name; copy it there")
+    for path in walk(folder):
+        if is_picture(path) and path.suffix.lower() not in MASK_SUFFIXES:
+            reading.faults.add(f"{path} is no mask: JPEG and WebP change its colours; export it as PNG")
     for stem, image in images.items():
         with reading.faults.collected():
+            boxes = base / "Annotations" / f"{stem}.xml"
+            if stem not in masks and boxes.is_file() and b"<object>" in boxes.read_bytes():
+                raise DatasetError(
+                    f"{image} has objects in {boxes} but no mask; add the mask, or move it away"
+                )
             size, mask = size_of(image), masks.get(stem)
             shapes = [] if mask is None else _coloured(mask, classes, size)
             yield Exported(image, size, shapes, splits.get(stem))
@@ -129,7 +137,7 @@ def _where_packed(mask: Path, packed: int, size: Size) -> Flags:
 
 
 def _image_sets(base: Path) -> dict[str, Published | None]:
-    """The part of each listed image, as the lists in ImageSets are called."""
+    """The published split of each image, from the names of the lists in ImageSets."""
     folder = base / "ImageSets" / "Segmentation"
     listed: dict[str, Published | None] = {}
     for path in sorted(folder.glob("*.txt")) if folder.is_dir() else ():

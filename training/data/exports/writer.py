@@ -1,11 +1,11 @@
-"""Writes what a reader of exports found: images as they are, and COCO instances that Passline reads."""
+"""Write an imported set: the images unchanged, and their annotations as COCO instances."""
 
 import json
 import os
 import shutil
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from training.data.exports.reading import Exported, Reading
+from training.data.exports.shapes import Entry, NoArea
 from training.data.listing import same_name
 from training.data.sample import DatasetError, spelled_well, wrong_name
 
@@ -29,6 +30,44 @@ class Imported:
     renamed: bool
 
 
+@dataclass
+class _LeftOut:
+    """Marks that show no pixel, by their kind or outside their image, and images that have no other marks."""
+
+    kinds: Counter[str] = field(default_factory=Counter)
+    outside: int = 0
+    images: dict[Path, None] = field(default_factory=dict)
+
+    def drawn(self, image: Exported) -> list[tuple[str, Entry]]:
+        """Return the label and the COCO entry of each mark that shows pixels, and note the others."""
+        drawn: list[tuple[str, Entry]] = []
+        for shape in image.shapes:
+            if isinstance(shape, NoArea):
+                self.kinds[shape.label] += 1
+            elif (entry := shape.entry(image.size)) is None:
+                self.outside += 1
+            else:
+                drawn.append((shape.label, entry))
+        if image.shapes and not drawn:  # somebody marked it, so it is not good
+            self.images[image.path] = None
+        return drawn
+
+    def notes(self) -> list[str]:
+        """Return sentences for the user."""
+        notes = [
+            f"{count} marks of the kind {kind} have no area: they are left out"
+            for kind, count in sorted(self.kinds.items())
+        ]
+        if self.outside:
+            notes.append(f"{self.outside} marks show no pixel of their image: they are left out")
+        if self.images:
+            notes.append(
+                f"{len(self.images)} images have no other marks, such as {next(iter(self.images))}: they are "
+                "left out, neither good nor defective; draw areas, or remove the marks if they are good"
+            )
+        return notes
+
+
 def write_imported(out: Path, reading: Reading, exported: Iterable[Exported]) -> Imported:
     """Write the images of an export, and annotations by part, into the folder `out`, which is made.
 
@@ -40,23 +79,24 @@ def write_imported(out: Path, reading: Reading, exported: Iterable[Exported]) ->
     used: dict[Path, str] = {}
     taken: set[str] = set()
     numbers = count(1)
-    outside = 0
+    left_out = _LeftOut()
     for each in exported:
         with reading.faults.collected():
-            if each.path in used:
+            if each.path in used or each.path in left_out.images:
                 raise DatasetError(f"{each.path} is named twice; keep one entry")
+            drawn = left_out.drawn(each)
+            if each.path in left_out.images:
+                continue
             used[each.path] = name = _name(each.path, reading.root, taken)
             file, height, width = _FILES[each.split], *each.size
             image = {"id": len(used), "file_name": f"{IMAGES}/{name}", "height": height, "width": width}
             images[file].append(image)
-            marks = [(shape.label, shape.entry(each.size)) for shape in each.shapes]
-            drawn = [(label, entry) for label, entry in marks if entry is not None]
-            outside += len(marks) - len(drawn)
             for label, entry in drawn:
                 ids.setdefault(label, len(ids) + 1)
                 own = {"id": next(numbers), "image_id": len(used), "category_id": ids[label], "iscrowd": 0}
                 entries[file].append(own | entry)
     reading.faults.refuse()
+    reading.notes += left_out.notes()
     if not used:
         raise DatasetError(
             f"{reading.root} holds no labelled image; " + "; ".join(reading.notes or ["export it anew"])
@@ -73,7 +113,7 @@ def write_imported(out: Path, reading: Reading, exported: Iterable[Exported]) ->
     )
     names = [name for name in ids if name != "void" or name in reading.classes]
     renamed = _write_labels(out / LABELS, names)
-    return Imported(len(used), tuple(_notes(reading, names, outside, images, renamed)), bool(renamed))
+    return Imported(len(used), tuple(_notes(reading, names, images, renamed)), bool(renamed))
 
 
 def _name(path: Path, root: Path, taken: set[str]) -> str:
@@ -106,7 +146,7 @@ def _place(path: Path, target: Path) -> None:
 
 
 def _write_labels(path: Path, names: list[str]) -> dict[str, str]:
-    """Write names that a bundle can hold for those that it cannot; return them, none where all can."""
+    """Write valid class names for those that a bundle cannot hold; return the renamed ones."""
     if wrong_name(names) is None:
         return {}
     taken: set[str] = {name.lower() for name in names if wrong_name([name]) is None}
@@ -126,17 +166,9 @@ def _write_labels(path: Path, names: list[str]) -> dict[str, str]:
     return renamed
 
 
-def _notes(
-    reading: Reading, used: list[str], outside: int, images: dict[str, Any], renamed: dict[str, str]
-) -> list[str]:
-    """What the user may not expect."""
+def _notes(reading: Reading, used: list[str], images: dict[str, Any], renamed: dict[str, str]) -> list[str]:
+    """Sentences about results that the user may not expect."""
     notes = list(reading.notes)
-    notes += [
-        f"{found} marks of the kind {kind} have no area: they are left out"
-        for kind, found in sorted(reading.skipped.items())
-    ]
-    if outside:
-        notes.append(f"{outside} marks show no pixel of their image: they are left out")
     unused = [name for name in reading.classes if name not in used]
     if unused:
         notes.append(f"no image shows the classes {', '.join(unused)}: they are left out")

@@ -13,8 +13,8 @@ import yaml
 
 from app.inspection.rules.plain_yaml import PlainLoader
 from training.data.exports.reading import Exported, Reading, in_place, size_of
-from training.data.exports.shapes import Box, Outline, Shape, pairs
-from training.data.listing import is_picture, walk
+from training.data.exports.shapes import Box, NoArea, Outline, Shape, pairs
+from training.data.listing import is_picture, same_name, walk
 from training.data.sample import DatasetError, Size
 
 _OUTSIDE = 0.1  # how far beyond the image, as a share of its side, a corner may lie: augmented labels do
@@ -24,7 +24,12 @@ def read_yolo(reading: Reading) -> Iterator[Exported]:
     """Yield all images; one without a text, or with an empty one, is good."""
     names, pose = _names(reading)
     reading.declare(names.values())
-    images = {path: _labels_of(path, reading.root) for path in reading.images.paths}
+    there = {same_name(str(each)).casefold(): each for each in walk(reading.root)}
+    keys = {
+        path: [same_name(str(each)).casefold() for each in _labels_of(path, reading.root)]
+        for path in reading.images.paths
+    }
+    images = {path: [there[key] for key in each if key in there] for path, each in keys.items()}
     used = {text for texts in images.values() for text in texts}
     for text in walk(reading.root):
         folders = [part.lower() for part in text.relative_to(reading.root).parts[:-1]]
@@ -36,7 +41,7 @@ def read_yolo(reading: Reading) -> Iterator[Exported]:
             if not is_picture(path):
                 raise DatasetError(f"{path} is of a format that is not read: convert it to PNG")
             size = size_of(path)
-            found = next((each for each in texts if each.is_file()), None)
+            found = next(iter(texts), None)
             without += found is None
             shapes = [] if found is None else list(_shapes(reading, found, names, size, pose))
             yield Exported(path, size, shapes, reading.split_of(path))
@@ -54,6 +59,8 @@ def _names(reading: Reading) -> tuple[dict[int, str], bool]:
                 raise DatasetError(f"{path} is no plain YAML ({error}); export it anew") from error
             if isinstance(content, dict) and "names" in content:
                 given = content["names"]
+                if not isinstance(given, (list, dict)):
+                    raise DatasetError(f"{path}: names is no list of class names; write names: [{given}]")
                 with in_place(f"{path}, names"):
                     pairs_ = given.items() if isinstance(given, dict) else enumerate(given)
                     names = {int(number): str(name) for number, name in pairs_}
@@ -91,7 +98,7 @@ def _shapes(reading: Reading, text: Path, names: dict[int, str], size: Size, pos
             continue
         with reading.faults.collected():
             if pose:
-                reading.skipped["keypoints"] += 1
+                yield NoArea("keypoints")
             else:
                 yield _shape(f"{text} line {number}", words, names, size)
 
