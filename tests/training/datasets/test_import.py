@@ -639,3 +639,11 @@ def test_palette_of_a_supervisely_bitmap_shows_by_its_transparency(root: Path) -
     expected = np.zeros(SIZE, np.bool_)
     expected[6:14, 5:13] = np.eye(8)
     same(marked(dataset, "a.png"), dent=expected)
+
+
+def test_text_of_another_image_is_not_taken_for_its_case(root: Path) -> None:
+    image(root / "images/A.png")
+    written(root / "labels/a.txt", "0 0.1 0.1 0.5 0.1 0.5 0.5")
+    written(root / "data.yaml", "names: [dent]")
+    _, dataset = taken("yolo", root)
+    assert [each.defective for each in dataset.samples].count(True) == 1

@@ -24,12 +24,7 @@ def read_yolo(reading: Reading) -> Iterator[Exported]:
     """Yield all images; one without a text, or with an empty one, is good."""
     names, pose = _names(reading)
     reading.declare(names.values())
-    there = {same_name(str(each)).casefold(): each for each in walk(reading.root)}
-    keys = {
-        path: [same_name(str(each)).casefold() for each in _labels_of(path, reading.root)]
-        for path in reading.images.paths
-    }
-    images = {path: [there[key] for key in each if key in there] for path, each in keys.items()}
+    images = _texts(reading)
     used = {text for texts in images.values() for text in texts}
     for text in walk(reading.root):
         folders = [part.lower() for part in text.relative_to(reading.root).parts[:-1]]
@@ -46,6 +41,18 @@ def read_yolo(reading: Reading) -> Iterator[Exported]:
             shapes = [] if found is None else list(_shapes(reading, found, names, size, pose))
             yield Exported(path, size, shapes, reading.split_of(path))
     reading.note(without, "images have no text of labels: they are taken as good")
+
+
+def _texts(reading: Reading) -> dict[Path, list[Path]]:
+    """The existing texts of each image; in another Unicode form or case only if no other image has them."""
+    wanted = {path: _labels_of(path, reading.root) for path in reading.images.paths}
+    exact = {path: [text for text in texts if text.is_file()] for path, texts in wanted.items()}
+    taken = {text for texts in exact.values() for text in texts}
+    free = {same_name(str(text)).casefold(): text for text in walk(reading.root) if text not in taken}
+    for path, texts in wanted.items():
+        keys = [same_name(str(text)).casefold() for text in texts]
+        exact[path] = exact[path] or [free[key] for key in keys if key in free]
+    return exact
 
 
 def _names(reading: Reading) -> tuple[dict[int, str], bool]:
