@@ -31,14 +31,15 @@ class NamedImages:
         self._by_name: dict[str, list[Path]] = defaultdict(list)
         for path in self.paths:
             self._by_name[_key(path.name)].append(path)
+        self._folders = {_key(path.parent.name) for path in self.paths if path.parent != root}
 
     def find(self, file: Path, name: str, part: str = "") -> Path:
         """Return the path of the image that `file` calls `name`.
 
         Searched are the folder of `file`, the root, `images/` and the folders called `part`. Otherwise
         the file name is searched below the root; of several matches, the one with most equal folder
-        names is taken. Raises DatasetError if the image is missing, ambiguous or of an unsupported
-        format.
+        names is taken, and none if the folder that `name` gives is there without the image. Raises
+        DatasetError if the image is missing, ambiguous or of an unsupported format.
         """
         written = name.rpartition(_LOCAL)[2].replace("\\", "/")
         decoded = unquote(written.partition("?")[0] if "://" in written else written)
@@ -74,8 +75,11 @@ class NamedImages:
                 continue
             for last in dict.fromkeys((wanted[-1], _UPLOAD.sub("", wanted[-1], count=1))):
                 agreeing = {path: _agreement(path, wanted) for path in self._by_name.get(last, ())}
-                if agreeing:
-                    most = max(agreeing.values())
+                most = max(agreeing.values(), default=0)
+                is_of_another = not most and len(wanted) > 1 and wanted[-2] in self._folders
+                if (
+                    agreeing and not is_of_another
+                ):  # its folder is here, without it: another image of that name
                     return sorted(path for path, each in agreeing.items() if each == most)
         return []
 

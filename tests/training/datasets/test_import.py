@@ -332,6 +332,16 @@ def test_broken_line_of_yolo_is_named(root: Path, line: str, said: str) -> None:
         import_export("yolo", root, root.parent / "out")
 
 
+def test_text_of_yolo_outside_labels_is_not_passed_over(root: Path) -> None:
+    yolo(root)
+    (root / "annotations").mkdir()
+    (root / "labels/a.txt").rename(root / "annotations/a.txt")
+    with pytest.raises(
+        DatasetError, match=r"annotations/a\.txt has an image's name, but is in no folder labels"
+    ):
+        import_export("yolo", root, root.parent / "out")
+
+
 def test_names_in_any_script_are_renamed_in_a_file(root: Path) -> None:
     yolo(root)
     written(root / "data.yaml", "names: [划痕, tiefer Kratzer]")

@@ -95,6 +95,15 @@ def test_folders_of_a_path_decide_between_images_of_one_name(tmp_path: Path) -> 
         read_dataset(save(tmp_path, facts))
 
 
+def test_image_of_another_folder_is_not_taken_for_one_that_is_missing(tmp_path: Path) -> None:
+    facts = coco_set(tmp_path, "good")
+    picture(tmp_path / "defect/other.jpg", seed=7)
+    facts["images"][0]["file_name"] = "defect/a.jpg"
+    facts["images"].append({"id": 9, "file_name": "defect/other.jpg"})
+    with pytest.raises(DatasetError, match=r"names defect/a\.jpg, which is missing"):
+        read_dataset(save(tmp_path, facts))
+
+
 def test_image_beside_its_file_comes_before_others_of_that_name(tmp_path: Path) -> None:
     for folder in ("", "a", "b", "images"):
         picture(tmp_path / folder / "1.jpg")

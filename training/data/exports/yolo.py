@@ -26,10 +26,14 @@ def read_yolo(reading: Reading) -> Iterator[Exported]:
     reading.declare(names.values())
     images = _texts(reading)
     used = {text for texts in images.values() for text in texts}
+    stems = {same_name(path.stem).casefold() for path in images}
     for text in walk(reading.root):
-        folders = [part.lower() for part in text.relative_to(reading.root).parts[:-1]]
-        if text.suffix.lower() == ".txt" and "labels" in folders and text not in used:
+        if text.suffix.lower() != ".txt" or text in used:
+            continue
+        if "labels" in [part.lower() for part in text.relative_to(reading.root).parts[:-1]]:
             reading.faults.add(f"{text} has no image; copy it to the folder images beside labels")
+        elif same_name(text.stem).casefold() in stems:
+            reading.faults.add(f"{text} has an image's name, but is in no folder labels; move it there")
     without = 0
     for path, texts in images.items():
         with reading.faults.collected():
