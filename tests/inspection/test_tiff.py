@@ -324,6 +324,28 @@ def test_a_volume_is_not_read_as_its_first_slice() -> None:
     np.testing.assert_array_equal(decode(tiff(grey(), How(), tag_32997=[1]), LIMITS), picture())
 
 
+@pytest.mark.parametrize(
+    ("text", "is_stack"),
+    [
+        ("ImageJ=1.53t\nimages=3\nslices=3\nloop=false\n", True),
+        ("ImageJ=1.53t\nunit=mm\nimages=40\n", True),
+        ("ImageJ=1.53t\nimages=1\n", False),
+        ("ImageJ=1.53t\nmin=0.0\nmax=255.0\n", False),
+        ("images=3\n", False),
+        ("x", False),
+        ("ImageJ=" + "\n" * 100_000, False),
+    ],
+)
+def test_a_stack_of_imagej_is_not_read_as_its_first_image(text: str, is_stack: bool) -> None:
+    """ImageJ writes one page, and the other images behind it."""
+    data = encode(picture(), "TIFF", tiffinfo={270: text}) + picture().tobytes()
+    if is_stack:
+        with pytest.raises(ImageAnimated, match="stack of"):
+            decode(data, LIMITS)
+    else:
+        np.testing.assert_array_equal(decode(data, LIMITS), picture())
+
+
 def test_directories_in_a_circle_end() -> None:
     first, small = page((96, 80), 8), page((48, 40), 8, tag_254=1)
     data = bytearray(with_tags(picture().tobytes(), How(), [first, small]))

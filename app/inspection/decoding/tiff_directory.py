@@ -1,9 +1,11 @@
 """Read the directory of a TIFF: the tags of its first page; classic TIFF and BigTIFF, both byte orders.
 
 Offsets and counts are checked against the file's length, and counts against what the image can need, before
-any value is read. Only the tags in TAGS are looked at: others, such as profiles, are never expanded.
+any value is read. Only the tags in TAGS and the start of the description are looked at: others, such as
+profiles, are never expanded.
 """
 
+import re
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,8 @@ TAGS = (
     *(TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS, INK_SET, EXTRA_SAMPLES, SAMPLE_FORMAT),
     DEPTH,
 )
+DESCRIPTION, ASCII, DESCRIPTION_BYTES = 270, 2, 256
+STACK = re.compile(rb"ImageJ=[^\n]*\n(?:[^\n]*\n)*?images=(\d{1,9})\n")  # of several images in one page
 WHOLE_NUMBERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 
 REDUCED, OLD_REDUCED = 1, 2  # values of NewSubfileType and SubfileType for a reduced copy
@@ -61,6 +65,16 @@ class Directory:
             if values * np.dtype(WHOLE_NUMBERS[kind]).itemsize > width - entry.itemsize:
                 place = int(self._numbers(offset, place)[0])
             self._tags[tag] = WHOLE_NUMBERS[kind], values, place
+
+        self.description = self._start_of_description(entries, begin, width, offset)
+
+    def _start_of_description(self, entries: NDArray[Any], begin: int, width: int, offset: str) -> bytes:
+        """The first bytes of a description that does not fit into its entry; empty without one."""
+        for n in np.flatnonzero((entries["tag"] == DESCRIPTION) & (entries["kind"] == ASCII)).tolist()[:1]:
+            count, field = int(entries["count"][n]), np.dtype(offset).itemsize
+            place = int(self._numbers(offset, begin + (n + 1) * width - field)[0])
+            return self._data[place : place + min(count, DESCRIPTION_BYTES)] if count > field else b""
+        return b""
 
     def _numbers(self, kind: str, at: int, count: int = 1) -> NDArray[np.integer[Any]]:
         of_file = np.dtype(self.order + kind)
@@ -122,6 +136,8 @@ def directory(data: bytes) -> Directory:
         raise ImageAnimated("the first page is a smaller copy of another; send the full image by itself")
     if first.one(DEPTH, 1) > 1:
         raise ImageAnimated("the TIFF holds a volume of several slices; send each as an image of its own")
+    if (stack := STACK.match(first.description)) and int(stack[1]) > 1:
+        raise ImageAnimated(f"the TIFF is a stack of {int(stack[1])} images of ImageJ; send each by itself")
     for _ in range(MOST_PAGES):
         if not page.next:
             return first
