@@ -105,7 +105,7 @@ def test_learning_curve_begins_from_scratch_and_a_bundle(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(_command(root, "learning-curve", "--folds", "1")) == 2
-    assert "give its bundle with --from" in capsys.readouterr().err
+    assert "give it with --from" in capsys.readouterr().err
     fold = root / "runs/study-1/folds/repeat-0-fold-0"  # it stands for a large stage
     large = Path(shutil.copytree(fold / "bundle", root / "large"))
     shutil.copyfile(fold / "fit" / WEIGHTS, large / WEIGHTS)
