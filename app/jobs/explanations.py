@@ -28,7 +28,7 @@ def check_drawn(job: Job) -> None:
     names = [name for name in ("overlay", "heatmap", "certificate") if getattr(job.options, name)]
     if not names:
         return
-    width, height = stored_size(job.upload.data)
+    width, height = stored_size(job.upload.data, job.inspector.limits)
     if width * height > MAX_DRAWN_PIXELS:
         message = (
             f"is drawn for images of up to {MAX_DRAWN_PIXELS} pixels, and this one has {width * height};"

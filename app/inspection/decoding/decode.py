@@ -61,9 +61,12 @@ def decode(
     return upright(file.pixels(significant_bits, cancellation), file.orientation)
 
 
-def stored_size(data: bytes | RawFrame) -> tuple[int, int]:
+def stored_size(data: bytes | RawFrame, limits: DecodeLimits) -> tuple[int, int]:
     """Width and height in pixels by the header, not turned upright; raises an ImageError."""
-    return (data.width, data.height) if isinstance(data, RawFrame) else open_image(data).size
+    if isinstance(data, RawFrame):
+        return data.width, data.height
+    _check_bytes(data, limits)
+    return open_image(data).size
 
 
 def decode_reference_mask(
