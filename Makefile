@@ -83,13 +83,15 @@ audit: $(TEST)  ## ask the internet for known vulnerabilities of the locked pack
 		$(BIN)/uv tool run pip-audit@2.10.1 --strict --disable-pip --require-hashes --requirement $$lock; done
 
 # BentoML needs parts of OpenTelemetry of one release, of which FastAPI's choice may be ahead.
+# What the service can use where a setting asks for it: an image for a box without internet has it all.
+PARTS := postgresql oidc s3 parquet
 LOCK = $(BIN)/uv pip compile --quiet --upgrade -o requirements/$(1).txt $(2:%=--extra %)
 lock: $(TEST)  ## resolve pyproject.toml anew into requirements/*.txt
-	$(call LOCK,serve-cpu,cpu) pyproject.toml
+	$(call LOCK,serve-cpu,cpu $(PARTS)) pyproject.toml
 	$(call LOCK,build) --group build -c requirements/serve-cpu.txt
-	$(call LOCK,serve-gpu,gpu) pyproject.toml -c requirements/serve-cpu.txt
-	$(call LOCK,serve-openvino,openvino) pyproject.toml -c requirements/serve-cpu.txt
-	$(call LOCK,dev,cpu train mlflow otel dev) pyproject.toml -c requirements/serve-cpu.txt \
+	$(call LOCK,serve-gpu,gpu $(PARTS)) pyproject.toml -c requirements/serve-cpu.txt
+	$(call LOCK,serve-openvino,openvino $(PARTS)) pyproject.toml -c requirements/serve-cpu.txt
+	$(call LOCK,dev,cpu train mlflow otel $(PARTS) dev) pyproject.toml -c requirements/serve-cpu.txt \
 		-c requirements/build.txt
 	$(call LOCK,peers,cpu peers) pyproject.toml -c requirements/build.txt --no-annotate \
 		-c <(grep -o '^[a-z].*==[^ ]*' requirements/serve-cpu.txt | grep -v '^opentelemetry-')

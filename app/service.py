@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from app.bundles.registry import BundleRegistry
 from app.bundles.tensorrt import build_beside, lacks_engine
+from app.database.connection import Database, sqlite_url
 from app.errors import NotReady, Unexpected
 from app.inspection.errors import PasslineError, RecipeInvalid
 from app.inspection.inference.threads import default_workers
@@ -45,6 +46,7 @@ class Service:
         )
         self._recovery = Recovery(self._active, self._renew)
         self._store: RecipeStore | None = None
+        self._database: Database | None = None
         self._building: asyncio.Task[None] | None = None  # of a TensorRT engine, in another process
         self._obstacle = NotReady("the service has not started")
         load_aside = functools.partial(load_inspector, settings=settings, rest=self.rest)
@@ -68,6 +70,7 @@ class Service:
         Recipes in force that do not fit the bundle do not prevent it: they can be corrected while it waits.
         """
         started = time.perf_counter()
+        self._database = await asyncio.to_thread(_open_database, self.settings)
         directory = await asyncio.to_thread(self.bundles.to_serve)
         loaded = await asyncio.to_thread(load, directory, self.settings, self._changed)
         model = model_used(loaded.inspector)
@@ -108,6 +111,8 @@ class Service:
         self.bundles.close()
         await self._scheduler.close()
         self._store, self._obstacle = None, NotReady("the service has stopped")
+        if self._database is not None:
+            self._database.close()
         log.info("stopped")
         await asyncio.to_thread(self.traces.stop)
 
@@ -125,6 +130,13 @@ class Service:
         if self._store is None:
             raise self._obstacle
         return self._store
+
+    @property
+    def database(self) -> Database:
+        """The database, also while no bundle is served; raises NotReady."""
+        if self._database is None:
+            raise self._obstacle
+        return self._database
 
     @property
     def is_idle(self) -> bool:
@@ -262,3 +274,8 @@ class Service:
         about["recipe"] = about.pop("name", None)  # a log record has a name of its own
         versions = {"old_version": change.version - 1, "new_version": change.version}
         log.info(f"{change.kind} changed", extra=about | versions)
+
+
+def _open_database(settings: Settings) -> Database:
+    """The database of the settings; raises DatabaseUnusable or DatabaseNewer."""
+    return Database.open(settings.database_url or sqlite_url(settings.data_dir))

@@ -104,6 +104,21 @@ class Settings(BaseSettings):
         description="Time for the trial of a candidate: to be loaded, and to inspect all its golden samples,"
         " in a process of its own. After it the process is killed.",
     )
+    data_dir: Path = Field(
+        default=Path("data"),
+        description="Folder of everything that is kept: the embedded database, and images. It is made if it"
+        " does not exist.",
+    )
+    database_url: Annotated[str, Field(pattern=r"^postgresql\+psycopg://")] | None = Field(
+        default=None,
+        description="Address of a PostgreSQL database, such as"
+        " `postgresql+psycopg://passline:PASSWORD@db.plant/passline`; unset: SQLite in `PASSLINE_DATA_DIR`.",
+    )
+    history: Literal["sync", "async", "off"] = Field(
+        default="sync",
+        description="Inspections in the database: `sync`: an answer is sent when its row is stored; `async`:"
+        " rows are stored shortly afterwards, and a crash loses the last ones; `off`: none.",
+    )
     recipes_dir: Path | None = Field(
         default=None,
         description="Folder of recipes (`*.yaml`, `*.yml`, `*.json`) in addition to the bundle's own."

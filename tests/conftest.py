@@ -20,3 +20,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The slow ones first, so that processes beside each other end together."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.fixture(autouse=True)
+def _data_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service keeps what it stores in a folder of the test, and no inspections unless the test says so."""
+    monkeypatch.setenv("PASSLINE_DATA_DIR", str(tmp_path_factory.mktemp("data") / "passline"))
+    monkeypatch.setenv("PASSLINE_HISTORY", "off")

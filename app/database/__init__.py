@@ -1,0 +1,1 @@
+"""The plant's database, SQLite or PostgreSQL: inspections, reviews, people, recipes, promotions."""
