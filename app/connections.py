@@ -12,7 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from app.api.middleware import MAX_HEADER_BYTES, SURPLUS
 from app.errors import HttpInvalid
-from app.fair_share import PROXY, FairShare
+from app.fair_share import PROXY, FairShare, caller_of
 from app.problems import MEDIA_TYPE, problem_of
 from app.settings import Settings
 
@@ -61,7 +61,7 @@ class _Bounded(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if self.client is not None:
-            self._caller = self.client[0]
+            self._caller = caller_of(self.client[0])
             self._has_place = self.places.take(self._caller, 1)
         surplus = len(self.connections) - (self.places.held if self.client else self.places.total)
         if surplus > 0 and not self._has_place:

@@ -1,7 +1,9 @@
 """A bounded amount that several callers take from, so that none can take it all."""
 
+import ipaddress
 from collections import Counter
 
+IPV6_NETWORK = 64  # bits that a site is given at least: one machine has all addresses below them
 PROXY = "the reverse proxy"  # the caller of a connection without an address
 
 
@@ -33,3 +35,16 @@ class FairShare:
         self._by_caller[caller] -= amount
         if not self._by_caller[caller]:
             del self._by_caller[caller]
+
+
+def caller_of(address: str) -> str:
+    """The caller that an address counts for: itself, or its network of 64 bits in IPv6."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if found.version == 4:
+        return address
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((found, IPV6_NETWORK), strict=False))

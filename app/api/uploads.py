@@ -33,7 +33,7 @@ from app.errors import (
     Overloaded,
     UploadTimeout,
 )
-from app.fair_share import PROXY, FairShare
+from app.fair_share import PROXY, FairShare, caller_of
 from app.inspection.rules.recipe_text import MAX_RECIPE_CHARS
 from app.jobs.job import Submission
 from app.schemas.inspections import Options
@@ -186,7 +186,7 @@ def _caller(request: Request) -> str:
     """The caller whose share of the memory a body uses: the key or, without keys, the address."""
     if (key := KEY_NAME.get()) is not None:
         return f"key {key}"
-    return f"address {request.client.host}" if request.client else PROXY
+    return f"address {caller_of(request.client.host)}" if request.client else PROXY
 
 
 def _declared_type(request: Request) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from app.api.middleware import MAX_HEADER_BYTES
 from app.connections import SPARE
+from app.fair_share import caller_of
 from tests.serving import Serving, serving
 
 MOST = 6  # of which one address gets half
@@ -184,3 +185,18 @@ def test_far_too_many_are_cut_off_without_a_word(strict: Serving) -> None:
         with connected(strict) as client:
             client.sendall(HEADER)
             assert rest(client) == b""
+
+
+@pytest.mark.parametrize(
+    ("address", "caller"),
+    [
+        ("10.0.0.1", "10.0.0.1"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::1", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("testclient", "testclient"),
+    ],
+)
+def test_an_ipv6_network_is_one_caller(address: str, caller: str) -> None:
+    assert caller_of(address) == caller

@@ -160,6 +160,7 @@ def test_json_and_the_default_for_classes_not_named() -> None:
         ("name: a\nname: b", "key 'name' is given twice"),
         ("other: {max_count: 0}\nname: .", r"line 2: name: no address ends in \. or \.\."),
         ("name: ..", r"line 1: name: no address ends in \. or \.\."),
+        ('name: "a\\nb"', r"line 1: name: has a control character"),
         ("name: a\nlimits:\n  crack: {max_count: 0}\n  crack: {max_count: 9}", "line 4"),
         ('{"name": "a",\n "name": "b"}', r"line 2: name: the key is given twice"),
         (

@@ -1,6 +1,7 @@
 """Recipes: the acceptance rules of one product, read from YAML or JSON and fully validated."""
 
 import math
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,8 @@ class Titled(Strict):
     def _can_be_an_address(cls, name: str) -> str:
         if name in (".", ".."):  # clients remove these from a URL before sending it
             raise ValueError("no address ends in . or ..; use another name")
+        if any(unicodedata.category(letter) == "Cc" for letter in name):  # no request can name it
+            raise ValueError("has a control character, such as a line break; leave it out")
         return name
 
 
