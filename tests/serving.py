@@ -75,10 +75,12 @@ def serving(
 ) -> Iterator[Serving]:
     """Serve a bundle on a free port until the block ends; raises RuntimeError where it does not start.
 
-    `command` starts it in another way than usual, `stdout` is where its log goes instead of a file.
+    `command` starts it in another way than usual, `stdout` is where its log goes instead of a file. It keeps
+    no inspections, unless the setting `history` says so.
     """
-    chosen = environment(**({"bundle_dir": bundle_dir.resolve(), "host": HOST, "port": 0} | settings))
     with TemporaryDirectory() as folder:
+        own = {"bundle_dir": bundle_dir.resolve(), "host": HOST, "port": 0, "history": "off"}
+        chosen = environment(**(own | {"data_dir": Path(folder) / "data"} | settings))
         logs = Path(folder)
         started = time.perf_counter()
         # Files and not pipes: a pipe that nobody reads fills up, and the service would wait for ever.

@@ -22,7 +22,7 @@ GENEROUS = "name: generous\npixel_pitch_mm: 0.5\nother: {max_area_mm2: 1000}\n"
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
-        if name.startswith(PREFIX):
+        if name.startswith(PREFIX) and name not in (PREFIX + "DATA_DIR", PREFIX + "HISTORY"):
             monkeypatch.delenv(name)
 
 
@@ -48,12 +48,18 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def make_client(bundle_dir: Path, recipes_dir: Path) -> Iterator[Callable[..., TestClient]]:
-    """Start an app in process with changed settings; all are stopped at the end."""
+def make_client(
+    bundle_dir: Path, recipes_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., TestClient]]:
+    """Start an app in process with changed settings; all are stopped at the end.
+
+    Each has a database of its own unless `data_dir` says otherwise, and keeps no inspections by default.
+    """
     with ExitStack() as stack:
 
         def make(**changes: Any) -> TestClient:
-            values = {"bundle_dir": bundle_dir, "recipes_dir": recipes_dir, "threads": 1} | changes
+            own = {"bundle_dir": bundle_dir, "recipes_dir": recipes_dir, "threads": 1, "history": "off"}
+            values = own | {"data_dir": tmp_path_factory.mktemp("data")} | changes
             return stack.enter_context(LocalClient(create_app(Settings.model_validate(values))))
 
         yield make
