@@ -12,10 +12,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from app.access.keys import KeysUnusable
-from app.bundles.storage import bundle_to_serve
+from app.bundles.storage import BundleJournal, bundle_to_serve
 from app.bundles.tensorrt import build_engine
 from app.commands import demo, folder
 from app.commands import keys as keys_command
+from app.database.connection import existing_database
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import PasslineError
 from app.inspection.rules.recipe import load_recipe, recipe_schema
@@ -75,9 +76,9 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         case "dry-run":
             return _dry_run(options, settings)
         case "verify":
-            return _verify(options.bundle or bundle_to_serve(settings), settings)
+            return _verify(options.bundle or _bundle_in_force(settings), settings)
         case "build-engine":
-            return _build_engine(options.bundle or bundle_to_serve(settings), settings)
+            return _build_engine(options.bundle or _bundle_in_force(settings), settings)
         case "keys":
             return keys_command.run(options, settings.keys_file)
         case "schema":
@@ -86,7 +87,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         case _:
             chosen = options.folder
             samples = (
-                demo.folder_samples(chosen) if chosen else demo.golden_samples(bundle_to_serve(settings))
+                demo.folder_samples(chosen) if chosen else demo.golden_samples(_bundle_in_force(settings))
             )
             token = options.token_file.read_text().strip() if options.token_file else None
             return demo.run(demo.Target(options.url, token), samples, options.out)
@@ -94,9 +95,15 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
 
 def _loaded(settings: Settings) -> Loaded:
     """The bundle and its recipes, ready to inspect images; raises a PasslineError."""
-    loaded = load(bundle_to_serve(settings), settings)
+    database = existing_database(settings)
+    loaded = load(bundle_to_serve(settings, BundleJournal(database)), settings, database)
     loaded.recipes.check()
     return loaded
+
+
+def _bundle_in_force(settings: Settings) -> Path:
+    """The folder of the bundle that would be served; raises a PasslineError."""
+    return bundle_to_serve(settings, BundleJournal(existing_database(settings)))
 
 
 def _inspect(options: argparse.Namespace, settings: Settings) -> int:

@@ -38,7 +38,7 @@ class RecipeInUse(StoredRecipeError):
 class VersionStale(StoredRecipeError):
     """The version in `If-Match` is no longer the one in force.
 
-    Somebody changed it since you read it, another process wrote to the same folder, or the candidate is not
+    Somebody changed it since you read it, another process wrote to the same database, or the candidate is not
     the bundle that you want to promote.
 
     Remedy: Read it again and apply your change to the new version; if another process wrote, restart.
@@ -47,21 +47,6 @@ class VersionStale(StoredRecipeError):
     code = "version_stale"
     title = "Another version is in force"
     status = 412
-
-
-class RecipesNotWritable(StoredRecipeError):
-    """There is no folder for recipes, or it is not writable.
-
-    `PASSLINE_RECIPES_DIR` names it. Recipes can still be read and used.
-
-    Remedy: Set it to a folder that the service may write to.
-
-    Retry: when it is writable
-    """
-
-    code = "recipes_not_writable"
-    title = "Recipes cannot be changed here"
-    status = 409
 
 
 class SwapError(ServiceError):
@@ -152,27 +137,13 @@ class NoPreviousBundle(SwapError):
     status = 409
 
 
-class StateNotWritable(SwapError):
-    """A promotion cannot be stored: there is no folder for it, or it is not writable.
-
-    `PASSLINE_STATE_DIR` names the folder; its stored promotions may also be unreadable. Nothing was changed.
-
-    Remedy: Set it to a folder that the service may write to.
-
-    Retry: when it is writable
-    """
-
-    code = "state_not_writable"
-    title = "The change cannot be stored"
-    status = 409
-
-
 class StateInvalid(SwapError):
     """The stored promotions cannot be read, so it is not known which bundle to serve.
 
-    The `cause` of a `not_ready`: a file in `PASSLINE_STATE_DIR/bundles` was not written by the service.
+    The `cause` of a `not_ready`: a record in the database, or a file of an earlier release in
+    `PASSLINE_DATA_DIR/bundles`, is missing or was not written by the service.
 
-    Remedy: Restore the file; or move the folder away, and the service starts with `PASSLINE_BUNDLE_DIR`.
+    Remedy: Restore it from a backup.
     """
 
     code = "state_invalid"

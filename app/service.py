@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from app.bundles.registry import BundleRegistry
 from app.bundles.tensorrt import build_beside, lacks_engine
-from app.database.connection import Database, sqlite_url
+from app.database.connection import Database, free_bytes, open_database
 from app.errors import NotReady, Unexpected
 from app.inspection.errors import PasslineError, RecipeInvalid
 from app.inspection.inference.threads import default_workers
@@ -20,7 +20,7 @@ from app.jobs.loading import Loaded, load, load_inspector, open_recipes
 from app.jobs.recovery import Recovery, renewed
 from app.jobs.scheduler import Scheduler
 from app.problems import named, problem_of
-from app.recipes.history import AnyChange, RecipeChange, free_bytes
+from app.recipes.history import AnyChange, RecipeChange
 from app.recipes.state import Recipes, State
 from app.recipes.store import RecipeStore
 from app.schemas.inspections import BatchAnswer, BatchItem, InspectionAnswer, ModelAnswer, Problem, Readiness
@@ -62,7 +62,7 @@ class Service:
             "1 while the next start would serve the same bundle, else 0.",
             lambda: float(self.bundles.active is None or self.bundles.active.kept),
         )
-        watch("disk_free_bytes", "Free on the recipes' disk.", lambda: free_bytes(settings.recipes_dir))
+        watch("disk_free_bytes", "Free on the disk of data.", lambda: free_bytes(settings.data_dir))
 
     async def start(self) -> None:
         """Load, self-test and warm up the bundle, once; raises the PasslineError that prevents it.
@@ -70,9 +70,9 @@ class Service:
         Recipes in force that do not fit the bundle do not prevent it: they can be corrected while it waits.
         """
         started = time.perf_counter()
-        self._database = await asyncio.to_thread(_open_database, self.settings)
-        directory = await asyncio.to_thread(self.bundles.to_serve)
-        loaded = await asyncio.to_thread(load, directory, self.settings, self._changed)
+        self._database = await asyncio.to_thread(open_database, self.settings)
+        directory = await asyncio.to_thread(self.bundles.to_serve, self._database)
+        loaded = await asyncio.to_thread(load, directory, self.settings, self._database, self._changed)
         model = model_used(loaded.inspector)
         took = round((time.perf_counter() - started) * 1000)
         await asyncio.to_thread(loaded.store.keep_hand_made)
@@ -159,7 +159,7 @@ class Service:
 
         If no bundle was served, the service becomes ready. Raises if recipes in force do not fit.
         """
-        store = self._store or open_recipes(inspector, self.settings, self._changed)
+        store = self._store or open_recipes(inspector, self.settings, self._database, self._changed)
         store.serve(inspector, keep)
         if self._store is None:
             store.keep_hand_made()
@@ -274,8 +274,3 @@ class Service:
         about["recipe"] = about.pop("name", None)  # a log record has a name of its own
         versions = {"old_version": change.version - 1, "new_version": change.version}
         log.info(f"{change.kind} changed", extra=about | versions)
-
-
-def _open_database(settings: Settings) -> Database:
-    """The database of the settings; raises DatabaseUnusable or DatabaseNewer."""
-    return Database.open(settings.database_url or sqlite_url(settings.data_dir))

@@ -92,12 +92,8 @@ class Settings(BaseSettings):
     bundles_dir: Path | None = Field(
         default=None,
         description="Folder of bundles, as NAME/VERSION below it, that can be swapped over HTTP while"
-        " the service runs; unset: bundles cannot be swapped.",
-    )
-    state_dir: Path | None = Field(
-        default=None,
-        description="Folder that stores every swap, in its subfolder `bundles`: after a restart the bundle"
-        " last promoted is served, whatever `PASSLINE_BUNDLE_DIR` says. Unset: no bundle can be promoted.",
+        " the service runs; unset: bundles cannot be swapped. After a restart the bundle last promoted is"
+        " served, whatever `PASSLINE_BUNDLE_DIR` says.",
     )
     candidate_timeout_s: Positive = Field(
         default=120,
@@ -124,7 +120,7 @@ class Settings(BaseSettings):
         description="Folder of recipes (`*.yaml`, `*.yml`, `*.json`) in addition to the bundle's own."
         " All are read at start; an invalid file prevents the service from becoming ready, and so"
         " does a recipe in force that does not fit the bundle."
-        " If it is writable, its subfolder `history` stores every version.",
+        " Every version is stored in the database.",
     )
     default_recipe: str | None = Field(
         default=None,
@@ -264,12 +260,6 @@ class Settings(BaseSettings):
             )
         return self
 
-    @model_validator(mode="after")
-    def _what_was_promoted_can_be_found(self) -> Self:
-        if self.state_dir is not None and self.bundles_dir is None:
-            raise ValueError("state_dir needs bundles_dir, where the bundle last promoted is looked for")
-        return self
-
     @property
     def engines(self) -> Engines | None:
         """The store of TensorRT engines; None if TensorRT is not used."""
@@ -308,6 +298,11 @@ def refuse_unknown(environment: Mapping[str, str]) -> None:
     unknown = sorted(name for name in ours if name.upper() not in known)
     if not unknown:
         return
+    if PREFIX + "STATE_DIR" in unknown:
+        raise UnknownSetting(
+            f"{PREFIX}STATE_DIR is now {PREFIX}DATA_DIR: its database holds the promotions; those of an "
+            "earlier release, in the subfolder `bundles`, are taken over at the first start"
+        )
     if moved := [name for name in unknown if name.upper() in MOVED]:
         raise UnknownSetting(f"{', '.join(moved)}: TLS and rate limits are the reverse proxy's; {FRONT}")
     near = difflib.get_close_matches(unknown[0].upper(), known, n=1, cutoff=0.7)

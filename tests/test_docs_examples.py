@@ -80,7 +80,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def service(folder: Path) -> Iterator[Serving]:
-    (folder / "state").mkdir()
     following = folder / "bundles/magnetic-tile/7"  # the next version, as the docs have it
     shutil.copytree(BUNDLE, following)
     shutil.copytree(BUNDLE, following.with_name(BUNDLE.name))
@@ -88,7 +87,6 @@ def service(folder: Path) -> Iterator[Serving]:
     places: dict[str, Any] = {
         "recipes_dir": folder / "recipes",
         "bundles_dir": folder / "bundles",
-        "state_dir": folder / "state",
     }
     with serving(BUNDLE, device="cpu", **places) as running:
         yield running

@@ -16,11 +16,10 @@ from app.change_errors import (
     NoPreviousBundle,
     RecipeInUse,
     RecipeNotFound,
-    RecipesNotWritable,
-    StateNotWritable,
     SwappingOff,
     VersionStale,
 )
+from app.database.errors import DatabaseUnusable
 from app.errors import (
     BatchTooLarge,
     BodyTooLarge,
@@ -207,7 +206,7 @@ ONE_PART: dict[str, Any] = {
 PAGE_HEADERS = {"Content-Security-Policy": PAGE_POLICY}
 NOT_READY = problem_responses(NotReady)
 READ = problem_responses(*_DOORS, NotReady)
-_CHANGE = (*_DOORS, VersionStale, RecipesNotWritable, NotReady, Unexpected)
+_CHANGE = (*_DOORS, VersionStale, DatabaseUnusable, NotReady, Unexpected)
 _TEXT = {"application/yaml": {"schema": {"type": "string"}}}
 _ACTIVATIONS = {"application/json": {"schema": Activations.model_json_schema()}}
 RECIPE_BODY = _body(_TEXT | {"application/json": {"schema": {"type": "object"}}})
@@ -238,7 +237,7 @@ BUNDLES = problem_responses(*_DOORS)
 PROMOTION = problem_responses(
     CandidateNotFound,
     CandidateNotReady,
-    StateNotWritable,
+    DatabaseUnusable,
     VersionStale,
     core.RecipeInvalid,
     core.RecipeUnknown,

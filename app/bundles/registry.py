@@ -21,6 +21,7 @@ from app.change_errors import (
     NoPreviousBundle,
     VersionStale,
 )
+from app.database.connection import Database
 from app.inspection.inspector import Inspector
 from app.jobs.answers import model_used
 from app.jobs.job import Job
@@ -80,7 +81,7 @@ class BundleRegistry:
     ) -> None:
         """`load` loads, self-tests and warms up the bundle in a folder; `judge` inspects one image."""
         self.folder = BundleFolder(settings.bundles_dir)
-        self.journal = BundleJournal(settings.state_dir)
+        self.journal = BundleJournal(None)
         self.active: Served | None = None
         self.previous: Served | None = None
         self._candidate: Candidate | None = None
@@ -93,8 +94,9 @@ class BundleRegistry:
         self._turn = asyncio.Lock()  # two loads at once would take twice the memory
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def to_serve(self) -> Path:
+    def to_serve(self, database: Database) -> Path:
         """The bundle folder to load at start; raises the errors of `bundle_to_serve`."""
+        self.journal = BundleJournal(database)
         return bundle_to_serve(self._settings, self.journal)
 
     def started(self, inspector: Inspector) -> None:
@@ -164,7 +166,7 @@ class BundleRegistry:
 
         Raises CandidateNotFound, CandidateNotReady, VersionStale (the request names another candidate,
         or another process changes bundles), RecipeInvalid or RecipeUnknown (recipes in force do not
-        fit it), or StateNotWritable. After an error nothing has changed.
+        fit it), or DatabaseUnusable. After an error nothing has changed.
         """
         async with self._changing:
             candidate = self.candidate

@@ -7,14 +7,16 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 
-from app.append_only import Incomplete, Kept, NumberedFiles, Taken
 from app.change_errors import (
     BundleNotFound,
     StateInvalid,
-    StateNotWritable,
     SwappingOff,
     VersionStale,
 )
+from app.database.connection import Database
+from app.database.errors import DatabaseUnusable
+from app.database.journal import Incomplete, Journal, Kept, Taken
+from app.database.tables import BUNDLE_CHANGES
 from app.inspection.bundle.bundle import MANIFEST, Bundle
 from app.inspection.errors import BundleCorrupt
 from app.inspection.rules.recipe import describe
@@ -95,20 +97,22 @@ class BundleFolder:
 
 
 class BundleJournal:
-    """The changes stored below PASSLINE_STATE_DIR; without that folder none can be stored."""
+    """The promotions and rollbacks stored in the database; without one, none can be stored."""
 
-    def __init__(self, folder: Path | None) -> None:
-        self._files = None if folder is None else NumberedFiles(folder / FOLDER)
+    def __init__(self, database: Database | None) -> None:
+        self._journal = Journal(database, BUNDLE_CHANGES)
         self.changes: tuple[Swap, ...] = ()
         self._unreadable: str | None = None
         self._first: str | None = None
 
-    def read(self) -> None:
-        """Read every change; raises StateInvalid, naming an invalid file."""
-        if self._files is None:
-            return
+    def read(self, folder: Path) -> None:
+        """Read every change, with those that an earlier release left in files below `folder`.
+
+        Raises StateInvalid, naming an invalid record, or DatabaseUnusable.
+        """
         try:
-            self.changes = tuple(_parsed(path, content) for path, content in self._files.read())
+            self._journal.take_over(folder / FOLDER)
+            self.changes = tuple(_parsed(place, text) for place, text in self._journal.read())
         except (OSError, Incomplete, StateInvalid) as error:
             self._unreadable = f"the stored promotions cannot be read: {error}"
             raise StateInvalid(self._unreadable) from error
@@ -131,7 +135,7 @@ class BundleJournal:
         """As `keep`, but returns whether the change could be stored."""
         try:
             self.keep(change)
-        except (StateNotWritable, VersionStale) as error:
+        except (DatabaseUnusable, VersionStale) as error:
             log.error("a change of bundles is not kept", extra={"code": error.code, "reason": str(error)})
             return False
         return True
@@ -139,36 +143,26 @@ class BundleJournal:
     def keep(self, change: Swap) -> None:
         """Store a change, unless the next start would serve that bundle anyway; it survives a power cut.
 
-        Raises StateNotWritable, or VersionStale if another process has written to the folder.
+        Raises DatabaseUnusable, or VersionStale if another process has stored one.
         """
         if change.manifest_sha256 == self._next_start:
             return
-        if self._files is None:
-            raise StateNotWritable(
-                "a promotion must survive a restart; set PASSLINE_STATE_DIR to a folder that can be written"
-            )
         if self._unreadable is not None:  # the next start could not read the new change either
-            raise StateNotWritable(f"{self._unreadable}; restore it, or move the folder away and restart")
-        folder = self._files.folder
+            raise DatabaseUnusable(f"{self._unreadable}; restore them from a backup, and restart")
         try:
-            self._files.append(change.model_dump_json(indent=1))
+            self._journal.append(change.model_dump_json())
         except Taken:
-            raise VersionStale(f"another process has written to {folder}; restart this one") from None
-        except OSError as error:
-            raise StateNotWritable(
-                f"{folder} cannot be written ({error.strerror}); nothing was changed"
-            ) from error
+            raise VersionStale("another process has changed the bundle; restart this one") from None
         self.changes = (*self.changes, change)
 
 
-def bundle_to_serve(settings: Settings, journal: BundleJournal | None = None) -> Path:
+def bundle_to_serve(settings: Settings, journal: BundleJournal) -> Path:
     """The folder of the bundle last promoted or rolled back to, else that of the settings.
 
-    Raises BundleNotFound, BundleCorrupt or StateInvalid: serving another bundle than the promoted one would
-    change verdicts without anyone's decision.
+    Raises BundleNotFound, BundleCorrupt, StateInvalid, SwappingOff or DatabaseUnusable: serving another
+    bundle than the promoted one would change verdicts without anyone's decision.
     """
-    journal = journal or BundleJournal(settings.state_dir)
-    journal.read()
+    journal.read(settings.data_dir)
     if not journal.changes or journal.changes[-1].from_setting:
         return settings.bundle_dir
     last = journal.changes[-1]
@@ -182,11 +176,11 @@ def bundle_to_serve(settings: Settings, journal: BundleJournal | None = None) ->
     return place
 
 
-def _parsed(path: Path, content: bytes) -> Swap:
+def _parsed(place: str, document: str) -> Swap:
     try:
-        return Swap.model_validate_json(content)
+        return Swap.model_validate_json(document)
     except ValidationError as error:
-        raise StateInvalid(f"{path} is not a change of bundles: {describe(error)}") from error
+        raise StateInvalid(f"{place} is not a change of bundles: {describe(error)}") from error
 
 
 def _is_name(text: str) -> bool:

@@ -1,6 +1,8 @@
 """Open the database, create or migrate it, and run statements on it."""
 
 import logging
+import math
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +17,12 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database.errors import DatabaseNewer, DatabaseUnusable
+from app.settings import Settings
 
 FILE = "passline.db"
 HERE = Path(__file__).parent
-BUSY_S = 5.0
+BUSY_S = 5.0  # how long SQLite waits for another process that writes
+_WRITES = "passline_writes"  # option of a connection that is going to write
 log = logging.getLogger(__name__)
 
 
@@ -49,7 +53,7 @@ class Database:
     def transaction(self) -> Iterator[Connection]:
         """A connection whose statements are committed together; raises DatabaseUnusable."""
         try:
-            with self.engine.begin() as connection:
+            with self.engine.execution_options(**{_WRITES: True}).begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
             raise DatabaseUnusable(f"the database {_shown(self.engine)} failed: {_cause(error)}") from error
@@ -71,6 +75,26 @@ class Database:
     def close(self) -> None:
         """Close every connection that is not in use."""
         self.engine.dispose()
+
+
+def open_database(settings: Settings) -> Database:
+    """The database of the settings, made where there is none; raises DatabaseUnusable or DatabaseNewer."""
+    return Database.open(settings.database_url or sqlite_url(settings.data_dir))
+
+
+def existing_database(settings: Settings) -> Database | None:
+    """The same for a command that only reads: None where there is none yet."""
+    if settings.database_url is None and not (settings.data_dir / FILE).is_file():
+        return None
+    return open_database(settings)
+
+
+def free_bytes(folder: Path) -> float:
+    """Free bytes on the disk of a folder; NaN if there is none."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return math.nan
 
 
 def sqlite_url(folder: Path) -> str:
@@ -101,7 +125,9 @@ def _set_up(connection: Any, _: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
+    # A transaction that reads first and writes later would fail where another one has written in between.
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def migrate(engine: Engine) -> None:

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.database.connection import Database
 from app.inspection.bundle.self_test import check_verdicts
 from app.inspection.decoding.decode import DecodeLimits
 from app.inspection.inspector import Inspector
 from app.jobs.answers import inspect_job
 from app.jobs.job import Job, Upload
+from app.recipes.history import History
 from app.recipes.state import Known, Recipes, State
 from app.recipes.store import OnChange, RecipeStore
 from app.schemas.inspections import Options
@@ -38,13 +40,15 @@ class Loaded:
         return Job(self.inspector, known.recipe, upload, options, recipe_version=known.version)
 
 
-def load(directory: Path, settings: Settings, on_change: OnChange = lambda _: None) -> Loaded:
+def load(
+    directory: Path, settings: Settings, database: Database | None, on_change: OnChange = lambda _: None
+) -> Loaded:
     """Load a bundle with its recipes, ready to inspect; raises a PasslineError.
 
     The caller must run `recipes.check`.
     """
     inspector = load_inspector(directory, settings)
-    store = open_recipes(inspector, settings, on_change)
+    store = open_recipes(inspector, settings, database, on_change)
     return Loaded(store, store.state)
 
 
@@ -64,6 +68,9 @@ def load_inspector(
     return inspector
 
 
-def open_recipes(inspector: Inspector, settings: Settings, on_change: OnChange) -> RecipeStore:
-    """The recipes of the settings, for an inspector; raises RecipeInvalid or RecipeUnknown."""
-    return RecipeStore(inspector, settings.recipes_dir, settings.default_recipe, on_change)
+def open_recipes(
+    inspector: Inspector, settings: Settings, database: Database | None, on_change: OnChange
+) -> RecipeStore:
+    """The recipes of settings and database; raises RecipeInvalid, RecipeUnknown or DatabaseUnusable."""
+    history = History(database, settings.recipes_dir)
+    return RecipeStore(inspector, history, settings.default_recipe, on_change)

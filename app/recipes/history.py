@@ -1,7 +1,5 @@
-"""The history of recipes and activations: one file per change, written completely and never changed."""
+"""The history of recipes and activations in the database, and recipe files edited by hand."""
 
-import math
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,8 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 
-from app.append_only import Incomplete, Kept, NumberedFiles, Taken
-from app.change_errors import RecipesNotWritable, VersionStale
+from app.change_errors import VersionStale
+from app.database.connection import Database
+from app.database.journal import Incomplete, Journal, Kept, Taken
+from app.database.tables import RECIPE_CHANGES
 from app.inspection.errors import RecipeInvalid
 from app.inspection.rules.recipe import describe, parse_recipe
 
@@ -67,55 +67,38 @@ _CHANGE: TypeAdapter[AnyChange] = TypeAdapter(Annotated[AnyChange, Field(discrim
 
 
 class History:
-    """The changes below a folder of recipes, in the order they were made."""
+    """The changes of recipes, in the order they were made, and the folder of files edited by hand."""
 
-    def __init__(self, folder: Path | None) -> None:
-        self._files = None if folder is None else NumberedFiles(folder / FOLDER)
+    def __init__(self, database: Database | None, folder: Path | None) -> None:
+        """Without a database there are no changes, and none can be stored."""
+        self._journal = Journal(database, RECIPE_CHANGES)
+        self.folder = folder
 
     def read(self) -> list[AnyChange]:
-        """Read every change; raises RecipeInvalid, naming an invalid file."""
-        if self._files is None:
-            return []
+        """Every change, with those that an earlier release left in files; raises RecipeInvalid."""
         try:
-            return [_parsed(path, content) for path, content in self._files.read()]
+            if self.folder is not None:
+                self._journal.take_over(self.folder / FOLDER)
+            return [_parsed(place, document) for place, document in self._journal.read()]
         except (OSError, Incomplete) as error:
-            raise RecipeInvalid(f"the history in {self._files.folder} cannot be read: {error}") from error
+            raise RecipeInvalid(f"the history of recipes cannot be read: {error}") from error
 
     def append(self, change: AnyChange) -> None:
         """Store a change; once this returns, it survives a power cut.
 
-        Raises RecipesNotWritable, or VersionStale if another process has written to the folder.
+        Raises DatabaseUnusable, or VersionStale if another process has changed recipes.
         """
-        if self._files is None:
-            raise RecipesNotWritable(
-                "there is no folder for recipes; set PASSLINE_RECIPES_DIR to one that can be written"
-            )
-        folder = self._files.folder
         try:
-            self._files.append(change.model_dump_json(indent=1))
+            self._journal.append(change.model_dump_json())
         except Taken:
-            raise VersionStale(
-                f"another process has changed the recipes in {folder.parent}; restart this one"
-            ) from None
-        except OSError as error:
-            raise RecipesNotWritable(
-                f"{folder} cannot be written ({error.strerror}); nothing was changed"
-            ) from error
+            raise VersionStale("another process has changed the recipes; restart this one") from None
 
 
-def free_bytes(folder: Path | None) -> float:
-    """Free bytes on the disk of a folder of recipes; NaN if there is none."""
+def _parsed(place: str, document: str) -> AnyChange:
     try:
-        return math.nan if folder is None else shutil.disk_usage(folder).free
-    except OSError:
-        return math.nan
-
-
-def _parsed(path: Path, content: bytes) -> AnyChange:
-    try:
-        return _CHANGE.validate_json(content)
+        return _CHANGE.validate_json(document)
     except ValidationError as error:
-        raise RecipeInvalid(f"{path}: is not a change of a recipe: {describe(error)}") from error
+        raise RecipeInvalid(f"{place} is not a change of a recipe: {describe(error)}") from error
 
 
 def read_hand_made(folder: Path | None) -> dict[str, HandMade]:

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
-from app.change_errors import RecipeInUse, RecipesNotWritable, VersionStale
+from app.change_errors import RecipeInUse, VersionStale
+from app.database.errors import DatabaseUnusable
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import RecipeInvalid
 from app.inspection.inspector import Inspector
@@ -39,7 +39,7 @@ class RecipeStore:
     def __init__(
         self,
         inspector: Inspector,
-        folder: Path | None,
+        history: History,
         default: str | None,
         on_change: OnChange = lambda _: None,
     ) -> None:
@@ -51,11 +51,11 @@ class RecipeStore:
         self._on_change = on_change
         self._default = default
         self._lock = threading.Lock()
-        self._history = History(folder)
-        changes = self._history.read()
+        self._history = history
+        changes = history.read()
         stored = _by_name(changes)
         activated = [change for change in changes if isinstance(change, ActivationsChange)]
-        self._files = read_hand_made(folder)
+        self._files = read_hand_made(history.folder)
         self._unkept = list(news(self._files, stored))
         for change in self._unkept:
             stored[change.name].append(change)
@@ -105,13 +105,13 @@ class RecipeStore:
         with self._lock:
             try:
                 self._keep_hand_made()
-            except (RecipesNotWritable, VersionStale) as error:
+            except (DatabaseUnusable, VersionStale) as error:
                 log.warning("versions made by hand are not kept", extra={"reason": str(error)})
 
     def put(self, name: str, text: str, edit: Edit) -> RecipeChange:
         """Make a recipe's next version; sending the text in force again makes none.
 
-        Raises RecipeInvalid, RecipeInUse (the bundle's own), VersionStale or RecipesNotWritable.
+        Raises RecipeInvalid, RecipeInUse (the bundle's own), VersionStale or DatabaseUnusable.
         """
         written = read_recipe(text, SENT)  # outside the lock, because YAML is slow to read
         with self._lock:
@@ -131,7 +131,7 @@ class RecipeStore:
         """Delete a recipe; its versions can still be read.
 
         Raises RecipeNotFound, RecipeInUse (active, or the bundle's or the settings' default), VersionStale or
-        RecipesNotWritable.
+        DatabaseUnusable.
         """
         with self._lock:
             self.state.version(name, None)
@@ -152,7 +152,7 @@ class RecipeStore:
     def activate(self, activations: ActiveRecipes, edit: Edit) -> ActivationsChange:
         """Replace the activations.
 
-        Raises RecipeUnknown, RecipeInvalid (one that does not fit), VersionStale or RecipesNotWritable.
+        Raises RecipeUnknown, RecipeInvalid (one that does not fit), VersionStale or DatabaseUnusable.
         """
         with self._lock:
             last = self.state.activations

@@ -1,14 +1,16 @@
 """A tiny real bundle, and the service on it: in process for most tests, as a process of its own for some."""
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from app.database.connection import FILE
 from app.main import create_app
 from app.settings import PREFIX, Settings
 from tests.local_client import LocalClient
@@ -24,6 +26,21 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith(PREFIX) and name not in (PREFIX + "DATA_DIR", PREFIX + "HISTORY"):
             monkeypatch.delenv(name)
+
+
+@contextmanager
+def held(data: Path) -> Iterator[None]:
+    """Another process holds the database below `data`, so that nothing can be written to it."""
+    with closing(sqlite3.connect(data / FILE, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def change_database(data: Path, statement: str, *values: object) -> None:
+    """Run one statement on the database below `data`, as somebody with a tool of SQLite would."""
+    with closing(sqlite3.connect(data / FILE, isolation_level=None)) as other:
+        other.execute(statement, values)
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.bundles import registry
-from app.bundles.storage import BundleJournal, ShadowOutcome, bundle_to_serve
-from app.settings import Settings
-from tests.app.test_bundle_swaps import service_of
+from app.bundles.storage import BundleJournal, ShadowOutcome
+from app.database import connection
+from app.database.connection import Database, sqlite_url
+from tests.app.conftest import change_database, held
 from tests.app.test_bundles import ONLY_BRIGHT, SPECK, WAIT_S, judged_by, promote, propose
 from tests.app.test_bundles import bundles_dir as bundles_dir
 from tests.app.test_bundles import make as make
@@ -32,7 +33,6 @@ def test_what_was_promoted_is_served_after_a_restart(make: MakeClient) -> None:
     active = second.get("/v1/bundles").json()["active"]
     assert (active["how"], active["who"], active["why"]) == ("promotion", "anna", "fewer specks")
     assert active["since"] == first.get("/v1/bundles").json()["active"]["since"]
-    assert bundle_to_serve(service_of(second).settings).name == "2"
     first.post("/v1/bundles/rollback")  # as if the second did not run
     third = make()
     assert judged_by(third) == "1"
@@ -72,27 +72,21 @@ def test_what_cannot_be_kept_is_not_promoted_but_gone_back_from(
     make: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "KEEP_AGAIN_S", 0.02)
-    client = make(state_dir=None)
-    propose(client, "2")
-    answer = client.post("/v1/bundles/candidate/promotion")
-    assert "PASSLINE_STATE_DIR" in refused(answer, 409, "state_not_writable")["detail"]
-    assert judged_by(client) == "1"
+    monkeypatch.setattr(connection, "BUSY_S", 0.02)
     client = make()
     propose(client, "2")
-    state = tmp_path / "state" / "bundles"
-    state.write_text("in the way")
-    refused(client.post("/v1/bundles/candidate/promotion"), 409, "state_not_writable")
+    with held(tmp_path / "data"):
+        answer = client.post("/v1/bundles/candidate/promotion")
+        assert "locked" in refused(answer, 503, "database_unusable")["detail"]
     assert judged_by(client) == "1"
-    state.unlink()
     promote(client)
     assert samples(client)["passline_bundle_kept", ()] == 1
-    (state / "00000002.json").write_text("in the way")
-    back = client.post("/v1/bundles/rollback").json()
-    assert (back["version"], back["kept"]) == ("1", False)
-    assert judged_by(client) == "1"
-    assert client.get("/v1/bundles").json()["active"]["kept"] is False
-    assert samples(client)["passline_bundle_kept", ()] == 0
-    (state / "00000002.json").unlink()
+    with held(tmp_path / "data"):
+        back = client.post("/v1/bundles/rollback").json()
+        assert (back["version"], back["kept"]) == ("1", False)
+        assert judged_by(client) == "1"
+        assert client.get("/v1/bundles").json()["active"]["kept"] is False
+        assert samples(client)["passline_bundle_kept", ()] == 0
     until = time.monotonic() + WAIT_S
     while samples(client)["passline_bundle_kept", ()] == 0:
         assert time.monotonic() < until
@@ -120,7 +114,7 @@ def test_nothing_is_served_in_the_place_of_what_was_promoted(
     elif how == "lost":
         manifest.unlink()
     else:
-        (tmp_path / "state" / "bundles" / "00000001.json").write_text("{}")
+        change_database(tmp_path / "data", "UPDATE bundle_changes SET document = '{}'")
     codes = {"another manifest": "bundle_corrupt", "lost": "bundle_not_found", "no change": "state_invalid"}
     client = make(**settings)
     assert refused(client.get("/readyz"), 503, "not_ready")["cause"]["code"] == codes[how]
@@ -129,7 +123,7 @@ def test_nothing_is_served_in_the_place_of_what_was_promoted(
     assert propose(client, "3")["state"] == "ready"
     if how == "no change":  # the next start could not read what was kept after it either
         answer = client.post("/v1/bundles/candidate/promotion")
-        assert "00000001.json" in refused(answer, 409, "state_not_writable")["detail"]
+        assert "record 1 of bundle_changes" in refused(answer, 503, "database_unusable")["detail"]
         return
     promote(client)
     assert judged_by(client) == "3"
@@ -149,11 +143,6 @@ def test_a_bundle_that_the_recipes_fit_makes_the_service_ready(make: MakeClient,
     promote(client)
     assert post(client, SPECK)["model"]["version"] == "2"
     assert post(client, SPECK)["recipe"] == "shiny"
-
-
-def test_a_folder_for_the_state_needs_one_of_bundles(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="bundles_dir"):
-        Settings(state_dir=tmp_path)
 
 
 # as it lies in the folders of services that ran before
@@ -178,12 +167,25 @@ FILE = """{
 }"""
 
 
-def test_a_file_that_is_there_already_stays_readable_and_is_written_alike(tmp_path: Path) -> None:
+def test_files_of_an_earlier_release_are_taken_over_once(tmp_path: Path) -> None:
     (tmp_path / "bundles").mkdir()
-    (tmp_path / "bundles" / "00000001.json").write_text(FILE)
-    journal = BundleJournal(tmp_path)
-    journal.read()
-    (change,) = journal.changes
+    file = tmp_path / "bundles" / "00000001.json"
+    file.write_text(FILE)
+    database = Database.open(sqlite_url(tmp_path))
+    for _ in range(2):
+        journal = BundleJournal(database)
+        journal.read(tmp_path)
+        (change,) = journal.changes
+        file.write_text("nobody reads it again")
     assert (change.number, change.who, change.how, change.name) == (1, "anna", "promotion", "tiny")
     assert change.shadow == ShadowOutcome(judged=3, dropped=1, failed=0, disagreements={"pass_to_fail": 1})
     assert change.model_dump_json(indent=1) == FILE
+    database.close()
+
+
+def test_a_bundle_promoted_where_no_folder_of_bundles_is_named_any_more_is_told(make: MakeClient) -> None:
+    first = make()
+    propose(first, "2")
+    promote(first)
+    cause = refused(make(bundles_dir=None).get("/readyz"), 503, "not_ready")["cause"]
+    assert cause["code"] == "swapping_off"

@@ -16,10 +16,12 @@ from starlette.testclient import TestClient
 
 from app.api.bundles import candidate
 from app.change_errors import CandidateNotFound
+from app.database.connection import Database, sqlite_url
 from app.inspection.errors import RecipeInvalid, SelfTestFailed
 from app.inspection.inspector import Inspector
 from app.jobs.job import Upload
 from app.jobs.loading import load_inspector
+from app.recipes.history import History
 from app.recipes.state import Edit
 from app.recipes.store import RecipeStore
 from app.schemas.bundles import BundleName, Wait
@@ -194,7 +196,7 @@ def test_a_recipe_made_during_the_promotion_must_fit_the_new_bundle(
     bundles_dir: Path, tmp_path: Path
 ) -> None:
     old, new = (Inspector.load(bundles_dir / "tiny" / version, "cpu", 1) for version in "13")
-    store = RecipeStore(old, tmp_path, None)
+    store = RecipeStore(old, History(Database.open(sqlite_url(tmp_path)), None), None)
     kept, go_on = threading.Event(), threading.Event()
 
     def keep() -> None:
@@ -233,7 +235,7 @@ def test_a_load_aside_rests_while_live_pictures_are_judged(make: MakeClient) -> 
 def test_another_session_of_the_same_bundle_takes_over_and_nothing_need_be_kept(
     make: MakeClient, bundles_dir: Path
 ) -> None:
-    client = make(state_dir=None)
+    client = make()
     service = service_of(client)
     before = service.loaded.inspector
 

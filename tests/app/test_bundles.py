@@ -33,12 +33,11 @@ def bundles_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make(make_client: MakeClient, bundles_dir: Path, tmp_path: Path) -> MakeClient:
-    """Start the service on version 1 with a folder for its state and one for recipes; both are the test's."""
+    """Start the service on version 1 with a folder of data and one of recipes; both are the test's."""
 
     def start(**changes: Any) -> TestClient:
-        for name in ("state", "recipes"):
-            (tmp_path / name).mkdir(exist_ok=True)
-        own = {"state_dir": tmp_path / "state", "recipes_dir": tmp_path / "recipes"}
+        (tmp_path / "recipes").mkdir(exist_ok=True)
+        own = {"data_dir": tmp_path / "data", "recipes_dir": tmp_path / "recipes"}
         places = {"bundles_dir": bundles_dir, "bundle_dir": bundles_dir / "tiny" / "1"}
         return make_client(**(own | places | changes))
 

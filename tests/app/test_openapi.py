@@ -61,7 +61,7 @@ def document(client: TestClient) -> dict[str, Any]:
 def api(bundle_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The service as schemathesis sees it, over real HTTP; it may change recipes and bundles of its own."""
     folder = tmp_path_factory.mktemp("changing")
-    places: dict[str, Any] = {"recipes_dir": folder, "bundles_dir": bundle_dir.parent, "state_dir": folder}
+    places: dict[str, Any] = {"recipes_dir": folder, "bundles_dir": bundle_dir.parent}
     with serving(bundle_dir, threads=1, max_upload_bytes=4_000_000, **places) as server:
         yield schemathesis.openapi.from_url(f"{server.url}/openapi.json")
 

@@ -1,7 +1,5 @@
-"""The history of recipes on disk: it outlives restarts, kills and edits by hand; no version is lost."""
+"""The history of recipes in the database: it outlives restarts and edits by hand; no version is lost."""
 
-import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +8,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.change_errors import VersionStale
+from app.database import connection
+from app.database.connection import Database, sqlite_url
+from app.database.journal import Journal
+from app.database.tables import RECIPE_CHANGES
+from app.inspection.errors import RecipeInvalid
 from app.recipes.history import ActivationsChange, ActiveRecipes, History
-from tests.app.conftest import STRICT
+from tests.app.conftest import STRICT, change_database, held
 from tests.app.test_inspections import post, refused
 from tests.app.test_recipes import LENIENT, put
 
@@ -22,7 +25,7 @@ Start = Callable[[], TestClient]
 @pytest.fixture
 def start(make_client: MakeClient, folder: Path) -> Start:
     """Start a service on the folder, as often as needed."""
-    return lambda: make_client(recipes_dir=folder)
+    return lambda: make_client(recipes_dir=folder, data_dir=folder / "data")
 
 
 def texts(client: TestClient, name: str) -> list[str | None]:
@@ -57,35 +60,6 @@ def test_a_restart_changes_nothing(start: Start, dark: bytes) -> None:
     assert post(second, dark, camera_id="top")["recipe"] == "new"
     refused(second.get("/v1/recipes/gone"), 404, "recipe_not_found")
     assert put(second, "gone", "name: gone\n").json()["version"] == 3
-
-
-@pytest.mark.parametrize("left", [b"", b'{"kind": "recipe", "name": "stri'])
-def test_killed_in_between_leaves_what_was_there(start: Start, folder: Path, left: bytes) -> None:
-    put(start(), "strict", LENIENT)
-    (folder / "history" / ".0f6a2c1e5b7d4e0f.tmp").write_bytes(left)
-    client = start()
-    assert texts(client, "strict") == [STRICT, LENIENT]
-    assert put(client, "strict", STRICT).json()["version"] == 3
-    assert texts(start(), "strict") == [STRICT, LENIENT, STRICT]
-
-
-def test_killed_after_each_file_is_the_state_after_that_change(
-    make_client: MakeClient, start: Start, folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    client = start()
-    for text in (LENIENT, STRICT):
-        put(client, "strict", text)
-    client.delete("/v1/recipes/strict")
-    whole = [STRICT, LENIENT, STRICT, None]
-    files = sorted((folder / "history").glob("*.json"))
-    assert len(files) == len(whole)
-    for number in range(1, len(files) + 1):
-        copy = tmp_path_factory.mktemp("copy")
-        (copy / "history").mkdir()
-        shutil.copy(folder / "strict.yaml", copy)
-        for file in files[:number]:
-            shutil.copy(file, copy / "history")
-        assert texts(make_client(recipes_dir=copy), "strict") == whole[:number]
 
 
 def test_an_edit_by_hand_is_the_next_version(start: Start, folder: Path, dark: bytes) -> None:
@@ -126,25 +100,25 @@ def test_an_active_recipe_taken_away_by_hand_keeps_the_service_from_becoming_rea
     assert refused(start().get("/readyz"), 503, "not_ready")["cause"]["code"] == "recipe_unknown"
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"kind": "recipe", "version": 1}', b"[]"])
-def test_a_broken_history_is_named(start: Start, folder: Path, content: bytes) -> None:
-    (folder / "history").mkdir()
-    (folder / "history" / "00000001.json").write_bytes(content)
+@pytest.mark.parametrize("content", ["", "{}", '{"kind": "recipe", "version": 1}', "[]"])
+def test_a_broken_history_is_named(start: Start, folder: Path, content: str) -> None:
+    put(start(), "strict", LENIENT)
+    change_database(folder / "data", "UPDATE recipe_changes SET document = ? WHERE number = 2", content)
     cause = refused(start().get("/readyz"), 503, "not_ready")["cause"]
     assert cause["code"] == "recipe_invalid"
-    assert "00000001.json" in cause["detail"]
+    assert "record 2 of recipe_changes" in cause["detail"]
 
 
 def test_a_history_with_a_version_missing_is_refused(start: Start, folder: Path) -> None:
     client = start()
     put(client, "strict", LENIENT)
     put(client, "strict", STRICT)
-    second = folder / "history" / "00000002.json"
-    text = second.read_text()
-    second.write_text(text.replace('"version": 2', '"version": 7'))
+    swap = "UPDATE recipe_changes SET document = replace(document, '\"version\":2', '\"version\":7')"
+    change_database(folder / "data", swap)
     assert "'strict'" in refused(start().get("/readyz"), 503, "not_ready")["cause"]["detail"]
-    second.unlink()
-    assert f"{second} is missing" in refused(start().get("/readyz"), 503, "not_ready")["cause"]["detail"]
+    change_database(folder / "data", "DELETE FROM recipe_changes WHERE number = 2")
+    detail = refused(start().get("/readyz"), 503, "not_ready")["cause"]["detail"]
+    assert "record 2 of recipe_changes is missing" in detail
 
 
 def test_two_processes_never_write_over_each_other(start: Start, folder: Path) -> None:
@@ -152,26 +126,30 @@ def test_two_processes_never_write_over_each_other(start: Start, folder: Path) -
     assert put(first, "strict", LENIENT).json()["version"] == 2
     assert "restart" in refused(put(second, "strict", STRICT + "#\n"), 412, "version_stale")["detail"]
     assert texts(start(), "strict") == [STRICT, LENIENT]
-    assert not list((folder / "history").glob(".*.tmp"))
 
 
-def test_a_change_is_in_its_file_before_it_is_answered(start: Start, folder: Path) -> None:
-    put(start(), "strict", LENIENT, "?who=anna&why=because")
-    last = json.loads(max((folder / "history").glob("*.json")).read_text())
-    assert (last["name"], last["version"], last["who"], last["why"], last["text"]) == (
-        *("strict", 2, "anna", "because"),
-        LENIENT,
-    )
+def test_what_cannot_be_stored_is_not_in_force(
+    start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "BUSY_S", 0.02)
+    client = start()
+    with held(folder / "data"):
+        refused(put(client, "strict", LENIENT), 503, "database_unusable")
+        assert texts(client, "strict") == [STRICT]
+    assert put(client, "strict", LENIENT).json()["version"] == 2
+    assert texts(start(), "strict") == [STRICT, LENIENT]
 
 
 def test_the_history_itself_refuses_to_replace_a_change(tmp_path: Path) -> None:
     change = ActivationsChange.model_validate(
         {"version": 1, "when": "2026-01-01T00:00:00Z", "activations": ActiveRecipes()}
     )
-    History(tmp_path).append(change)
+    database = Database.open(sqlite_url(tmp_path))
+    History(database, None).append(change)
     with pytest.raises(VersionStale):
-        History(tmp_path).append(change.model_copy(update={"version": 2}))
-    assert History(tmp_path).read() == [change]
+        History(database, None).append(change.model_copy(update={"version": 2}))
+    assert History(database, None).read() == [change]
+    database.close()
 
 
 # as they lie in the folders of services that ran before
@@ -218,11 +196,12 @@ FILES = (
 )
 
 
-def test_files_that_are_there_already_stay_readable_and_are_written_alike(tmp_path: Path) -> None:
+def test_files_of_an_earlier_release_are_taken_over_once(tmp_path: Path) -> None:
     (tmp_path / "history").mkdir()
     for number, text in enumerate(FILES, 1):
         (tmp_path / "history" / f"{number:08d}.json").write_text(text)
-    changes = History(tmp_path).read()
+    database = Database.open(sqlite_url(tmp_path / "data"))
+    changes = History(database, tmp_path).read()
     assert [(each.kind, each.version, each.who) for each in changes] == [
         ("recipe", 2, "anna"),
         ("recipe", 3, None),
@@ -232,3 +211,28 @@ def test_files_that_are_there_already_stay_readable_and_are_written_alike(tmp_pa
     assert isinstance(last, ActivationsChange)
     assert last.activations == ActiveRecipes(default="strict", cameras={"top": "new"}, parts={"AB*": "new"})
     assert [each.model_dump_json(indent=1) for each in changes] == list(FILES)
+    (tmp_path / "history" / "00000001.json").write_text("nobody reads it again")
+    assert History(database, tmp_path).read() == changes
+    database.close()
+
+
+@pytest.mark.parametrize("damage", ["first", "last", "no number", "not UTF-8"])
+def test_damaged_files_of_an_earlier_release_are_named_and_nothing_is_taken_over(
+    tmp_path: Path, damage: str
+) -> None:
+    old = tmp_path / "history"
+    old.mkdir()
+    for number, text in enumerate(FILES, 1):
+        (old / f"{number:08d}.json").write_text(text)
+    (old / ".last").write_text("x" if damage == "no number" else "3\n")
+    if damage in ("first", "last"):
+        (old / {"first": "00000001.json", "last": "00000003.json"}[damage]).unlink()
+    elif damage == "not UTF-8":
+        (old / "00000002.json").write_bytes(b"\xff")
+    says = {"first": "00000001.json is missing", "last": "00000003.json is missing"}
+    says |= {"no number": "holds no number", "not UTF-8": "not UTF-8"}
+    database = Database.open(sqlite_url(tmp_path / "data"))
+    with pytest.raises(RecipeInvalid, match=says[damage]):
+        History(database, tmp_path).read()
+    assert Journal(database, RECIPE_CHANGES).read() == []
+    database.close()

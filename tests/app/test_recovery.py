@@ -142,8 +142,7 @@ def test_a_bundle_gone_back_to_gets_its_provider_back_too(
     monkeypatch.setattr(recovery, "WAITS_S", (0.0, 0.02))
     write_tiny_bundle(tmp_path / "tiny" / "2", version="2")
     directory = bundle_with_graph(tmp_path / "tiny" / "1", graph_that_fails_on_white()).directory
-    (tmp_path / "state").mkdir()
-    client = make_client(bundle_dir=directory, bundles_dir=tmp_path, state_dir=tmp_path / "state")
+    client = make_client(bundle_dir=directory, bundles_dir=tmp_path)
     graph = (directory / "model.onnx").read_bytes()
     (directory / "model.onnx").unlink()
     for _ in range(FAILURES):

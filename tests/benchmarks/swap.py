@@ -78,8 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
     with TemporaryDirectory() as place:
         folder = Path(place)
         first, picture = _bundles(options.bundle, folder)
-        (folder / "state").mkdir()
-        places: dict[str, Any] = {"bundles_dir": folder / "bundles", "state_dir": folder / "state"}
+        places: dict[str, Any] = {"bundles_dir": folder / "bundles"}
         settings: dict[str, Any] = {"threads": options.threads} if options.threads else {}
         with serving(first, device="cpu", log_level="warning", **places, **settings) as service:
             versions = {first.name: "fail", OTHER_VERSION: "pass"}
