@@ -54,8 +54,11 @@ ENV PATH=/opt/passline/bin:$PATH \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     PASSLINE_BUNDLE_DIR=/opt/passline-app/models/magnetic-tile/6 \
+    PASSLINE_DATA_DIR=/data \
     PASSLINE_HOST=0.0.0.0 \
     PASSLINE_PORT=8000
+# What the service keeps: a volume mounted here takes over the owner.
+RUN install -d -o 10001 -g 10001 /data
 # By number: Kubernetes' runAsNonRoot cannot check a name.
 USER 10001:10001
 EXPOSE 8000
