@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 BUSY_S = 5.0  # how long SQLite waits for another process that writes
 _WRITES = "passline_writes"  # option of a connection that is going to write
 log = logging.getLogger(__name__)
+logging.getLogger("alembic").setLevel(logging.WARNING)  # `database migrated` says enough
 
 
 class Database:

@@ -28,6 +28,12 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+def data_of(client: TestClient) -> Path:
+    """The folder of data of a service in process."""
+    found: Path = client.app.state.service.settings.data_dir  # type: ignore[attr-defined]
+    return found
+
+
 @contextmanager
 def held(data: Path) -> Iterator[None]:
     """Another process holds the database below `data`, so that nothing can be written to it."""
@@ -70,13 +76,19 @@ def make_client(
 ) -> Iterator[Callable[..., TestClient]]:
     """Start an app in process with changed settings; all are stopped at the end.
 
-    Each has a database of its own unless `data_dir` says otherwise, and keeps no inspections by default.
+    Each has a database of its own unless `data_dir` says otherwise; those started on the same folder of
+    recipes, if it is not the usual one, share theirs. By default they keep no inspections.
     """
+    shared: dict[Path, Path] = {}
     with ExitStack() as stack:
+
+        def data_of(folder: Path | None) -> Path:
+            new = tmp_path_factory.mktemp("data")
+            return new if folder is None else shared.setdefault(folder, new)
 
         def make(**changes: Any) -> TestClient:
             own = {"bundle_dir": bundle_dir, "recipes_dir": recipes_dir, "threads": 1, "history": "off"}
-            values = own | {"data_dir": tmp_path_factory.mktemp("data")} | changes
+            values = own | {"data_dir": data_of(changes.get("recipes_dir"))} | changes
             return stack.enter_context(LocalClient(create_app(Settings.model_validate(values))))
 
         yield make

@@ -6,6 +6,7 @@ import http.client
 import json
 import logging
 import os
+import re
 import signal
 import threading
 import time
@@ -18,13 +19,13 @@ from starlette.testclient import TestClient
 
 from app.telemetry.metrics import LineHandler, Stdout
 from tests.app.test_faults import SLOW_SIDE, ask, head, metric, sent, until
-from tests.app.test_inspections import post, refused
-from tests.app.test_recipes import put
+from tests.app.test_inspections import refused
 from tests.serving import HOST, Serving, app_command, serving
 from tests.tiny_bundle import png, tiny_picture
 
-ROOM = 2048  # bytes that a file may have: beyond it every write fails, as on a full disk
+ROOM = 1024 * 1024  # bytes that a file may have: beyond it every write fails, as on a full disk
 FULL_DISK = ["sh", "-c", f'ulimit -f {ROOM // 512}; exec "$@"', "sh", *app_command("serve")]
+LONG = "# why\n" * 8000
 SMALL = "name: line\nother: {max_count: 0}\n"
 
 
@@ -47,29 +48,33 @@ def get(server: Serving, path: str) -> Any:
         connection.close()
 
 
-def kept(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, hidden ones too."""
-    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def test_a_full_disk_and_then_a_kill_lose_nothing_that_was_answered(
     bundle_dir: Path, tmp_path: Path, dark: bytes
 ) -> None:
-    with serving(bundle_dir, FULL_DISK, threads=1, recipes_dir=tmp_path) as service:
+    log = tmp_path / "log"
+    log.write_bytes(bytes(ROOM - 500))
+    data = tmp_path / "data"
+    with (
+        log.open("ab") as out,
+        serving(bundle_dir, FULL_DISK, threads=1, data_dir=data, stdout=out.fileno()) as service,
+    ):
         assert put_recipe(service, "line", SMALL)[0] == 200
-        before = kept(tmp_path)
-        status, problem = put_recipe(service, "line", SMALL + "# why\n" * ROOM)
-        assert (status, problem["code"]) == (409, "recipes_not_writable")
-        assert "File too large" in problem["detail"]
-        assert kept(tmp_path) == before  # not even half a file
-        assert get(service, "/v1/recipes/line")["text"] == SMALL
-        for _ in range(5):  # the log's file is full as well by now
+        made = 0
+        while (answer := put_recipe(service, f"long-{made}", f"name: long-{made}\n" + LONG))[0] == 200:
+            made += 1
+        assert (answer[0], answer[1]["code"]) == (503, "database_unusable")
+        assert re.search("disk", answer[1]["detail"])
+        assert len(get(service, "/v1/recipes")["recipes"]) == made + 2  # the bundle's own is one
+        for _ in range(5):  # the log's file is full as well
             status, _, answer = ask(service, dark, "?recipe=line")
             assert (status, answer["verdict"], answer["recipe_version"]) == (200, "fail", 1)
         assert metric(service, "passline_log_lines_lost") > 0
-        answered = _killed_in_the_middle(service)
-    with serving(bundle_dir, threads=1, recipes_dir=tmp_path) as service:
+        service.process.send_signal(signal.SIGKILL)
+    with serving(bundle_dir, threads=1, data_dir=data) as service:
         assert get(service, "/v1/recipes/line")["text"] == SMALL
+        assert len(get(service, "/v1/recipes")["recipes"]) == made + 2
+        answered = _killed_in_the_middle(service)
+    with serving(bundle_dir, threads=1, data_dir=data) as service:
         versions = get(service, "/v1/recipes/often/versions")["versions"]
         assert answered <= len(versions) <= answered + 1  # the last one may be written but not answered
         assert put_recipe(service, "often", "name: often\n# after\n")[1]["version"] == len(versions) + 1
@@ -101,22 +106,17 @@ def _killed_in_the_middle(service: Serving) -> int:
 
 
 @pytest.mark.parametrize("where", ["a file in the way", "a file system that takes nothing"])
-def test_a_disk_that_takes_nothing_leaves_the_recipes_as_they_are(
-    make_client: Callable[..., TestClient], tmp_path: Path, dark: bytes, where: str
+def test_a_folder_of_data_that_cannot_be_made_is_named(
+    make_client: Callable[..., TestClient], tmp_path: Path, where: str
 ) -> None:
-    """File modes do not stop root: a file where the folder `history` should be does, and so does /proc."""
-    folder = tmp_path if where == "a file in the way" else Path("/proc/self")
-    client = make_client(recipes_dir=folder)
-    if folder == tmp_path:
-        (folder / "history").write_text("")
-    refused(put(client, "line", SMALL), 409, "recipes_not_writable")
-    active = client.put("/v1/activations", json={"default": "tiny"})
-    refused(active, 409, "recipes_not_writable")
-    assert (
-        client.get("/v1/recipes").json()["recipes"] == make_client().get("/v1/recipes").json()["recipes"][-1:]
-    )
-    assert post(client, dark)["verdict"] == "fail"
-    assert client.get("/v1/activations").json()["version"] == 0
+    """File modes do not stop root: a file where the folder should be does, and so does /proc."""
+    folder = tmp_path / "data" if where == "a file in the way" else Path("/proc/self/data")
+    if folder.parent == tmp_path:
+        folder.write_text("")
+    client = make_client(data_dir=folder)
+    cause = refused(client.get("/readyz"), 503, "not_ready")["cause"]
+    assert cause["code"] == "database_unusable"
+    assert str(folder) in cause["detail"]
 
 
 def test_a_log_that_nobody_reads_holds_up_no_request(bundle_dir: Path, dark: bytes) -> None:

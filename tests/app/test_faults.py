@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from tests.app.conftest import STRICT
+from tests.app.conftest import STRICT, change_database, data_of
 from tests.app.test_recipes import LENIENT, put
 from tests.markdown import ROOT
 from tests.serving import HOST, Serving, serving
@@ -208,10 +208,11 @@ def test_nothing_but_records_is_stamped_by_the_wall_clock() -> None:
 def test_a_history_whose_times_go_back_is_read_in_its_order(
     make_client: Callable[..., TestClient], folder: Path
 ) -> None:
-    put(make_client(recipes_dir=folder), "strict", LENIENT)
-    for year, file in zip((2031, 2019), sorted((folder / "history").glob("*.json")), strict=True):
-        change = json.loads(file.read_text()) | {"when": f"{year}-01-01T00:00:00Z"}
-        file.write_text(json.dumps(change))
+    put(first := make_client(recipes_dir=folder), "strict", LENIENT)
+    for number, year in enumerate((2031, 2019), 1):
+        set_when = f"""UPDATE recipe_changes
+            SET document = json_set(document, '$.when', '{year}-01-01T00:00:00Z') WHERE number = {number}"""
+        change_database(data_of(first), set_when)
     client = make_client(recipes_dir=folder)
     assert client.get("/v1/recipes/strict").json()["text"] == LENIENT
     versions = client.get("/v1/recipes/strict/versions").json()["versions"]

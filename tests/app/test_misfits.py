@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from tests.app.conftest import STRICT
+from tests.app.conftest import STRICT, change_database, data_of
 from tests.app.test_inspections import post, refused
 from tests.app.test_recipes import put
 from tests.app.test_telemetry import samples
@@ -94,8 +94,8 @@ def test_the_recipe_of_the_setting_is_in_force(
 def test_a_stored_text_that_is_no_recipe_any_more_is_a_misfit(
     make_client: MakeClient, before: TestClient, folder: Path
 ) -> None:
-    stored = folder / "history" / "00000002.json"
-    stored.write_text(stored.read_text().replace("max_overkill", "max_overkil"))
+    misspell = "UPDATE recipe_changes SET document = replace(document, 'max_overkill', 'max_overkil')"
+    change_database(data_of(before), misspell)
     client = make_client(recipes_dir=folder)
     assert client.get("/readyz").status_code == 200
     assert "max_overkil:" in client.get("/v1/recipes").json()["recipes"][0]["misfit"]

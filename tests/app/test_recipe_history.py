@@ -14,7 +14,7 @@ from app.database.journal import Journal
 from app.database.tables import RECIPE_CHANGES
 from app.inspection.errors import RecipeInvalid
 from app.recipes.history import ActivationsChange, ActiveRecipes, History
-from tests.app.conftest import STRICT, change_database, held
+from tests.app.conftest import STRICT, change_database, data_of, held
 from tests.app.test_inspections import post, refused
 from tests.app.test_recipes import LENIENT, put
 
@@ -25,7 +25,7 @@ Start = Callable[[], TestClient]
 @pytest.fixture
 def start(make_client: MakeClient, folder: Path) -> Start:
     """Start a service on the folder, as often as needed."""
-    return lambda: make_client(recipes_dir=folder, data_dir=folder / "data")
+    return lambda: make_client(recipes_dir=folder)
 
 
 def texts(client: TestClient, name: str) -> list[str | None]:
@@ -101,39 +101,37 @@ def test_an_active_recipe_taken_away_by_hand_keeps_the_service_from_becoming_rea
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"kind": "recipe", "version": 1}', "[]"])
-def test_a_broken_history_is_named(start: Start, folder: Path, content: str) -> None:
-    put(start(), "strict", LENIENT)
-    change_database(folder / "data", "UPDATE recipe_changes SET document = ? WHERE number = 2", content)
+def test_a_broken_history_is_named(start: Start, content: str) -> None:
+    put(first := start(), "strict", LENIENT)
+    change_database(data_of(first), "UPDATE recipe_changes SET document = ? WHERE number = 2", content)
     cause = refused(start().get("/readyz"), 503, "not_ready")["cause"]
     assert cause["code"] == "recipe_invalid"
     assert "record 2 of recipe_changes" in cause["detail"]
 
 
-def test_a_history_with_a_version_missing_is_refused(start: Start, folder: Path) -> None:
+def test_a_history_with_a_version_missing_is_refused(start: Start) -> None:
     client = start()
     put(client, "strict", LENIENT)
     put(client, "strict", STRICT)
     swap = "UPDATE recipe_changes SET document = replace(document, '\"version\":2', '\"version\":7')"
-    change_database(folder / "data", swap)
+    change_database(data_of(client), swap)
     assert "'strict'" in refused(start().get("/readyz"), 503, "not_ready")["cause"]["detail"]
-    change_database(folder / "data", "DELETE FROM recipe_changes WHERE number = 2")
+    change_database(data_of(client), "DELETE FROM recipe_changes WHERE number = 2")
     detail = refused(start().get("/readyz"), 503, "not_ready")["cause"]["detail"]
     assert "record 2 of recipe_changes is missing" in detail
 
 
-def test_two_processes_never_write_over_each_other(start: Start, folder: Path) -> None:
+def test_two_processes_never_write_over_each_other(start: Start) -> None:
     first, second = start(), start()
     assert put(first, "strict", LENIENT).json()["version"] == 2
     assert "restart" in refused(put(second, "strict", STRICT + "#\n"), 412, "version_stale")["detail"]
     assert texts(start(), "strict") == [STRICT, LENIENT]
 
 
-def test_what_cannot_be_stored_is_not_in_force(
-    start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_cannot_be_stored_is_not_in_force(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "BUSY_S", 0.02)
     client = start()
-    with held(folder / "data"):
+    with held(data_of(client)):
         refused(put(client, "strict", LENIENT), 503, "database_unusable")
         assert texts(client, "strict") == [STRICT]
     assert put(client, "strict", LENIENT).json()["version"] == 2

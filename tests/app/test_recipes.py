@@ -12,8 +12,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.api.uploads import MAX_TEXT_BYTES
+from app.database import connection
 from app.inspection.rules.recipe_text import MAX_RECIPE_CHARS
-from tests.app.conftest import STRICT
+from tests.app.conftest import STRICT, data_of, held
 from tests.app.test_inspections import post, refused
 from tests.app.test_telemetry import samples
 from tests.markdown import ROOT
@@ -168,17 +169,16 @@ def test_no_name_becomes_a_path(own: TestClient, folder: Path, name: str) -> Non
     response = put(own, name, json.dumps({"name": name, "other": {"max_count": 0}}))
     assert response.status_code in (200, 404, 405, 422), response.text
     assert {path for path in folder.parent.rglob("*") if folder not in path.parents} == before
-    assert {path.name for path in folder.iterdir()} == {"strict.yaml", "history"}
-    assert all(path.stem.isdecimal() for path in (folder / "history").glob("*.json"))
+    assert {path.name for path in folder.iterdir()} == {"strict.yaml"}
     if response.status_code == 200:
         assert own.get(f"/v1/recipes/{quote(name, safe='')}").json()["name"] == name
 
 
 @pytest.mark.parametrize("name", [".", ".."])
-def test_a_name_that_no_address_keeps_is_refused(own: TestClient, folder: Path, name: str) -> None:
+def test_a_name_that_no_address_keeps_is_refused(own: TestClient, name: str) -> None:
     response = own.put(f"/v1/recipes/{name.replace('.', '%2e')}", json={"name": name})
     assert "no address ends in" in refused(response, 422, "recipe_invalid")["detail"]
-    assert len(list((folder / "history").glob("*.json"))) == 1
+    assert {each["name"] for each in own.get("/v1/recipes").json()["recipes"]} == {"strict", "tiny"}
 
 
 @pytest.mark.parametrize("name", ["...", ".a", "a.", "..a"])
@@ -197,23 +197,23 @@ def test_the_bundles_own_recipe_stays_as_it_is(client: TestClient) -> None:
     refused(client.delete("/v1/recipes/tiny"), 409, "recipe_in_use")
 
 
-def test_without_a_folder_recipes_are_read_and_not_changed(make_client: MakeClient) -> None:
+def test_without_a_folder_of_files_recipes_are_changed_all_the_same(make_client: MakeClient) -> None:
     client = make_client(recipes_dir=None)
     assert client.get("/v1/recipes/tiny").json()["how"] == "bundle"
-    problem = refused(put(client, "new", "name: new\n"), 409, "recipes_not_writable")
-    assert "PASSLINE_RECIPES_DIR" in problem["detail"]
+    assert put(client, "new", "name: new\n").json()["version"] == 1
 
 
-def test_in_a_folder_that_cannot_be_written_recipes_are_read_and_not_changed(
-    make_client: MakeClient, folder: Path, dark: bytes
+def test_with_a_database_that_takes_nothing_recipes_are_read_and_not_changed(
+    make_client: MakeClient, folder: Path, dark: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (folder / "history").symlink_to("/proc/self/task")  # there not even root may make a file
+    monkeypatch.setattr(connection, "BUSY_S", 0.02)
     client = make_client(recipes_dir=folder)
-    assert post(client, dark, recipe="strict")["recipe_version"] == 1
-    refused(put(client, "strict", LENIENT), 409, "recipes_not_writable")
-    refused(client.delete("/v1/recipes/strict"), 409, "recipes_not_writable")
-    refused(client.put("/v1/activations", json={"default": "strict"}), 409, "recipes_not_writable")
-    assert client.get("/v1/recipes/strict").json()["text"] == STRICT
+    with held(data_of(client)):
+        assert post(client, dark, recipe="strict")["recipe_version"] == 1
+        refused(put(client, "strict", LENIENT), 503, "database_unusable")
+        refused(client.delete("/v1/recipes/strict"), 503, "database_unusable")
+        refused(client.put("/v1/activations", json={"default": "strict"}), 503, "database_unusable")
+        assert client.get("/v1/recipes/strict").json()["text"] == STRICT
     assert post(client, dark, recipe="strict")["verdict"] == "fail"
 
 
