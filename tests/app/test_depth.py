@@ -95,7 +95,7 @@ def test_a_recipe_tells_for_all_its_images(bundle_dir: Path, tmp_path: Path, mak
     (tmp_path / "images").mkdir()
     file = tmp_path / "images" / "a.png"
     file.write_bytes(deep())
-    loaded = load(bundle_dir, Settings(bundle_dir=bundle_dir, recipes_dir=tmp_path, threads=1))
+    loaded = load(bundle_dir, Settings(bundle_dir=bundle_dir, recipes_dir=tmp_path, threads=1), None)
     (line,) = inspect_folder(loaded, [file], "deep")
     assert line.as_row()[1] == "fail"
 
