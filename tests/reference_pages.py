@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import app.main  # noqa: F401  # whose imports define every error
 from app import access_errors, change_errors
 from app import errors as service
 from app.inspection import errors as core
