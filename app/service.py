@@ -11,12 +11,14 @@ from app.bundles.registry import BundleRegistry
 from app.bundles.tensorrt import build_beside, lacks_engine
 from app.database.connection import Database, free_bytes, open_database
 from app.errors import NotReady, Unexpected
+from app.history.history import History
 from app.inspection.errors import PasslineError, RecipeInvalid
 from app.inspection.inference.threads import default_workers
 from app.inspection.inspector import Inspector
 from app.jobs.answers import batch_answer, inspect_job, model_answer, model_used
 from app.jobs.job import Job, Submission, Upload, in_time
 from app.jobs.loading import Loaded, load, load_inspector, open_recipes
+from app.jobs.recording import Inspected, work_of
 from app.jobs.recovery import Recovery, renewed
 from app.jobs.scheduler import Scheduler
 from app.problems import named, problem_of
@@ -47,6 +49,7 @@ class Service:
         self._recovery = Recovery(self._active, self._renew)
         self._store: RecipeStore | None = None
         self._database: Database | None = None
+        self._history: History | None = None
         self._building: asyncio.Task[None] | None = None  # of a TensorRT engine, in another process
         self._obstacle = NotReady("the service has not started")
         load_aside = functools.partial(load_inspector, settings=settings, rest=self.rest)
@@ -62,6 +65,7 @@ class Service:
             "1 while the next start would serve the same bundle, else 0.",
             lambda: float(self.bundles.active is None or self.bundles.active.kept),
         )
+        watch("history_failing", "1 while inspections cannot be stored, else 0.", self._history_fails)
         watch("disk_free_bytes", "Free on the disk of data.", lambda: free_bytes(settings.data_dir))
 
     async def start(self) -> None:
@@ -71,6 +75,7 @@ class Service:
         """
         started = time.perf_counter()
         self._database = await asyncio.to_thread(open_database, self.settings)
+        self._history = History(self.settings, self._database)
         directory = await asyncio.to_thread(self.bundles.to_serve, self._database)
         loaded = await asyncio.to_thread(load, directory, self.settings, self._database, self._changed)
         model = model_used(loaded.inspector)
@@ -95,6 +100,9 @@ class Service:
         """Replace the lost session by a new one; raises a PasslineError."""
         await self.bundles.renew(functools.partial(renewed, settings=self.settings))
 
+    def _history_fails(self) -> float:
+        return float(self._history is not None and self._history.error is not None)
+
     def refuse(self, error: Exception) -> None:
         """Refuse all inspections with `error` as the reason."""
         cause = error if isinstance(error, PasslineError) else Unexpected(f"{type(error).__name__}: {error}")
@@ -111,6 +119,8 @@ class Service:
         self.bundles.close()
         await self._scheduler.close()
         self._store, self._obstacle = None, NotReady("the service has stopped")
+        if self._history is not None:
+            await asyncio.to_thread(self._history.close)
         if self._database is not None:
             self._database.close()
         log.info("stopped")
@@ -137,6 +147,13 @@ class Service:
         if self._database is None:
             raise self._obstacle
         return self._database
+
+    @property
+    def history(self) -> History:
+        """What is kept of inspections; raises NotReady."""
+        if self._history is None:
+            raise self._obstacle
+        return self._history
 
     @property
     def is_idle(self) -> bool:
@@ -208,8 +225,8 @@ class Service:
         job = self.loaded.job(submission.pictures[0], submission.options)
         priority = self.settings.camera_priorities.get(submission.options.camera_id or "", 0)
         run = functools.partial(self._scheduler.run, priority=priority)
-        work = in_time(run, inspect_job, job, deadline)
-        return self._recorded(job, await self._recovery.watch(job.inspector, work))
+        work = in_time(run, work_of(self.history.recorder), job, deadline)
+        return await self._kept(job, await self._recovery.watch(job.inspector, work))
 
     async def inspect_batch(self, submission: Submission, deadline: float) -> BatchAnswer:
         """Inspect each image independently: a failed image does not affect the others."""
@@ -225,7 +242,8 @@ class Service:
 
     async def inspect_when_room(self, job: Job, deadline: float) -> InspectionAnswer:
         """Inspect one image of several by `deadline`; raises a PasslineError."""
-        return self._recorded(job, await self.run_when_room(inspect_job, job, deadline))
+        work = work_of(self.history.recorder)
+        return await self._kept(job, await self.run_when_room(work, job, deadline))
 
     async def run_when_room(self, work: Callable[[Job], T], job: Job, deadline: float) -> T:
         """Do one image's work on a thread, as an image of a batch; raises a PasslineError."""
@@ -244,7 +262,10 @@ class Service:
 
         return await asyncio.gather(*map(one, pictures), return_exceptions=True)
 
-    def _recorded(self, job: Job, answer: InspectionAnswer) -> InspectionAnswer:
+    async def _kept(self, job: Job, inspected: Inspected) -> InspectionAnswer:
+        """The answer, once its record is stored; raises DatabaseUnusable."""
+        answer = inspected.answer
+        await self.history.keep(inspected.record)
         self.metrics.inspected(answer)
         self.traces.inspected(answer)
         self.bundles.answered(job, answer)

@@ -1,17 +1,16 @@
 """Settings: one class, read from environment variables that start with `PASSLINE_`."""
 
 import difflib
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.inspection.inference.tensorrt import Engines
+from app.setting_types import Hosts, Origins, Priorities
 
 PREFIX = "PASSLINE_"
 MIB = 1024 * 1024
@@ -23,53 +22,7 @@ MOVED = frozenset(PREFIX + name for name in ("TLS_CERT", "TLS_KEY", "TLS_CLIENT_
 FRONT = "docs/deployment.md (A front for the network) shows how to set it up"
 
 Positive = Annotated[int, Field(ge=1)]
-
-
-def _of_json(value: object) -> object:
-    """Parse a variable's JSON here, where the error can say what is wrong with it."""
-    try:
-        found = json.loads(value) if isinstance(value, str) else value
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise ValueError('is not a JSON object of integers by camera_id, such as {"press-2": 10}')
-    return found
-
-
-Priorities = Annotated[dict[str, int], NoDecode, BeforeValidator(_of_json)]
-_PORTS = {"http": 80, "https": 443}
-
-
-def _origin(text: str) -> str:
-    """Normalise an origin as browsers send it: in lower case, without its scheme's default port."""
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError:  # such as brackets without an IPv6 address
-        parts, host, port = urlsplit(""), None, None
-    is_one = host and text.isascii() and not (parts.path + parts.query + parts.fragment) and "@" not in text
-    if parts.scheme not in _PORTS or not is_one:
-        raise ValueError(
-            f"{text!r} is not an origin; write scheme://host:port, such as http://hmi.plant:3000"
-        )
-    address = f"[{host}]" if ":" in str(host) else str(host)
-    return f"{parts.scheme}://{address}" + ("" if port in (None, _PORTS[parts.scheme]) else f":{port}")
-
-
-def _origins(value: object) -> object:
-    """Parse a comma-separated list of origins here, where the error can name the wrong entry."""
-    return frozenset(_origin(each.strip()) for each in value.split(",")) if isinstance(value, str) else value
-
-
-def _hosts(value: object) -> object:
-    """Parse a comma-separated list of host names."""
-    if not isinstance(value, str):
-        return value
-    return frozenset(each.strip().lower() for each in value.split(",") if each.strip())
-
-
-Hosts = Annotated[frozenset[str] | None, NoDecode, BeforeValidator(_hosts)]
-Origins = Annotated[frozenset[str] | None, NoDecode, BeforeValidator(_origins)]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class UnknownSetting(ValueError):
@@ -114,6 +67,27 @@ class Settings(BaseSettings):
         default="sync",
         description="Inspections in the database: `sync`: an answer is sent when its row is stored; `async`:"
         " rows are stored shortly afterwards, and a crash loses the last ones; `off`: none.",
+    )
+    keep_images: Literal["all", "some", "none"] = Field(
+        default="some",
+        description="Images and masks kept beside the rows: `all`; `some`: of fails, reviews, the random"
+        " sample and of every `PASSLINE_KEEP_EVERY_PASS`-th pass; `none`. Thumbnails are always kept.",
+    )
+    keep_every_pass: Annotated[int, Field(ge=0)] = Field(
+        default=20,
+        description="Every so many passes one keeps its image; 0: only those of the random sample.",
+    )
+    sample_pass_rate: Share = Field(
+        default=0.01,
+        description="Share of passes drawn at random for review, from which the escape rate is estimated.",
+    )
+    sample_fail_rate: Share = Field(
+        default=0.05, description="The same for fails and reviews, for the overkill rate."
+    )
+    box: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        default=None,
+        description="Name of this machine in the history's chain of hashes, if several share a PostgreSQL"
+        " database; unset: a name kept in the database.",
     )
     recipes_dir: Path | None = Field(
         default=None,

@@ -62,8 +62,10 @@ INSPECTIONS = Table(
     Column("width", Integer, nullable=False),
     Column("height", Integer, nullable=False),
     Column("pixel_format", Text),  # of a raw frame; NULL for a file
+    Column("stride", Integer),  # of a raw frame, in bytes; NULL without padding
+    Column("significant_bits", Integer),  # as the request said; NULL where it did not
     Column("image_sha256", Text, nullable=False),  # of the bytes received
-    Column("mask_sha256", Text, nullable=False),  # of the label map's PNG
+    Column("mask_sha256", Text, nullable=False),  # of the label map, uint8, row by row
     Column("total_ms", Float, nullable=False),
     Column("answer", Text, nullable=False),  # the answer as JSON, without mask, overlay and the like
     # the chain: of all of the above, and of the row before it of the same box

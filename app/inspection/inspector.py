@@ -1,7 +1,7 @@
 """The inspector runs the inspection steps; only this file defines their order."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,7 +30,9 @@ from app.inspection.measuring.part_outline import locate, part_doubts, with_part
 from app.inspection.measuring.polygons import Drawings
 from app.inspection.measuring.regions import scope_of
 from app.inspection.planes import zero_planes
+from app.inspection.preview import preview
 from app.inspection.results import (
+    Extra,
     ImageInfo,
     Inspection,
     Prediction,
@@ -81,19 +83,23 @@ class Inspector:
         reference_mask: bytes | None = None,
         cancellation: Cancellation = NEVER,
         *,
-        keep_probability: bool = False,
+        keep: Collection[Extra] = (),
     ) -> Inspection:
         """Inspect one uploaded image by a recipe (default: the bundle's).
 
         With a reference mask of the image's size, Dice is measured too. `cancellation` ends the inspection
-        with its error. `keep_probability` keeps the any-defect probability for heat maps: one more byte for
-        each pixel. Raises a PasslineError.
+        with its error. `keep` adds to the result: the any-defect `probability` for heat maps, one more byte
+        for each pixel; a `preview`. Raises a PasslineError.
         """
         task = self._begin(data, recipe, reference_mask, cancellation)
         marks = MaskAccumulator(task.shape, task.point)
         scan = self._scan(task.image, marks.add, task.timings, cancellation)
         inspection = self._decide(task, marks, scan, cancellation)
-        return inspection if keep_probability else replace(inspection, probability=None)
+        return replace(
+            inspection,
+            probability=inspection.probability if "probability" in keep else None,
+            preview=preview(task.image) if "preview" in keep else None,
+        )
 
     def inspect_with_prediction(
         self,
@@ -149,9 +155,10 @@ class Inspector:
                 recipe.significant_bits,
                 cancellation,
             )
-            reference = (
-                None if reference_mask is None else self._reference(reference_mask, image, cancellation)
-            )
+            reference, shape = None, (*image.shape[:2],)
+            if reference_mask is not None:
+                classes = len(self.bundle.classes)
+                reference = decode_reference_mask(reference_mask, shape, classes, cancellation)
         return _Task(image_info(image, data, cancellation), image, reference, recipe, point, timings)
 
     def _scan(
@@ -276,11 +283,6 @@ class Inspector:
                 yield f"{sample.image}: {what}"
         except PasslineError as error:
             yield f"{sample.image}: {error}"
-
-    def _reference(
-        self, data: bytes, image: NDArray[np.uint8], cancellation: Cancellation
-    ) -> tuple[NDArray[np.uint8], bool]:
-        return decode_reference_mask(data, (*image.shape[:2],), len(self.bundle.classes), cancellation)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

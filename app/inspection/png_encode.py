@@ -14,14 +14,17 @@ AT_ONCE = 1 << 20  # bytes
 
 
 def png_base64(picture: NDArray[np.uint8], check: Callable[[], None] = lambda: None) -> str:
-    """An image, grey [H, W] or BGR [H, W, 3], as a base64 PNG; `check` is called for each block of rows."""
+    """As `png_bytes`, in base64."""
+    return base64.b64encode(png_bytes(picture, check)).decode("ascii")
+
+
+def png_bytes(picture: NDArray[np.uint8], check: Callable[[], None] = lambda: None) -> bytes:
+    """An image, grey [H, W] or BGR [H, W, 3], as a PNG file; `check` is called for each block of rows."""
     header = b"".join(each.to_bytes(4, "big") for each in picture.shape[1::-1])
     header += bytes((8, GREY if picture.ndim == 2 else RGB, 0, 0, 0))
     body = b"".join(_packed(picture, check))
     chunks = ((b"IHDR", header), (b"IDAT", body), (b"IEND", b""))
-    return base64.b64encode(SIGNATURE + b"".join(part for each in chunks for part in _chunk(*each))).decode(
-        "ascii"
-    )
+    return SIGNATURE + b"".join(part for each in chunks for part in _chunk(*each))
 
 
 def _packed(picture: NDArray[np.uint8], check: Callable[[], None]) -> Iterator[bytes]:

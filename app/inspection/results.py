@@ -31,6 +31,7 @@ Rule = Literal[
     "product",
     "part_not_found",
 ]
+Extra = Literal["probability", "preview"]  # of an inspection, only on request
 Unit = Literal["px", "px2", "mm", "mm2", "count", "probability", "ratio", "share", "grey_levels", "dice"]
 
 
@@ -212,7 +213,8 @@ class Inspection:
     `unexplained_probability` is the highest one of the inspected tiles without a defect (None without
     such a tile); from `head_threshold` on it causes a review. `recipe` is the recipe's name.
     `gate_scores` is None if the bundle has no gate. `probability` is that of any defect, uint8 [H, W],
-    kept only on request. `part` is None unless the recipe's `roi` is the part.
+    kept only on request; so is `preview`, the image at most PREVIEW_PX long. `part` is None unless the
+    recipe's `roi` is the part.
     """
 
     verdict: Verdict
@@ -233,6 +235,7 @@ class Inspection:
     gate_scores: Mapping[str, float] | None = None
     probability: NDArray[np.uint8] | None = None
     part: Part | None = None
+    preview: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

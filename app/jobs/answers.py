@@ -1,13 +1,13 @@
 """Run a job on a worker thread, and build the service's answers."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from uuid import uuid4
 
 from app.inspection import mask_formats
 from app.inspection.inspector import Inspector
-from app.inspection.results import Inspection
+from app.inspection.results import Extra, Inspection
 from app.jobs.explanations import check_drawn, explain, needs_probability
 from app.jobs.job import Job
 from app.recipes.state import Recipes
@@ -30,13 +30,19 @@ from app.schemas.inspections import (
 
 def inspect_job(job: Job) -> InspectionAnswer:
     """Inspect one image and build its answer; runs on a worker thread."""
+    return inspect_in_full(job)[0]
+
+
+def inspect_in_full(job: Job, keep: Collection[Extra] = ()) -> tuple[InspectionAnswer, Inspection]:
+    """As `inspect_job`, with the inspection; `keep` names what it should keep besides its own needs."""
     started = time.perf_counter()
     job = _with_depth(job)
     upload, options, inspector = job.upload, job.options, job.inspector
     check_drawn(job)
-    keep = needs_probability(options)
+    if needs_probability(options):
+        keep = (*keep, "probability")
     inspection = inspector.inspect(
-        upload.data, job.recipe, upload.reference_mask, job.cancellation, keep_probability=keep
+        upload.data, job.recipe, upload.reference_mask, job.cancellation, keep=keep
     )
     encoding = time.perf_counter()
     job.check()
@@ -46,7 +52,8 @@ def inspect_job(job: Job) -> InspectionAnswer:
     ended = time.perf_counter()
     around = {"queue": started - job.placed, "encode": ended - encoding, "total": ended - job.placed}
     timings = inspection.timings_ms | {step: seconds * 1000 for step, seconds in around.items()}
-    return answer.model_copy(update={"timings_ms": {step: round(ms, 3) for step, ms in timings.items()}})
+    rounded = {step: round(ms, 3) for step, ms in timings.items()}
+    return answer.model_copy(update={"timings_ms": rounded}), inspection
 
 
 def _with_depth(job: Job) -> Job:

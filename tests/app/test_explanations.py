@@ -254,7 +254,7 @@ def test_nothing_is_drawn_after_the_deadline(bundle_dir: Path, dark: bytes, aske
     options = Options.model_validate({asked: True})
     job = Job(inspector, inspector.bundle.default_recipe, Upload(None, dark), options)
     answer = inspect_job(job)
-    inspection = inspector.inspect(dark, keep_probability=True)
+    inspection = inspector.inspect(dark, keep=["probability"])
     explain(answer, inspection, job)
     with pytest.raises(DeadlineExceeded):
         explain(

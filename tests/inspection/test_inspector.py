@@ -289,7 +289,7 @@ def test_what_is_kept_of_each_pixel_is_what_all_classes_say_of_it(tmp_path: Path
     point = inspector.session.artifact.operating_point
     for size in ((150, 190), (190, 90)):
         data = png(spotted(*size, 3))
-        seen, found = inspector.inspect_with_prediction(data), inspector.inspect(data, keep_probability=True)
+        seen, found = inspector.inspect_with_prediction(data), inspector.inspect(data, keep=["probability"])
         planes = seen.prediction.probability
         expected, _ = decided(planes, point, seen.pixels, seen.prediction.tiles)
         assert expected.any()

@@ -127,6 +127,8 @@ def upgrade() -> None:
         sa.Column("width", sa.Integer(), nullable=False),
         sa.Column("height", sa.Integer(), nullable=False),
         sa.Column("pixel_format", sa.Text(), nullable=True),
+        sa.Column("stride", sa.Integer(), nullable=True),
+        sa.Column("significant_bits", sa.Integer(), nullable=True),
         sa.Column("image_sha256", sa.Text(), nullable=False),
         sa.Column("mask_sha256", sa.Text(), nullable=False),
         sa.Column("total_ms", sa.Float(), nullable=False),

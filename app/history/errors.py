@@ -1,0 +1,43 @@
+"""What can be wrong with a request about the history."""
+
+from app.errors import RequestError
+
+
+class InspectionNotFound(RequestError):
+    """No inspection with this id is kept.
+
+    It was made with `PASSLINE_HISTORY=off`, on another box, or has been deleted by retention.
+
+    Remedy: Look for it with `GET /v1/inspections`.
+    """
+
+    code = "inspection_not_found"
+    title = "There is no such inspection"
+    status = 404
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"no inspection {id!r} is kept here")
+
+
+class ImageNotKept(RequestError):
+    """The image of this inspection is not kept, or no more.
+
+    `PASSLINE_KEEP_IMAGES` and retention decide what is kept. Its thumbnail is.
+
+    Remedy: Keep more images, for those to come.
+    """
+
+    code = "image_not_kept"
+    title = "The image is not kept"
+    status = 404
+
+
+class HistoryOff(RequestError):
+    """No inspections are kept here.
+
+    Remedy: Set `PASSLINE_HISTORY=sync` and restart.
+    """
+
+    code = "history_off"
+    title = "No history is kept"
+    status = 409

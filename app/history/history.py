@@ -1,0 +1,100 @@
+"""The history of one service: recorder, writer, files and queries, by its settings."""
+
+import asyncio
+import logging
+from concurrent.futures import Future
+from pathlib import Path
+
+from app.database.connection import Database
+from app.database.errors import DatabaseUnusable
+from app.history.errors import HistoryOff, ImageNotKept
+from app.history.files import FolderFiles, ImageFiles
+from app.history.queue_reasons import SampleRates
+from app.history.record import Record, Recorder
+from app.history.store import HistoryStore
+from app.history.writer import Writer
+from app.settings import Settings
+
+WAITING_ASYNC = 1000  # records that may wait for the database where nobody waits for them
+log = logging.getLogger(__name__)
+
+
+class History:
+    """What a service keeps of its inspections; made once its database is open."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.database = database
+        self.files: ImageFiles = FolderFiles(settings.data_dir)
+        self.store = HistoryStore(database)
+        self._waits = settings.history == "sync"
+        self.recorder: Recorder | None = None  # None: nothing is kept
+        self.writer: Writer | None = None
+        self.lost = 0  # records that could not be stored, in mode async
+        if settings.history != "off":
+            rates = SampleRates(settings.sample_pass_rate, settings.sample_fail_rate)
+            self.recorder = Recorder(self.files, settings.keep_images, settings.keep_every_pass, rates)
+            waiting = max(settings.queue_size, 64) if self._waits else WAITING_ASYNC
+            self.writer = Writer(database, settings.box, waiting)
+
+    @property
+    def error(self) -> str | None:
+        """Why the last inspections could not be stored; None if they were."""
+        return None if self.writer is None else self.writer.error
+
+    async def keep(self, record: Record | None) -> None:
+        """Store a record; in mode sync this returns once it is committed.
+
+        Raises DatabaseUnusable in that mode; in mode async a record that cannot be stored is counted.
+        """
+        if record is None or self.writer is None:
+            return
+        if self._waits:
+            try:
+                await asyncio.shield(asyncio.wrap_future(self.writer.keep(record)))
+            except DatabaseUnusable:
+                await asyncio.to_thread(self._forget, record)
+                raise
+            return
+        try:
+            self.writer.keep(record).add_done_callback(self._count_loss)
+        except DatabaseUnusable as error:
+            self.lost += 1
+            log.error("an inspection is not stored", extra={"code": error.code, "reason": str(error)})
+
+    def image(self, id: str) -> tuple[str, bytes]:
+        """Name and content of an inspection's image; raises InspectionNotFound or ImageNotKept."""
+        return self._file(id, "image_file")
+
+    def mask(self, id: str) -> tuple[str, bytes] | None:
+        """Name and content of its label map (PNG); None if it has no defect, so all of it is zero.
+
+        Raises InspectionNotFound or ImageNotKept.
+        """
+        columns = self.store.columns(id)
+        if columns["image_file"] is not None and columns["mask_file"] is None:
+            return None
+        return self._file(id, "mask_file")
+
+    def close(self) -> None:
+        """Write what waits; blocks."""
+        if self.writer is not None:
+            self.writer.close()
+
+    def check_on(self) -> None:
+        """Raise HistoryOff if nothing is kept here."""
+        if self.writer is None:
+            raise HistoryOff("no history is kept here (PASSLINE_HISTORY=off)")
+
+    def _file(self, id: str, column: str) -> tuple[str, bytes]:
+        name = self.store.columns(id)[column]
+        content = None if name is None else self.files.get(name)
+        if content is None:
+            raise ImageNotKept(f"the image of inspection {id} is not kept, or no more")
+        return Path(name).name, content
+
+    def _forget(self, record: Record) -> None:
+        if self.recorder is not None:
+            self.recorder.forget(record)
+
+    def _count_loss(self, stored: "Future[int]") -> None:
+        self.lost += stored.exception() is not None

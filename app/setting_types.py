@@ -1,0 +1,55 @@
+"""Types of settings whose text needs more than pydantic's own parsing: lists and objects in one variable."""
+
+import json
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator
+from pydantic_settings import NoDecode
+
+
+def _of_json(value: object) -> object:
+    """Parse a variable's JSON here, where the error can say what is wrong with it."""
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError('is not a JSON object of integers by camera_id, such as {"press-2": 10}')
+    return found
+
+
+Priorities = Annotated[dict[str, int], NoDecode, BeforeValidator(_of_json)]
+_PORTS = {"http": 80, "https": 443}
+
+
+def _origin(text: str) -> str:
+    """Normalise an origin as browsers send it: in lower case, without its scheme's default port."""
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:  # such as brackets without an IPv6 address
+        parts, host, port = urlsplit(""), None, None
+    is_one = host and text.isascii() and not (parts.path + parts.query + parts.fragment) and "@" not in text
+    if parts.scheme not in _PORTS or not is_one:
+        raise ValueError(
+            f"{text!r} is not an origin; write scheme://host:port, such as http://hmi.plant:3000"
+        )
+    address = f"[{host}]" if ":" in str(host) else str(host)
+    return f"{parts.scheme}://{address}" + ("" if port in (None, _PORTS[parts.scheme]) else f":{port}")
+
+
+def _origins(value: object) -> object:
+    """Parse a comma-separated list of origins here, where the error can name the wrong entry."""
+    return frozenset(_origin(each.strip()) for each in value.split(",")) if isinstance(value, str) else value
+
+
+def _hosts(value: object) -> object:
+    """Parse a comma-separated list of host names."""
+    if not isinstance(value, str):
+        return value
+    return frozenset(each.strip().lower() for each in value.split(",") if each.strip())
+
+
+Hosts = Annotated[frozenset[str] | None, NoDecode, BeforeValidator(_hosts)]
+Origins = Annotated[frozenset[str] | None, NoDecode, BeforeValidator(_origins)]
