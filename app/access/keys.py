@@ -25,7 +25,7 @@ from app.inspection.rules.recipe import describe
 from app.inspection.types import Name, Sha256
 from app.schemas.inspections import Label
 
-Scope = Literal["inspect", "operate", "admin"]
+Scope = Literal["inspect", "review", "operate", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)  # each includes those before it
 PREFIX = "passline_"  # so that a token left in a file is recognised
 ANY = "*"  # in a key's list: every name

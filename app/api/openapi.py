@@ -34,6 +34,7 @@ from app.errors import (
     Unexpected,
     UploadTimeout,
 )
+from app.history.errors import HistoryOff, ImageNotKept, InspectionNotFound
 from app.inspection import errors as core
 from app.inspection.errors import PasslineError
 from app.problems import MEDIA_TYPE, status_of
@@ -71,6 +72,8 @@ _REQUEST: tuple[type[PasslineError], ...] = (
     *_DOORS,
     NameNotAllowed,
     *_UPLOAD,
+    DatabaseUnusable,
+    ImageNotStored,
     DeadlineExceeded,
     OutOfMemory,
     core.RecipeUnknown,
@@ -248,6 +251,13 @@ PROMOTION = problem_responses(
 ROLLBACK = problem_responses(
     NoPreviousBundle, core.RecipeInvalid, core.RecipeUnknown, RequestInvalid, Unexpected, *_DOORS
 )
+HISTORY_LIST = problem_responses(HistoryOff, DatabaseUnusable, RequestInvalid, NotReady, *_DOORS)
+HISTORY_ONE = problem_responses(
+    InspectionNotFound, HistoryOff, DatabaseUnusable, RequestInvalid, NotReady, *_DOORS
+)
+_PNG = {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
+HISTORY_IMAGE = HISTORY_ONE | problem_responses(InspectionNotFound, ImageNotKept) | {200: _PNG}
+HISTORY_THUMBNAIL = HISTORY_ONE | {200: {"content": {"image/jpeg": _PNG["content"]["image/png"]}}}
 METRICS = problem_responses(*_DOORS) | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 EXAMPLES = {
     "/v1/inspections": INSPECTION_EXAMPLE,

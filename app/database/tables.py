@@ -52,6 +52,7 @@ INSPECTIONS = Table(
     Column("bundle", Text, nullable=False),
     Column("bundle_version", Text, nullable=False),
     Column("manifest_sha256", Text, nullable=False),
+    Column("class_names", Text, nullable=False),  # JSON: those of the mask's values, from 1 on
     Column("artifact", Text, nullable=False),
     Column("execution_provider", Text, nullable=False),
     Column("verdict", Text, nullable=False),  # pass, fail, review

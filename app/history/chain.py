@@ -8,7 +8,15 @@ from typing import Any
 # Columns that the hash covers, in order; what may change later (files, queue, reviews) is not among them.
 HASHED = (
     *("id", "time_us", "request_id", "key_name", "camera_id", "part_id", "filename", "recipe"),
-    *("recipe_version", "bundle", "bundle_version", "manifest_sha256", "artifact", "execution_provider"),
+    *(
+        "recipe_version",
+        "bundle",
+        "bundle_version",
+        "manifest_sha256",
+        "class_names",
+        "artifact",
+        "execution_provider",
+    ),
     *("verdict", "defects", "image_probability", "image_threshold", "dice_estimated", "width", "height"),
     *("pixel_format", "stride", "significant_bits", "image_sha256", "mask_sha256", "total_ms", "answer"),
     *("sample_weight", "box", "position"),

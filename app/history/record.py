@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import json
 import random
 from collections import Counter
 from collections.abc import Mapping
@@ -146,6 +147,7 @@ def _columns(made: Made, time_us: int) -> dict[str, Any]:
         "bundle": answer.model.name,
         "bundle_version": answer.model.version,
         "manifest_sha256": made.manifest_sha256,
+        "class_names": json.dumps(made.inspection.classes),
         "artifact": answer.model.artifact,
         "execution_provider": answer.model.execution_provider,
         "verdict": answer.verdict,

@@ -117,6 +117,7 @@ def upgrade() -> None:
         sa.Column("bundle", sa.Text(), nullable=False),
         sa.Column("bundle_version", sa.Text(), nullable=False),
         sa.Column("manifest_sha256", sa.Text(), nullable=False),
+        sa.Column("class_names", sa.Text(), nullable=False),
         sa.Column("artifact", sa.Text(), nullable=False),
         sa.Column("execution_provider", sa.Text(), nullable=False),
         sa.Column("verdict", sa.Text(), nullable=False),
