@@ -19,7 +19,7 @@ from app.history.history import History
 from app.inspection.decoding.decode import DecodeLimits
 from app.inspection.errors import RecipeInvalid
 from app.inspection.results import Verdict
-from app.inspection.rules.recipe import Recipe, read_recipe
+from app.inspection.rules.recipe import Recipe, parse_recipe
 from app.jobs import redraw
 from app.schemas.history import InspectionDetail, InspectionsPage
 from app.schemas.inspections import Label, Shape
@@ -166,7 +166,7 @@ def _recipe_of(service: Service, columns: RowMapping) -> Recipe | None:
     """The version of the recipe used; None if it is not known here, or its text can no longer be read."""
     try:
         text = service.store.state.version(columns["recipe"], columns["recipe_version"]).text
-        return None if text is None else read_recipe(text, columns["recipe"])
+        return None if text is None else parse_recipe(text, columns["recipe"])
     except (NotReady, RecipeNotFound, RecipeInvalid):
         return None
 

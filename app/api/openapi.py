@@ -35,6 +35,7 @@ from app.errors import (
     UploadTimeout,
 )
 from app.history.errors import HistoryOff, ImageNotKept, InspectionNotFound
+from app.history.files import ImageNotStored
 from app.inspection import errors as core
 from app.inspection.errors import PasslineError
 from app.problems import MEDIA_TYPE, status_of
