@@ -84,6 +84,9 @@ class Settings(BaseSettings):
     sample_fail_rate: Share = Field(
         default=0.05, description="The same for fails and reviews, for the overkill rate."
     )
+    idempotency_s: Positive = Field(
+        default=3600, description="Time that the first answer to an `Idempotency-Key` is kept."
+    )
     box: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
         default=None,
         description="Name of this machine in the history's chain of hashes, if several share a PostgreSQL"

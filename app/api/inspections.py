@@ -16,6 +16,7 @@ from app.api.dependencies import (
     uploads_of,
 )
 from app.api.docs import docs_page
+from app.api.idempotency import SentOnce
 from app.api.parts import inspect_part
 from app.api.uploads import unless_client_leaves
 from app.schemas.inspections import (
@@ -45,6 +46,7 @@ async def inspect(
     service: ReadyService,
     options: Annotated[SingleOptions, Query()],
     deadline: SingleDeadline,
+    once: SentOnce,
 ) -> InspectionAnswer | Response:
     """Inspect one image: the field `image` of a form or of a JSON object, or the request's body itself.
 
@@ -54,7 +56,11 @@ async def inspect(
     if as_page:
         options = options.model_copy(update={"certificate": True})
     async with uploads_of(request).single(request, options) as submission:
-        answer = await unless_client_leaves(request, service.inspect(submission, deadline))
+
+        async def work() -> InspectionAnswer:
+            return await unless_client_leaves(request, service.inspect(submission, deadline))
+
+        answer = await once.answer(submission, InspectionAnswer, work)
     return HTMLResponse(answer.certificate, headers=openapi.PAGE_HEADERS) if as_page else answer
 
 
@@ -64,10 +70,15 @@ async def inspect_batch(
     service: ReadyService,
     options: Annotated[BatchOptions, Query()],
     deadline: BatchDeadline,
+    once: SentOnce,
 ) -> BatchAnswer:
     """Inspect each image of the repeated form field `images` independently of the others."""
     async with uploads_of(request).batch(request, options) as submission:
-        return await unless_client_leaves(request, service.inspect_batch(submission, deadline))
+
+        async def work() -> BatchAnswer:
+            return await unless_client_leaves(request, service.inspect_batch(submission, deadline))
+
+        return await once.answer(submission, BatchAnswer, work)
 
 
 @inspecting.post("/v1/parts", summary="Inspect one part by several images", **openapi.ONE_PART)
@@ -76,10 +87,15 @@ async def inspect_images_of_part(
     service: ReadyService,
     options: Annotated[BatchOptions, Query()],
     deadline: BatchDeadline,
+    once: SentOnce,
 ) -> PartAnswer:
     """Inspect each image of the repeated form field `image`, and give the part one verdict by the recipe."""
     async with uploads_of(request).part(request, options) as submission:
-        return await unless_client_leaves(request, inspect_part(service, submission, deadline))
+
+        async def work() -> PartAnswer:
+            return await unless_client_leaves(request, inspect_part(service, submission, deadline))
+
+        return await once.answer(submission, PartAnswer, work)
 
 
 router.include_router(inspecting)

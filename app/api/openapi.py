@@ -36,6 +36,7 @@ from app.errors import (
 )
 from app.history.errors import HistoryOff, ImageNotKept, InspectionNotFound
 from app.history.files import ImageNotStored
+from app.history.idempotency import IdempotencyKeyReused
 from app.inspection import errors as core
 from app.inspection.errors import PasslineError
 from app.problems import MEDIA_TYPE, status_of
@@ -73,6 +74,7 @@ _REQUEST: tuple[type[PasslineError], ...] = (
     *_DOORS,
     NameNotAllowed,
     *_UPLOAD,
+    IdempotencyKeyReused,
     DatabaseUnusable,
     ImageNotStored,
     DeadlineExceeded,

@@ -111,7 +111,7 @@ class Uploads:
         if declared.isdecimal() and int(declared) > limit:
             raise _too_large(limit)
         held = 0
-        caller = _caller(request)
+        caller = caller_of_request(request)
 
         async def pieces() -> AsyncIterator[bytes]:
             nonlocal held
@@ -182,7 +182,7 @@ def _permitted(request: Request, submission: Submission) -> Submission:
     return submission
 
 
-def _caller(request: Request) -> str:
+def caller_of_request(request: Request) -> str:
     """The caller whose share of the memory a body uses: the key or, without keys, the address."""
     if (key := KEY_NAME.get()) is not None:
         return f"key {key}"

@@ -9,6 +9,7 @@ from app.database.connection import Database
 from app.database.errors import DatabaseUnusable
 from app.history.errors import HistoryOff, ImageNotKept
 from app.history.files import FolderFiles, ImageFiles
+from app.history.idempotency import FirstAnswers
 from app.history.queue_reasons import SampleRates
 from app.history.record import Record, Recorder
 from app.history.store import HistoryStore
@@ -26,6 +27,7 @@ class History:
         self.database = database
         self.files: ImageFiles = FolderFiles(settings.data_dir)
         self.store = HistoryStore(database)
+        self.first_answers = FirstAnswers(database, settings.idempotency_s)
         self._waits = settings.history == "sync"
         self.recorder: Recorder | None = None  # None: nothing is kept
         self.writer: Writer | None = None
