@@ -15,6 +15,7 @@ from app.access.keys import KeysUnusable
 from app.bundles.storage import BundleJournal, bundle_to_serve
 from app.bundles.tensorrt import build_engine
 from app.commands import demo, folder
+from app.commands import history as history_command
 from app.commands import keys as keys_command
 from app.database.connection import existing_database
 from app.inspection.bundle.bundle import Bundle
@@ -81,6 +82,8 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
             return _build_engine(options.bundle or _bundle_in_force(settings), settings)
         case "keys":
             return keys_command.run(options, settings.keys_file)
+        case "history":
+            return history_command.run(options, settings)
         case "schema":
             print(json.dumps(recipe_schema(), indent=2))
             return 0
@@ -208,6 +211,9 @@ def _parser() -> argparse.ArgumentParser:
         "bundle", type=Path, nargs="?", help="its folder (default: the one that would be served)"
     )
     keys_command.add_parser(commands.add_parser("keys", help="make, list and revoke API keys"))
+    history_command.add_parser(
+        commands.add_parser("history", help="check what is kept of inspections, and inspect again")
+    )
     commands.add_parser("schema", help="print the JSON Schema of recipes, for an editor")
     show = commands.add_parser("demo", help="post images to a running service; writes overlays")
     show.add_argument("folder", type=Path, nargs="?", help="images (default: the bundle's golden ones)")

@@ -11,7 +11,7 @@ from app.bundles.registry import BundleRegistry
 from app.bundles.tensorrt import build_beside, lacks_engine
 from app.database.connection import Database, free_bytes, open_database
 from app.errors import NotReady, Unexpected
-from app.history.history import History
+from app.history.history import History, watch_history
 from app.inspection.errors import PasslineError, RecipeInvalid
 from app.inspection.inference.threads import default_workers
 from app.inspection.inspector import Inspector
@@ -65,7 +65,7 @@ class Service:
             "1 while the next start would serve the same bundle, else 0.",
             lambda: float(self.bundles.active is None or self.bundles.active.kept),
         )
-        watch("history_failing", "1 while inspections cannot be stored, else 0.", self._history_fails)
+        watch_history(watch, lambda: self._history)
         watch("disk_free_bytes", "Free on the disk of data.", lambda: free_bytes(settings.data_dir))
 
     async def start(self) -> None:
@@ -99,9 +99,6 @@ class Service:
     async def _renew(self) -> None:
         """Replace the lost session by a new one; raises a PasslineError."""
         await self.bundles.renew(functools.partial(renewed, settings=self.settings))
-
-    def _history_fails(self) -> float:
-        return float(self._history is not None and self._history.error is not None)
 
     def refuse(self, error: Exception) -> None:
         """Refuse all inspections with `error` as the reason."""

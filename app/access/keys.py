@@ -48,8 +48,8 @@ class KeysOutOfReach(KeysUnusable):
 class Key(BaseModel):
     """One line of the file: holder, scope and the SHA-256 of the token.
 
-    A key with the scope `inspect` may name only its `cameras` and `recipes`. Higher scopes may name all: they
-    may change recipes anyway.
+    A key with a scope below `operate` may name only its `cameras` and `recipes`. Higher scopes may name all:
+    they may change recipes anyway.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,7 +64,7 @@ class Key(BaseModel):
 
     @model_validator(mode="after")
     def _lists_only_to_inspect(self) -> Self:
-        if self.scope != "inspect" and (self.cameras or self.recipes):
+        if self.names_all and (self.cameras or self.recipes):
             raise ValueError(f"the scope {self.scope} may name all cameras and recipes; leave the lists out")
         return self
 
@@ -75,7 +75,12 @@ class Key(BaseModel):
     def may_name(self, kind: str, value: str) -> bool:
         """Whether requests with this key may name this `camera` or `recipe` (the kind)."""
         names = {"camera": self.cameras, "recipe": self.recipes}[kind]
-        return self.scope != "inspect" or ANY in names or value in names
+        return self.names_all or ANY in names or value in names
+
+    @property
+    def names_all(self) -> bool:
+        """Whether its scope includes changing recipes, so that lists would limit nothing."""
+        return self.allows("operate")
 
     @property
     def has_expired(self) -> bool:

@@ -62,5 +62,5 @@ def _expiry(days: int | None) -> datetime | None:
 
 def _row(key: Key) -> tuple[str, ...]:
     expires = "" if key.expires is None else f"{key.expires:%Y-%m-%d}{' (over)' if key.has_expired else ''}"
-    lists = (", ".join(key.cameras), ", ".join(key.recipes)) if key.scope == "inspect" else ("*", "*")
+    lists = (", ".join(key.cameras), ", ".join(key.recipes)) if not key.names_all else ("*", "*")
     return key.name, key.scope, f"{key.created:%Y-%m-%d}", expires, *lists

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -100,3 +101,20 @@ class History:
 
     def _count_loss(self, stored: "Future[int]") -> None:
         self.lost += stored.exception() is not None
+
+
+def watch_history(
+    watch: Callable[[str, str, Callable[[], float]], None], history: Callable[[], History | None]
+) -> None:
+    """Register the metrics of a history that may not be there yet."""
+
+    def failing() -> float:
+        found = history()
+        return float(found is not None and found.error is not None)
+
+    def lost() -> float:
+        found = history()
+        return 0 if found is None else found.lost
+
+    watch("history_failing", "1 while inspections cannot be stored, else 0.", failing)
+    watch("history_lost", "Inspections not stored, in mode async.", lost)

@@ -50,9 +50,10 @@ def test_scopes_include_those_below(file: Path) -> None:
         add_key(file, scope, scope, None)
     allowed = {key.name: [key.allows(scope) for scope in SCOPES] for key in read_keys(file)}
     assert allowed == {
-        "inspect": [True, False, False],
-        "operate": [True, True, False],
-        "admin": [True, True, True],
+        "inspect": [True, False, False, False],
+        "review": [True, True, False, False],
+        "operate": [True, True, True, False],
+        "admin": [True, True, True, True],
     }
 
 

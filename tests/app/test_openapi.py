@@ -41,7 +41,12 @@ BUNDLES = {
     "/v1/bundles/candidate/disagreements",
 }
 BARE = {("/v1/bundles/candidate", "DELETE")}  # it takes nothing that could be wrong
-READS = {(path, "GET") for path in RECIPES | BUNDLES | {"/v1/model", "/healthz", "/readyz", "/metrics"}}
+HISTORY = {
+    *("/v1/inspections", "/v1/inspections/{id}", "/v1/inspections/{id}/image"),
+    *("/v1/inspections/{id}/thumbnail", "/v1/inspections/{id}/mask", "/v1/inspections/{id}/overlay"),
+}
+OTHERS = {"/v1/model", "/healthz", "/readyz", "/metrics"}
+READS = {(path, "GET") for path in RECIPES | BUNDLES | HISTORY | OTHERS}
 OPERATIONS = POSTS | CHANGES | READS
 EXAMPLES = dict.fromkeys(POSTS, 40) | dict.fromkeys(CHANGES, 8)
 CHECKS = [
@@ -61,7 +66,7 @@ def document(client: TestClient) -> dict[str, Any]:
 def api(bundle_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The service as schemathesis sees it, over real HTTP; it may change recipes and bundles of its own."""
     folder = tmp_path_factory.mktemp("changing")
-    places: dict[str, Any] = {"recipes_dir": folder, "bundles_dir": bundle_dir.parent}
+    places: dict[str, Any] = {"recipes_dir": folder, "bundles_dir": bundle_dir.parent, "history": "sync"}
     with serving(bundle_dir, threads=1, max_upload_bytes=4_000_000, **places) as server:
         yield schemathesis.openapi.from_url(f"{server.url}/openapi.json")
 
