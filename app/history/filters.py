@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, exists, or_, select, tuple_
@@ -31,6 +31,10 @@ class Filters:
     until: datetime | None = None
     text: str | None = None
     ids: tuple[str, ...] = field(default=())
+
+    def reviewed_only(self) -> "Filters":
+        """The same, of inspections that a person has reviewed."""
+        return replace(self, reviewed=True)
 
     def conditions(self) -> Iterator[ColumnElement[bool]]:
         """The same for a `WHERE` on the table of inspections."""
