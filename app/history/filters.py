@@ -9,8 +9,8 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, exists, or_, select, tuple_
 
 from app.database.tables import INSPECTION_CLASSES, INSPECTIONS
+from app.database.times import to_us
 from app.errors import RequestInvalid, WrongField
-from app.history.times import to_us
 
 AFTER_ALL = "\U0010ffff"  # sorts after every text that begins alike
 C = INSPECTIONS.c

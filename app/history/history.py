@@ -13,6 +13,7 @@ from app.history.files import FolderFiles, ImageFiles
 from app.history.idempotency import FirstAnswers
 from app.history.queue_reasons import SampleRates
 from app.history.record import Record, Recorder
+from app.history.reviews import Reviews
 from app.history.store import HistoryStore
 from app.history.writer import Writer
 from app.settings import Settings
@@ -28,6 +29,7 @@ class History:
         self.database = database
         self.files: ImageFiles = FolderFiles(settings.data_dir)
         self.store = HistoryStore(database)
+        self.reviews = Reviews(database, self.files, self.store)
         self.first_answers = FirstAnswers(database, settings.idempotency_s)
         self._waits = settings.history == "sync"
         self.recorder: Recorder | None = None  # None: nothing is kept
