@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, exists, or_, select, tuple_
+from sqlalchemy import ColumnElement, exists, func, or_, select, tuple_
 
 from app.database.tables import INSPECTION_CLASSES, INSPECTIONS
 from app.errors import RequestInvalid, WrongField
@@ -60,7 +60,9 @@ class Filters:
         if self.text:  # the beginning of a text can use an index, a part of it cannot
             yield or_(
                 *(
+                    # an index finds the first; a language's order, as PostgreSQL may have it, ignores case
                     column.between(self.text, self.text + AFTER_ALL)
+                    & (func.substr(column, 1, len(self.text)) == self.text)
                     for column in (C.id, C.part_id, C.filename)
                 )
             )
