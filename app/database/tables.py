@@ -68,8 +68,7 @@ INSPECTIONS = Table(
     Column("image_sha256", Text, nullable=False),  # of the bytes received
     Column("mask_sha256", Text, nullable=False),  # of the label map, uint8, row by row
     Column("total_ms", Float, nullable=False),
-    Column("answer", Text, nullable=False),  # the answer as JSON, without mask, overlay and the like
-    # the chain: of all of the above, and of the row before it of the same box
+    # the chain: of all of the above and the answer, and of the row before it of the same box
     Column("box", Text, nullable=False),
     Column("position", BigInteger, nullable=False),
     Column("hash", Text, nullable=False),
@@ -80,11 +79,16 @@ INSPECTIONS = Table(
     Column("queue_reason", Text),  # why a person should look at it; NULL: nobody needs to
     Column("queue_rank", Float),  # what is looked at first has the highest
     Column("reviewed", Boolean, nullable=False, default=False, server_default="0"),
+    # the answer as JSON, without mask, overlay and the like; last, for SQLite reads a row from its start
+    Column("answer", Text, nullable=False),
     UniqueConstraint("box", "position"),
     Index(None, "time_us", "seq"),
     Index(None, "camera_id", "time_us", "seq"),
     Index(None, "part_id", "time_us", "seq"),
     Index(None, "verdict", "time_us", "seq"),
+    Index(None, "recipe", "time_us", "seq"),
+    Index(None, "bundle", "bundle_version", "time_us", "seq"),
+    Index(None, "filename", "seq"),
     Index(None, "reviewed", "time_us", "seq"),
     Index(None, "reviewed", "queue_rank", "seq"),
 )

@@ -5,14 +5,16 @@ import binascii
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, exists, func, or_, select, tuple_, union
 
 from app.database.tables import INSPECTION_CLASSES, INSPECTIONS
 from app.errors import RequestInvalid, WrongField
 from app.history.times import to_us
 
 AFTER_ALL = "\U0010ffff"  # sorts after every text that begins alike
+Columns = Any  # of a table or a subquery, by their names
 C = INSPECTIONS.c
 
 
@@ -32,43 +34,74 @@ class Filters:
     text: str | None = None
     ids: tuple[str, ...] = field(default=())
 
-    def conditions(self) -> Iterator[ColumnElement[bool]]:
-        """The same for a `WHERE` on the table of inspections."""
+    def conditions(self, columns: Columns = C) -> Iterator[ColumnElement[bool]]:
+        """The same for a `WHERE` on the table of inspections, or on other columns of these names."""
+        yield from self._times(columns)
+        yield from self._equalities(columns)
+        if self.classes:
+            of_row = INSPECTION_CLASSES.c.seq == columns.seq
+            yield exists(select(INSPECTION_CLASSES.c.seq).where(of_row, self._in_classes()))
+        if self.text:
+            # no range: an index of it would only help where the selection below is used
+            yield or_(*(_begins(column, self.text) for column in _texts(columns)))
+
+    def selections(self) -> Iterator[Select[Any]]:
+        """For each condition the `seq` of the rows that match it, found by an index."""
+        for condition in self._equalities(C):
+            yield select(C.seq).where(condition, *self._times(C))
+        if self.classes:
+            found = select(INSPECTION_CLASSES.c.seq).where(
+                self._in_classes(), *self._times(INSPECTION_CLASSES.c)
+            )
+            yield found.distinct() if len(self.classes) > 1 else found
+        if self.text:
+            # a language's order, as PostgreSQL may have it, ignores case; the other condition does not
+            ranges = (
+                select(C.seq).where(
+                    column.between(self.text, self.text + AFTER_ALL), _begins(column, self.text)
+                )
+                for column in _texts(C)
+            )
+            every = union(*ranges).subquery()
+            yield select(every.c.seq)
+
+    def _times(self, columns: Columns) -> Iterator[ColumnElement[bool]]:
+        if self.since is not None:
+            yield columns.time_us >= to_us(self.since)
+        if self.until is not None:
+            yield columns.time_us < to_us(self.until)
+
+    def _equalities(self, columns: Columns) -> Iterator[ColumnElement[bool]]:
         for column, values in (
-            (C.camera_id, self.cameras),
-            (C.part_id, self.parts),
-            (C.verdict, self.verdicts),
-            (C.recipe, self.recipes),
-            (C.bundle + "/" + C.bundle_version, self.bundles),
-            (C.id, self.ids),
+            (columns.camera_id, self.cameras),
+            (columns.part_id, self.parts),
+            (columns.verdict, self.verdicts),
+            (columns.recipe, self.recipes),
+            (columns.id, self.ids),
         ):
             if values:
                 yield column.in_(values)
-        if self.classes:
-            of_row = INSPECTION_CLASSES.c.seq == C.seq
-            yield exists(
-                select(INSPECTION_CLASSES.c.seq).where(
-                    of_row, INSPECTION_CLASSES.c.class_name.in_(self.classes)
-                )
+        if self.bundles:
+            pairs = (name.rpartition("/")[::2] for name in self.bundles)
+            yield or_(
+                *((columns.bundle == name) & (columns.bundle_version == version) for name, version in pairs)
             )
         if self.reviewed is not None:
-            yield C.reviewed.is_(self.reviewed)
-        if self.since is not None:
-            yield C.time_us >= to_us(self.since)
-        if self.until is not None:
-            yield C.time_us < to_us(self.until)
-        if self.text:  # the beginning of a text can use an index, a part of it cannot
-            yield or_(
-                *(
-                    # an index finds the first; a language's order, as PostgreSQL may have it, ignores case
-                    column.between(self.text, self.text + AFTER_ALL)
-                    & (func.substr(column, 1, len(self.text)) == self.text)
-                    for column in (C.id, C.part_id, C.filename)
-                )
-            )
+            yield columns.reviewed.is_(self.reviewed)
+
+    def _in_classes(self) -> ColumnElement[bool]:
+        return INSPECTION_CLASSES.c.class_name.in_(self.classes)
 
 
-def before(cursor: str) -> ColumnElement[bool]:
+def _texts(columns: Columns) -> tuple[ColumnElement[Any], ...]:
+    return columns.id, columns.part_id, columns.filename
+
+
+def _begins(column: ColumnElement[Any], text: str) -> ColumnElement[bool]:
+    return func.substr(column, 1, len(text)) == text
+
+
+def before(cursor: str, columns: Columns = C) -> ColumnElement[bool]:
     """Rows that follow the cursor, newest first; raises RequestInvalid."""
     try:
         time_us, seq = base64.urlsafe_b64decode(cursor.encode()).split(b"-")
@@ -76,7 +109,7 @@ def before(cursor: str) -> ColumnElement[bool]:
     except (ValueError, binascii.Error):
         message = "is not the `next` of a page"
         raise RequestInvalid(f"query.before {message}", (WrongField("query.before", message),)) from None
-    return tuple_(C.time_us, C.seq) < place
+    return tuple_(columns.time_us, columns.seq) < place
 
 
 def cursor_of(time_us: int, seq: int) -> str:

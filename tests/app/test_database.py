@@ -73,9 +73,13 @@ def test_a_database_is_opened_again_as_it_was(url: str) -> None:
 
 
 def test_what_fails_midway_leaves_nothing(database: Database) -> None:
-    with pytest.raises(DatabaseUnusable), database.transaction() as connection:
-        connection.execute(FACTS.insert().values(name="a", value="1"))
-        connection.execute(FACTS.insert().values(name="a", value="2"))
+    def twice() -> None:
+        with database.transaction() as connection:
+            connection.execute(FACTS.insert().values(name="a", value="1"))
+            connection.execute(FACTS.insert().values(name="a", value="2"))
+
+    with pytest.raises(DatabaseUnusable):
+        twice()
     with database.reading() as connection:
         assert connection.scalar(sqlalchemy.select(FACTS.c.value)) is None
 

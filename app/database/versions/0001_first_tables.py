@@ -133,7 +133,6 @@ def upgrade() -> None:
         sa.Column("image_sha256", sa.Text(), nullable=False),
         sa.Column("mask_sha256", sa.Text(), nullable=False),
         sa.Column("total_ms", sa.Float(), nullable=False),
-        sa.Column("answer", sa.Text(), nullable=False),
         sa.Column("box", sa.Text(), nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("hash", sa.Text(), nullable=False),
@@ -143,6 +142,7 @@ def upgrade() -> None:
         sa.Column("queue_reason", sa.Text(), nullable=True),
         sa.Column("queue_rank", sa.Float(), nullable=True),
         sa.Column("reviewed", sa.Boolean(), server_default="0", nullable=False),
+        sa.Column("answer", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_inspections")),
         sa.UniqueConstraint("box", "position", name=op.f("uq_inspections_box_position")),
         sa.UniqueConstraint("id", name=op.f("uq_inspections_id")),
@@ -166,6 +166,15 @@ def upgrade() -> None:
         batch_op.create_index(
             batch_op.f("ix_inspections_verdict_time_us_seq"), ["verdict", "time_us", "seq"], unique=False
         )
+        batch_op.create_index(
+            batch_op.f("ix_inspections_recipe_time_us_seq"), ["recipe", "time_us", "seq"], unique=False
+        )
+        batch_op.create_index(
+            batch_op.f("ix_inspections_bundle_bundle_version_time_us_seq"),
+            ["bundle", "bundle_version", "time_us", "seq"],
+            unique=False,
+        )
+        batch_op.create_index(batch_op.f("ix_inspections_filename_seq"), ["filename", "seq"], unique=False)
 
     op.create_table(
         "recipe_changes",
@@ -277,6 +286,9 @@ def downgrade() -> None:
     op.drop_table("recipe_changes")
     with op.batch_alter_table("inspections", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_inspections_verdict_time_us_seq"))
+        batch_op.drop_index(batch_op.f("ix_inspections_recipe_time_us_seq"))
+        batch_op.drop_index(batch_op.f("ix_inspections_bundle_bundle_version_time_us_seq"))
+        batch_op.drop_index(batch_op.f("ix_inspections_filename_seq"))
         batch_op.drop_index(batch_op.f("ix_inspections_time_us_seq"))
         batch_op.drop_index(batch_op.f("ix_inspections_reviewed_time_us_seq"))
         batch_op.drop_index(batch_op.f("ix_inspections_reviewed_queue_rank_seq"))
