@@ -3,13 +3,17 @@
 import argparse
 import hashlib
 import sys
+from pathlib import Path
 
 from app.bundles.storage import BundleFolder
 from app.database.connection import Database, existing_database
+from app.history.dataset import write_dataset
 from app.history.errors import HistoryOff
 from app.history.files import FolderFiles
+from app.history.filters import Filters
 from app.history.history import History
 from app.history.verify import Checked, verify
+from app.inspection.decoding.decode import DecodeLimits
 from app.inspection.inspector import Inspector
 from app.inspection.rules.recipe import parse_recipe
 from app.jobs.loading import load_inspector, open_recipes
@@ -30,6 +34,12 @@ def add_parser(parser: argparse.ArgumentParser) -> None:
         "replay", help="inspect a kept image again; exit status 0: the same mask and verdict, 1: another"
     )
     replay.add_argument("id", help="the inspection's id")
+    export = commands.add_parser(
+        "export", help="write the reviewed inspections as a data set that `passline train` reads"
+    )
+    export.add_argument("out", type=Path, help="a new folder")
+    export.add_argument("--camera", action="append", default=[], help="only of this camera; may be repeated")
+    export.add_argument("--recipe", action="append", default=[], help="only of this recipe; may be repeated")
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
@@ -38,11 +48,13 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     if database is None:
         raise HistoryOff(f"there is no database in {settings.data_dir} (PASSLINE_DATA_DIR) yet")
     try:
-        return (
-            _verify(database, settings)
-            if options.history == "verify"
-            else _replay(database, settings, options.id)
-        )
+        match options.history:
+            case "verify":
+                return _verify(database, settings)
+            case "replay":
+                return _replay(database, settings, options.id)
+            case _:
+                return _export(database, settings, options)
     finally:
         database.close()
 
@@ -79,6 +91,20 @@ def _replay(database: Database, settings: Settings, id: str) -> int:
     print(f"mask: {'the same, bit for bit' if is_same else 'another one'}")
     print(f"verdict: {again.verdict}, then {columns['verdict']}")
     return SAME if is_same and again.verdict == columns["verdict"] else CHANGED
+
+
+def _export(database: Database, settings: Settings, options: argparse.Namespace) -> int:
+    history = History(settings.model_copy(update={"history": "off"}), database)
+    limits = DecodeLimits(max_bytes=settings.max_upload_bytes, max_pixels=settings.max_pixels)
+    filters = Filters(cameras=tuple(options.camera), recipes=tuple(options.recipe))
+    written = write_dataset(history, options.out, filters, limits)
+    for why in written.left_out:
+        print(f"left out: {why}", file=sys.stderr)
+    print(
+        f"{options.out}: {written.good} good and {written.defective} defective images, of which "
+        f"{written.without_place} without a mask"
+    )
+    return SAME
 
 
 def _inspector_of(settings: Settings, name: str, version: str) -> Inspector:

@@ -41,3 +41,14 @@ class HistoryOff(RequestError):
     code = "history_off"
     title = "No history is kept"
     status = 409
+
+
+class DataSetNotWritten(RequestError):
+    """The reviewed inspections could not be written as a data set; the message says why.
+
+    Remedy: Name a new folder that can be written; choose inspections of bundles with the same classes.
+    """
+
+    code = "data_set_not_written"
+    title = "The data set could not be written"
+    status = 409

@@ -3,11 +3,11 @@
 import base64
 import binascii
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, exists, func, or_, select, tuple_, union
+from sqlalchemy import ColumnElement, Select, exists, func, or_, select, tuple_, union_all
 
 from app.database.tables import INSPECTION_CLASSES, INSPECTIONS
 from app.errors import RequestInvalid, WrongField
@@ -34,6 +34,10 @@ class Filters:
     text: str | None = None
     ids: tuple[str, ...] = field(default=())
 
+    def reviewed_only(self) -> "Filters":
+        """The same, of inspections that a person has reviewed."""
+        return replace(self, reviewed=True)
+
     def conditions(self, columns: Columns = C) -> Iterator[ColumnElement[bool]]:
         """The same for a `WHERE` on the table of inspections, or on other columns of these names."""
         yield from self._times(columns)
@@ -46,14 +50,13 @@ class Filters:
             yield or_(*(_begins(column, self.text) for column in _texts(columns)))
 
     def selections(self) -> Iterator[Select[Any]]:
-        """For each condition the `seq` of the rows that match it, found by an index."""
+        """For each condition the `seq` of the rows that match it, found by an index; some may be repeated."""
         for condition in self._equalities(C):
             yield select(C.seq).where(condition, *self._times(C))
         if self.classes:
-            found = select(INSPECTION_CLASSES.c.seq).where(
+            yield select(INSPECTION_CLASSES.c.seq).where(
                 self._in_classes(), *self._times(INSPECTION_CLASSES.c)
             )
-            yield found.distinct() if len(self.classes) > 1 else found
         if self.text:
             # a language's order, as PostgreSQL may have it, ignores case; the other condition does not
             ranges = (
@@ -62,7 +65,7 @@ class Filters:
                 )
                 for column in _texts(C)
             )
-            every = union(*ranges).subquery()
+            every = union_all(*ranges).subquery()
             yield select(every.c.seq)
 
     def _times(self, columns: Columns) -> Iterator[ColumnElement[bool]]:

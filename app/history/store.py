@@ -57,6 +57,14 @@ class HistoryStore:
             classes, reviews = _of_rows(connection, [columns])
         return detail_of(columns, classes[columns["seq"]], reviews[id])
 
+    def mask_file_of(self, review: int) -> str | None:
+        """The file of a review's own mask; None if it has none. Raises DatabaseUnusable."""
+        with self._database.reading() as connection:
+            found: str | None = connection.scalar(
+                select(REVIEWS.c.mask_file).where(REVIEWS.c.number == review)
+            )
+        return found
+
     def thumbnail(self, id: str) -> bytes:
         """The JPEG; raises InspectionNotFound or DatabaseUnusable."""
         statement = select(THUMBNAILS.c.jpeg).join(INSPECTIONS, C.seq == THUMBNAILS.c.seq).where(C.id == id)
