@@ -30,6 +30,7 @@ def add_parser(parser: argparse.ArgumentParser) -> None:
     commands.add_parser(
         "verify", help="check rows, images and masks; exit status 0: as written, 1: something is not"
     )
+    commands.add_parser("prune", help="delete now what retention no longer keeps")
     replay = commands.add_parser(
         "replay", help="inspect a kept image again; exit status 0: the same mask and verdict, 1: another"
     )
@@ -51,6 +52,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         match options.history:
             case "verify":
                 return _verify(database, settings)
+            case "prune":
+                return _prune(database, settings)
             case "replay":
                 return _replay(database, settings, options.id)
             case _:
@@ -68,6 +71,13 @@ def _verify(database: Database, settings: Settings) -> int:
         print(f"{box}: the last row is {position} with hash {last}; note it elsewhere")
     print(f"{checked.rows} rows and {checked.files} files: {found or 'nothing'} changed or removed")
     return CHANGED if found else SAME
+
+
+def _prune(database: Database, settings: Settings) -> int:
+    history = History(settings.model_copy(update={"history": "off"}), database)
+    deleted = history.retention.run(settings.box)
+    print(f"{deleted.images} images and {deleted.rows} rows deleted")
+    return SAME
 
 
 def _replay(database: Database, settings: Settings, id: str) -> int:

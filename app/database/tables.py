@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 METADATA = MetaData(
@@ -75,6 +76,7 @@ INSPECTIONS = Table(
     # what may change later is not in the hash
     Column("image_file", Text),  # below the folder of images; NULL where it is not kept, or no more
     Column("mask_file", Text),
+    Column("stored_bytes", BigInteger),  # of both files
     Column("sample_weight", Float),  # 1 / probability of being drawn for the random sample; NULL: not drawn
     Column("queue_reason", Text),  # why a person should look at it; NULL: nobody needs to
     Column("queue_rank", Float),  # what is looked at first has the highest
@@ -88,7 +90,14 @@ INSPECTIONS = Table(
     Index(None, "verdict", "time_us", "seq"),
     Index(None, "recipe", "time_us", "seq"),
     Index(None, "bundle", "bundle_version", "time_us", "seq"),
-    Index(None, "filename", "seq"),
+    Index(None, "filename", "time_us", "seq"),
+    # for retention: images that are kept, by age, and their bytes
+    Index(
+        "ix_inspections_kept_images",
+        *("box", "verdict", "time_us", "stored_bytes"),
+        sqlite_where=text("image_file IS NOT NULL"),
+        postgresql_where=text("image_file IS NOT NULL"),
+    ),
     Index(None, "reviewed", "time_us", "seq"),
     Index(None, "reviewed", "queue_rank", "seq"),
 )

@@ -19,6 +19,14 @@ C = INSPECTIONS.c
 
 
 @dataclass(frozen=True, slots=True)
+class Selection:
+    """Rows that match one condition: their `seq` and `time_us`; a row may be there more than once."""
+
+    keys: Select[Any]
+    is_ordered: bool  # whether an index gives the newest first, each once
+
+
+@dataclass(frozen=True, slots=True)
 class Filters:
     """Conditions on inspections; all must hold, and of several values of one any."""
 
@@ -41,7 +49,7 @@ class Filters:
     def conditions(self, columns: Columns = C) -> Iterator[ColumnElement[bool]]:
         """The same for a `WHERE` on the table of inspections, or on other columns of these names."""
         yield from self._times(columns)
-        yield from self._equalities(columns)
+        yield from (condition for condition, _ in self._equalities(columns))
         if self.classes:
             of_row = INSPECTION_CLASSES.c.seq == columns.seq
             yield exists(select(INSPECTION_CLASSES.c.seq).where(of_row, self._in_classes()))
@@ -49,24 +57,26 @@ class Filters:
             # no range: an index of it would only help where the selection below is used
             yield or_(*(_begins(column, self.text) for column in _texts(columns)))
 
-    def selections(self) -> Iterator[Select[Any]]:
-        """For each condition the `seq` of the rows that match it, found by an index; some may be repeated."""
-        for condition in self._equalities(C):
-            yield select(C.seq).where(condition, *self._times(C))
+    def selections(self) -> Iterator[Selection]:
+        """For each condition, but for the times, the rows that match it, as an index finds them."""
+        for condition, is_ordered in self._equalities(C):
+            yield Selection(select(C.seq, C.time_us).where(condition, *self._times(C)), is_ordered)
         if self.classes:
-            yield select(INSPECTION_CLASSES.c.seq).where(
-                self._in_classes(), *self._times(INSPECTION_CLASSES.c)
-            )
+            columns = INSPECTION_CLASSES.c
+            found = select(columns.seq, columns.time_us).where(self._in_classes(), *self._times(columns))
+            yield Selection(found, len(self.classes) == 1)
         if self.text:
             # a language's order, as PostgreSQL may have it, ignores case; the other condition does not
             ranges = (
-                select(C.seq).where(
-                    column.between(self.text, self.text + AFTER_ALL), _begins(column, self.text)
+                select(C.seq, C.time_us).where(
+                    column.between(self.text, self.text + AFTER_ALL),
+                    _begins(column, self.text),
+                    *self._times(C),
                 )
                 for column in _texts(C)
             )
             every = union_all(*ranges).subquery()
-            yield select(every.c.seq)
+            yield Selection(select(every.c.seq, every.c.time_us), False)
 
     def _times(self, columns: Columns) -> Iterator[ColumnElement[bool]]:
         if self.since is not None:
@@ -74,7 +84,8 @@ class Filters:
         if self.until is not None:
             yield columns.time_us < to_us(self.until)
 
-    def _equalities(self, columns: Columns) -> Iterator[ColumnElement[bool]]:
+    def _equalities(self, columns: Columns) -> Iterator[tuple[ColumnElement[bool], bool]]:
+        """Conditions on one column, each with whether it allows one value only."""
         for column, values in (
             (columns.camera_id, self.cameras),
             (columns.part_id, self.parts),
@@ -83,14 +94,13 @@ class Filters:
             (columns.id, self.ids),
         ):
             if values:
-                yield column.in_(values)
+                yield column.in_(values) if len(values) > 1 else column == values[0], len(values) == 1
         if self.bundles:
             pairs = (name.rpartition("/")[::2] for name in self.bundles)
-            yield or_(
-                *((columns.bundle == name) & (columns.bundle_version == version) for name, version in pairs)
-            )
+            each = [(columns.bundle == name) & (columns.bundle_version == version) for name, version in pairs]
+            yield or_(*each), len(each) == 1
         if self.reviewed is not None:
-            yield columns.reviewed.is_(self.reviewed)
+            yield columns.reviewed.is_(self.reviewed), True
 
     def _in_classes(self) -> ColumnElement[bool]:
         return INSPECTION_CLASSES.c.class_name.in_(self.classes)

@@ -4,18 +4,18 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, func, select
+from sqlalchemy import Connection, RowMapping, select
 
 from app.database.connection import Database
 from app.database.tables import INSPECTION_CLASSES, INSPECTIONS, REVIEWS, THUMBNAILS
 from app.history.errors import InspectionNotFound
-from app.history.filters import Filters, before, cursor_of
-from app.history.rows import IN_ROW, detail_of, row_of
+from app.history.filters import Filters, cursor_of
+from app.history.pages import page_rows
+from app.history.rows import detail_of, row_of
 from app.schemas.history import InspectionDetail, InspectionsPage, Row
 
 C = INSPECTIONS.c
 AT_ONCE = 500  # rows read together in an export
-FEW = 10_000  # rows that can be found by one condition and sorted within the time of a page
 
 
 class HistoryStore:
@@ -27,7 +27,7 @@ class HistoryStore:
     def page(self, filters: Filters, cursor: str | None, limit: int) -> InspectionsPage:
         """Rows that match, newest first; raises RequestInvalid (the cursor) or DatabaseUnusable."""
         with self._database.reading() as connection:
-            rows = _rows(connection, filters, cursor, limit + 1)
+            rows = page_rows(connection, filters, cursor, limit + 1)
             more = len(rows) > limit
             items = _complete(connection, rows[:limit])
         last = rows[limit - 1] if more else None
@@ -73,33 +73,6 @@ class HistoryStore:
         if jpeg is None:
             raise InspectionNotFound(id)
         return jpeg
-
-
-def _rows(connection: Connection, filters: Filters, cursor: str | None, limit: int) -> Sequence[RowMapping]:
-    rare = _rarest(connection, filters)
-    source: Any = INSPECTIONS
-    if rare is not None:
-        # The limit keeps both databases from walking all rows by time instead, in search of these few.
-        matching = select(*(C[name] for name in (*IN_ROW, "reviewed"))).where(C.seq.in_(rare)).limit(FEW)
-        source = matching.subquery()
-    statement = select(*(source.c[name] for name in IN_ROW)).where(*filters.conditions(source.c))
-    if cursor is not None:
-        statement = statement.where(before(cursor, source.c))
-    newest_first = statement.order_by(source.c.time_us.desc(), source.c.seq.desc()).limit(limit)
-    return connection.execute(newest_first).mappings().all()
-
-
-def _rarest(connection: Connection, filters: Filters) -> Select[Any] | None:
-    """The condition that the fewest rows match; None if each is matched by many."""
-    found, fewest = None, FEW
-    for selection in filters.selections():
-        matching = select(func.count()).select_from(selection.limit(fewest).subquery())
-        count = connection.scalar(matching) or 0
-        if count < fewest:
-            found, fewest = selection, count
-        if count == 0:
-            break
-    return found
 
 
 def _columns(connection: Connection, id: str) -> RowMapping:

@@ -138,6 +138,7 @@ def upgrade() -> None:
         sa.Column("hash", sa.Text(), nullable=False),
         sa.Column("image_file", sa.Text(), nullable=True),
         sa.Column("mask_file", sa.Text(), nullable=True),
+        sa.Column("stored_bytes", sa.BigInteger(), nullable=True),
         sa.Column("sample_weight", sa.Float(), nullable=True),
         sa.Column("queue_reason", sa.Text(), nullable=True),
         sa.Column("queue_rank", sa.Float(), nullable=True),
@@ -174,7 +175,16 @@ def upgrade() -> None:
             ["bundle", "bundle_version", "time_us", "seq"],
             unique=False,
         )
-        batch_op.create_index(batch_op.f("ix_inspections_filename_seq"), ["filename", "seq"], unique=False)
+        batch_op.create_index(
+            batch_op.f("ix_inspections_filename_time_us_seq"), ["filename", "time_us", "seq"], unique=False
+        )
+        batch_op.create_index(
+            "ix_inspections_kept_images",
+            ["box", "verdict", "time_us", "stored_bytes"],
+            unique=False,
+            sqlite_where=sa.text("image_file IS NOT NULL"),
+            postgresql_where=sa.text("image_file IS NOT NULL"),
+        )
 
     op.create_table(
         "recipe_changes",
@@ -288,7 +298,8 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_inspections_verdict_time_us_seq"))
         batch_op.drop_index(batch_op.f("ix_inspections_recipe_time_us_seq"))
         batch_op.drop_index(batch_op.f("ix_inspections_bundle_bundle_version_time_us_seq"))
-        batch_op.drop_index(batch_op.f("ix_inspections_filename_seq"))
+        batch_op.drop_index(batch_op.f("ix_inspections_filename_time_us_seq"))
+        batch_op.drop_index("ix_inspections_kept_images")
         batch_op.drop_index(batch_op.f("ix_inspections_time_us_seq"))
         batch_op.drop_index(batch_op.f("ix_inspections_reviewed_time_us_seq"))
         batch_op.drop_index(batch_op.f("ix_inspections_reviewed_queue_rank_seq"))
