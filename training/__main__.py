@@ -19,7 +19,16 @@ from training.data_commands import add_data, add_reading, at_least
 from training.model.lightning_module import FitError
 from training.model.strategies import STRATEGIES
 from training.pipeline import UNTIL
-from training.run_commands import compare, cross_validate, curve, evaluate, operating_point, run, study_gate
+from training.run_commands import (
+    compare,
+    cross_validate,
+    curve,
+    evaluate,
+    operating_point,
+    retrain,
+    run,
+    study_gate,
+)
 from training.studies.comparison import ComparisonError
 from training.studies.learning_curve import FOLDS
 from training.thresholds.operating_point import OperatingPointError
@@ -120,6 +129,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_study_gate(
         commands.add_parser("study-gate", help="false alarms of the input gate, by grouped folds")
     )
+    _add_from_history(
+        commands.add_parser("from-history", help="make a new version of a bundle from reviewed inspections")
+    )
     add_data(commands.add_parser("data", help="make, import and check images"))
     return parser
 
@@ -133,6 +145,15 @@ def _add_run(command: argparse.ArgumentParser) -> None:
         "--cross-validation", type=Path, help="folder of this run's cross-validation to report"
     )
     command.set_defaults(do=run)
+
+
+def _add_from_history(command: argparse.ArgumentParser) -> None:
+    command.add_argument("data", type=Path, help="what `passline history export` wrote")
+    command.add_argument("--bundle", type=Path, required=True, help="bundle in force, with its weights")
+    command.add_argument("--steps", type=at_least(1), default=300, help="of the fit; default 300")
+    command.add_argument("--runs", type=Path, default=Path("runs"), help="folder for working folders")
+    command.add_argument("--models", type=Path, default=Path("models"), help="folder to publish bundles in")
+    command.set_defaults(do=retrain)
 
 
 def _add_plan(command: argparse.ArgumentParser) -> None:

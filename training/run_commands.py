@@ -24,6 +24,7 @@ from training.steps.publish import check_publishing
 from training.studies.compare_strategies import compare_strategies, strategy_names
 from training.studies.comparison import markdown
 from training.studies.cross_validation import cross_validate as cross_validate_run
+from training.studies.from_history import Retraining, from_history
 from training.studies.gate import gate_study
 from training.studies.gate import table_text as gate_table
 from training.studies.learning_curve import learning_curve
@@ -99,6 +100,20 @@ def evaluate(options: argparse.Namespace) -> int:
     )
     evaluate_bundle(options.bundle, dataset, options.out, asked)
     print(f"figures: {options.out / EVALUATION}\nreport: {options.out / REPORT}")
+    return 0
+
+
+def retrain(options: argparse.Namespace) -> int:
+    """Make a new version of a bundle from reviewed inspections, and compare both."""
+    asked = Retraining(
+        data=options.data,
+        bundle=options.bundle,
+        steps=options.steps,
+        runs=options.runs,
+        models=options.models,
+        command=options.command,
+    )
+    print(from_history(asked))
     return 0
 
 

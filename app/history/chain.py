@@ -24,7 +24,7 @@ HASHED = (
 FIRST = "0" * 64  # stands for the hash before the first row
 
 
-def chained(before: str, columns: Mapping[str, Any]) -> str:
+def chained(before: str, columns: Mapping[Any, Any]) -> str:
     """The SHA-256 of a row after the row with the hash `before`."""
     text = json.dumps([before, *(columns[name] for name in HASHED)], separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -288,3 +288,36 @@ def test_command_line_names_what_is_wrong(tmp_path: Path, capsys: pytest.Capture
     assert "defective images; it needs both" in capsys.readouterr().err
     listed = json.loads((tmp_path / "40-runs/smoke-1/splits.json").read_text())
     assert sum(map(len, listed.values())) == 40
+
+
+def test_reviewed_images_make_the_next_version_which_is_compared_on_images_that_neither_was_fitted_to(
+    trained: Run,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(thresholds, "PIXEL_THRESHOLDS", (0.5,))
+    monkeypatch.setattr(export_step, "PARITY_IMAGES", 4)
+    monkeypatch.setattr(evaluate_step, "GENERATED_TEST_IMAGES", 10)
+    monkeypatch.setattr(gate_figures, "IMAGES", 5)
+    shutil.copytree(trained.models, tmp_path / "models")
+    old = tmp_path / "models/smoke/1"
+    arguments = [data, "--bundle", old, "--steps", 6, "--runs", tmp_path, "--models", tmp_path / "models"]
+    assert main(["from-history", *map(str, arguments)]) == 0
+    new = Bundle.load(tmp_path / "models/smoke/2")
+    assert new.class_names == Bundle.load(old).class_names
+    found = json.loads((tmp_path / "smoke-2/side-by-side.json").read_text())
+    splits = json.loads((tmp_path / "smoke-2/splits.json").read_text())
+    assert found["old"]["pictures"] == found["new"]["pictures"] == len(splits["test"])
+    assert "smoke 1" in (printed := capsys.readouterr().out)
+    assert f"{len(splits['test'])} test images" in printed
+    shutil.copytree(data, tmp_path / "fewer")
+    shutil.rmtree(tmp_path / "fewer/MT_Crack")
+    kept = [
+        line for line in (data / "groups.csv").read_text().splitlines() if not line.startswith("MT_Crack")
+    ]
+    (tmp_path / "fewer/groups.csv").write_text("\n".join(kept) + "\n")
+    arguments[0] = tmp_path / "fewer"
+    assert main(["from-history", *map(str, arguments)]) == 2
+    assert "no class crack" in capsys.readouterr().err
