@@ -34,7 +34,13 @@ from app.errors import (
     Unexpected,
     UploadTimeout,
 )
-from app.history.errors import HistoryOff, ImageNotKept, InspectionNotFound
+from app.history.errors import (
+    DataSetNotWritten,
+    HistoryOff,
+    ImageNotKept,
+    InspectionNotFound,
+    ParquetNotInstalled,
+)
 from app.history.files import ImageNotStored
 from app.history.idempotency import IdempotencyKeyReused
 from app.inspection import errors as core
@@ -260,6 +266,11 @@ HISTORY_ONE = problem_responses(
 )
 _PNG = {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
 HISTORY_IMAGE = HISTORY_ONE | problem_responses(InspectionNotFound, ImageNotKept) | {200: _PNG}
+_FILES = dict.fromkeys(
+    ("text/csv", "application/vnd.apache.parquet", "application/zip"), _PNG["content"]["image/png"]
+)
+HISTORY_EXPORT = HISTORY_LIST | problem_responses(DataSetNotWritten, ParquetNotInstalled, HistoryOff, *_DOORS)
+HISTORY_EXPORT |= {200: {"content": _FILES}}
 HISTORY_THUMBNAIL = HISTORY_ONE | {200: {"content": {"image/jpeg": _PNG["content"]["image/png"]}}}
 METRICS = problem_responses(*_DOORS) | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 EXAMPLES = {

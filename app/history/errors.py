@@ -52,3 +52,14 @@ class DataSetNotWritten(RequestError):
     code = "data_set_not_written"
     title = "The data set could not be written"
     status = 409
+
+
+class ParquetNotInstalled(RequestError):
+    """This box cannot write Parquet: the package pyarrow is not installed.
+
+    Remedy: Install the extra `parquet`, or export as CSV.
+    """
+
+    code = "parquet_not_installed"
+    title = "Parquet is not installed"
+    status = 501
