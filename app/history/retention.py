@@ -68,7 +68,6 @@ class Retention:
         steps = self._steps(box or self._own_box())
         while next(steps, None) is not None and rest():
             pass
-        steps.close()
         done = Deleted(self.deleted.images - before.images, self.deleted.rows - before.rows)
         if done != Deleted():
             log.info("history pruned", extra={"images": done.images, "rows": done.rows})

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.parse import urlencode
 
 import cv2
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(folder: Path, options: argparse.Namespace) -> str:
     """The tables of all questions, in Markdown."""
-    settings: dict[str, object] = {"history": "sync", "keep_images": "none", "data_dir": folder}
+    settings: dict[str, Any] = {"history": "sync", "keep_images": "none", "data_dir": folder}
     if options.database_url is not None:
         settings["database_url"] = options.database_url
     with serving(options.bundle, **settings) as service, closing(_client(service.port)) as client:
