@@ -77,6 +77,12 @@ class Settings(BaseSettings):
         default=20,
         description="Every so many passes one keeps its image; 0: only those of the random sample.",
     )
+    image_store: Annotated[str, Field(pattern=r"^s3://[^/]+")] | None = Field(
+        default=None,
+        description="S3-compatible store of images and masks, as `s3://BUCKET/PREFIX`, with address and"
+        " credentials in `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`;"
+        " unset: folders in `PASSLINE_DATA_DIR`.",
+    )
     sample_pass_rate: Share = Field(
         default=0.01,
         description="Share of passes drawn at random for review, from which the escape rate is estimated.",

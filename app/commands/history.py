@@ -9,9 +9,9 @@ from app.bundles.storage import BundleFolder
 from app.database.connection import Database, existing_database
 from app.history.dataset import write_dataset
 from app.history.errors import HistoryOff
-from app.history.files import FolderFiles
 from app.history.filters import Filters
 from app.history.history import History
+from app.history.objects import files_of
 from app.history.verify import Checked, verify
 from app.inspection.decoding.decode import DecodeLimits
 from app.inspection.inspector import Inspector
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 
 def _verify(database: Database, settings: Settings) -> int:
     checked, found = Checked(), 0
-    for finding in verify(database, FolderFiles(settings.data_dir), checked):
+    for finding in verify(database, files_of(settings), checked):
         found += 1
         print(f"{finding.box} {finding.position} {finding.id or '-'}: {finding.what}")
     for box, (position, last) in sorted((checked.heads or {}).items()):

@@ -9,8 +9,9 @@ from pathlib import Path
 from app.database.connection import Database
 from app.database.errors import DatabaseUnusable
 from app.history.errors import HistoryOff, ImageNotKept
-from app.history.files import FolderFiles, ImageFiles
+from app.history.files import ImageFiles
 from app.history.idempotency import FirstAnswers
+from app.history.objects import files_of
 from app.history.pruner import Pruner
 from app.history.queue_reasons import SampleRates
 from app.history.record import Record, Recorder
@@ -28,7 +29,7 @@ class History:
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self.database = database
-        self.files: ImageFiles = FolderFiles(settings.data_dir)
+        self.files: ImageFiles = files_of(settings)
         self.store = HistoryStore(database)
         self.first_answers = FirstAnswers(database, settings.idempotency_s)
         self._waits = settings.history == "sync"
