@@ -40,6 +40,8 @@ from app.history.errors import (
     ImageNotKept,
     InspectionNotFound,
     ParquetNotInstalled,
+    ReviewConflict,
+    ReviewNotFound,
 )
 from app.history.files import ImageNotStored
 from app.history.idempotency import IdempotencyKeyReused
@@ -48,6 +50,7 @@ from app.inspection.errors import PasslineError
 from app.problems import MEDIA_TYPE, status_of
 from app.report.certificate import PAGE_POLICY
 from app.schemas.bundles import CandidateAsked
+from app.schemas.history import ClaimAsked, ReviewAsked
 from app.schemas.inspections import Problem
 from app.schemas.recipes import Activations
 
@@ -272,6 +275,20 @@ _FILES = dict.fromkeys(
 HISTORY_EXPORT = HISTORY_LIST | problem_responses(DataSetNotWritten, ParquetNotInstalled, HistoryOff, *_DOORS)
 HISTORY_EXPORT |= {200: {"content": _FILES}}
 HISTORY_THUMBNAIL = HISTORY_ONE | {200: {"content": {"image/jpeg": _PNG["content"]["image/png"]}}}
+_REVIEW = (ReviewConflict, HistoryOff, DatabaseUnusable, NotReady, *_DOORS)
+CLAIM_BODY = _body({"application/json": {"schema": ClaimAsked.model_json_schema()}})
+REVIEW_BODY = _body({"application/json": {"schema": ReviewAsked.model_json_schema()}})
+REVIEW_CLAIM = problem_responses(HistoryOff, DatabaseUnusable, NotReady, *_UPLOAD, *_DOORS)
+REVIEW_ADD = problem_responses(
+    InspectionNotFound,
+    core.ReferenceMaskUnreadable,
+    core.ReferenceMaskSizeMismatch,
+    core.ReferenceMaskInvalid,
+    ImageNotStored,
+    *_UPLOAD,
+    *_REVIEW,
+)
+REVIEW_WITHDRAW = problem_responses(InspectionNotFound, ReviewNotFound, RequestInvalid, *_REVIEW)
 METRICS = problem_responses(*_DOORS) | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 EXAMPLES = {
     "/v1/inspections": INSPECTION_EXAMPLE,

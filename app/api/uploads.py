@@ -72,10 +72,12 @@ class Uploads:
             else:
                 yield of_body(await _joined(chunks), media_type, query)
 
-    async def text(self, request: Request, media_types: tuple[str, ...] = TEXT_TYPES) -> str:
-        """Read a text body; raises RequestInvalid if it is not UTF-8."""
+    async def text(
+        self, request: Request, media_types: tuple[str, ...] = TEXT_TYPES, limit: int = MAX_TEXT_BYTES
+    ) -> str:
+        """Read a text body of at most `limit` bytes; raises RequestInvalid if it is not UTF-8."""
         _media_type(request, media_types, f"send {' or '.join(media_types)}")
-        async with self._body(request, MAX_TEXT_BYTES) as chunks:
+        async with self._body(request, limit) as chunks:
             return decoded(await _joined(chunks), "body")
 
     @asynccontextmanager

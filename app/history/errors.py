@@ -63,3 +63,27 @@ class ParquetNotInstalled(RequestError):
     code = "parquet_not_installed"
     title = "Parquet is not installed"
     status = 501
+
+
+class ReviewNotFound(RequestError):
+    """The inspection has no such review, or it was taken back already.
+
+    Remedy: Read the inspection again: `GET /v1/inspections/ID` lists its reviews.
+    """
+
+    code = "review_not_found"
+    title = "There is no such review"
+    status = 404
+
+
+class ReviewConflict(RequestError):
+    """Another person is looking at this inspection, or has reviewed it meanwhile.
+
+    Remedy: Read it again; send the number of the review in force in `supersedes` to replace it.
+
+    Retry: after reading it again
+    """
+
+    code = "review_conflict"
+    title = "Somebody else reviews this inspection"
+    status = 409

@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, exists, func, or_, select, tuple_, union_all
 
 from app.database.tables import INSPECTION_CLASSES, INSPECTIONS
+from app.database.times import to_us
 from app.errors import RequestInvalid, WrongField
-from app.history.times import to_us
 
 AFTER_ALL = "\U0010ffff"  # sorts after every text that begins alike
 Columns = Any  # of a table or a subquery, by their names

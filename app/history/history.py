@@ -16,6 +16,7 @@ from app.history.pruner import Pruner
 from app.history.queue_reasons import SampleRates
 from app.history.record import Record, Recorder
 from app.history.retention import Limits, Retention
+from app.history.reviews import Reviews
 from app.history.store import HistoryStore
 from app.history.writer import Writer
 from app.settings import Settings
@@ -31,6 +32,7 @@ class History:
         self.database = database
         self.files: ImageFiles = files_of(settings)
         self.store = HistoryStore(database)
+        self.reviews = Reviews(database, self.files, self.store)
         self.first_answers = FirstAnswers(database, settings.idempotency_s)
         self._waits = settings.history == "sync"
         self.recorder: Recorder | None = None  # None: nothing is kept

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.database.tables import HOURLY, HOURLY_CLASSES
-from app.history.times import HOUR_US
+from app.database.times import HOUR_US
 
 NONE = ""  # in the place of a camera that is not named: a primary key has no NULL
 

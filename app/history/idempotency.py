@@ -10,8 +10,8 @@ from sqlalchemy.exc import IntegrityError
 
 from app.database.connection import Database
 from app.database.tables import IDEMPOTENCY
+from app.database.times import SECOND_US, now_us
 from app.errors import RequestError
-from app.history.times import SECOND_US, now_us
 
 FAST = 1  # of gzip
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from app.database.times import to_us
 from app.history.files import ImageFiles
 from app.history.queue_reasons import SampleRates, reason_of
-from app.history.times import to_us
 from app.inspection.decoding.raw import RawFrame
 from app.inspection.png_encode import png_bytes
 from app.inspection.preview import as_jpeg

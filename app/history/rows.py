@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.history.times import from_us
+from app.database.times import from_us
 from app.schemas.history import ChainPlace, InspectionDetail, ReviewAnswer, Row
 from app.schemas.inspections import InspectionAnswer
 
@@ -25,7 +25,6 @@ Columns = Mapping[Any, Any]
 
 def row_of(columns: Columns, classes: Sequence[str], reviews: Sequence[Columns] = ()) -> Row:
     """One inspection of a list; `reviews` are its rows of the table of reviews, oldest first."""
-    in_force = [each for each in reviews_of(reviews) if not each.withdrawn]
     return Row(
         **{name: columns[name] for name in _SAME},
         time=from_us(columns["time_us"]),
@@ -33,7 +32,7 @@ def row_of(columns: Columns, classes: Sequence[str], reviews: Sequence[Columns] 
         key=columns["key_name"],
         has_image=columns["image_file"] is not None,
         has_mask=columns["image_file"] is not None,  # one without defects needs no file
-        review=in_force[-1] if in_force else None,
+        review=in_force(reviews),
     )
 
 
@@ -47,6 +46,12 @@ def detail_of(columns: Columns, classes: Sequence[str], reviews: Sequence[Column
         chain=ChainPlace(box=columns["box"], position=columns["position"], hash=columns["hash"]),
         reviews=reviews_of(reviews),
     )
+
+
+def in_force(rows: Sequence[Columns]) -> ReviewAnswer | None:
+    """The last review that was not taken back; None if there is none. `rows` are oldest first."""
+    standing = [each for each in reviews_of(rows) if not each.withdrawn]
+    return standing[-1] if standing else None
 
 
 def reviews_of(rows: Sequence[Columns]) -> list[ReviewAnswer]:

@@ -45,6 +45,10 @@ class HistoryStore:
             if cursor is None:
                 return
 
+    def rows(self, connection: Connection, ids: Sequence[str]) -> list[Row]:
+        """The rows with these ids, newest first."""
+        return _complete(connection, _rows(connection, Filters(ids=tuple(ids)), None, len(ids)))
+
     def columns(self, id: str) -> RowMapping:
         """Every column of one inspection; raises InspectionNotFound or DatabaseUnusable."""
         with self._database.reading() as connection:

@@ -1,11 +1,12 @@
 """Shapes of the history: rows, pages, one inspection with everything known of it."""
 
-from typing import Literal
+import binascii
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, field_validator
 
 from app.inspection.results import Verdict
-from app.schemas.inspections import InspectionAnswer, Shape
+from app.schemas.inspections import InspectionAnswer, Label, Shape
 
 TrueVerdict = Literal["pass", "fail"]  # of a person, who does not answer `review`
 
@@ -81,3 +82,58 @@ class InspectionDetail(Shape):
     sample_weight: float | None
     chain: ChainPlace
     reviews: list[ReviewAnswer]
+
+
+class ReviewAsked(Shape):
+    """A person's decision about an inspection."""
+
+    verdict: TrueVerdict = Field(description="What the part really is.")
+    classes: Annotated[tuple[Label, ...], Field(max_length=64)] = Field(
+        default=(), description="Defect classes that the image really shows; unset: those of the mask."
+    )
+    mask: str | None = Field(
+        default=None,
+        description="The right mask, a PNG of the image's size in base64: 0 is background, k the k-th class."
+        " null: the mask of the inspection counts where it has the same classes.",
+    )
+    comment: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
+    supersedes: int | None = Field(
+        default=None, description="Number of the review in force that this one replaces."
+    )
+
+    @field_validator("mask")
+    @classmethod
+    def _is_base64(cls, text: str | None) -> str | None:
+        if text is not None:
+            try:
+                binascii.a2b_base64(text, strict_mode=True)
+            except binascii.Error as error:
+                raise ValueError(f"is not base64: {error}") from error
+        return text
+
+    def mask_png(self) -> bytes:
+        """The mask as a file; there must be one."""
+        return binascii.a2b_base64(self.mask or "")
+
+
+class QueueItem(Shape):
+    """An inspection that a person should look at."""
+
+    row: Row
+    reason: str = Field(description="`verdict`, `shadow`, `near_threshold`, `low_dice` or `sample`.")
+    rank: float = Field(description="The highest is the most urgent.")
+    claimed_by: str | None
+    claimed_until: AwareDatetime | None
+
+
+class ReviewQueue(Shape):
+    """What waits, the most urgent first; `waiting` counts all."""
+
+    items: list[QueueItem]
+    waiting: int
+
+
+class ClaimAsked(Shape):
+    """How many inspections a person wants to look at."""
+
+    count: Annotated[int, Field(ge=1, le=100)] = 1

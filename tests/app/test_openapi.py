@@ -45,9 +45,16 @@ HISTORY = {
     *("/v1/inspections", "/v1/inspections/export", "/v1/inspections/{id}", "/v1/inspections/{id}/image"),
     *("/v1/inspections/{id}/thumbnail", "/v1/inspections/{id}/mask", "/v1/inspections/{id}/overlay"),
 }
+REVIEWS = {
+    ("/v1/reviews/queue", "GET"),
+    ("/v1/reviews/claims", "POST"),
+    ("/v1/reviews/claims/{id}", "DELETE"),
+    ("/v1/inspections/{id}/reviews", "POST"),
+    ("/v1/inspections/{id}/reviews/{number}", "DELETE"),
+}
 OTHERS = {"/v1/model", "/healthz", "/readyz", "/metrics"}
 READS = {(path, "GET") for path in RECIPES | BUNDLES | HISTORY | OTHERS}
-OPERATIONS = POSTS | CHANGES | READS
+OPERATIONS = POSTS | CHANGES | READS | REVIEWS
 EXAMPLES = dict.fromkeys(POSTS, 40) | dict.fromkeys(CHANGES, 8)
 CHECKS = [
     status_code_conformance,
