@@ -13,9 +13,9 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
 
 from app.database.connection import Database, free_bytes
 from app.database.tables import CHAIN_STARTS, CLAIMS, INSPECTIONS, REVIEWS
+from app.database.times import DAY_US, now_us
 from app.history.boxes import own_box
 from app.history.files import ImageFiles
-from app.history.times import DAY_US, now_us
 
 AT_ONCE = 100  # rows of one transaction: the writer waits for no more
 REUSABLE_BYTES = 64 << 20  # room that deleted rows leave in SQLite's file, which never shrinks

@@ -47,7 +47,7 @@ class HistoryStore:
 
     def rows(self, connection: Connection, ids: Sequence[str]) -> list[Row]:
         """The rows with these ids, newest first."""
-        return _complete(connection, _rows(connection, Filters(ids=tuple(ids)), None, len(ids)))
+        return _complete(connection, page_rows(connection, Filters(ids=tuple(ids)), None, len(ids)))
 
     def columns(self, id: str) -> RowMapping:
         """Every column of one inspection; raises InspectionNotFound or DatabaseUnusable."""

@@ -12,10 +12,10 @@ from starlette.testclient import TestClient
 
 from app.__main__ import main
 from app.database.tables import CHAIN_STARTS, HOURLY, INSPECTION_CLASSES, REVIEWS, THUMBNAILS
+from app.database.times import DAY_US, now_us
 from app.history import pruner, retention
 from app.history.history import History
 from app.history.retention import Deleted
-from app.history.times import DAY_US, now_us
 from app.history.verify import Checked, verify
 from tests.app.conftest import change_rows, data_of
 from tests.app.test_inspections import post, refused

@@ -23,8 +23,8 @@ import cv2
 import numpy as np
 
 from app.database.connection import Database, sqlite_url
+from app.database.times import to_us
 from app.history.filters import cursor_of
-from app.history.times import to_us
 from tests.benchmarks.goals import Goal, goals_table
 from tests.benchmarks.million_rows import CAMERAS, CLASSES, DAYS, fill
 from tests.benchmarks.ways import SHIPPED, machine

@@ -11,9 +11,9 @@ import sqlalchemy
 
 from app.database.connection import Database
 from app.database.tables import INSPECTION_CLASSES, INSPECTIONS, REVIEWS
+from app.database.times import SECOND_US, to_us
 from app.history.chain import chained
 from app.history.hourly import add_to_hours
-from app.history.times import SECOND_US, to_us
 
 DAYS = 90.0  # that the rows are spread over
 CAMERAS = ("line-1", "line-2", "line-3", "press-2")
