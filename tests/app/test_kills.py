@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy
@@ -48,7 +49,7 @@ class Answered:
 
 def _kill_once(answered: Answered, bundle: Path, data: Path, images: list[bytes], number: int) -> None:
     before = len(answered.ids)
-    settings = {"data_dir": data, "history": "sync", "keep_images": "all", "threads": 1}
+    settings: dict[str, Any] = {"data_dir": data, "history": "sync", "keep_images": "all", "threads": 1}
     with serving(bundle, **settings) as service:
         clients = [
             threading.Thread(target=answered.send_until_it_dies, args=(service.port, image))
