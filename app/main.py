@@ -17,6 +17,7 @@ from app.api.middleware import QUIET, RequestMiddleware
 from app.api.openapi import STATIC
 from app.api.recipes import router as recipe_router
 from app.api.reviews import router as review_router
+from app.api.statistics import router as statistics_router
 from app.api.uploads import Uploads
 from app.service import Service
 from app.settings import Settings
@@ -62,6 +63,7 @@ def create_app(settings: Settings | None = None, traces: Traces | None = None) -
     app.include_router(export_router)  # before the next, where `export` would be an id
     app.include_router(history_router)
     app.include_router(review_router)
+    app.include_router(statistics_router)
     app.include_router(recipe_router)
     app.include_router(bundle_router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -1,10 +1,12 @@
 """Types of settings whose text needs more than pydantic's own parsing: lists and objects in one variable."""
 
 import json
+from datetime import time
 from typing import Annotated
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, InstanceOf
 from pydantic_settings import NoDecode
 
 
@@ -51,5 +53,30 @@ def _hosts(value: object) -> object:
     return frozenset(each.strip().lower() for each in value.split(",") if each.strip())
 
 
+def _shifts(value: object) -> object:
+    """Parse a comma-separated list of the times at which shifts begin, each at a full hour."""
+    if not isinstance(value, str):
+        return value
+    try:
+        found = tuple(sorted(time.fromisoformat(each.strip()) for each in value.split(",")))
+    except ValueError:
+        found = ()
+    if not found or any(each.minute or each.second for each in found):
+        raise ValueError("is not a list of full hours, such as 06:00,14:00,22:00")
+    return found
+
+
+def _zone(value: object) -> object:
+    """The time zone of a name."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError(f"{value!r} is no time zone; name one such as Europe/Berlin") from None
+
+
+Shifts = Annotated[tuple[time, ...], NoDecode, BeforeValidator(_shifts)]
+Zone = Annotated[InstanceOf[ZoneInfo], BeforeValidator(_zone)]
 Hosts = Annotated[frozenset[str] | None, NoDecode, BeforeValidator(_hosts)]
 Origins = Annotated[frozenset[str] | None, NoDecode, BeforeValidator(_origins)]

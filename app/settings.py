@@ -3,14 +3,16 @@
 import difflib
 import os
 from collections.abc import Mapping
+from datetime import time
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.inspection.inference.tensorrt import Engines
-from app.setting_types import Hosts, Origins, Priorities
+from app.setting_types import Hosts, Origins, Priorities, Shifts, Zone
 
 PREFIX = "PASSLINE_"
 MIB = 1024 * 1024
@@ -111,6 +113,14 @@ class Settings(BaseSettings):
     )
     idempotency_s: Positive = Field(
         default=3600, description="Time that the first answer to an `Idempotency-Key` is kept."
+    )
+    shifts: Shifts = Field(
+        default=(time(6), time(14), time(22)),
+        description="When shifts begin, in local time at full hours, separated by commas.",
+    )
+    time_zone: Zone = Field(
+        default=ZoneInfo("UTC"),
+        description="Time zone of days and shifts in the statistics, such as `Europe/Berlin`.",
     )
     box: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
         default=None,

@@ -76,7 +76,10 @@ def settings_table() -> str:
     """The table of docs/settings.md."""
     lines = ["| variable | default | meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        default = "unset" if field.default is None else f"`{field.default}`"
+        shown = field.default
+        if isinstance(shown, tuple):
+            shown = ",".join(f"{each:%H:%M}" for each in shown)
+        default = "unset" if shown is None else f"`{shown}`"
         lines.append(f"| `{variable(name)}` | {default} | {field.description} |")
     return "\n".join(lines)
 

@@ -87,6 +87,7 @@ def service(folder: Path) -> Iterator[Serving]:
     places: dict[str, Any] = {
         "recipes_dir": folder / "recipes",
         "bundles_dir": folder / "bundles",
+        "history": "sync",
     }
     with serving(BUNDLE, device="cpu", **places) as running:
         yield running
@@ -232,7 +233,7 @@ CHECKS: dict[str, Callable[[list[str]], None]] = {
         ["cd", "chown", "cp", "df", "free", "git", "gunzip", "ls", "mkdir", "mv", "nvidia-smi", "openssl"],
         _check_nothing,
     ),
-    **dict.fromkeys(["rsync", "ss", "tensorboard"], _check_nothing),
+    **dict.fromkeys(["rsync", "sqlite3", "ss", "tensorboard"], _check_nothing),
 }
 
 

@@ -283,7 +283,7 @@ def test_the_document_tells_of_the_keys(client: TestClient) -> None:
         for method, operation in operations_there.items():
             scope = None if path in OPEN else "inspect"
             of_history = path.startswith("/v1/inspections") and (method == "get" or "{id}" in path)
-            scope = "review" if of_history or path.startswith("/v1/reviews") else scope
+            scope = "review" if of_history or path.startswith(("/v1/reviews", "/v1/statistics")) else scope
             scope = "operate" if path.startswith(("/v1/recipe", "/v1/activations")) else scope
             scope = "admin" if path.startswith("/v1/bundles") else scope
             expected = None if scope is None else [{"bearer": [scope]}, {"api_key": [scope]}]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from app.access.keys import add_key
+from app.access.keys import Scope, add_key
 from app.database.connection import FILE
 from tests.app.conftest import change_database, data_of
 from tests.app.test_inspections import refused
@@ -29,7 +29,12 @@ class Box:
 
     def __init__(self, make_client: MakeClient, folder: Path, **settings: Any) -> None:
         file = folder / "keys.jsonl"
-        scopes = (("anna", "review"), ("ben", "review"), ("eve", "operate"), ("line", "inspect"))
+        scopes: tuple[tuple[str, Scope], ...] = (
+            ("anna", "review"),
+            ("ben", "review"),
+            ("eve", "operate"),
+            ("line", "inspect"),
+        )
         self.tokens = {
             name: add_key(file, name, scope, recipes=() if scope == "operate" else ("*",))
             for name, scope in scopes
@@ -90,6 +95,8 @@ def test_a_corrected_mask_is_stored_as_it_was_drawn(box: Box, dark: bytes) -> No
         ((name,),) = database.execute("SELECT mask_file FROM reviews").fetchall()
     stored = cv2.imread(str(data_of(box.client) / name), cv2.IMREAD_UNCHANGED)
     sent = cv2.imdecode(np.frombuffer(base64.b64decode(mask), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert stored is not None
+    assert sent is not None
     assert np.array_equal(stored, sent)
 
 
