@@ -84,8 +84,9 @@ def test_no_answered_inspection_is_lost_by_50_kills(
 
 
 def test_a_full_disk_refuses_and_loses_nothing(bundle_dir: Path, tmp_path: Path, dark: bytes) -> None:
-    limited = ["bash", "-c", f"ulimit -f {FULL_KIB}; exec \"$@\"", "full", *app_command("serve")]
-    ids, statuses = set(), []
+    limited = ["bash", "-c", f'ulimit -f {FULL_KIB}; exec "$@"', "full", *app_command("serve")]
+    ids: set[str] = set()
+    statuses: list[int] = []
     with (
         serving(bundle_dir, limited, threads=1, data_dir=tmp_path, history="sync") as service,
         closing(http.client.HTTPConnection(HOST, service.port, timeout=30)) as connection,
