@@ -24,6 +24,7 @@ class Selection:
 
     keys: Select[Any]
     is_ordered: bool  # whether an index gives the newest first, each once
+    of_classes: bool = False  # whether they are from the table of classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Filters:
         if self.classes:
             columns = INSPECTION_CLASSES.c
             found = select(columns.seq, columns.time_us).where(self._in_classes(), *self._times(columns))
-            yield Selection(found, len(self.classes) == 1)
+            yield Selection(found, len(self.classes) == 1, of_classes=True)
         if self.text:
             # a language's order, as PostgreSQL may have it, ignores case; the other condition does not
             ranges = (

@@ -14,7 +14,7 @@ from app.history.filters import Filters, Selection, before
 from app.history.rows import IN_ROW
 
 FEW = 5_000  # rows that can be read and sorted within the time of a page
-MANY = 50_000  # entries of an index that can be
+MANY = 20_000  # entries of an index that can be
 C = INSPECTIONS.c
 
 
@@ -28,16 +28,31 @@ def page_rows(
         if only.is_ordered or _count(connection, only, MANY) < MANY:
             return _rows_of_one(connection, only, cursor, limit)
     source: Any = INSPECTIONS
-    if (rarest := _rarest(connection, selections)) is not None:
-        keys = rarest.keys.subquery()
-        few = select(*(C[name] for name in IN_ROW), C.reviewed).where(C.seq.in_(select(keys.c.seq)))
-        # The limit keeps the database from walking all rows by time instead, in search of these.
-        source = few.limit(FEW).subquery()
+    rarest, count = _rarest(connection, selections)
+    is_sorted = False
+    if rarest is not None:
+        is_sorted = count >= FEW and rarest.is_ordered and not rarest.of_classes
+        source = _matching(rarest, is_sorted)
     statement = select(*(source.c[name] for name in IN_ROW)).where(*filters.conditions(source.c))
     if cursor is not None:
         statement = statement.where(before(cursor, source.c))
-    newest_first = statement.order_by(source.c.time_us.desc(), source.c.seq.desc()).limit(limit)
-    return connection.execute(newest_first).mappings().all()
+    if not is_sorted:
+        statement = statement.order_by(source.c.time_us.desc(), source.c.seq.desc())
+    return connection.execute(statement.limit(limit)).mappings().all()
+
+
+def _matching(rarest: Selection, is_sorted: bool) -> Any:
+    """The rows of the rarest condition; the limit keeps the database from choosing another index for them.
+
+    Sorted ones are read one by one, newest first, until the page is full: both databases keep the order of
+    such a subquery.
+    """
+    keys = rarest.keys.subquery()
+    columns = (*(C[name] for name in IN_ROW), C.reviewed)
+    if not is_sorted:
+        return select(*columns).where(C.seq.in_(select(keys.c.seq))).limit(MANY).subquery()
+    rows = rarest.keys.with_only_columns(*columns)
+    return rows.order_by(C.time_us.desc(), C.seq.desc()).limit(MANY).subquery()
 
 
 def _rows_of_one(
@@ -54,16 +69,16 @@ def _rows_of_one(
     return connection.execute(statement.order_by(C.time_us.desc(), C.seq.desc())).mappings().all()
 
 
-def _rarest(connection: Connection, selections: Sequence[Selection]) -> Selection | None:
-    """The condition that the fewest rows match; None if each is matched by many."""
-    found, fewest = None, FEW
+def _rarest(connection: Connection, selections: Sequence[Selection]) -> tuple[Selection | None, int]:
+    """The condition that the fewest rows match, and how many; None if each is matched by many."""
+    found, fewest = None, MANY
     for selection in selections:
         count = _count(connection, selection, fewest)
         if count < fewest:
             found, fewest = selection, count
         if count == 0:
             break
-    return found
+    return found, fewest
 
 
 def _count(connection: Connection, selection: Selection, most: int) -> int:

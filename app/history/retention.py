@@ -15,7 +15,7 @@ from app.database.connection import Database, free_bytes
 from app.database.tables import CHAIN_STARTS, CLAIMS, INSPECTIONS, REVIEWS
 from app.database.times import DAY_US, now_us
 from app.history.boxes import own_box
-from app.history.files import ImageFiles
+from app.history.files import FolderFiles, ImageFiles
 
 AT_ONCE = 100  # rows of one transaction: the writer waits for no more
 REUSABLE_BYTES = 64 << 20  # room that deleted rows leave in SQLite's file, which never shrinks
@@ -101,7 +101,7 @@ class Retention:
             yield gone
 
     def _lacks_room(self, box: str) -> bool:
-        if self._lacks_disk():
+        if isinstance(self._files, FolderFiles) and self._lacks_disk():
             return True
         if self._limits.max_bytes is None:
             return False

@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 from app.__main__ import main
 from app.database import connection
 from app.database.connection import FILE
+from app.history import pages
 from app.inspection.mask_formats import from_png
 from tests.app.conftest import STRICT, change_database, change_rows, data_of, held
 from tests.app.test_inspections import post, refused
@@ -132,6 +133,32 @@ def test_filters_find_what_matches(
     ]
     found = [row["id"] for row in rows(box, f"?{query}")]
     assert found == [made[number] for number in reversed(wanted)]
+
+
+@pytest.mark.parametrize(("few", "many"), [(1, 2), (1, 100), (100, 100), (1, 1)])
+@pytest.mark.parametrize(
+    "query", ["camera=top&verdict=fail", "class=dark&camera=top", "text=A-&verdict=fail&camera=top"]
+)
+def test_pages_are_the_same_however_many_rows_a_condition_matches(
+    box: TestClient,
+    dark: bytes,
+    clean: bytes,
+    query: str,
+    few: int,
+    many: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pages, "FEW", few)
+    monkeypatch.setattr(pages, "MANY", many)
+    made = []
+    for number in range(9):
+        image, camera = (clean, dark)[number % 3 > 0], ("top", "side")[number % 4 == 1]
+        id = post(box, image, camera_id=camera, part_id=f"A-{number}")["id"]
+        made += [id] if number % 3 > 0 and number % 4 != 1 else []
+    first = box.get(f"/v1/inspections?limit=3&{query}").json()
+    second = box.get(f"/v1/inspections?limit=3&before={first['next']}&{query}").json()
+    assert [row["id"] for row in first["items"] + second["items"]] == made[::-1]
+    assert second["next"] is None
 
 
 def test_pages_hold_each_inspection_once_also_while_new_ones_arrive(box: TestClient, clean: bytes) -> None:
