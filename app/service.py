@@ -162,6 +162,11 @@ class Service:
         """Whether a live image waits for a thread; any thread may ask."""
         return self._scheduler.waiting > 0
 
+    def disagreed(self, id: str) -> None:
+        """Ask people to look at an inspection of which a candidate disagrees; blocks."""
+        if self._history is not None:
+            self._history.disagreed(id)
+
     def rest(self, worked_s: float) -> None:
         """Pause background work that took `worked_s` seconds, while live images are inspected; blocks."""
         until = time.perf_counter() + REST * worked_s

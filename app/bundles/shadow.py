@@ -38,6 +38,9 @@ class LiveWork(Protocol):
     def is_waited_for(self) -> bool:
         """Whether a live image waits."""
 
+    def disagreed(self, id: str) -> None:
+        """Ask people to look at the inspection with this id, of which a candidate disagrees; blocks."""
+
 
 class LiveFirst(Exception):
     """A live image waits, so the shadow inspection is abandoned."""
@@ -107,7 +110,8 @@ class Shadow:
             (outcome,) = await asyncio.gather(asyncio.to_thread(self._judged, job), return_exceptions=True)
             if isinstance(outcome, InspectionAnswer):
                 self._count("judged")
-                self._compare(answer, outcome)
+                if self._compare(answer, outcome):
+                    await asyncio.to_thread(self._live.disagreed, answer.id)
             elif isinstance(outcome, LiveFirst):
                 self._count("dropped")
             else:
@@ -139,9 +143,10 @@ class Shadow:
         self._outcomes[outcome] += 1
         self._metrics.shadowed(outcome)
 
-    def _compare(self, active: InspectionAnswer, candidate: InspectionAnswer) -> None:
+    def _compare(self, active: InspectionAnswer, candidate: InspectionAnswer) -> bool:
+        """Note a disagreement; returns whether there is one."""
         if active.verdict == candidate.verdict:
-            return
+            return False
         kind = f"{active.verdict}_to_{candidate.verdict}"
         self._kinds[kind] += 1
         self._metrics.disagreed(kind)
@@ -161,6 +166,7 @@ class Shadow:
             mode="json", include={"inspection_id", "image_sha256", "part_id", "camera_id"}
         )
         log.info("shadow disagrees", extra=about | {"kind": kind})
+        return True
 
 
 def _side(answer: InspectionAnswer) -> Side:

@@ -86,6 +86,15 @@ class History:
             return None
         return self._file(id, "mask_file")
 
+    def disagreed(self, id: str) -> None:
+        """Put an inspection of which a candidate disagrees into the queue, if inspections are kept."""
+        if self.writer is None:
+            return
+        try:
+            self.reviews.mark_shadow(id)
+        except DatabaseUnusable as error:
+            log.warning("a disagreement is not queued", extra={"code": error.code, "reason": str(error)})
+
     def close(self) -> None:
         """End retention, and write what waits; blocks."""
         if self._pruner is not None:

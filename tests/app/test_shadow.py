@@ -133,3 +133,17 @@ def test_it_is_switched_on_and_off_without_another_load(make: MakeClient) -> Non
     refused(client.get(address), 404, "candidate_not_found")
     client.delete("/v1/bundles/candidate")
     refused(client.get(address), 404, "candidate_not_found")
+
+
+def test_a_disagreement_waits_for_a_person_before_the_random_sample(make: MakeClient, dark: bytes) -> None:
+    client = make(history="sync", sample_fail_rate=1.0)
+    propose(client, "2", shadow=True)
+    drawn = post(client, dark)["id"]  # both fail it
+    assert looked(client, 1)["judged"] == 1
+    disputed = post(client, SPECK)["id"]
+    assert looked(client, 2)["disagreements"] == {"fail_to_pass": 1}
+    until = time.monotonic() + WAIT_S
+    while (queue := client.get("/v1/reviews/queue").json()["items"])[0]["reason"] != "shadow":
+        assert time.monotonic() < until, queue
+        time.sleep(0.01)
+    assert [item["row"]["id"] for item in queue] == [disputed, drawn]
