@@ -37,6 +37,7 @@ FACTS = Table(
     "facts", METADATA, Column("name", Text, primary_key=True), Column("value", Text, nullable=False)
 )
 
+SAMPLED = text("sample_weight IS NOT NULL")
 INSPECTIONS = Table(
     "inspections",
     METADATA,
@@ -85,6 +86,8 @@ INSPECTIONS = Table(
     Column("answer", Text, nullable=False),
     UniqueConstraint("box", "position"),
     Index(None, "time_us", "seq"),
+    # of the random sample alone, which is a small part
+    Index("ix_inspections_sampled", "time_us", sqlite_where=SAMPLED, postgresql_where=SAMPLED),
     Index(None, "camera_id", "time_us", "seq"),
     Index(None, "part_id", "time_us", "seq"),
     Index(None, "verdict", "time_us", "seq"),

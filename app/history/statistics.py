@@ -5,14 +5,14 @@ Counts come from the hourly tables, so a period begins and ends on full hours of
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Table, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, func, select
 
 from app.database.connection import Database
 from app.database.tables import HOURLY, HOURLY_CLASSES, INSPECTIONS, REVIEWS
@@ -78,12 +78,9 @@ class Calendar:
 def statistics(database: Database, period: Period, calendar: Calendar) -> Statistics:
     """Everything of one period; raises DatabaseUnusable."""
     with database.reading() as connection:
-        hours = connection.execute(select(HOURLY).where(*_in_hours(HOURLY, period))).mappings().all()
-        by_class = (
-            connection.execute(select(HOURLY_CLASSES).where(*_in_hours(HOURLY_CLASSES, period)))
-            .mappings()
-            .all()
-        )
+        hours = _summed(connection, HOURLY, period, "hour_us", "verdict")
+        by_camera = _summed(connection, HOURLY, period, "camera_id", "verdict")
+        by_class = _summed(connection, HOURLY_CLASSES, period, "hour_us", "class_name")
         durations = _durations(connection, period)
         sampled = _sampled(connection, period)
     start_of = calendar.start_of(period.step)
@@ -96,11 +93,19 @@ def statistics(database: Database, period: Period, calendar: Calendar) -> Statis
         counts=total,
         series=series,
         classes=[ClassCount(name=name, count=count) for name, count in classes.most_common()],
-        cameras=_cameras(hours),
+        cameras=_cameras(by_camera),
         p_chart=p_chart(series),
         latency_ms=_latency(durations),
         rates=_rates(total, sampled),
     )
+
+
+def _summed(connection: Connection, table: Table, period: Period, *by: str) -> Sequence[RowMapping]:
+    """The columns of an hourly table that are not part of its key, summed by some of those that are."""
+    keys = [table.c[name] for name in by]
+    sums = [func.sum(column).label(column.name) for column in table.c if not column.primary_key]
+    grouped = select(*keys, *sums).where(*_in_hours(table, period)).group_by(*keys)
+    return connection.execute(grouped).mappings().all()
 
 
 def _in_hours(table: Table, period: Period) -> Iterator[ColumnElement[bool]]:
@@ -156,9 +161,9 @@ def _series(hours: Any, by_class: Any, start_of: Callable[[int], datetime]) -> l
     return points
 
 
-def _cameras(hours: Any) -> list[CameraCounts]:
+def _cameras(by_camera: Any) -> list[CameraCounts]:
     rows: dict[str, list[Any]] = defaultdict(list)
-    for row in hours:
+    for row in by_camera:
         rows[row["camera_id"]].append(row)
     return [
         CameraCounts(camera_id=None if name == NONE else name, counts=_counts(rows[name]))

@@ -163,6 +163,12 @@ def upgrade() -> None:
         batch_op.create_index(
             batch_op.f("ix_inspections_reviewed_time_us_seq"), ["reviewed", "time_us", "seq"], unique=False
         )
+        batch_op.create_index(
+            "ix_inspections_sampled",
+            ["time_us"],
+            sqlite_where=sa.text("sample_weight IS NOT NULL"),
+            postgresql_where=sa.text("sample_weight IS NOT NULL"),
+        )
         batch_op.create_index(batch_op.f("ix_inspections_time_us_seq"), ["time_us", "seq"], unique=False)
         batch_op.create_index(
             batch_op.f("ix_inspections_verdict_time_us_seq"), ["verdict", "time_us", "seq"], unique=False
@@ -300,6 +306,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_inspections_bundle_bundle_version_time_us_seq"))
         batch_op.drop_index(batch_op.f("ix_inspections_filename_time_us_seq"))
         batch_op.drop_index("ix_inspections_kept_images")
+        batch_op.drop_index("ix_inspections_sampled")
         batch_op.drop_index(batch_op.f("ix_inspections_time_us_seq"))
         batch_op.drop_index(batch_op.f("ix_inspections_reviewed_time_us_seq"))
         batch_op.drop_index(batch_op.f("ix_inspections_reviewed_queue_rank_seq"))
