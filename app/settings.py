@@ -9,8 +9,9 @@ from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
+from app.access_settings import AccessSettings
 from app.inspection.inference.tensorrt import Engines
 from app.setting_types import Hosts, Origins, Priorities, Shifts, Zone
 
@@ -35,7 +36,7 @@ class PackageMissing(ValueError):
     """A setting needs a package that is not installed."""
 
 
-class Settings(BaseSettings):
+class Settings(AccessSettings):
     """Every setting of the service; the table of `docs/settings.md` is generated from this class."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")

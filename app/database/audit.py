@@ -3,10 +3,12 @@
 import json
 from typing import Any
 
+import sqlalchemy
 from sqlalchemy import Connection
 
+from app.database.connection import Database
 from app.database.tables import AUDIT
-from app.database.times import now_us
+from app.database.times import from_us, now_us
 
 
 def record(
@@ -26,3 +28,23 @@ def record(
             after=None if after is None else json.dumps(after),
         )
     )
+
+
+def page(database: Database, before: int | None, limit: int) -> tuple[list[dict[str, Any]], int | None]:
+    """Entries from the newest on, below the number `before`, and the `before` of the next page.
+
+    Raises DatabaseUnusable.
+    """
+    wanted = sqlalchemy.select(AUDIT).order_by(AUDIT.c.number.desc()).limit(limit + 1)
+    if before is not None:
+        wanted = wanted.where(AUDIT.c.number < before)
+    with database.reading() as connection:
+        rows = [dict(row) for row in connection.execute(wanted).mappings()]
+    entries = [_entry(row) for row in rows[:limit]]
+    return entries, entries[-1]["number"] if len(rows) > limit else None
+
+
+def _entry(row: dict[str, Any]) -> dict[str, Any]:
+    parsed = {name: None if row[name] is None else json.loads(row[name]) for name in ("before", "after")}
+    when = from_us(row.pop("time_us"))
+    return row | parsed | {"time": when}
