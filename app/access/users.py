@@ -74,7 +74,7 @@ class Users:
             if before is None:
                 _add(connection, name, role, hashed, disabled)
             else:
-                new = {"role": role, "disabled": disabled}
+                new: dict[str, Any] = {"role": role, "disabled": disabled}
                 new |= {} if hashed is None else {"password_hash": hashed}
                 connection.execute(USERS.update().where(USERS.c.name == name).values(**new))
                 if hashed is not None or before["role"] != role or disabled:

@@ -6,11 +6,12 @@ import sys
 
 from pydantic import TypeAdapter, ValidationError
 
-from app.access.users import ROLES, Role, User, Users
+from app.access.users import ROLES, User, Users
 from app.access_errors import PasswordUnfit
 from app.commands.folder import table
 from app.database.connection import open_database
 from app.inspection.types import Name
+from app.schemas.people import Role
 from app.settings import Settings
 
 WHO = "command"  # in the audit log: somebody with a shell on the box

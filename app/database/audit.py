@@ -1,6 +1,7 @@
 """The audit log: who changed what, when, from what to what."""
 
 import json
+from dataclasses import dataclass, fields
 from typing import Any
 
 import sqlalchemy
@@ -11,23 +12,34 @@ from app.database.tables import AUDIT
 from app.database.times import from_us, now_us
 
 
-def record(
-    connection: Connection, who: str, action: str, object: str, *, before: Any = None, after: Any = None
-) -> None:
-    """Add an entry, in the transaction of the change itself; `before` and `after` are stored as JSON.
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One change; `before` and `after` are stored as JSON.
 
     `action` is a kind of thing and a verb, such as `review.add`; `object` names the thing.
     """
-    connection.execute(
-        AUDIT.insert().values(
-            time_us=now_us(),
-            who=who,
-            action=action,
-            object=object,
-            before=None if before is None else json.dumps(before),
-            after=None if after is None else json.dumps(after),
-        )
-    )
+
+    who: str
+    action: str
+    object: str
+    before: Any = None
+    after: Any = None
+    why: str | None = None
+
+
+def add(connection: Connection, entry: Entry) -> None:
+    """Add an entry, in the transaction of the change itself."""
+    values = {field.name: getattr(entry, field.name) for field in fields(entry)}
+    for name in ("before", "after"):
+        values[name] = None if values[name] is None else json.dumps(values[name])
+    connection.execute(AUDIT.insert().values(time_us=now_us(), **values))
+
+
+def record(
+    connection: Connection, who: str, action: str, object: str, *, before: Any = None, after: Any = None
+) -> None:
+    """Add an entry without a reason."""
+    add(connection, Entry(who, action, object, before, after))
 
 
 def page(database: Database, before: int | None, limit: int) -> tuple[list[dict[str, Any]], int | None]:

@@ -112,12 +112,11 @@ def test_an_unknown_name_takes_as_long_as_a_known_one(box: TestClient) -> None:
 
 def test_a_change_by_cookie_needs_the_token(box: TestClient) -> None:
     log_in(box, "ina")
-    change = {"content": "name: new\n", "headers": {"Content-Type": "application/yaml"}}
-    where = "/v1/recipes/new?who=ina&why=test"
-    del box.headers["X-CSRF-Token"]
-    refused(box.put(where, **change), 403, "csrf_token_missing")
-    box.headers["X-CSRF-Token"] = "guessed"
-    refused(box.put(where, **change), 403, "csrf_token_missing")
+    token = box.headers.pop("X-CSRF-Token")
+    for sent in ({}, {"X-CSRF-Token": "guessed"}):
+        refused(box.post("/v1/reviews/claims", json={"count": 1}, headers=sent), 403, "csrf_token_missing")
+    answer = box.post("/v1/reviews/claims", json={"count": 1}, headers={"X-CSRF-Token": token})
+    assert answer.status_code != 403
 
 
 def test_a_form_or_a_page_from_elsewhere_cannot_log_anybody_in(box: TestClient) -> None:
@@ -250,6 +249,21 @@ def test_the_audit_log_and_the_keys_are_read_in_pages(box: TestClient, tmp_path:
     names = [each["object"] for each in first["entries"] + second["entries"]]
     assert names == ["olaf", "ina", "root-1"]
     assert second["next"] is None
+
+
+def test_recipes_and_activations_are_in_the_audit_log_under_the_users_name(box: TestClient) -> None:
+    log_in(box, "ina")
+    recipe = {"content": "name: soft\n", "headers": {"Content-Type": "application/yaml"}}
+    url = "/v1/recipes/soft?who=somebody&why=new+lamp"
+    assert box.request("PUT", url, **recipe).status_code == 200  # type: ignore[arg-type]
+    active = {"default": "soft", "cameras": {}, "parts": {}}
+    assert box.put("/v1/activations", json=active).status_code == 200
+    activation, entry = box.get("/v1/audit?limit=2").json()["entries"]
+    assert (entry["who"], entry["action"], entry["object"]) == ("ina", "recipe.put", "soft")
+    assert entry["after"] == {"version": 1, "said_by": "somebody"}
+    assert (entry["before"], entry["why"]) == (None, "new lamp")
+    assert activation["action"] == "activations.put"
+    assert activation["after"]["activations"]["default"] == "soft"
 
 
 def test_the_command_manages_users(
