@@ -11,6 +11,7 @@ from app.access.people import People
 from app.api.bundles import router as bundle_router
 from app.api.docs import DocumentedApp
 from app.api.error_handlers import install
+from app.api.export import router as export_router
 from app.api.history import router as history_router
 from app.api.inspections import open_router, router
 from app.api.middleware import QUIET, RequestMiddleware
@@ -65,6 +66,7 @@ def create_app(settings: Settings | None = None, traces: Traces | None = None) -
     app.state.auth = Auth(service.settings, app.state.people)
     app.include_router(open_router)
     app.include_router(router)
+    app.include_router(export_router)  # before the next, where `export` would be an id
     app.include_router(history_router)
     app.include_router(review_router)
     app.include_router(statistics_router)

@@ -3,29 +3,24 @@
 import difflib
 import os
 from collections.abc import Mapping
-from datetime import time
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from zoneinfo import ZoneInfo
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from app.access_settings import AccessSettings
 from app.inspection.inference.tensorrt import Engines
-from app.setting_types import Hosts, Origins, Priorities, Shifts, Zone
+from app.keeping_settings import KeepingSettings
+from app.setting_types import MIB, Hosts, Origins, Positive, Priorities
 
 PREFIX = "PASSLINE_"
-MIB = 1024 * 1024
 # Read by the tests, to find real images: the same shell may also run the service.
 NOT_OURS = frozenset({"PASSLINE_DATA"})
 
 # Settings of earlier versions: the error says where they have gone.
 MOVED = frozenset(PREFIX + name for name in ("TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA", "RATE_LIMIT_PER_MINUTE"))
 FRONT = "docs/deployment.md (A front for the network) shows how to set it up"
-
-Positive = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class UnknownSetting(ValueError):
@@ -36,7 +31,7 @@ class PackageMissing(ValueError):
     """A setting needs a package that is not installed."""
 
 
-class Settings(AccessSettings):
+class Settings(AccessSettings, KeepingSettings):
     """Every setting of the service; the table of `docs/settings.md` is generated from this class."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
@@ -55,53 +50,6 @@ class Settings(AccessSettings):
         default=120,
         description="Time for the trial of a candidate: to be loaded, and to inspect all its golden samples,"
         " in a process of its own. After it the process is killed.",
-    )
-    data_dir: Path = Field(
-        default=Path("data"),
-        description="Folder of everything that is kept: the embedded database, and images. It is made if it"
-        " does not exist.",
-    )
-    database_url: Annotated[str, Field(pattern=r"^postgresql\+psycopg://")] | None = Field(
-        default=None,
-        description="Address of a PostgreSQL database, such as"
-        " `postgresql+psycopg://passline:PASSWORD@db.plant/passline`; unset: SQLite in `PASSLINE_DATA_DIR`.",
-    )
-    history: Literal["sync", "async", "off"] = Field(
-        default="sync",
-        description="Inspections in the database: `sync`: an answer is sent when its row is stored; `async`:"
-        " rows are stored shortly afterwards, and a crash loses the last ones; `off`: none.",
-    )
-    keep_images: Literal["all", "some", "none"] = Field(
-        default="some",
-        description="Images and masks kept beside the rows: `all`; `some`: of fails, reviews, the random"
-        " sample and of every `PASSLINE_KEEP_EVERY_PASS`-th pass; `none`. Thumbnails are always kept.",
-    )
-    keep_every_pass: Annotated[int, Field(ge=0)] = Field(
-        default=20,
-        description="Every so many passes one keeps its image; 0: only those of the random sample.",
-    )
-    sample_pass_rate: Share = Field(
-        default=0.01,
-        description="Share of passes drawn at random for review, from which the escape rate is estimated.",
-    )
-    sample_fail_rate: Share = Field(
-        default=0.05, description="The same for fails and reviews, for the overkill rate."
-    )
-    idempotency_s: Positive = Field(
-        default=3600, description="Time that the first answer to an `Idempotency-Key` is kept."
-    )
-    shifts: Shifts = Field(
-        default=(time(6), time(14), time(22)),
-        description="When shifts begin, in local time at full hours, separated by commas.",
-    )
-    time_zone: Zone = Field(
-        default=ZoneInfo("UTC"),
-        description="Time zone of days and shifts in the statistics, such as `Europe/Berlin`.",
-    )
-    box: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
-        default=None,
-        description="Name of this machine in the history's chain of hashes, if several share a PostgreSQL"
-        " database; unset: a name kept in the database.",
     )
     recipes_dir: Path | None = Field(
         default=None,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks import __main__ as benchmarks
-from tests.benchmarks import against_peers, large, picture_times, training_loop
+from tests.benchmarks import against_peers, large, million, picture_times, training_loop
 from tests.benchmarks.goals import Goal
 from tests.benchmarks.load import measured
 from tests.benchmarks.timing import Times, in_turns
@@ -69,6 +69,18 @@ def test_ways_take_turns_and_ratios_are_taken_round_by_round() -> None:
     assert "".join(calls) == "ab" * 13
     assert len(times["a"].ms) == 10
     assert Times((2.0, 20.0, 6.0)).ratio_to(Times((1.0, 5.0, 3.0))) == 2.0
+
+
+def test_questions_to_a_large_history_are_timed(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- million:begin -->\n<!-- million:end -->\n")
+    bundle = str(write_tiny_bundle(tmp_path / "bundle"))
+    arguments = ["--rows", "300", "--asked", "1", "--bundle", bundle, "--folder", str(tmp_path)]
+    million.main([*arguments, "--page", str(page)])
+    table = marked(page.read_text(), "million")
+    assert "| the newest | 50 |" in table
+    assert "| a camera without rows | 0 |" in table
+    assert "| slowest page, p95 | at most 100 ms |" in table
 
 
 def test_long_frames_are_fitted_by_a_straight_line(

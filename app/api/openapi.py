@@ -47,9 +47,11 @@ from app.errors import (
     UploadTimeout,
 )
 from app.history.errors import (
+    DataSetNotWritten,
     HistoryOff,
     ImageNotKept,
     InspectionNotFound,
+    ParquetNotInstalled,
     ReviewConflict,
     ReviewNotFound,
 )
@@ -280,6 +282,11 @@ HISTORY_ONE = problem_responses(
 )
 _PNG = {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
 HISTORY_IMAGE = HISTORY_ONE | problem_responses(InspectionNotFound, ImageNotKept) | {200: _PNG}
+_FILES = dict.fromkeys(
+    ("text/csv", "application/vnd.apache.parquet", "application/zip"), _PNG["content"]["image/png"]
+)
+HISTORY_EXPORT = HISTORY_LIST | problem_responses(DataSetNotWritten, ParquetNotInstalled, HistoryOff, *_DOORS)
+HISTORY_EXPORT |= {200: {"content": _FILES}}
 HISTORY_THUMBNAIL = HISTORY_ONE | {200: {"content": {"image/jpeg": _PNG["content"]["image/png"]}}}
 _REVIEW = (ReviewConflict, HistoryOff, DatabaseUnusable, NotReady, *_DOORS)
 CLAIM_BODY = _body({"application/json": {"schema": ClaimAsked.model_json_schema()}})

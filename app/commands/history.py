@@ -9,9 +9,9 @@ from app.bundles.storage import BundleFolder
 from app.database.connection import Database, existing_database
 from app.history.dataset import write_dataset
 from app.history.errors import HistoryOff
-from app.history.files import FolderFiles
 from app.history.filters import Filters
 from app.history.history import History
+from app.history.objects import files_of
 from app.history.verify import Checked, verify
 from app.inspection.decoding.decode import DecodeLimits
 from app.inspection.inspector import Inspector
@@ -30,6 +30,7 @@ def add_parser(parser: argparse.ArgumentParser) -> None:
     commands.add_parser(
         "verify", help="check rows, images and masks; exit status 0: as written, 1: something is not"
     )
+    commands.add_parser("prune", help="delete now what retention no longer keeps")
     replay = commands.add_parser(
         "replay", help="inspect a kept image again; exit status 0: the same mask and verdict, 1: another"
     )
@@ -51,6 +52,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         match options.history:
             case "verify":
                 return _verify(database, settings)
+            case "prune":
+                return _prune(database, settings)
             case "replay":
                 return _replay(database, settings, options.id)
             case _:
@@ -61,13 +64,20 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 
 def _verify(database: Database, settings: Settings) -> int:
     checked, found = Checked(), 0
-    for finding in verify(database, FolderFiles(settings.data_dir), checked):
+    for finding in verify(database, files_of(settings), checked):
         found += 1
         print(f"{finding.box} {finding.position} {finding.id or '-'}: {finding.what}")
     for box, (position, last) in sorted((checked.heads or {}).items()):
         print(f"{box}: the last row is {position} with hash {last}; note it elsewhere")
     print(f"{checked.rows} rows and {checked.files} files: {found or 'nothing'} changed or removed")
     return CHANGED if found else SAME
+
+
+def _prune(database: Database, settings: Settings) -> int:
+    history = History(settings.model_copy(update={"history": "off"}), database)
+    deleted = history.retention.run(settings.box)
+    print(f"{deleted.images} images and {deleted.rows} rows deleted")
+    return SAME
 
 
 def _replay(database: Database, settings: Settings, id: str) -> int:

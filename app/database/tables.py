@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 METADATA = MetaData(
@@ -68,23 +69,35 @@ INSPECTIONS = Table(
     Column("image_sha256", Text, nullable=False),  # of the bytes received
     Column("mask_sha256", Text, nullable=False),  # of the label map, uint8, row by row
     Column("total_ms", Float, nullable=False),
-    Column("answer", Text, nullable=False),  # the answer as JSON, without mask, overlay and the like
-    # the chain: of all of the above, and of the row before it of the same box
+    # the chain: of all of the above and the answer, and of the row before it of the same box
     Column("box", Text, nullable=False),
     Column("position", BigInteger, nullable=False),
     Column("hash", Text, nullable=False),
     # what may change later is not in the hash
     Column("image_file", Text),  # below the folder of images; NULL where it is not kept, or no more
     Column("mask_file", Text),
+    Column("stored_bytes", BigInteger),  # of both files
     Column("sample_weight", Float),  # 1 / probability of being drawn for the random sample; NULL: not drawn
     Column("queue_reason", Text),  # why a person should look at it; NULL: nobody needs to
     Column("queue_rank", Float),  # what is looked at first has the highest
     Column("reviewed", Boolean, nullable=False, default=False, server_default="0"),
+    # the answer as JSON, without mask, overlay and the like; last, for SQLite reads a row from its start
+    Column("answer", Text, nullable=False),
     UniqueConstraint("box", "position"),
     Index(None, "time_us", "seq"),
     Index(None, "camera_id", "time_us", "seq"),
     Index(None, "part_id", "time_us", "seq"),
     Index(None, "verdict", "time_us", "seq"),
+    Index(None, "recipe", "time_us", "seq"),
+    Index(None, "bundle", "bundle_version", "time_us", "seq"),
+    Index(None, "filename", "time_us", "seq"),
+    # for retention: images that are kept, by age, and their bytes
+    Index(
+        "ix_inspections_kept_images",
+        *("box", "verdict", "time_us", "stored_bytes"),
+        sqlite_where=text("image_file IS NOT NULL"),
+        postgresql_where=text("image_file IS NOT NULL"),
+    ),
     Index(None, "reviewed", "time_us", "seq"),
     Index(None, "reviewed", "queue_rank", "seq"),
 )

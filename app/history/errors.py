@@ -54,6 +54,17 @@ class DataSetNotWritten(RequestError):
     status = 409
 
 
+class ParquetNotInstalled(RequestError):
+    """This box cannot write Parquet: the package pyarrow is not installed.
+
+    Remedy: Install the extra `parquet`, or export as CSV.
+    """
+
+    code = "parquet_not_installed"
+    title = "Parquet is not installed"
+    status = 501
+
+
 class ReviewNotFound(RequestError):
     """The inspection has no such review, or it was taken back already.
 

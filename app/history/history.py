@@ -9,10 +9,13 @@ from pathlib import Path
 from app.database.connection import Database
 from app.database.errors import DatabaseUnusable
 from app.history.errors import HistoryOff, ImageNotKept
-from app.history.files import FolderFiles, ImageFiles
+from app.history.files import ImageFiles
 from app.history.idempotency import FirstAnswers
+from app.history.objects import files_of
+from app.history.pruner import Pruner
 from app.history.queue_reasons import SampleRates
 from app.history.record import Record, Recorder
+from app.history.retention import Limits, Retention
 from app.history.reviews import Reviews
 from app.history.store import HistoryStore
 from app.history.writer import Writer
@@ -27,19 +30,22 @@ class History:
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self.database = database
-        self.files: ImageFiles = FolderFiles(settings.data_dir)
+        self.files: ImageFiles = files_of(settings)
         self.store = HistoryStore(database)
         self.reviews = Reviews(database, self.files, self.store)
         self.first_answers = FirstAnswers(database, settings.idempotency_s)
         self._waits = settings.history == "sync"
         self.recorder: Recorder | None = None  # None: nothing is kept
         self.writer: Writer | None = None
+        self.retention = Retention(database, self.files, settings.data_dir, limits_of(settings))
+        self._pruner: Pruner | None = None
         self.lost = 0  # records that could not be stored, in mode async
         if settings.history != "off":
             rates = SampleRates(settings.sample_pass_rate, settings.sample_fail_rate)
             self.recorder = Recorder(self.files, settings.keep_images, settings.keep_every_pass, rates)
             waiting = max(settings.queue_size, 64) if self._waits else WAITING_ASYNC
             self.writer = Writer(database, settings.box, waiting)
+            self._pruner = Pruner(self.retention, settings.box)
 
     @property
     def error(self) -> str | None:
@@ -81,7 +87,9 @@ class History:
         return self._file(id, "mask_file")
 
     def close(self) -> None:
-        """Write what waits; blocks."""
+        """End retention, and write what waits; blocks."""
+        if self._pruner is not None:
+            self._pruner.close()
         if self.writer is not None:
             self.writer.close()
 
@@ -105,6 +113,17 @@ class History:
         self.lost += stored.exception() is not None
 
 
+def limits_of(settings: Settings) -> Limits:
+    """What retention keeps."""
+    return Limits(
+        settings.retention_days_pass,
+        settings.retention_days_fail,
+        settings.retention_days_rows,
+        settings.retention_max_bytes,
+        settings.retention_min_free_bytes,
+    )
+
+
 def watch_history(
     watch: Callable[[str, str, Callable[[], float]], None], history: Callable[[], History | None]
 ) -> None:
@@ -119,4 +138,11 @@ def watch_history(
         return 0 if found is None else found.lost
 
     watch("history_failing", "1 while inspections cannot be stored, else 0.", failing)
+
+    def deleted(what: str) -> float:
+        found = history()
+        return 0 if found is None else getattr(found.retention.deleted, what)
+
+    watch("history_deleted_images", "Images deleted by retention.", lambda: deleted("images"))
+    watch("history_deleted_rows", "Rows deleted by retention.", lambda: deleted("rows"))
     watch("history_lost", "Inspections not stored, in mode async.", lost)

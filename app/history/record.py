@@ -85,12 +85,13 @@ class Recorder:
         assert inspection.preview is not None
         decision = reason_of(answer, self._chance, self._rates)
         when = datetime.now(UTC)
-        image_file = mask_file = None
+        image_file = mask_file = stored = None
         if self._keeps(answer.verdict, drawn=decision.sample_weight is not None):
-            image_file, mask_file = self._store(made, when)
+            image_file, mask_file, stored = self._store(made, when)
         columns = _columns(made, to_us(when)) | {
             "image_file": image_file,
             "mask_file": mask_file,
+            "stored_bytes": stored,
             "sample_weight": decision.sample_weight,
             "queue_reason": decision.reason,
             "queue_rank": decision.rank,
@@ -112,17 +113,19 @@ class Recorder:
             return True
         return self._every_pass > 0 and next(self._passes) % self._every_pass == 0
 
-    def _store(self, made: Made, when: datetime) -> tuple[str, str | None]:
+    def _store(self, made: Made, when: datetime) -> tuple[str, str | None, int]:
+        """Names of image and mask, and how many bytes they have."""
         answer = made.answer
         data = made.data.data if isinstance(made.data, RawFrame) else made.data
         day = f"{when:%Y/%m/%d}"
         image = f"images/{day}/{answer.image.sha256}-{answer.id[:8]}.{_ending(made.data)}"
         self._files.put(image, data)
         if not answer.defects:  # its label map is all zero
-            return image, None
+            return image, None, len(data)
         mask = f"masks/{day}/{answer.image.sha256}-{answer.id[:8]}.png"
-        self._files.put(mask, png_bytes(made.inspection.label_map))
-        return image, mask
+        png = png_bytes(made.inspection.label_map)
+        self._files.put(mask, png)
+        return image, mask, len(data) + len(png)
 
 
 def _ending(data: bytes | RawFrame) -> str:

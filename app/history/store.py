@@ -9,8 +9,9 @@ from sqlalchemy import Connection, RowMapping, select
 from app.database.connection import Database
 from app.database.tables import INSPECTION_CLASSES, INSPECTIONS, REVIEWS, THUMBNAILS
 from app.history.errors import InspectionNotFound
-from app.history.filters import Filters, before, cursor_of
-from app.history.rows import IN_ROW, detail_of, row_of
+from app.history.filters import Filters, cursor_of
+from app.history.pages import page_rows
+from app.history.rows import detail_of, row_of
 from app.schemas.history import InspectionDetail, InspectionsPage, Row
 
 C = INSPECTIONS.c
@@ -26,7 +27,7 @@ class HistoryStore:
     def page(self, filters: Filters, cursor: str | None, limit: int) -> InspectionsPage:
         """Rows that match, newest first; raises RequestInvalid (the cursor) or DatabaseUnusable."""
         with self._database.reading() as connection:
-            rows = _rows(connection, filters, cursor, limit + 1)
+            rows = page_rows(connection, filters, cursor, limit + 1)
             more = len(rows) > limit
             items = _complete(connection, rows[:limit])
         last = rows[limit - 1] if more else None
@@ -46,7 +47,7 @@ class HistoryStore:
 
     def rows(self, connection: Connection, ids: Sequence[str]) -> list[Row]:
         """The rows with these ids, newest first."""
-        return _complete(connection, _rows(connection, Filters(ids=tuple(ids)), None, len(ids)))
+        return _complete(connection, page_rows(connection, Filters(ids=tuple(ids)), None, len(ids)))
 
     def columns(self, id: str) -> RowMapping:
         """Every column of one inspection; raises InspectionNotFound or DatabaseUnusable."""
@@ -76,14 +77,6 @@ class HistoryStore:
         if jpeg is None:
             raise InspectionNotFound(id)
         return jpeg
-
-
-def _rows(connection: Connection, filters: Filters, cursor: str | None, limit: int) -> Sequence[RowMapping]:
-    statement = select(*(C[name] for name in IN_ROW)).where(*filters.conditions())
-    if cursor is not None:
-        statement = statement.where(before(cursor))
-    newest_first = statement.order_by(C.time_us.desc(), C.seq.desc()).limit(limit)
-    return connection.execute(newest_first).mappings().all()
 
 
 def _columns(connection: Connection, id: str) -> RowMapping:

@@ -54,7 +54,8 @@ def _verify_box(database: Database, files: ImageFiles, checked: Checked, box: st
     for row in _rows(database, box):
         if row["position"] != position + 1:
             deleted = row["position"] - 1
-            if deleted in starts:  # by retention, which notes the last hash
+            if deleted in starts and not _is_there(database, box, position):
+                # by retention, which notes the last hash and deletes all rows before it
                 before = starts[deleted]
             else:
                 yield Finding(box, position + 1, None, f"rows {position + 1} to {deleted} were removed")
@@ -68,6 +69,13 @@ def _verify_box(database: Database, files: ImageFiles, checked: Checked, box: st
             yield Finding(box, position, row["id"], what)
     assert checked.heads is not None
     checked.heads[box] = (position, before)
+
+
+def _is_there(database: Database, box: str, position: int) -> bool:
+    """Whether a row is still there; retention may have deleted it meanwhile."""
+    with database.reading() as connection:
+        same = select(C.seq).where(C.box == box, C.position == position)
+        return connection.scalar(same) is not None
 
 
 def _starts(database: Database, box: str) -> dict[int, str]:

@@ -6,14 +6,14 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
-from uuid import uuid4
 
 import sqlalchemy
 from sqlalchemy import Connection
 
 from app.database.connection import Database
 from app.database.errors import DatabaseUnusable
-from app.database.tables import CHAIN_STARTS, FACTS, INSPECTION_CLASSES, INSPECTIONS, THUMBNAILS
+from app.database.tables import CHAIN_STARTS, INSPECTION_CLASSES, INSPECTIONS, THUMBNAILS
+from app.history.boxes import own_box
 from app.history.chain import FIRST, chained
 from app.history.hourly import add_to_hours
 from app.history.record import Record
@@ -91,7 +91,7 @@ class Writer:
     def _insert(
         self, connection: Connection, records: Sequence[Record]
     ) -> tuple[list[dict[str, Any]], tuple[int, str]]:
-        box = self._box = self._box or _own_box(connection)
+        box = self._box = self._box or own_box(connection)
         position, before = self._last or _last_of(connection, box)
         rows: list[dict[str, Any]] = []
         for record in records:
@@ -135,12 +135,3 @@ def _last_of(connection: Connection, box: str) -> tuple[int, str]:
             .limit(1)
         ).first()
     return (0, FIRST) if last is None else (last.position, last.hash)
-
-
-def _own_box(connection: Connection) -> str:
-    """The name that the database has for its one box, made up at the first use."""
-    name = connection.scalar(sqlalchemy.select(FACTS.c.value).where(FACTS.c.name == "box"))
-    if name is None:
-        name = f"box-{uuid4().hex[:8]}"
-        connection.execute(FACTS.insert().values(name="box", value=name))
-    return str(name)

@@ -88,18 +88,16 @@ class Inspector:
         """Inspect one uploaded image by a recipe (default: the bundle's).
 
         With a reference mask of the image's size, Dice is measured too. `cancellation` ends the inspection
-        with its error. `keep` adds to the result: the any-defect `probability` for heat maps, one more byte
-        for each pixel; a `preview`. Raises a PasslineError.
+        with its error. `keep` adds to the result: the any-defect `probability`, one more byte for each pixel;
+        a `preview`. Raises a PasslineError.
         """
         task = self._begin(data, recipe, reference_mask, cancellation)
         marks = MaskAccumulator(task.shape, task.point)
         scan = self._scan(task.image, marks.add, task.timings, cancellation)
         inspection = self._decide(task, marks, scan, cancellation)
-        return replace(
-            inspection,
-            probability=inspection.probability if "probability" in keep else None,
-            preview=preview(task.image) if "preview" in keep else None,
-        )
+        seen = preview(task.image) if "preview" in keep else None
+        highest = inspection.probability if "probability" in keep else None
+        return replace(inspection, probability=highest, preview=seen)
 
     def inspect_with_prediction(
         self,

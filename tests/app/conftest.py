@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 from starlette.testclient import TestClient
 
 from app.database.connection import FILE
 from app.main import create_app
 from app.settings import PREFIX, Settings
+from tests import postgres
 from tests.local_client import LocalClient
 from tests.serving import Serving, serving
 from tests.tiny_bundle import png, tiny_picture, write_tiny_bundle
@@ -47,6 +49,34 @@ def change_database(data: Path, statement: str, *values: object) -> None:
     """Run one statement on the database below `data`, as somebody with a tool of SQLite would."""
     with closing(sqlite3.connect(data / FILE, isolation_level=None)) as other:
         other.execute(statement, values)
+
+
+def change_rows(client: TestClient, statement: str, **values: object) -> None:
+    """The same on the database of a service in process, SQLite or PostgreSQL."""
+    url = client.app.state.service.database.engine.url  # type: ignore[attr-defined]
+    engine = sqlalchemy.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text(statement), values)
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Cluster]:
+    """A PostgreSQL server; tests that use it are skipped where none is installed."""
+    programs = postgres.binaries()
+    if programs is None:
+        pytest.skip(postgres.MISSING)
+    with postgres.cluster(programs) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str | None:
+    """The setting of that name: None for the embedded database, and an empty one on a server."""
+    if request.param == "sqlite":
+        return None
+    server: postgres.Cluster = request.getfixturevalue("postgres_server")
+    return server.new_database()
 
 
 @pytest.fixture(scope="session")

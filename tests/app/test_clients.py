@@ -115,8 +115,8 @@ def test_head_is_answered_for_files_recipes_and_what_is_not_there(box: Serving) 
 
 
 def test_a_method_that_is_not_served_names_those_that_are(box: Serving) -> None:
-    assert ask(box, "HEAD", "/v1/inspections")[:1] == (405,)
-    assert ask(box, "HEAD", "/v1/inspections")[1]["allow"] == "POST"
+    assert ask(box, "HEAD", "/v1/parts")[:1] == (405,)
+    assert ask(box, "HEAD", "/v1/parts")[1]["allow"] == "POST"
     assert ask(box, "POST", "/healthz")[1]["allow"] == "GET, HEAD"
 
 

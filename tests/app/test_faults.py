@@ -202,7 +202,8 @@ def test_nothing_but_records_is_stamped_by_the_wall_clock() -> None:
     }
     of_recipes = {"explanations.py", "history.py", "store.py", "tracing.py"}
     of_bundles = {"candidate.py", "registry.py", "shadow.py"}
-    assert files == of_recipes | of_bundles | {"keys.py"}
+    of_history = {"record.py", "reviews.py", "statistics.py", "times.py"}
+    assert files == of_recipes | of_bundles | of_history | {"keys.py"}
 
 
 def test_a_history_whose_times_go_back_is_read_in_its_order(

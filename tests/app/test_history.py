@@ -18,8 +18,9 @@ from starlette.testclient import TestClient
 from app.__main__ import main
 from app.database import connection
 from app.database.connection import FILE
+from app.history import pages
 from app.inspection.mask_formats import from_png
-from tests.app.conftest import STRICT, change_database, data_of, held
+from tests.app.conftest import STRICT, change_database, change_rows, data_of, held
 from tests.app.test_inspections import post, refused
 from tests.app.test_telemetry import samples
 
@@ -28,10 +29,10 @@ Command = Callable[..., int]
 
 
 @pytest.fixture
-def box(make_client: MakeClient, tmp_path: Path) -> TestClient:
-    """A service that keeps its inspections, and images of all."""
+def box(make_client: MakeClient, tmp_path: Path, database_url: str | None) -> TestClient:
+    """A service that keeps its inspections, and images of all; once on each database."""
     (tmp_path / "strict.yaml").write_text(STRICT)
-    return make_client(history="sync", keep_images="all", recipes_dir=tmp_path)
+    return make_client(history="sync", keep_images="all", recipes_dir=tmp_path, database_url=database_url)
 
 
 def rows(client: TestClient, query: str = "") -> list[dict[str, Any]]:
@@ -111,6 +112,8 @@ def test_a_raw_frame_can_be_seen_too(box: TestClient) -> None:
         ("part=A-2", [2]),
         ("text=A-", [0, 2]),
         ("text=a.p", [0, 1, 2]),
+        ("text=A.p", []),
+        ("text=b-1", []),
         ("recipe=strict&verdict=fail", [2]),
         ("reviewed=true", []),
         ("reviewed=false&camera=side", [1]),
@@ -130,6 +133,32 @@ def test_filters_find_what_matches(
     ]
     found = [row["id"] for row in rows(box, f"?{query}")]
     assert found == [made[number] for number in reversed(wanted)]
+
+
+@pytest.mark.parametrize(("few", "many"), [(1, 2), (1, 100), (100, 100), (1, 1)])
+@pytest.mark.parametrize(
+    "query", ["camera=top&verdict=fail", "class=dark&camera=top", "text=A-&verdict=fail&camera=top"]
+)
+def test_pages_are_the_same_however_many_rows_a_condition_matches(
+    box: TestClient,
+    dark: bytes,
+    clean: bytes,
+    query: str,
+    few: int,
+    many: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pages, "FEW", few)
+    monkeypatch.setattr(pages, "MANY", many)
+    made = []
+    for number in range(9):
+        image, camera = (clean, dark)[number % 3 > 0], ("top", "side")[number % 4 == 1]
+        id = post(box, image, camera_id=camera, part_id=f"A-{number}")["id"]
+        made += [id] if number % 3 > 0 and number % 4 != 1 else []
+    first = box.get(f"/v1/inspections?limit=3&{query}").json()
+    second = box.get(f"/v1/inspections?limit=3&before={first['next']}&{query}").json()
+    assert [row["id"] for row in first["items"] + second["items"]] == made[::-1]
+    assert second["next"] is None
 
 
 def test_pages_hold_each_inspection_once_also_while_new_ones_arrive(box: TestClient, clean: bytes) -> None:
@@ -225,6 +254,8 @@ def command(box: TestClient, monkeypatch: pytest.MonkeyPatch, bundle_dir: Path) 
     monkeypatch.setenv("PASSLINE_DATA_DIR", str(data_of(box)))
     monkeypatch.setenv("PASSLINE_BUNDLE_DIR", str(bundle_dir))
     monkeypatch.setenv("PASSLINE_RECIPES_DIR", str(settings.recipes_dir))
+    if settings.database_url is not None:
+        monkeypatch.setenv("PASSLINE_DATABASE_URL", settings.database_url)
     return lambda *given: main(["history", *given])
 
 
@@ -265,7 +296,7 @@ def test_a_row_that_was_changed_or_removed_is_named(
     says: str,
 ) -> None:
     ids = ["", *(post(box, dark)["id"] for _ in range(3))]
-    change_database(data_of(box), statement)
+    change_rows(box, statement)
     assert command("verify") == 1
     assert says.format(*ids) in capsys.readouterr().out
 
@@ -299,7 +330,7 @@ def test_a_kept_image_inspected_again_gives_the_same_mask(
     id = post(box, dark, recipe="strict")["id"]
     assert command("replay", id) == 0
     assert capsys.readouterr().out == "mask: the same, bit for bit\nverdict: fail, then fail\n"
-    change_database(data_of(box), "UPDATE inspections SET mask_sha256 = 'x'")
+    change_rows(box, "UPDATE inspections SET mask_sha256 = 'x'")
     assert command("replay", id) == 1
     assert command("replay", "0") == 2
 

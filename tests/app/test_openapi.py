@@ -42,7 +42,7 @@ BUNDLES = {
 }
 BARE = {("/v1/bundles/candidate", "DELETE")}  # it takes nothing that could be wrong
 HISTORY = {
-    *("/v1/inspections", "/v1/inspections/{id}", "/v1/inspections/{id}/image"),
+    *("/v1/inspections", "/v1/inspections/export", "/v1/inspections/{id}", "/v1/inspections/{id}/image"),
     *("/v1/inspections/{id}/thumbnail", "/v1/inspections/{id}/mask", "/v1/inspections/{id}/overlay"),
 }
 REVIEWS = {

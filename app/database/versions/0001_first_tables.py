@@ -133,16 +133,17 @@ def upgrade() -> None:
         sa.Column("image_sha256", sa.Text(), nullable=False),
         sa.Column("mask_sha256", sa.Text(), nullable=False),
         sa.Column("total_ms", sa.Float(), nullable=False),
-        sa.Column("answer", sa.Text(), nullable=False),
         sa.Column("box", sa.Text(), nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("hash", sa.Text(), nullable=False),
         sa.Column("image_file", sa.Text(), nullable=True),
         sa.Column("mask_file", sa.Text(), nullable=True),
+        sa.Column("stored_bytes", sa.BigInteger(), nullable=True),
         sa.Column("sample_weight", sa.Float(), nullable=True),
         sa.Column("queue_reason", sa.Text(), nullable=True),
         sa.Column("queue_rank", sa.Float(), nullable=True),
         sa.Column("reviewed", sa.Boolean(), server_default="0", nullable=False),
+        sa.Column("answer", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_inspections")),
         sa.UniqueConstraint("box", "position", name=op.f("uq_inspections_box_position")),
         sa.UniqueConstraint("id", name=op.f("uq_inspections_id")),
@@ -165,6 +166,24 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_inspections_time_us_seq"), ["time_us", "seq"], unique=False)
         batch_op.create_index(
             batch_op.f("ix_inspections_verdict_time_us_seq"), ["verdict", "time_us", "seq"], unique=False
+        )
+        batch_op.create_index(
+            batch_op.f("ix_inspections_recipe_time_us_seq"), ["recipe", "time_us", "seq"], unique=False
+        )
+        batch_op.create_index(
+            batch_op.f("ix_inspections_bundle_bundle_version_time_us_seq"),
+            ["bundle", "bundle_version", "time_us", "seq"],
+            unique=False,
+        )
+        batch_op.create_index(
+            batch_op.f("ix_inspections_filename_time_us_seq"), ["filename", "time_us", "seq"], unique=False
+        )
+        batch_op.create_index(
+            "ix_inspections_kept_images",
+            ["box", "verdict", "time_us", "stored_bytes"],
+            unique=False,
+            sqlite_where=sa.text("image_file IS NOT NULL"),
+            postgresql_where=sa.text("image_file IS NOT NULL"),
         )
 
     op.create_table(
@@ -277,6 +296,10 @@ def downgrade() -> None:
     op.drop_table("recipe_changes")
     with op.batch_alter_table("inspections", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_inspections_verdict_time_us_seq"))
+        batch_op.drop_index(batch_op.f("ix_inspections_recipe_time_us_seq"))
+        batch_op.drop_index(batch_op.f("ix_inspections_bundle_bundle_version_time_us_seq"))
+        batch_op.drop_index(batch_op.f("ix_inspections_filename_time_us_seq"))
+        batch_op.drop_index("ix_inspections_kept_images")
         batch_op.drop_index(batch_op.f("ix_inspections_time_us_seq"))
         batch_op.drop_index(batch_op.f("ix_inspections_reviewed_time_us_seq"))
         batch_op.drop_index(batch_op.f("ix_inspections_reviewed_queue_rank_seq"))
