@@ -17,6 +17,7 @@ from app.bundles.tensorrt import build_engine
 from app.commands import demo, folder
 from app.commands import history as history_command
 from app.commands import keys as keys_command
+from app.commands import users as users_command
 from app.database.connection import existing_database
 from app.inspection.bundle.bundle import Bundle
 from app.inspection.errors import PasslineError
@@ -82,6 +83,8 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
             return _build_engine(options.bundle or _bundle_in_force(settings), settings)
         case "keys":
             return keys_command.run(options, settings.keys_file)
+        case "users":
+            return users_command.run(options, settings)
         case "history":
             return history_command.run(options, settings)
         case "schema":
@@ -211,6 +214,9 @@ def _parser() -> argparse.ArgumentParser:
         "bundle", type=Path, nargs="?", help="its folder (default: the one that would be served)"
     )
     keys_command.add_parser(commands.add_parser("keys", help="make, list and revoke API keys"))
+    users_command.add_parser(
+        commands.add_parser("users", help="add, list, disable and remove people who log in")
+    )
     history_command.add_parser(
         commands.add_parser("history", help="check what is kept of inspections, and inspect again")
     )

@@ -82,3 +82,85 @@ class NotLocal(AccessError):
     code = "not_local"
     title = "Without API keys only local requests are allowed"
     status = 403
+
+
+class LoginFailed(AccessError):
+    """The name and the password do not belong together, or the user is disabled.
+
+    The answer does not say which, so that names cannot be found out.
+
+    Remedy: Check both; an admin sets a new password on the System page or with `passline users passwd NAME`.
+
+    Retry: with another password
+    """
+
+    code = "login_failed"
+    title = "The name or the password is wrong"
+    status = 401
+
+
+class LoginThrottled(AccessError):
+    """Too many attempts to log in as this user from this address.
+
+    The delay doubles with each further attempt, up to five minutes. Other addresses are not delayed.
+
+    Remedy: Wait for the seconds in `Retry-After`.
+
+    Retry: yes
+    """
+
+    code = "login_throttled"
+    title = "Too many attempts to log in"
+    status = 429
+
+
+class CsrfTokenMissing(AccessError):
+    """A change was sent with the cookie of a session, but without its token, or with another one.
+
+    Only the service's own pages can read the token, so a page from elsewhere cannot change anything.
+
+    Remedy: Send the `csrf` of `GET /v1/session` as `X-CSRF-Token`.
+
+    Retry: with the token
+    """
+
+    code = "csrf_token_missing"
+    title = "The token of the session is missing"
+    status = 403
+
+
+class UserNotFound(AccessError):
+    """There is no user of this name.
+
+    Remedy: Compare with `GET /v1/users`, or `passline users list`.
+    """
+
+    code = "user_not_found"
+    title = "There is no such user"
+    status = 404
+
+
+class PasswordUnfit(AccessError):
+    """The new password, or the new user's name, does not satisfy the rules; the detail names the rule.
+
+    A password has 12 to 256 characters, at least five different ones, and does not hold the user's name.
+
+    Remedy: Choose another one, such as four words.
+    """
+
+    code = "password_unfit"
+    title = "The password does not satisfy the rules"
+    status = 422
+
+
+class LastAdmin(AccessError):
+    """After the change nobody could log in as admin; nothing was changed.
+
+    The first user must be an admin, too.
+
+    Remedy: Add another admin first.
+    """
+
+    code = "last_admin"
+    title = "An admin must remain"
+    status = 409

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from app.access.auth import Auth, check_all_closed
+from app.access.people import People
 from app.api.bundles import router as bundle_router
 from app.api.docs import DocumentedApp
 from app.api.error_handlers import install
@@ -17,8 +18,12 @@ from app.api.middleware import QUIET, RequestMiddleware
 from app.api.openapi import STATIC
 from app.api.recipes import router as recipe_router
 from app.api.reviews import router as review_router
+from app.api.session import open_router as session_open_router
+from app.api.session import router as session_router
 from app.api.statistics import router as statistics_router
 from app.api.uploads import Uploads
+from app.api.users import audit_router
+from app.api.users import router as users_router
 from app.service import Service
 from app.settings import Settings
 from app.telemetry.tracing import Traces
@@ -57,7 +62,8 @@ def create_app(settings: Settings | None = None, traces: Traces | None = None) -
     )
     app.state.service = service
     app.state.uploads = _uploads(service)
-    app.state.auth = Auth(service.settings)
+    app.state.people = People(service.settings, lambda: service.database)
+    app.state.auth = Auth(service.settings, app.state.people)
     app.include_router(open_router)
     app.include_router(router)
     app.include_router(export_router)  # before the next, where `export` would be an id
@@ -65,6 +71,10 @@ def create_app(settings: Settings | None = None, traces: Traces | None = None) -
     app.include_router(review_router)
     app.include_router(statistics_router)
     app.include_router(recipe_router)
+    app.include_router(session_open_router)
+    app.include_router(session_router)
+    app.include_router(users_router)
+    app.include_router(audit_router)
     app.include_router(bundle_router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     check_all_closed(app.routes)

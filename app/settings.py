@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from app.access_settings import AccessSettings
 from app.inspection.inference.tensorrt import Engines
 from app.keeping_settings import KeepingSettings
 from app.setting_types import MIB, Hosts, Origins, Positive, Priorities
@@ -30,7 +31,7 @@ class PackageMissing(ValueError):
     """A setting needs a package that is not installed."""
 
 
-class Settings(KeepingSettings):
+class Settings(AccessSettings, KeepingSettings):
     """Every setting of the service; the table of `docs/settings.md` is generated from this class."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")

@@ -4,6 +4,7 @@ A router states the scope that it needs with `dependencies=[needs("inspect")]`. 
 app with a route that states none, so that no route is open by mistake.
 """
 
+import hmac
 import ipaddress
 import logging
 import re
@@ -17,17 +18,30 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from starlette.datastructures import Headers
 from starlette.routing import BaseRoute
 
+from app.access.caller import LOCAL, LOCAL_CAMERA, Caller
 from app.access.keys import Key, KeyRing, Scope
-from app.access_errors import ForeignPage, KeyRequired, NameNotAllowed, NotLocal, ScopeMissing
+from app.access.people import People
+from app.access.sessions import Session
+from app.access_errors import (
+    CsrfTokenMissing,
+    ForeignPage,
+    KeyRequired,
+    NameNotAllowed,
+    NotLocal,
+    ScopeMissing,
+)
 from app.schemas.inspections import Labels
 from app.settings import Settings
 from app.telemetry.metrics import KEY_NAME
 
 # Probes have no key; the pages contain no data of this machine, and a browser sends no key for them.
-OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json", "/static"})
+OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json", "/static", "/v1/session"})
 HOW = "send it as `Authorization: Bearer TOKEN` or `X-API-Key: TOKEN`"
 PASSED_ON = re.compile(r"forwarded|via|x-real-ip|x-forwarded(-.*)?")  # headers that proxies add
 HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d+)?")  # `Host`: an address or a name, perhaps a port
+COOKIE = "passline_session"
+CSRF = "X-CSRF-Token"
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 CARRIERS = ("Authorization", "X-API-Key")
 log = logging.getLogger(__name__)
 _BEARER = HTTPBearer(auto_error=False, scheme_name="bearer", description="An API key's token.")
@@ -42,7 +56,8 @@ _HEADER = APIKeyHeader(
 class Auth:
     """Access control of one app; needs no keys if only this machine can reach it, unless settings say so."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, people: People | None = None) -> None:
+        self._people = people
         is_local = settings.socket is None and is_loopback(settings.host)
         self.demand_keys = settings.auth == "on" or (settings.auth == "auto" and not is_local)
         self._hosts = settings.allowed_hosts or frozenset()
@@ -52,8 +67,39 @@ class Auth:
 
     def admit(self, token: str | None, scope: Scope) -> Key | None:
         """The key of a permitted request, None if keys are off; raises KeyRequired or ScopeMissing."""
+        return self._holder(token, scope) if self.demand_keys else None
+
+    async def caller(self, request: Request, token: str | None, scope: Scope) -> Caller:
+        """Who sends a request, if it is permitted; else raises one of the errors of access.
+
+        Where no key is demanded, cameras of this machine need none. Everything else needs a session or a key
+        as soon as there is a user.
+        """
         if not self.demand_keys:
-            return None
+            self.refuse_remote(request.headers)
+            self.refuse_foreign(request.headers)
+            if scope == "inspect":
+                return LOCAL_CAMERA
+            if self._people is None or not await self._people.exist():
+                return LOCAL
+        cookie = request.cookies.get(COOKIE)
+        if token is None and cookie is not None and self._people is not None:
+            return self._person(request, await self._people.session(cookie), scope)
+        key = self._holder(token, scope)
+        return Caller(key.name, "key", key.scope, key)
+
+    def _person(self, request: Request, session: Session | None, scope: Scope) -> Caller:
+        if session is None:
+            raise KeyRequired(f"the session is over; log in again, or send a key with the scope {scope}")
+        user = session.user
+        caller = Caller(user.name, "user", user.scope)
+        if not caller.allows(scope):
+            raise ScopeMissing(f"{user.name} is {user.role}; this address needs the scope {scope}", scope)
+        if request.method not in SAFE:
+            check_csrf(request, session)
+        return caller
+
+    def _holder(self, token: str | None, scope: Scope) -> Key:
         key = self.keys.find(token) if token else None
         if key is None or key.has_expired:
             raise KeyRequired(self._why(token, key, scope))
@@ -132,12 +178,28 @@ async def _admit(
     twice = [name for name in CARRIERS if len(request.headers.getlist(name)) > 1]
     if twice and auth.demand_keys:
         raise KeyRequired(f"{' and '.join(twice)} is given more than once; send one key, once")
+    caller = await auth.caller(request, token, scope)
+    request.state.caller, request.state.key = caller, caller.key
+    KEY_NAME.set(None if caller.kind == "local" else caller.name)
+
+
+def open_to_all() -> Any:
+    """The dependency of a router that anybody may call who can reach the service: to log in."""
+    return Security(_admit_all)
+
+
+async def _admit_all(request: Request) -> None:
+    auth: Auth = request.app.state.auth
     if not auth.demand_keys:
         auth.refuse_remote(request.headers)
-        auth.refuse_foreign(request.headers)
-    key = auth.admit(token, scope)
-    request.state.key = key
-    KEY_NAME.set(None if key is None else key.name)
+    auth.refuse_foreign(request.headers)
+
+
+def check_csrf(request: Request, session: Session) -> None:
+    """Raise CsrfTokenMissing unless the request carries the token of its session."""
+    sent = request.headers.get(CSRF, "")
+    if not hmac.compare_digest(sent.encode("utf-8", "replace"), session.csrf.encode()):
+        raise CsrfTokenMissing(f"send the `csrf` of GET /v1/session as {CSRF}")
 
 
 def check_names(request: Request, labels: Labels) -> None:

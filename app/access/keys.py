@@ -105,6 +105,12 @@ class KeyRing:
         self._read_again()
         return len(self._keys)
 
+    @property
+    def all(self) -> tuple[Key, ...]:
+        """Every key, also those that have expired."""
+        self._read_again()
+        return self._keys
+
     def find(self, token: str) -> Key | None:
         """The key whose token this is, expired or not."""
         self._read_again()

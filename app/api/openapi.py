@@ -4,7 +4,19 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from app.access_errors import ForeignPage, KeyRequired, NameNotAllowed, NotLocal, ScopeMissing
+from app.access_errors import (
+    CsrfTokenMissing,
+    ForeignPage,
+    KeyRequired,
+    LastAdmin,
+    LoginFailed,
+    LoginThrottled,
+    NameNotAllowed,
+    NotLocal,
+    PasswordUnfit,
+    ScopeMissing,
+    UserNotFound,
+)
 from app.api.examples import BATCH, PART_OF_TWO
 from app.api.examples import INSPECTION as INSPECTION_EXAMPLE
 from app.api.submissions import FRAME_TYPE, PART_IMAGES, RAW_TYPES
@@ -52,6 +64,7 @@ from app.report.certificate import PAGE_POLICY
 from app.schemas.bundles import CandidateAsked
 from app.schemas.history import ClaimAsked, ReviewAsked
 from app.schemas.inspections import Problem
+from app.schemas.people import LoginAsked, PasswordAsked, UserAsked
 from app.schemas.recipes import Activations
 
 STATIC = Path(__file__).parents[1] / "static"
@@ -70,7 +83,7 @@ _PICTURE: tuple[type[PasslineError], ...] = (
     core.RecipeDoesNotFit,
     core.InferenceFailed,
 )
-_DOORS = (HeadersTooLarge, KeyRequired, ScopeMissing, ForeignPage, NotLocal)
+_DOORS = (HeadersTooLarge, KeyRequired, ScopeMissing, CsrfTokenMissing, ForeignPage, NotLocal)
 _UPLOAD = (
     RequestInvalid,
     MediaTypeUnsupported,
@@ -289,6 +302,19 @@ REVIEW_ADD = problem_responses(
     *_REVIEW,
 )
 REVIEW_WITHDRAW = problem_responses(InspectionNotFound, ReviewNotFound, RequestInvalid, *_REVIEW)
+_STORED = (DatabaseUnusable, NotReady, Unexpected)
+_OPEN = (HeadersTooLarge, ForeignPage, NotLocal, *_STORED)
+LOGIN_BODY = _body({"application/json": {"schema": LoginAsked.model_json_schema()}})
+PASSWORD_BODY = _body({"application/json": {"schema": PasswordAsked.model_json_schema()}})
+USER_BODY = _body({"application/json": {"schema": UserAsked.model_json_schema()}})
+SESSION = problem_responses(*_OPEN)
+SESSION_END = problem_responses(CsrfTokenMissing, *_OPEN)
+LOGIN = problem_responses(LoginFailed, LoginThrottled, *_UPLOAD, *_OPEN)
+OWN_PASSWORD = problem_responses(LoginFailed, LoginThrottled, PasswordUnfit, *_UPLOAD, *_DOORS, *_STORED)
+USERS = problem_responses(*_DOORS, *_STORED)
+USER_PUT = problem_responses(PasswordUnfit, LastAdmin, *_UPLOAD, *_DOORS, *_STORED)
+USER_DELETE = problem_responses(UserNotFound, LastAdmin, RequestInvalid, *_DOORS, *_STORED)
+AUDIT = problem_responses(RequestInvalid, *_DOORS, *_STORED)
 METRICS = problem_responses(*_DOORS) | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 EXAMPLES = {
     "/v1/inspections": INSPECTION_EXAMPLE,

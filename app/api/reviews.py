@@ -16,13 +16,11 @@ from app.schemas.history import ClaimAsked, ReviewAnswer, ReviewAsked, ReviewQue
 from app.schemas.inspections import Shape
 
 router = APIRouter(tags=["reviews"], dependencies=[needs("review"), Depends(each_once)])
-LOCAL = "local"  # who reviews where no key is demanded
 Number = Annotated[int, Path(ge=1, description="Number of the review.")]
 
 
 async def _who(request: Request) -> str:
-    key = request.state.key
-    return LOCAL if key is None else str(key.name)
+    return str(request.state.caller.name)
 
 
 Who = Annotated[str, Depends(_who)]
@@ -85,7 +83,6 @@ async def review(
 )
 async def withdraw(request: Request, history: TheHistory, id: Id, number: Number, who: Who) -> Response:
     """Take back a review of one's own, or with the scope `operate` anybody's; the one before is in force."""
-    key = request.state.key
-    of_anyone = key is None or key.allows("operate")
+    of_anyone = request.state.caller.allows("operate")
     await asyncio.to_thread(history.reviews.withdraw, id, number, who, of_anyone=of_anyone)
     return Response(status_code=204)

@@ -7,12 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 
+from app.access.caller import LOCAL_NAME
 from app.change_errors import (
     BundleNotFound,
     StateInvalid,
     SwappingOff,
     VersionStale,
 )
+from app.database.audit import Entry
 from app.database.connection import Database
 from app.database.errors import DatabaseUnusable
 from app.database.journal import Incomplete, Journal, Kept, Taken
@@ -23,6 +25,7 @@ from app.inspection.rules.recipe import describe
 from app.inspection.types import Name, Sha256
 from app.schemas.bundles import BundleName
 from app.settings import Settings
+from app.telemetry.metrics import KEY_NAME
 
 FOLDER = "bundles"
 log = logging.getLogger(__name__)
@@ -131,6 +134,14 @@ class BundleJournal:
         setting_decides = not self.changes or self.changes[-1].from_setting
         return self._first if setting_decides else self.changes[-1].manifest_sha256
 
+    def _entry(self, change: Swap) -> Entry:
+        """What the audit log says: the key or user of the request, and whom it says to be."""
+        last = self.changes[-1] if self.changes else None
+        before = None if last is None else {"name": last.name, "version": last.version}
+        after = {"name": change.name, "version": change.version, "said_by": change.who}
+        who = KEY_NAME.get() or LOCAL_NAME
+        return Entry(who, f"bundle.{change.how}", change.name, before, after, change.why)
+
     def try_to_keep(self, change: Swap) -> bool:
         """As `keep`, but returns whether the change could be stored."""
         try:
@@ -150,7 +161,7 @@ class BundleJournal:
         if self._unreadable is not None:  # the next start could not read the new change either
             raise DatabaseUnusable(f"{self._unreadable}; restore them from a backup, and restart")
         try:
-            self._journal.append(change.model_dump_json())
+            self._journal.append(change.model_dump_json(), self._entry(change))
         except Taken:
             raise VersionStale("another process has changed the bundle; restart this one") from None
         self.changes = (*self.changes, change)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Table
 from sqlalchemy.exc import IntegrityError
 
+from app.database import audit
 from app.database.connection import Database
 from app.database.errors import DatabaseUnusable
 
@@ -59,8 +60,8 @@ class Journal:
         self._last = len(rows)
         return [(f"record {number} of {self._table.name}", document) for number, document in rows]
 
-    def append(self, document: str) -> None:
-        """Store the next record; once this returns, it survives a power cut.
+    def append(self, document: str, entry: audit.Entry) -> None:
+        """Store the next record with its entry in the audit log; then both survive a power cut.
 
         Raises DatabaseUnusable, or Taken if another process has written to the table.
         """
@@ -72,6 +73,7 @@ class Journal:
                 connection.execute(insert)
             except IntegrityError:
                 raise Taken from None
+            audit.add(connection, entry)
         self._last += 1
 
     def take_over(self, folder: Path) -> None:

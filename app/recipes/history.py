@@ -4,11 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 
+from app.access.caller import LOCAL_NAME
 from app.change_errors import VersionStale
+from app.database.audit import Entry
 from app.database.connection import Database
 from app.database.journal import Incomplete, Journal, Kept, Taken
 from app.database.tables import RECIPE_CHANGES
@@ -89,9 +91,21 @@ class History:
         Raises DatabaseUnusable, or VersionStale if another process has changed recipes.
         """
         try:
-            self._journal.append(change.model_dump_json())
+            self._journal.append(change.model_dump_json(), _entry(change))
         except Taken:
             raise VersionStale("another process has changed the recipes; restart this one") from None
+
+
+def _entry(change: AnyChange) -> Entry:
+    """What the audit log says: who really made the change, who it is said to be, and the versions."""
+    before = {"version": change.version - 1} if change.version > 1 else None
+    after: dict[str, Any] = {"version": change.version, "said_by": change.who}
+    if isinstance(change, ActivationsChange):
+        after["activations"] = change.activations.model_dump()
+        return Entry(change.key or LOCAL_NAME, "activations.put", "activations", before, after, change.why)
+    who = change.key or (LOCAL_NAME if change.how == "http" else change.how)
+    action = "recipe.delete" if change.text is None else "recipe.put"
+    return Entry(who, action, change.name, before, after, change.why)
 
 
 def _parsed(place: str, document: str) -> AnyChange:
