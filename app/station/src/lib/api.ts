@@ -13,11 +13,12 @@ export interface Page { items: Row[]; next: string | null }
 export interface QueueItem { row: Row; reason: string; claimed_by: string | null; claimed_until: string | null }
 export interface Queue { items: QueueItem[]; waiting: number }
 export interface Rate { value: number; low: number; high: number; reviewed: number }
+export interface Counts { passed: number; failed: number; review: number }
 export interface Statistics {
-  counts: Record<Verdict, number>;
-  series: { time: string; pass: number; fail: number; review: number; mean_ms: number }[];
+  counts: Counts;
+  series: (Counts & { time: string; mean_ms: number })[];
   classes: { name: string; count: number }[];
-  cameras: ({ camera_id: string | null } & Record<Verdict, number>)[];
+  cameras: (Counts & { camera_id: string | null })[];
   p_chart: { centre: number; points: { time: string; n: number; share: number; low: number; high: number; outside: boolean }[] } | null;
   latency_ms: { p50: number; p95: number; p99: number } | null;
   rates: { escape: Rate | null; overkill: Rate | null; drawn: number; reviewed: number; why: string | null };
