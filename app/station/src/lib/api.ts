@@ -12,13 +12,13 @@ export interface Row {
 export interface Page { items: Row[]; next: string | null }
 export interface QueueItem { row: Row; reason: string; claimed_by: string | null; claimed_until: string | null }
 export interface Queue { items: QueueItem[]; waiting: number }
-export interface Rate { value: number; low: number; high: number; reviewed: number }
+export interface Rate { value: number; low: number; high: number }
 export interface Counts { passed: number; failed: number; review: number }
 export interface Statistics {
   counts: Counts;
-  series: (Counts & { time: string; mean_ms: number })[];
+  series: { time: string; counts: Counts; mean_ms: number }[];
   classes: { name: string; count: number }[];
-  cameras: (Counts & { camera_id: string | null })[];
+  cameras: { camera_id: string | null; counts: Counts }[];
   p_chart: { centre: number; points: { time: string; n: number; share: number; low: number; high: number; outside: boolean }[] } | null;
   latency_ms: { p50: number; p95: number; p99: number } | null;
   rates: { escape: Rate | null; overkill: Rate | null; drawn: number; reviewed: number; why: string | null };
