@@ -30,13 +30,16 @@ PEERS := .venv-peers/.installed-$(HERE)
 IMPORT := .venv-import/.installed-$(HERE)
 BIN   := .venv-test/bin
 
-.PHONY: help serve test test-slow lint train import bench soak demo fuzz audit lock clean
+.PHONY: help serve station test test-slow lint train import bench soak demo fuzz audit lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
 
 serve: $(SERVE)  ## serve the shipped bundle (PORT, VARIANT=cpu|gpu|openvino)
 	PASSLINE_PORT=$(PORT) .venv/bin/passline serve
+
+station:  ## build the operator's station (needs Node 20.19 or later)
+	cd app/station && npm ci --no-audit --no-fund && npm test && npm run build
 
 # Torch spins all its threads: in processes beside each other more than one each only gets in the way.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile \

@@ -20,6 +20,8 @@ from app.api.recipes import router as recipe_router
 from app.api.reviews import router as review_router
 from app.api.session import open_router as session_open_router
 from app.api.session import router as session_router
+from app.api.station import DIST, Assets
+from app.api.station import router as station_router
 from app.api.statistics import router as statistics_router
 from app.api.uploads import Uploads
 from app.api.users import audit_router
@@ -76,6 +78,8 @@ def create_app(settings: Settings | None = None, traces: Traces | None = None) -
     app.include_router(users_router)
     app.include_router(audit_router)
     app.include_router(bundle_router)
+    app.include_router(station_router)
+    app.mount("/assets", Assets(directory=DIST / "assets"), name="assets")
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     check_all_closed(app.routes)
     install(app, service.metrics)

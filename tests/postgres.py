@@ -17,7 +17,7 @@ import psycopg
 INSTALLED = Path("/usr/lib/postgresql")  # where Debian puts each version
 MISSING = "PostgreSQL is not installed (Debian: apt install postgresql)"
 # Nothing of a test has to survive a power cut; a small server leaves memory to the tests.
-OPTIONS = ("fsync=off", "shared_buffers=32MB", "max_connections=60", "listen_addresses=")
+OPTIONS = ("fsync=off", "shared_buffers=32MB", "max_connections=300", "listen_addresses=")
 UNPRIVILEGED = ("postgres", "nobody")  # root may not run the server
 
 

@@ -35,7 +35,8 @@ from app.settings import Settings
 from app.telemetry.metrics import KEY_NAME
 
 # Probes have no key; the pages contain no data of this machine, and a browser sends no key for them.
-OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json", "/static", "/v1/session"})
+STATION = frozenset({"/", "/live", "/review", "/history", "/statistics", "/assets"})
+OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json", "/static", "/v1/session"}) | STATION
 HOW = "send it as `Authorization: Bearer TOKEN` or `X-API-Key: TOKEN`"
 PASSED_ON = re.compile(r"forwarded|via|x-real-ip|x-forwarded(-.*)?")  # headers that proxies add
 HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d+)?")  # `Host`: an address or a name, perhaps a port
