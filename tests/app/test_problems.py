@@ -52,7 +52,7 @@ def test_request_ids_that_could_garble_a_log_are_replaced(client: TestClient, gi
     assert re.fullmatch(r"[0-9a-f]{32}", response.headers["X-Request-ID"])
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/inspections"), ("DELETE", "/v1/model")])
+@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/parts"), ("DELETE", "/v1/model")])
 def test_other_methods_are_refused_with_those_there_are(client: TestClient, method: str, path: str) -> None:
     response = client.request(method, path)
     refused(response, 405, "method_not_allowed")
