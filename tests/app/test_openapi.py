@@ -55,7 +55,18 @@ REVIEWS = {
 }
 OTHERS = {"/v1/model", "/healthz", "/readyz", "/metrics"}
 READS = {(path, "GET") for path in RECIPES | BUNDLES | HISTORY | OTHERS}
-OPERATIONS = POSTS | CHANGES | READS | REVIEWS
+PEOPLE = {
+    ("/v1/session", "GET"),
+    ("/v1/session", "POST"),
+    ("/v1/session", "DELETE"),
+    ("/v1/session/password", "PUT"),
+    ("/v1/users", "GET"),
+    ("/v1/users/{name}", "PUT"),
+    ("/v1/users/{name}", "DELETE"),
+    ("/v1/keys", "GET"),
+    ("/v1/audit", "GET"),
+}
+OPERATIONS = POSTS | CHANGES | READS | REVIEWS | PEOPLE
 EXAMPLES = dict.fromkeys(POSTS, 40) | dict.fromkeys(CHANGES, 8)
 CHECKS = [
     status_code_conformance,
