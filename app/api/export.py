@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from app.access.auth import needs
-from app.api import openapi
+from app.api import openapi_kept
 from app.api.dependencies import TheService
 from app.api.history import FilterQuery, TheHistory
 from app.database.errors import DatabaseUnusable
@@ -46,7 +46,7 @@ class ExportQuery(FilterQuery):
     "/v1/inspections/export",
     summary="Inspections as a file",
     response_class=StreamingResponse,
-    responses=openapi.HISTORY_EXPORT,
+    responses=openapi_kept.HISTORY_EXPORT,
 )
 async def export(
     service: TheService, history: TheHistory, query: Annotated[ExportQuery, Query()]

@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, Field
 from sqlalchemy import RowMapping
 
 from app.access.auth import needs
-from app.api import openapi
+from app.api import openapi_kept
 from app.api.dependencies import TheService
 from app.change_errors import RecipeNotFound
 from app.errors import NotReady
@@ -82,13 +82,13 @@ async def history_of(service: TheService) -> History:
 TheHistory = Annotated[History, Depends(history_of)]
 
 
-@router.get("/v1/inspections", summary="Inspections kept, newest first", responses=openapi.HISTORY_LIST)
+@router.get("/v1/inspections", summary="Inspections kept, newest first", responses=openapi_kept.HISTORY_LIST)
 async def inspections(history: TheHistory, query: Annotated[PageQuery, Query()]) -> InspectionsPage:
     """One page of the inspections that match all filters."""
     return await asyncio.to_thread(history.store.page, query.filters, query.before, query.limit)
 
 
-@router.get("/v1/inspections/{id}", summary="One inspection", responses=openapi.HISTORY_ONE)
+@router.get("/v1/inspections/{id}", summary="One inspection", responses=openapi_kept.HISTORY_ONE)
 async def inspection(history: TheHistory, id: Id) -> InspectionDetail:
     """Everything that is kept of one inspection, but for its image and mask."""
     return await asyncio.to_thread(history.store.detail, id)
@@ -106,7 +106,7 @@ class ImageQuery(Shape):
     "/v1/inspections/{id}/image",
     summary="Its image",
     response_class=Response,
-    responses=openapi.HISTORY_IMAGE,
+    responses=openapi_kept.HISTORY_IMAGE,
 )
 async def image(
     service: TheService, history: TheHistory, id: Id, query: Annotated[ImageQuery, Query()]
@@ -123,7 +123,7 @@ async def image(
     "/v1/inspections/{id}/thumbnail",
     summary="Its thumbnail",
     response_class=Response,
-    responses=openapi.HISTORY_THUMBNAIL,
+    responses=openapi_kept.HISTORY_THUMBNAIL,
 )
 async def thumbnail(history: TheHistory, id: Id) -> Response:
     """A JPEG of at most 160 px."""
@@ -134,7 +134,7 @@ async def thumbnail(history: TheHistory, id: Id) -> Response:
     "/v1/inspections/{id}/mask",
     summary="Its mask",
     response_class=Response,
-    responses=openapi.HISTORY_IMAGE,
+    responses=openapi_kept.HISTORY_IMAGE,
 )
 async def mask(history: TheHistory, id: Id) -> Response:
     """The label map as PNG: 0 is background, k the k-th class of the bundle."""
@@ -145,7 +145,7 @@ async def mask(history: TheHistory, id: Id) -> Response:
     "/v1/inspections/{id}/overlay",
     summary="Its image with the defects drawn in",
     response_class=Response,
-    responses=openapi.HISTORY_IMAGE,
+    responses=openapi_kept.HISTORY_IMAGE,
 )
 async def overlay(service: TheService, _: TheHistory, id: Id) -> Response:
     """The image with each defect outlined, its class and score beside it, as PNG."""

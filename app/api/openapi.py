@@ -8,14 +8,9 @@ from app.access_errors import (
     CsrfTokenMissing,
     ForeignPage,
     KeyRequired,
-    LastAdmin,
-    LoginFailed,
-    LoginThrottled,
     NameNotAllowed,
     NotLocal,
-    PasswordUnfit,
     ScopeMissing,
-    UserNotFound,
 )
 from app.api.examples import BATCH, PART_OF_TWO
 from app.api.examples import INSPECTION as INSPECTION_EXAMPLE
@@ -46,25 +41,15 @@ from app.errors import (
     Unexpected,
     UploadTimeout,
 )
-from app.history.errors import (
-    DataSetNotWritten,
-    HistoryOff,
-    ImageNotKept,
-    InspectionNotFound,
-    ParquetNotInstalled,
-    ReviewConflict,
-    ReviewNotFound,
-)
 from app.history.files import ImageNotStored
 from app.history.idempotency import IdempotencyKeyReused
+from app.history.objects import ImageStoreUnusable
 from app.inspection import errors as core
 from app.inspection.errors import PasslineError
 from app.problems import MEDIA_TYPE, status_of
 from app.report.certificate import PAGE_POLICY
 from app.schemas.bundles import CandidateAsked
-from app.schemas.history import ClaimAsked, ReviewAsked
 from app.schemas.inspections import Problem
-from app.schemas.people import LoginAsked, PasswordAsked, UserAsked
 from app.schemas.recipes import Activations
 
 STATIC = Path(__file__).parents[1] / "static"
@@ -83,8 +68,8 @@ _PICTURE: tuple[type[PasslineError], ...] = (
     core.RecipeDoesNotFit,
     core.InferenceFailed,
 )
-_DOORS = (HeadersTooLarge, KeyRequired, ScopeMissing, CsrfTokenMissing, ForeignPage, NotLocal)
-_UPLOAD = (
+DOORS = (HeadersTooLarge, KeyRequired, ScopeMissing, CsrfTokenMissing, ForeignPage, NotLocal)
+UPLOAD = (
     RequestInvalid,
     MediaTypeUnsupported,
     ContentEncodingUnsupported,
@@ -93,12 +78,13 @@ _UPLOAD = (
     Overloaded,
 )
 _REQUEST: tuple[type[PasslineError], ...] = (
-    *_DOORS,
+    *DOORS,
     NameNotAllowed,
-    *_UPLOAD,
+    *UPLOAD,
     IdempotencyKeyReused,
     DatabaseUnusable,
     ImageNotStored,
+    ImageStoreUnusable,
     DeadlineExceeded,
     OutOfMemory,
     core.RecipeUnknown,
@@ -197,11 +183,11 @@ def _in_base64(field: dict[str, Any]) -> dict[str, Any]:
     return {"type": "string", "contentEncoding": "base64", "description": about}
 
 
-def _body(content: dict[str, Any]) -> dict[str, Any]:
+def body(content: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}, "parameters": [REQUEST_ID_HEADER]}
 
 
-_INSPECTION_BODY = _body(
+_INSPECTION_BODY = body(
     _form_or_json(
         {
             "image": _BINARY
@@ -213,9 +199,9 @@ _INSPECTION_BODY = _body(
     )
     | {media_type: {"schema": _BINARY} for media_type in (*RAW_TYPES, FRAME_TYPE)}
 )
-_BATCH_BODY = _body(_form_or_json({"images": {"type": "array", "items": _BINARY, "minItems": 1}}, "images"))
+_BATCH_BODY = body(_form_or_json({"images": {"type": "array", "items": _BINARY, "minItems": 1}}, "images"))
 _PART_IMAGES = {"type": "array", "items": _BINARY, "minItems": PART_IMAGES[0], "maxItems": PART_IMAGES[1]}
-_PART_BODY = _body(_form_or_json({"image": _PART_IMAGES}, "image"))
+_PART_BODY = body(_form_or_json({"image": _PART_IMAGES}, "image"))
 _PAGE = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
 # Responses and request bodies of the endpoints that inspect.
 ONE_IMAGE: dict[str, Any] = {
@@ -233,13 +219,13 @@ ONE_PART: dict[str, Any] = {
 # A certificate contains text from clients, so the browser may run no scripts and load nothing.
 PAGE_HEADERS = {"Content-Security-Policy": PAGE_POLICY}
 NOT_READY = problem_responses(NotReady)
-READ = problem_responses(*_DOORS, NotReady)
-_CHANGE = (*_DOORS, VersionStale, DatabaseUnusable, NotReady, Unexpected)
+READ = problem_responses(*DOORS, NotReady)
+_CHANGE = (*DOORS, VersionStale, DatabaseUnusable, NotReady, Unexpected)
 _TEXT = {"application/yaml": {"schema": {"type": "string"}}}
 _ACTIVATIONS = {"application/json": {"schema": Activations.model_json_schema()}}
-RECIPE_BODY = _body(_TEXT | {"application/json": {"schema": {"type": "object"}}})
-ACTIVATIONS_BODY = _body(_ACTIVATIONS)
-DRY_RUN_BODY = _body(
+RECIPE_BODY = body(_TEXT | {"application/json": {"schema": {"type": "object"}}})
+ACTIVATIONS_BODY = body(_ACTIVATIONS)
+DRY_RUN_BODY = body(
     _form(
         {
             "candidate": {"type": "string", "description": "The recipe to try, YAML or JSON."},
@@ -249,19 +235,19 @@ DRY_RUN_BODY = _body(
         "images",
     )
 )
-RECIPE_READ = problem_responses(*_DOORS, RecipeNotFound, RequestInvalid, NotReady)
-RECIPE = problem_responses(*_DOORS, RecipeNotFound, RequestInvalid, core.RecipeInvalid, NotReady) | {
+RECIPE_READ = problem_responses(*DOORS, RecipeNotFound, RequestInvalid, NotReady)
+RECIPE = problem_responses(*DOORS, RecipeNotFound, RequestInvalid, core.RecipeInvalid, NotReady) | {
     200: {"content": _TEXT}
 }
-RECIPE_PUT = problem_responses(core.RecipeInvalid, RecipeInUse, *_UPLOAD, *_CHANGE)
+RECIPE_PUT = problem_responses(core.RecipeInvalid, RecipeInUse, *UPLOAD, *_CHANGE)
 RECIPE_DELETE = problem_responses(RecipeNotFound, RecipeInUse, RequestInvalid, *_CHANGE)
-ACTIVATIONS_PUT = problem_responses(core.RecipeUnknown, core.RecipeInvalid, *_UPLOAD, *_CHANGE)
+ACTIVATIONS_PUT = problem_responses(core.RecipeUnknown, core.RecipeInvalid, *UPLOAD, *_CHANGE)
 DRY_RUN_PROBLEMS = problem_responses(*_REQUEST, BatchTooLarge)
-CANDIDATE_BODY = _body({"application/json": {"schema": CandidateAsked.model_json_schema()}})
-CANDIDATE_PUT = problem_responses(SwappingOff, BundleNotFound, BundleInUse, *_UPLOAD, *_DOORS, Unexpected)
-CANDIDATE = problem_responses(CandidateNotFound, *_DOORS)
-CANDIDATE_READ = problem_responses(CandidateNotFound, RequestInvalid, *_DOORS)
-BUNDLES = problem_responses(*_DOORS)
+CANDIDATE_BODY = body({"application/json": {"schema": CandidateAsked.model_json_schema()}})
+CANDIDATE_PUT = problem_responses(SwappingOff, BundleNotFound, BundleInUse, *UPLOAD, *DOORS, Unexpected)
+CANDIDATE = problem_responses(CandidateNotFound, *DOORS)
+CANDIDATE_READ = problem_responses(CandidateNotFound, RequestInvalid, *DOORS)
+BUNDLES = problem_responses(*DOORS)
 PROMOTION = problem_responses(
     CandidateNotFound,
     CandidateNotReady,
@@ -271,51 +257,12 @@ PROMOTION = problem_responses(
     core.RecipeUnknown,
     RequestInvalid,
     Unexpected,
-    *_DOORS,
+    *DOORS,
 )
 ROLLBACK = problem_responses(
-    NoPreviousBundle, core.RecipeInvalid, core.RecipeUnknown, RequestInvalid, Unexpected, *_DOORS
+    NoPreviousBundle, core.RecipeInvalid, core.RecipeUnknown, RequestInvalid, Unexpected, *DOORS
 )
-HISTORY_LIST = problem_responses(HistoryOff, DatabaseUnusable, RequestInvalid, NotReady, *_DOORS)
-HISTORY_ONE = problem_responses(
-    InspectionNotFound, HistoryOff, DatabaseUnusable, RequestInvalid, NotReady, *_DOORS
-)
-_PNG = {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
-HISTORY_IMAGE = HISTORY_ONE | problem_responses(InspectionNotFound, ImageNotKept) | {200: _PNG}
-_FILES = dict.fromkeys(
-    ("text/csv", "application/vnd.apache.parquet", "application/zip"), _PNG["content"]["image/png"]
-)
-HISTORY_EXPORT = HISTORY_LIST | problem_responses(DataSetNotWritten, ParquetNotInstalled, HistoryOff, *_DOORS)
-HISTORY_EXPORT |= {200: {"content": _FILES}}
-HISTORY_THUMBNAIL = HISTORY_ONE | {200: {"content": {"image/jpeg": _PNG["content"]["image/png"]}}}
-_REVIEW = (ReviewConflict, HistoryOff, DatabaseUnusable, NotReady, *_DOORS)
-CLAIM_BODY = _body({"application/json": {"schema": ClaimAsked.model_json_schema()}})
-REVIEW_BODY = _body({"application/json": {"schema": ReviewAsked.model_json_schema()}})
-REVIEW_CLAIM = problem_responses(HistoryOff, DatabaseUnusable, NotReady, *_UPLOAD, *_DOORS)
-REVIEW_ADD = problem_responses(
-    InspectionNotFound,
-    core.ReferenceMaskUnreadable,
-    core.ReferenceMaskSizeMismatch,
-    core.ReferenceMaskInvalid,
-    ImageNotStored,
-    *_UPLOAD,
-    *_REVIEW,
-)
-REVIEW_WITHDRAW = problem_responses(InspectionNotFound, ReviewNotFound, RequestInvalid, *_REVIEW)
-_STORED = (DatabaseUnusable, NotReady, Unexpected)
-_OPEN = (HeadersTooLarge, ForeignPage, NotLocal, *_STORED)
-LOGIN_BODY = _body({"application/json": {"schema": LoginAsked.model_json_schema()}})
-PASSWORD_BODY = _body({"application/json": {"schema": PasswordAsked.model_json_schema()}})
-USER_BODY = _body({"application/json": {"schema": UserAsked.model_json_schema()}})
-SESSION = problem_responses(*_OPEN)
-SESSION_END = problem_responses(CsrfTokenMissing, *_OPEN)
-LOGIN = problem_responses(LoginFailed, LoginThrottled, *_UPLOAD, *_OPEN)
-OWN_PASSWORD = problem_responses(LoginFailed, LoginThrottled, PasswordUnfit, *_UPLOAD, *_DOORS, *_STORED)
-USERS = problem_responses(*_DOORS, *_STORED)
-USER_PUT = problem_responses(PasswordUnfit, LastAdmin, *_UPLOAD, *_DOORS, *_STORED)
-USER_DELETE = problem_responses(UserNotFound, LastAdmin, RequestInvalid, *_DOORS, *_STORED)
-AUDIT = problem_responses(RequestInvalid, *_DOORS, *_STORED)
-METRICS = problem_responses(*_DOORS) | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+METRICS = problem_responses(*DOORS) | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 EXAMPLES = {
     "/v1/inspections": INSPECTION_EXAMPLE,
     "/v1/inspections/batch": BATCH,

@@ -8,7 +8,7 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from app.access.auth import needs
-from app.api import openapi
+from app.api import openapi_kept
 from app.api.dependencies import TheService, each_once, read_json, uploads_of
 from app.api.history import Id, TheHistory
 from app.api.submissions import JSON_TYPE
@@ -32,7 +32,7 @@ class QueueQuery(Shape):
     limit: Annotated[int, Field(ge=1, le=100)] = Field(default=20, description="Most items.")
 
 
-@router.get("/v1/reviews/queue", summary="What waits for a person", responses=openapi.HISTORY_LIST)
+@router.get("/v1/reviews/queue", summary="What waits for a person", responses=openapi_kept.HISTORY_LIST)
 async def queue(history: TheHistory, query: Annotated[QueueQuery, Query()]) -> ReviewQueue:
     """The most urgent first, with the reason why each should be looked at, and who is at it."""
     return await asyncio.to_thread(history.reviews.queue, query.limit)
@@ -41,8 +41,8 @@ async def queue(history: TheHistory, query: Annotated[QueueQuery, Query()]) -> R
 @router.post(
     "/v1/reviews/claims",
     summary="Take the next inspections to review",
-    responses=openapi.REVIEW_CLAIM,
-    openapi_extra=openapi.CLAIM_BODY,
+    responses=openapi_kept.REVIEW_CLAIM,
+    openapi_extra=openapi_kept.CLAIM_BODY,
 )
 async def claim(request: Request, history: TheHistory, who: Who) -> ReviewQueue:
     """Claim the most urgent ones that nobody looks at, for ten minutes; others do not get them meanwhile."""
@@ -51,7 +51,7 @@ async def claim(request: Request, history: TheHistory, who: Who) -> ReviewQueue:
 
 
 @router.delete(
-    "/v1/reviews/claims/{id}", summary="Give up a claim", status_code=204, responses=openapi.HISTORY_LIST
+    "/v1/reviews/claims/{id}", summary="Give up a claim", status_code=204, responses=openapi_kept.HISTORY_LIST
 )
 async def release(history: TheHistory, id: Id, who: Who) -> Response:
     """Leave an inspection to others; without a claim of one's own nothing happens."""
@@ -63,8 +63,8 @@ async def release(history: TheHistory, id: Id, who: Who) -> Response:
     "/v1/inspections/{id}/reviews",
     summary="Review an inspection",
     status_code=201,
-    responses=openapi.REVIEW_ADD,
-    openapi_extra=openapi.REVIEW_BODY,
+    responses=openapi_kept.REVIEW_ADD,
+    openapi_extra=openapi_kept.REVIEW_BODY,
 )
 async def review(
     request: Request, service: TheService, history: TheHistory, id: Id, who: Who
@@ -79,7 +79,7 @@ async def review(
     "/v1/inspections/{id}/reviews/{number}",
     summary="Take a review back",
     status_code=204,
-    responses=openapi.REVIEW_WITHDRAW,
+    responses=openapi_kept.REVIEW_WITHDRAW,
 )
 async def withdraw(request: Request, history: TheHistory, id: Id, number: Number, who: Who) -> Response:
     """Take back a review of one's own, or with the scope `operate` anybody's; the one before is in force."""

@@ -9,7 +9,7 @@ from app.access.auth import COOKIE, Auth, check_csrf, needs, open_to_all
 from app.access.people import People
 from app.access.sessions import Session
 from app.access_errors import LoginFailed
-from app.api import openapi
+from app.api import openapi_kept
 from app.api.dependencies import each_once, read_json, uploads_of
 from app.api.submissions import JSON_TYPE
 from app.schemas.people import LoginAsked, PasswordAsked, SessionAnswer, SessionUser
@@ -27,7 +27,7 @@ async def _people(request: Request) -> People:
 ThePeople = Annotated[People, Depends(_people)]
 
 
-@open_router.get("/v1/session", summary="Who is logged in", responses=openapi.SESSION)
+@open_router.get("/v1/session", summary="Who is logged in", responses=openapi_kept.SESSION)
 async def session(request: Request, people: ThePeople) -> SessionAnswer:
     """Whether a log-in is needed, who is logged in, and the token that changes must carry."""
     found = await people.session(request.cookies.get(COOKIE))
@@ -39,7 +39,9 @@ async def session(request: Request, people: ThePeople) -> SessionAnswer:
     return SessionAnswer(mode="setup" if auth.demand_keys else "local", setup=SETUP)
 
 
-@open_router.post("/v1/session", summary="Log in", responses=openapi.LOGIN, openapi_extra=openapi.LOGIN_BODY)
+@open_router.post(
+    "/v1/session", summary="Log in", responses=openapi_kept.LOGIN, openapi_extra=openapi_kept.LOGIN_BODY
+)
 async def log_in(request: Request, response: Response, people: ThePeople) -> SessionAnswer:
     """Start a session; its cookie cannot be read by pages, and is sent to this service alone."""
     asked = read_json(LoginAsked, await uploads_of(request).text(request, (JSON_TYPE,)))
@@ -48,7 +50,7 @@ async def log_in(request: Request, response: Response, people: ThePeople) -> Ses
     return session_answer(started)
 
 
-@open_router.delete("/v1/session", summary="Log out", status_code=204, responses=openapi.SESSION_END)
+@open_router.delete("/v1/session", summary="Log out", status_code=204, responses=openapi_kept.SESSION_END)
 async def log_out(request: Request, people: ThePeople) -> Response:
     """End the session; without one nothing happens."""
     token = request.cookies.get(COOKIE)
@@ -65,8 +67,8 @@ async def log_out(request: Request, people: ThePeople) -> Response:
     "/v1/session/password",
     summary="Change one's own password",
     status_code=204,
-    responses=openapi.OWN_PASSWORD,
-    openapi_extra=openapi.PASSWORD_BODY,
+    responses=openapi_kept.OWN_PASSWORD,
+    openapi_extra=openapi_kept.PASSWORD_BODY,
 )
 async def change_password(request: Request, people: ThePeople) -> Response:
     """Set a new password; every session of the user ends, also this one."""

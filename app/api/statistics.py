@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, Field
 
 from app.access.auth import needs
-from app.api import openapi
+from app.api import openapi_kept
 from app.api.dependencies import TheService
 from app.api.history import Labels, TheHistory
 from app.errors import RequestInvalid, WrongField
@@ -37,7 +37,7 @@ class PeriodQuery(Shape):
     bundle: Labels = Field(default=[], description="NAME/VERSION of the bundle.")
 
 
-@router.get("/v1/statistics", summary="Statistics of a period", responses=openapi.HISTORY_LIST)
+@router.get("/v1/statistics", summary="Statistics of a period", responses=openapi_kept.HISTORY_LIST)
 async def statistics_of(
     service: TheService, history: TheHistory, query: Annotated[PeriodQuery, Query()]
 ) -> Statistics:

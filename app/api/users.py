@@ -8,7 +8,7 @@ from fastapi.responses import Response
 
 from app.access.auth import needs
 from app.access.users import HASHERS
-from app.api import openapi
+from app.api import openapi_kept
 from app.api.dependencies import TheService, each_once, read_json, uploads_of
 from app.api.session import ThePeople
 from app.api.submissions import JSON_TYPE
@@ -30,7 +30,7 @@ audit_router = APIRouter(tags=["people"], dependencies=[needs("operate"), Depend
 UserName = Annotated[Name, Path(description="The user's name.")]
 
 
-@router.get("/v1/users", summary="Every user", responses=openapi.USERS)
+@router.get("/v1/users", summary="Every user", responses=openapi_kept.USERS)
 async def users(people: ThePeople) -> UsersAnswer:
     """List users with their roles, without their passwords."""
     found = await asyncio.to_thread(people.users.all)
@@ -40,8 +40,8 @@ async def users(people: ThePeople) -> UsersAnswer:
 @router.put(
     "/v1/users/{name}",
     summary="Add or change a user",
-    responses=openapi.USER_PUT,
-    openapi_extra=openapi.USER_BODY,
+    responses=openapi_kept.USER_PUT,
+    openapi_extra=openapi_kept.USER_BODY,
 )
 async def put(request: Request, people: ThePeople, name: UserName) -> UserAnswer:
     """Set role, password and whether the user may log in; a change ends the user's sessions."""
@@ -57,7 +57,9 @@ async def put(request: Request, people: ThePeople, name: UserName) -> UserAnswer
     return answer
 
 
-@router.delete("/v1/users/{name}", summary="Remove a user", status_code=204, responses=openapi.USER_DELETE)
+@router.delete(
+    "/v1/users/{name}", summary="Remove a user", status_code=204, responses=openapi_kept.USER_DELETE
+)
 async def remove(request: Request, people: ThePeople, name: UserName) -> Response:
     """Remove a user and end the sessions; what the user did stays in history and audit log."""
     await asyncio.to_thread(people.users.remove, request.state.caller.name, name)
@@ -65,7 +67,7 @@ async def remove(request: Request, people: ThePeople, name: UserName) -> Respons
     return Response(status_code=204)
 
 
-@router.get("/v1/keys", summary="Every API key", responses=openapi.USERS)
+@router.get("/v1/keys", summary="Every API key", responses=openapi_kept.USERS)
 async def keys(request: Request) -> KeysAnswer:
     """List the keys without their tokens, which are not stored."""
     found = await asyncio.to_thread(lambda: request.app.state.auth.keys.all)
@@ -73,7 +75,7 @@ async def keys(request: Request) -> KeysAnswer:
     return KeysAnswer(keys=[KeyAnswer(**each.model_dump(include=fields)) for each in found])
 
 
-@audit_router.get("/v1/audit", summary="Who changed what", responses=openapi.AUDIT)
+@audit_router.get("/v1/audit", summary="Who changed what", responses=openapi_kept.AUDIT)
 async def audit_log(service: TheService, query: Annotated[AuditQuery, Query()]) -> AuditAnswer:
     """Page through changes of users and reviews, newest first."""
     entries, following = await asyncio.to_thread(audit.page, service.database, query.before, query.limit)

@@ -136,7 +136,6 @@ def test_every_problem_that_a_request_can_meet_is_documented(document: dict[str,
     only_causes = {
         "bundle_invalid",
         "bundle_corrupt",
-        "data_set_not_written",
         "database_newer",
         "self_test_failed",
         "device_unavailable",
