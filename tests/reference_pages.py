@@ -58,9 +58,13 @@ class Meaning:
 
 
 def errors_of(section: str) -> Iterator[type[PasslineError]]:
-    """The errors of one section of docs/errors.md, in the order of the tree."""
+    """The errors of one section of docs/errors.md, by module and line, whichever was imported first."""
     for root in SECTIONS[section]:
-        yield from kinds(root)
+        yield from sorted(kinds(root), key=_place)
+
+
+def _place(kind: type[PasslineError]) -> tuple[str, int]:
+    return kind.__module__, inspect.getsourcelines(kind)[1]
 
 
 def error_table(section: str) -> str:

@@ -233,7 +233,7 @@ CHECKS: dict[str, Callable[[list[str]], None]] = {
         ["cd", "chown", "cp", "df", "free", "git", "gunzip", "ls", "mkdir", "mv", "nvidia-smi", "openssl"],
         _check_nothing,
     ),
-    **dict.fromkeys(["rsync", "sqlite3", "ss", "tensorboard"], _check_nothing),
+    **dict.fromkeys(["export", "rsync", "sqlite3", "ss", "tensorboard"], _check_nothing),
 }
 
 

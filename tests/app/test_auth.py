@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 
 from app.access.auth import OPEN, Auth, check_all_closed, is_loopback, needs
 from app.access.keys import SCOPES, Scope, add_key, revoke_key
+from app.api.station import DIST
 from app.main import create_app
 from app.settings import Settings
 from app.telemetry.metrics import JsonLines
@@ -23,6 +24,10 @@ from tests.app.test_inspections import refused
 from tests.local_client import LocalClient
 
 MakeClient = Callable[..., TestClient]
+FILES = {  # one of each folder
+    "/static": "/static/swagger-ui.css",
+    "/assets": f"/assets/{next(iter((DIST / 'assets').iterdir())).name}",
+}
 METHODS = {"GET", "POST", "PUT", "DELETE", "PATCH"}
 LEAST: dict[str, Scope] = {
     "/v1/inspections": "inspect",
@@ -64,7 +69,7 @@ def operations() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("method", "path"), operations())
 def test_every_address_but_the_open_ones_demands_a_key(box: Box, method: str, path: str) -> None:
-    asked = {"/static": "/static/swagger-ui.css"}.get(path, path.replace("{name}", "strict"))
+    asked = FILES.get(path, path.replace("{name}", "strict"))
     response = box.client.request(method, asked)
     if path in OPEN:  # anybody may log in and out; a log-in without a body is refused for that
         log_in_and_out = {("POST", "/v1/session"): 415, ("DELETE", "/v1/session"): 204}

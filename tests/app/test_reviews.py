@@ -167,7 +167,9 @@ def test_every_decision_is_in_the_audit_log(box: Box, dark: bytes) -> None:
     number = box.review("anna", id, verdict="pass").json()["number"]
     box.ask("anna", "DELETE", f"/v1/inspections/{id}/reviews/{number}")
     with closing(sqlite3.connect(data_of(box.client) / FILE)) as database:
-        entries = database.execute("SELECT who, action, object FROM audit ORDER BY number").fetchall()
+        entries = database.execute(
+            "SELECT who, action, object FROM audit WHERE action LIKE 'review.%' ORDER BY number"
+        ).fetchall()
     assert entries == [("anna", "review.add", id), ("anna", "review.withdraw", id)]
 
 
