@@ -292,7 +292,6 @@ def test_command_line_names_what_is_wrong(tmp_path: Path, capsys: pytest.Capture
 
 def test_reviewed_images_make_the_next_version_which_is_compared_on_images_that_neither_was_fitted_to(
     trained: Run,
-    data: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -302,6 +301,8 @@ def test_reviewed_images_make_the_next_version_which_is_compared_on_images_that_
     monkeypatch.setattr(evaluate_step, "GENERATED_TEST_IMAGES", 10)
     monkeypatch.setattr(gate_figures, "IMAGES", 5)
     shutil.copytree(trained.models, tmp_path / "models")
+    data = tmp_path / "reviewed"
+    write_generated(data, count=60, seed=12)  # images that the bundle was not trained on
     old = tmp_path / "models/smoke/1"
     arguments = [data, "--bundle", old, "--steps", 6, "--runs", tmp_path, "--models", tmp_path / "models"]
     assert main(["from-history", *map(str, arguments)]) == 0
@@ -320,4 +321,4 @@ def test_reviewed_images_make_the_next_version_which_is_compared_on_images_that_
     (tmp_path / "fewer/groups.csv").write_text("\n".join(kept) + "\n")
     arguments[0] = tmp_path / "fewer"
     assert main(["from-history", *map(str, arguments)]) == 2
-    assert "no class crack" in capsys.readouterr().err
+    assert "no image of crack" in capsys.readouterr().err

@@ -22,6 +22,7 @@ from training.run import MADE_WITH, SPLITS, Request
 from training.statistics import Figures
 from training.steps.publish import check_publishing
 
+VALIDATE_EVERY = 50  # steps
 OLD, NEW = "old", "new"
 SIDE_BY_SIDE = "side-by-side.json"
 
@@ -41,17 +42,19 @@ class Retraining:
 def from_history(asked: Retraining) -> str:
     """Fit, publish and measure a new version of a bundle; returns the table of both.
 
-    The new version is the next number below `models/NAME`. Raises ConfigError if the set lacks a class that
-    the bundle knows: the new version would not find it any more. Raises DatasetError and others as a run.
+    The new version is the next number below `models/NAME`. Raises ConfigError if no image of the set
+    shows a class that the bundle knows: the new version would not find it any more. Raises DatasetError and others as a run.
     """
     old = Bundle.load(asked.bundle)
     dataset = read_dataset(asked.data)
-    if missing := [name for name in old.class_names if name not in dataset.classes]:
+    shown = {name for sample in dataset.samples for name in sample.picture_class.split(",")}
+    if missing := [name for name in old.class_names if name not in shown]:
         raise ConfigError(
-            f"{asked.data} has no class {', '.join(missing)}, which {old.name} {old.version} knows; the new "
+            f"{asked.data} has no image of {', '.join(missing)}, which {old.name} {old.version} knows; the new "
             "version would not find it any more: add labelled images of it"
         )
     made = load_run_config(asked.bundle / MADE_WITH)
+    every = min(VALIDATE_EVERY, asked.steps)
     stage = StageConfig(
         name=old.name,
         version=_next_version(asked.models / old.name),
@@ -60,7 +63,7 @@ def from_history(asked: Retraining) -> str:
         severity=old.severities,
         split=SplitConfig(by="group"),
         gate=made.gate,
-        fit=FitConfig(steps=asked.steps, warmup_share=0.15, ema_decay=0.99, validate_every=50),
+        fit=FitConfig(steps=asked.steps, warmup_share=0.15, ema_decay=0.99, validate_every=every),
         artifacts=made.artifacts,
         right_golden=made.right_golden,
     )
