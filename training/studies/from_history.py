@@ -43,15 +43,16 @@ def from_history(asked: Retraining) -> str:
     """Fit, publish and measure a new version of a bundle; returns the table of both.
 
     The new version is the next number below `models/NAME`. Raises ConfigError if no image of the set
-    shows a class that the bundle knows: the new version would not find it any more. Raises DatasetError and others as a run.
+    shows a class that the bundle knows: the new version would not find it any more. Raises DatasetError and
+    others as a run.
     """
     old = Bundle.load(asked.bundle)
     dataset = read_dataset(asked.data)
     shown = {name for sample in dataset.samples for name in sample.picture_class.split(",")}
     if missing := [name for name in old.class_names if name not in shown]:
         raise ConfigError(
-            f"{asked.data} has no image of {', '.join(missing)}, which {old.name} {old.version} knows; the new "
-            "version would not find it any more: add labelled images of it"
+            f"{asked.data} has no image of {', '.join(missing)}, which {old.name} {old.version} knows; the "
+            "new version would not find it any more: add labelled images of it"
         )
     made = load_run_config(asked.bundle / MADE_WITH)
     every = min(VALIDATE_EVERY, asked.steps)
